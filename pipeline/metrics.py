@@ -1,0 +1,58 @@
+"""Accuracy, F1, calibration, AUROC, KL. Pure array functions."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.integer]
+Floats = NDArray[np.floating]
+Bools = NDArray[np.bool_]
+
+
+def accuracy(predicted: Ints, gold: Ints) -> float:
+    """Share of rows whose prediction is the gold label."""
+    return float(np.mean(predicted == gold))
+
+
+def macro_f1(predicted: Ints, gold: Ints, labels: int) -> float:
+    """F1 averaged over the labels that occur among the gold or the predicted ones; 0 for a label never hit."""
+    hits = np.bincount(gold[predicted == gold], minlength=labels)
+    named = np.bincount(predicted, minlength=labels) + np.bincount(gold, minlength=labels)
+    occurring = named > 0
+    return float(np.mean(2 * hits[occurring] / named[occurring]))
+
+
+def expected_calibration_error(probs: Floats, gold: Ints, bins: int = 15) -> float:
+    """Mean gap between confidence and accuracy over equal-width bins, weighted by their rows (Guo et al. 2017, Eq. 5).
+
+    Args:
+        probs: `[rows, labels]`.
+        gold: `[rows]`, the right column of each row; -1 where no column is right.
+        bins: Number of bins.
+    """
+    confidence = probs.max(axis=1)
+    right = probs.argmax(axis=1) == gold
+    # Bins are (a, b]: a confidence of exactly 1 belongs to the last, one of 0 to the first.
+    number = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    rows = np.bincount(number, minlength=bins)
+    gaps = np.bincount(number, weights=confidence, minlength=bins) - np.bincount(number, weights=right, minlength=bins)
+    return float(np.abs(gaps).sum() / rows.sum())
+
+
+def auroc(scores: Floats, positive: Bools) -> float | None:
+    """Area under the ROC curve: the chance that a positive scores above a negative, ties counting one half.
+
+    None where either class is empty: there is nothing to separate.
+    """
+    positives = int(positive.sum())
+    negatives = len(positive) - positives
+    if not positives or not negatives:
+        return None
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2  # of equal scores, the mean of their ranks
+    return float((ranks[place][positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def kl_to_gold(targets: Floats, gold: Ints) -> float | None:
+    """Mean KL(gold ‖ target) = mean -log target[gold], in nats; None where a target leaves its gold label no mass."""
+    mass = targets[np.arange(len(gold)), gold].astype(np.float64)
+    return None if (mass <= 0).any() else float(-np.log(mass).mean())

@@ -1,0 +1,67 @@
+"""What params.yaml calls a model or a file, resolved to a path on this disk."""
+
+from importlib import metadata
+from pathlib import Path
+
+from pipeline.errors import MukiError
+
+PACKAGE = "package:"
+
+
+def in_package(reference: str) -> Path:
+    """The path of `package:DISTRIBUTION/PATH`, a file or folder that an installed Python package carries.
+
+    The package is found by its metadata and never imported, so its own dependencies are not needed.
+
+    Raises:
+        MukiError: The package is not installed, or carries no such file.
+    """
+    distribution, _, inner = reference.removeprefix(PACKAGE).partition("/")
+    try:
+        path = Path(str(metadata.distribution(distribution).locate_file(inner)))
+    except metadata.PackageNotFoundError:
+        raise MukiError(
+            f"the Python package {distribution} is not installed",
+            where=reference,
+            fix=f"Run pip install --no-deps {distribution}",
+        ) from None
+    if not path.exists():
+        raise MukiError(f"{distribution} carries no {inner}", where=reference, fix="Correct the path after the name")
+    return path
+
+
+def local(reference: str, root: Path) -> Path | None:
+    """`reference` as a path on this disk (relative to `root`), or None when nothing lies there."""
+    if reference.startswith(PACKAGE):
+        return in_package(reference)
+    path = root / Path(reference).expanduser()
+    return path if path.exists() else None
+
+
+def looks_like_path(reference: str) -> bool:
+    """Whether a reference that is not on the disk was meant as a path, not as `name` or `owner/name` of the hub."""
+    return reference.startswith((".", "/", "~", "data/")) or reference.count("/") > 1
+
+
+def model_folder(reference: str, root: Path, *, revision: str | None, patterns: tuple[str, ...]) -> Path:
+    """The folder of a model: local, in a package, or downloaded from the hub (only files that match `patterns`).
+
+    Raises:
+        MukiError: There is no such folder, or the hub does not hand it out.
+    """
+    path = local(reference, root)
+    if path is not None and path.is_dir():
+        return path
+    if path is not None or looks_like_path(reference):
+        raise MukiError("no such model folder", where=reference, fix="Correct the path, or train the model first")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(reference, revision=revision, allow_patterns=list(patterns)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise MukiError(
+            f"no folder below {root}, and not to be had from the hub ({' '.join(str(error).split())[:200]})",
+            where=reference,
+            fix="Correct the name, or bring the network or HF_TOKEN it needs",
+        ) from None

@@ -1,0 +1,189 @@
+"""Training a classifier with the Hugging Face Trainer: what teacher and student have in common."""
+
+import csv
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
+from pipeline import references
+from pipeline.config import Training
+from pipeline.errors import MukiError
+
+TRAINING_CURVE = "training_curve.csv"
+_LOGS = 50
+
+
+@dataclass(frozen=True)
+class Step:
+    """A training step as progress shows it."""
+
+    number: int
+    of: int
+    loss: float | None
+    learning_rate: float | None
+
+
+Watch = Callable[[Step], None]
+
+
+def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The pretrained model that a classifier of `labels` is trained from, with a fresh head, and its tokenizer.
+
+    Raises:
+        MukiError: No such model, or no model of text that a classifier can be made of.
+    """
+    patterns = ("*.json", "*.safetensors", "*.txt", "*.model")
+    folder = references.model_folder(settings.model, root, revision=settings.revision, patterns=patterns)
+    set_seed(settings.seed)  # the head is drawn here
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            id2label=dict(enumerate(labels)),
+            label2id={label: number for number, label in enumerate(labels)},
+            problem_type="single_label_classification",
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            dtype=torch.float32,
+            **({"num_hidden_layers": settings.layers} if settings.layers else {}),
+        )
+    except (OSError, ValueError) as error:
+        what = f"cannot be loaded as a classifier to train ({' '.join(str(error).split())[:300]})"
+        raise MukiError(what, where=settings.model, fix="Name a folder or hub id of a text encoder") from None
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    return model, tokenizer
+
+
+def tokenised(data: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
+    """`data` with its `text` column turned into the model's inputs and `length`; other columns stay."""
+
+    def encode(rows: dict[str, list[str]]) -> Mapping[str, Any]:
+        encoded = tokenizer(rows["text"], truncation=True, max_length=max_length)
+        return {**encoded, "length": [len(ids) for ids in encoded["input_ids"]]}
+
+    return data.map(encode, batched=True, remove_columns=["text"])
+
+
+def arguments(settings: Training, output: Path, **others: Any) -> TrainingArguments:
+    """Trainer arguments that teacher and student share; `others` add to them."""
+    on_cpu = not torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(output),
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        warmup_steps=settings.warmup,  # below 1 it is a share of all steps
+        weight_decay=settings.weight_decay,
+        seed=settings.seed,
+        bf16=settings.precision == "bfloat16",
+        train_sampling_strategy="group_by_length",
+        remove_unused_columns=False,
+        use_cpu=on_cpu,
+        dataloader_pin_memory=not on_cpu,
+        report_to="none",
+        disable_tqdm=True,
+        **others,
+    )
+
+
+class Collator:
+    """Pads tokenised rows to their longest and turns the other columns into tensors."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Rows of a dataset -> a batch."""
+        names = [name for name in self.tokenizer.model_input_names if name in rows[0]]
+        batch = self.tokenizer.pad([{name: row[name] for name in names} for row in rows], return_tensors="pt")
+        others = rows[0].keys() - {*names, "length"}
+        return {**batch, **{name: torch.as_tensor([row[name] for row in rows]) for name in others}}
+
+
+class _Reporter(TrainerCallback):
+    """Passes every step on, with the last loss and learning rate that were logged."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.logged: dict[str, float] = {}
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.logged.update(logs or {})
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.watch(Step(state.global_step, state.max_steps, self.logged.get("loss"), self.logged.get("learning_rate")))
+
+
+def run(trainer: Trainer, watch: Watch) -> None:
+    """Train, from the last checkpoint in the trainer's output folder if there is one.
+
+    Raises:
+        MukiError: The loss became NaN or infinite.
+    """
+    trainer.add_callback(_Reporter(watch))
+    output = Path(str(trainer.args.output_dir))
+    last: str | None = get_last_checkpoint(str(output)) if output.is_dir() else None  # type: ignore[no-untyped-call]
+    trainer.train(resume_from_checkpoint=last)
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    if not all(map(math.isfinite, losses)):
+        raise MukiError("the training loss is not finite", where=str(output), fix="Lower the learning rate")
+
+
+def save(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save model, tokenizer and training curve; the folder appears when all of it is written, not before."""
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    trainer.save_model(str(unfinished))
+    (unfinished / "training_args.bin").unlink(missing_ok=True)  # a pickle of this machine's paths
+    tokenizer.save_pretrained(str(unfinished))
+    with (unfinished / TRAINING_CURVE).open("w", newline="") as file:
+        rows = csv.DictWriter(file, ["step", "loss", "validation_loss"], restval="", lineterminator="\n")
+        rows.writeheader()
+        for step, losses in sorted(_curve(trainer.state.log_history).items()):
+            rows.writerow({"step": step, **losses})
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+
+
+def _curve(history: list[dict[str, float]]) -> dict[int, dict[str, float]]:
+    """Training and validation loss by step, from the trainer's log."""
+    curve: dict[int, dict[str, float]] = {}
+    for entry in history:
+        for logged, name in (("loss", "loss"), ("eval_loss", "validation_loss")):
+            if logged in entry:
+                curve.setdefault(int(entry["step"]), {})[name] = entry[logged]
+    return curve
+
+
+def logging_steps(total: int) -> int:
+    """How many steps apart the loss is logged: about fifty points make a curve."""
+    return max(total // _LOGS, 1)

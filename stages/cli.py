@@ -1,0 +1,104 @@
+"""The command line. Heavy imports stand inside the commands, so that --help answers at once."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import MukiError
+
+app = typer.Typer(
+    name="muki-pipeline",
+    help="Merge text classifiers with different label sets into one, from unlabelled text alone.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ParamsFile = Annotated[Path, typer.Option("--params", help="The settings; paths in them are relative to this file.")]
+TeacherName = Annotated[str, typer.Option("--teacher", help="A teacher's name in params.yaml.")]
+DEFAULT_PARAMS = Path("params.yaml")
+
+
+@app.command()
+def prepare(params: ParamsFile = DEFAULT_PARAMS) -> None:
+    """Turn the text source into the corpus, and set gold labels aside for evaluation."""
+    from stages import prepare as stage
+
+    stage.main(params)
+
+
+@app.command()
+def train_teacher(teacher: TeacherName, params: ParamsFile = DEFAULT_PARAMS) -> None:
+    """Train one of the demo's own teachers. Who has teachers names them in params.yaml instead."""
+    from stages import train_teacher as stage
+
+    stage.main(params, teacher)
+
+
+@app.command()
+def label(teacher: TeacherName, params: ParamsFile = DEFAULT_PARAMS) -> None:
+    """Run one teacher with K dropout passes over the corpus. Continues where a killed run stopped."""
+    from stages import label as stage
+
+    stage.main(params, teacher)
+
+
+@app.command()
+def integrate(params: ParamsFile = DEFAULT_PARAMS) -> None:
+    """Join all teachers' labels into golden supervision."""
+    from stages import integrate as stage
+
+    stage.main(params)
+
+
+@app.command()
+def train_student(params: ParamsFile = DEFAULT_PARAMS) -> None:
+    """Train the student from golden supervision alone. Continues from its last checkpoint."""
+    from stages import train_student as stage
+
+    stage.main(params)
+
+
+@app.command()
+def evaluate(params: ParamsFile = DEFAULT_PARAMS) -> None:
+    """Measure the student, the routed teachers and the supervision wherever gold labels are known."""
+    from stages import evaluate as stage
+
+    stage.main(params)
+
+
+@app.command()
+def inspect(
+    params: ParamsFile = DEFAULT_PARAMS,
+    text_id: Annotated[
+        str | None, typer.Option("--id", help="Show one text and what every teacher said of it.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON, for machines.")] = False,
+) -> None:
+    """Show what is in the store, or one text with its labels, target and weight."""
+    from stages import inspect as stage
+
+    stage.main(params, text_id, as_json)
+
+
+@app.command()
+def results(params: ParamsFile = DEFAULT_PARAMS) -> None:
+    """Show the measured figures as tables, and where to look next."""
+    from stages import results as stage
+
+    stage.main(params)
+
+
+def main() -> None:
+    """Run a command; what the user can mend is one line on stderr and exit code 2."""
+    try:
+        app()
+    except MukiError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

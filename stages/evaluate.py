@@ -1,0 +1,24 @@
+"""Stage `evaluate`: metrics.json and the plots' tables."""
+
+import json
+from pathlib import Path
+
+from pipeline import config, store
+from pipeline.evaluation import evaluate
+from pipeline.report import uncertainty_figure
+from stages.show import STDERR, progress
+
+
+def main(params_file: Path) -> None:
+    """Run the stage."""
+    params, layout = config.load(params_file)
+    with progress("texts") as begin:
+        found = evaluate(params, layout, begin)
+    layout.plots.mkdir(parents=True, exist_ok=True)
+    for name, table in (("confusion", found.confusion), ("uncertainty", found.uncertainty)):
+        if not table.is_empty():
+            store.write_bytes(layout.plots / f"{name}.csv", table.write_csv().encode())
+    if not found.uncertainty.is_empty():
+        uncertainty_figure(found.uncertainty, layout.plots / "uncertainty.png")
+    store.write_bytes(layout.metrics, (json.dumps(found.metrics, indent=2) + "\n").encode())
+    STDERR.print(f"{layout.metrics}; muki-pipeline results shows it as a table")

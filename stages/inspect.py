@@ -1,0 +1,87 @@
+"""Command `inspect`: what is in the store, or one text with all that is known of it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import config
+from pipeline.inspection import inspect_store, inspect_text
+
+LABELS_SHOWN = 5
+
+
+def main(params_file: Path, text_id: str | None, as_json: bool) -> None:
+    """Run the command."""
+    params, layout = config.load(params_file)
+    found = inspect_store(params, layout) if text_id is None else inspect_text(params, layout, text_id)
+    if as_json:
+        print(json.dumps(found, indent=2))
+    elif text_id is None:
+        _show_store(found)
+    else:
+        _show_text(found)
+
+
+def _show_store(found: dict[str, Any]) -> None:
+    table = Table(title=f"Corpus: {found['corpus']['rows']:,} texts in {found['corpus']['shards']} shards")
+    for heading in ("teacher", "shards", "texts", "labels", "passes", "digest", "MC entropy", "MI", "truncated"):
+        table.add_column(heading, justify="left" if heading == "teacher" else "right")
+    for name, teacher in found["teachers"].items():
+        if teacher is None:
+            table.add_row(name, "not labelled yet")
+            continue
+        table.add_row(
+            name,
+            str(teacher["shards"]),
+            f"{teacher['rows']:,}",
+            str(len(teacher["labels"])),
+            str(teacher["passes"]),
+            teacher["teacher_digest"][:12],
+            f"{teacher['mean_entropy']:.4f}",
+            f"{teacher['mean_mutual_information']:.4f}",
+            f"{teacher['truncated']:,}",
+        )
+    table.caption = "MC entropy and mutual information (MI): means over the corpus, in nats"
+    console = Console()
+    console.print(table)
+    golden = found["golden"]
+    console.print(
+        "Golden supervision: none yet"
+        if golden is None
+        else f"Golden supervision: {golden['rows']:,} texts, {len(golden['labels'])} labels, "
+        f"corpus {golden['corpus_digest'][:12]}"
+    )
+
+
+def _show_text(found: dict[str, Any]) -> None:
+    console = Console()
+    console.print(found["text"], markup=False)
+    table = Table(title=found["id"])
+    for heading in ("teacher", "MC entropy", "MI", "tokens", "says (average of the passes)"):
+        table.add_column(heading)
+    for name, said in found["teachers"].items():
+        table.add_row(
+            name,
+            f"{said['entropy']:.4f}",
+            f"{said['mutual_information']:.4f}",
+            f"{said['tokens']}{' (cut)' if said['truncated'] else ''}",
+            _top(said["probs"]),
+        )
+    console.print(table)
+    golden = found["golden"]
+    if golden is None:
+        console.print("Golden supervision: none yet")
+        return
+    console.print(f"golden target: {_top(golden['target'])}", markup=False)
+    scores = ", ".join(f"{name} {score:.4f}" for name, score in golden["scores"].items())
+    console.print(
+        f"best teacher {golden['teacher']}, margin {golden['margin']:.4f}, weight {golden['weight']:.4f} ({scores})"
+    )
+
+
+def _top(probs: dict[str, float]) -> str:
+    best = sorted(probs.items(), key=lambda item: -item[1])[:LABELS_SHOWN]
+    return ", ".join(f"{label} {p:.3f}" for label, p in best)

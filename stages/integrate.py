@@ -1,0 +1,14 @@
+"""Stage `integrate`: label shards -> golden supervision."""
+
+from pathlib import Path
+
+from pipeline import config, golden
+from stages.show import STDERR, progress
+
+
+def main(params_file: Path) -> None:
+    """Run the stage."""
+    params, layout = config.load(params_file)
+    with progress("rows") as begin:
+        rows = golden.integrate(params, layout, lambda total: begin("integrate", total))
+    STDERR.print(f"golden supervision: {rows:,} texts from {len(params.teachers)} teachers")

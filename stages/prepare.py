@@ -1,0 +1,14 @@
+"""Stage `prepare`: a text source -> the corpus, its gold labels, the test set, the teachers' training part."""
+
+from pathlib import Path
+
+from pipeline import config
+from pipeline.preparation import prepare
+from stages.show import STDERR
+
+
+def main(params_file: Path) -> None:
+    """Run the stage."""
+    params, layout = config.load(params_file)
+    rows = prepare(params.prepare, layout)
+    STDERR.print(", ".join(f"{name} {count:,} texts" for name, count in rows.items()))

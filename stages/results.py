@@ -1,0 +1,68 @@
+"""Command `results`: the figures of data/metrics.json as tables, and where to look next."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import config
+from pipeline.errors import MukiError
+
+NEXT = """[bold]Where to look next[/bold]
+  data/student/                     the student: transformers.pipeline("text-classification", "data/student", top_k=None)
+  data/plots/uncertainty.png        how uncertain right and wrong teachers are
+  muki-pipeline inspect             what every teacher said, table by table; --id ID for one text
+  dvc metrics show, dvc plots show  every figure; confusion matrix, uncertainty, training curve"""
+
+
+def main(params_file: Path) -> None:
+    """Run the command."""
+    _, layout = config.load(params_file)
+    if not layout.metrics.exists():
+        raise MukiError("nothing is measured yet", where=str(layout.metrics), fix="Run muki-pipeline evaluate")
+    measured = json.loads(layout.metrics.read_bytes())
+    console = Console()
+    if "student" in measured:
+        console.print(_test_table(measured))
+    if "corpus" in measured:
+        console.print(_corpus_table(measured["corpus"]))
+    console.print(NEXT, highlight=False)
+
+
+def _test_table(measured: dict[str, Any]) -> Table:
+    student, routed = measured["student"], measured["routed_teachers"]
+    table = Table(title=f"Test set: {student['rows']:,} texts")
+    for heading in ("who", "texts", "accuracy"):
+        table.add_column(heading, justify="left" if heading == "who" else "right")
+    table.add_row("[bold]student, all labels", f"{student['rows']:,}", f"[bold]{student['accuracy']:.4f}")
+    for name, accuracy in student["block_accuracy"].items():
+        table.add_row(f"  student, labels of {name}", "", f"{accuracy:.4f}")
+    for name, teacher in measured["teachers"].items():
+        table.add_row(
+            f"teacher {name}, its own labels only", f"{teacher['rows']:,}", f"{teacher['own_block_accuracy']:.4f}"
+        )
+    table.add_row("routed teachers, no student", f"{routed['rows']:,}", f"{routed['accuracy']:.4f}")
+    table.add_row("  student, on the same texts", f"{routed['rows']:,}", f"{routed['student_accuracy_on_these']:.4f}")
+    table.caption = (
+        f"student: macro-F1 {student['macro_f1']:.4f}, calibration error {student['expected_calibration_error']:.4f}"
+    )
+    return table
+
+
+def _corpus_table(corpus: dict[str, Any]) -> Table:
+    headings = {
+        "right_teacher_best": "right teacher has best score",
+        "right_teacher_auroc": "AUROC right / wrong teacher",
+        "target_accuracy": "golden target right",
+        "target_kl_to_gold": "KL gold to target, nats",
+    }
+    table = Table(title=f"Supervision: {corpus['rows_of_known_labels']:,} unlabelled texts")
+    table.add_column("scorer")
+    for heading in headings.values():
+        table.add_column(heading, justify="right")
+    for scorer, measures in corpus.items():
+        if isinstance(measures, dict):
+            table.add_row(scorer, *(f"{measures[name]:.4f}" if name in measures else "" for name in headings))
+    return table

@@ -1,0 +1,15 @@
+"""Stage `train-student`: golden supervision -> the student."""
+
+from pathlib import Path
+
+from pipeline import config
+from pipeline.student import train_student
+from stages.show import STDERR, training
+
+
+def main(params_file: Path) -> None:
+    """Run the stage."""
+    params, layout = config.load(params_file)
+    with training("student") as watch:
+        losses = train_student(params.student, layout, watch)
+    STDERR.print(", ".join([f"student: {layout.student}", *(f"{name} {value:.4f}" for name, value in losses.items())]))
