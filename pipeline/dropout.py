@@ -37,6 +37,7 @@ class _KeyedDropout(nn.Module):
         super().__init__()
         self.name, self.p, self.masks = name, p, masks
         self.record: _Record | None = None
+        self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         site = self.masks.site_name(self.name)

@@ -89,7 +89,7 @@ def _supervision(params: Params, layout: Layout) -> tuple[dict[str, Any], pl.Dat
     if not known.any():
         raise MukiError("none of its labels is a teacher's", where=str(layout.corpus_gold), fix="Set integrate.aliases")
     columns = np.array([vocabulary.labels.index(name) for name in np.array(names)[known]])
-    right = knows(vocabulary)[columns]
+    right = vocabulary.known[columns]
     measured: dict[str, Any] = {"rows": len(ids), "rows_of_known_labels": int(known.sum())}
     panels = []
     for scorer in SCORERS:
@@ -108,14 +108,6 @@ def _supervision(params: Params, layout: Layout) -> tuple[dict[str, Any], pl.Dat
         uncertainty = np.concatenate([_uncertainty(scorer, part) for part in labels])[known]
         panels.append(_histogram(scorer, uncertainty, right))
     return measured, pl.concat(panels)
-
-
-def knows(vocabulary: Vocabulary) -> NDArray[np.bool_]:
-    """`[union, teachers]`: whether a teacher knows a label."""
-    table = np.zeros((len(vocabulary.labels), len(vocabulary.columns)), dtype=bool)
-    for teacher, columns in enumerate(vocabulary.columns):
-        table[columns, teacher] = True
-    return table
 
 
 def _present(measures: Mapping[str, float | None]) -> dict[str, float]:
@@ -156,7 +148,7 @@ def _test_set(
     if known.is_empty():
         raise MukiError("none of its labels is a teacher's", where=str(layout.test), fix="Set integrate.aliases")
     gold = np.array([vocabulary.labels.index(label) for label in known["label"]])
-    blocks = knows(vocabulary)[gold]
+    blocks = vocabulary.known[gold]
     probs = predict_student(layout, vocabulary, known["text"].to_list(), params, begin)
     predicted = probs.argmax(axis=1)
     measured: dict[str, Any] = {

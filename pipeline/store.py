@@ -121,12 +121,12 @@ def write_shard(path: Path, table: pa.Table, key: str, metadata: Mapping[str, An
 
 def _parse(content: bytes, path: Path, remedy: str, columns: list[str] | None) -> pa.Table:
     try:
-        table = pq.read_table(io.BytesIO(content), columns=columns)
-    except (pa.ArrowInvalid, OSError, KeyError) as error:
+        file = pq.ParquetFile(pa.BufferReader(content))
+        if missing := sorted(set(columns or []) - set(file.schema_arrow.names)):
+            raise MukiError(f"has no column {missing}", where=str(path), fix=remedy)
+        return file.read(columns)
+    except (pa.ArrowInvalid, OSError) as error:
         raise MukiError(f"is no readable Parquet file ({error})", where=str(path), fix=remedy) from None
-    if missing := set(columns or []) - set(table.column_names):
-        raise MukiError(f"has no column {sorted(missing)}", where=str(path), fix=remedy)
-    return table
 
 
 def read_shard(folder: Path, shard: Shard, remedy: str, columns: list[str] | None = None) -> pa.Table:

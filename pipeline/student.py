@@ -11,13 +11,22 @@ import torch
 from datasets import Dataset
 from huggingface_hub import ModelCard, ModelCardData
 from torch import Tensor, nn
-from transformers import Trainer
 
 from pipeline import store
 from pipeline.config import Student
 from pipeline.errors import MukiError
 from pipeline.layout import MAKE_GOLDEN, Layout
-from pipeline.training import Collator, Watch, arguments, load_base, logging_steps, run, save, tokenised
+from pipeline.training import (
+    Collator,
+    ResumableTrainer,
+    Watch,
+    arguments,
+    load_base,
+    logging_steps,
+    run,
+    save,
+    tokenised,
+)
 
 
 def integration_loss(logits: Tensor, target: Tensor, weight: Tensor, temperature: float) -> Tensor:
@@ -37,8 +46,8 @@ def integration_loss(logits: Tensor, target: Tensor, weight: Tensor, temperature
     return (weight * divergence).mean() * temperature**2
 
 
-class IntegrationTrainer(Trainer):
-    """The Trainer with `integration_loss`; the batches carry `target` and `weight`."""
+class IntegrationTrainer(ResumableTrainer):
+    """A Trainer with `integration_loss`; the batches carry `target` and `weight`."""
 
     def __init__(self, *args: Any, temperature: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -106,8 +115,11 @@ def train_student(settings: Student, layout: Layout, watch: Watch) -> dict[str, 
             logging_steps=logging_steps(steps),
             save_steps=settings.checkpoint_steps,
             save_total_limit=1,
-            eval_strategy="epoch" if validation else "no",
+            # Validation just before each checkpoint: it draws random numbers, and after a resume they must be the same.
+            eval_strategy="steps" if validation else "no",
+            eval_steps=settings.checkpoint_steps,
             prediction_loss_only=True,
+            label_names=["target", "weight"],  # the Trainer takes a validation loss only where it sees these
         ),
         train_dataset=train,
         eval_dataset=validation,
@@ -116,6 +128,8 @@ def train_student(settings: Student, layout: Layout, watch: Watch) -> dict[str, 
         temperature=settings.temperature,
     )
     run(trainer, watch)
+    if validation:
+        trainer.evaluate()
     save(trainer, tokenizer, layout.student)
     result = _last_losses(trainer)
     _write_card(layout.student, settings, facts, result)
@@ -132,7 +146,7 @@ def _hold_out(data: Dataset, settings: Student) -> tuple[Dataset, Dataset | None
     return parts["train"], parts["test"]
 
 
-def _last_losses(trainer: Trainer) -> dict[str, float]:
+def _last_losses(trainer: ResumableTrainer) -> dict[str, float]:
     history = trainer.state.log_history
     last = {name: [entry[name] for entry in history if name in entry] for name in ("loss", "eval_loss")}
     names = {"loss": "loss", "eval_loss": "validation_loss"}

@@ -6,11 +6,20 @@ from pathlib import Path
 
 import polars as pl
 from datasets import Dataset
-from transformers import Trainer
 
 from pipeline.config import TeacherTraining
 from pipeline.errors import MukiError
-from pipeline.training import Collator, Watch, arguments, load_base, logging_steps, run, save, tokenised
+from pipeline.training import (
+    Collator,
+    ResumableTrainer,
+    Watch,
+    arguments,
+    load_base,
+    logging_steps,
+    run,
+    save,
+    tokenised,
+)
 
 
 def train_teacher(
@@ -40,7 +49,7 @@ def train_teacher(
         Dataset.from_dict({"text": own["text"].to_list(), "labels": numbers}), tokenizer, settings.max_length
     )
     work = Path(tempfile.mkdtemp(prefix="muki-teacher-"))
-    trainer = Trainer(
+    trainer = ResumableTrainer(
         model=model,
         args=arguments(
             settings,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -181,7 +182,7 @@ def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[Pr
             dtype=torch.float32,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise MukiError(
             f"cannot be loaded from {files.folder} ({' '.join(str(error).split())[:300]})",
             where=where,

@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainerControl,
@@ -23,6 +25,7 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import get_last_checkpoint
 
 from pipeline import references
@@ -67,7 +70,7 @@ def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTra
             dtype=torch.float32,
             **({"num_hidden_layers": settings.layers} if settings.layers else {}),
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         what = f"cannot be loaded as a classifier to train ({' '.join(str(error).split())[:300]})"
         raise MukiError(what, where=settings.model, fix="Name a folder or hub id of a text encoder") from None
     if model.config.pad_token_id is None:
@@ -97,7 +100,6 @@ def arguments(settings: Training, output: Path, **others: Any) -> TrainingArgume
         weight_decay=settings.weight_decay,
         seed=settings.seed,
         bf16=settings.precision == "bfloat16",
-        train_sampling_strategy="group_by_length",
         remove_unused_columns=False,
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,
@@ -119,6 +121,30 @@ class Collator:
         batch = self.tokenizer.pad([{name: row[name] for name in names} for row in rows], return_tensors="pt")
         others = rows[0].keys() - {*names, "length"}
         return {**batch, **{name: torch.as_tensor([row[name] for row in rows]) for name in others}}
+
+
+class _EpochSampler(LengthGroupedSampler):
+    """Batches of like lengths in an order that is a function of seed and epoch, so that a resumed epoch repeats it."""
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
+        super().__init__(batch_size, lengths=lengths)
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+
+
+class ResumableTrainer(Trainer):
+    """A Trainer whose resumed run ends in the same weights as an undisturbed one.
+
+    The Trainer's own length-grouped sampler draws from the global generator, whose state at an epoch's beginning a
+    checkpoint inside the epoch does not hold.
+    """
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> _EpochSampler:
+        data: Any = self.train_dataset if train_dataset is None else train_dataset
+        return _EpochSampler(self.args.train_batch_size, list(data["length"]), self.args.seed)
 
 
 class _Reporter(TrainerCallback):
@@ -148,6 +174,7 @@ def run(trainer: Trainer, watch: Watch) -> None:
     Raises:
         MukiError: The loss became NaN or infinite.
     """
+    trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_Reporter(watch))
     output = Path(str(trainer.args.output_dir))
     last: str | None = get_last_checkpoint(str(output)) if output.is_dir() else None  # type: ignore[no-untyped-call]

@@ -21,10 +21,13 @@ class Vocabulary:
     labels: tuple[str, ...]
     columns: tuple[NDArray[np.intp], ...]
 
-    def teachers_of(self, label: str) -> list[int]:
-        """Numbers of the teachers that know a label of the union."""
-        column = self.labels.index(label)
-        return [number for number, columns in enumerate(self.columns) if column in columns]
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """`[union, teachers]`: whether a teacher knows a label."""
+        table = np.zeros((len(self.labels), len(self.columns)), dtype=bool)
+        for teacher, columns in enumerate(self.columns):
+            table[columns, teacher] = True
+        return table
 
 
 def union(teachers: Mapping[str, Sequence[str]], aliases: Mapping[str, Mapping[str, str]]) -> Vocabulary:

@@ -6,11 +6,12 @@ from pathlib import Path
 from pipeline import config, store
 from pipeline.evaluation import evaluate
 from pipeline.report import uncertainty_figure
-from stages.show import STDERR, progress
+from stages.show import STDERR, progress, quiet_libraries
 
 
 def main(params_file: Path) -> None:
     """Run the stage."""
+    quiet_libraries()
     params, layout = config.load(params_file)
     with progress("texts") as begin:
         found = evaluate(params, layout, begin)

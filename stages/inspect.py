@@ -27,7 +27,7 @@ def main(params_file: Path, text_id: str | None, as_json: bool) -> None:
 
 def _show_store(found: dict[str, Any]) -> None:
     table = Table(title=f"Corpus: {found['corpus']['rows']:,} texts in {found['corpus']['shards']} shards")
-    for heading in ("teacher", "shards", "texts", "labels", "passes", "digest", "MC entropy", "MI", "truncated"):
+    for heading in ("teacher", "texts", "shards", "labels", "passes", "digest", "entropy", "MI", "cut"):
         table.add_column(heading, justify="left" if heading == "teacher" else "right")
     for name, teacher in found["teachers"].items():
         if teacher is None:
@@ -35,16 +35,16 @@ def _show_store(found: dict[str, Any]) -> None:
             continue
         table.add_row(
             name,
-            str(teacher["shards"]),
             f"{teacher['rows']:,}",
+            str(teacher["shards"]),
             str(len(teacher["labels"])),
             str(teacher["passes"]),
-            teacher["teacher_digest"][:12],
+            teacher["teacher_digest"][:8],
             f"{teacher['mean_entropy']:.4f}",
             f"{teacher['mean_mutual_information']:.4f}",
             f"{teacher['truncated']:,}",
         )
-    table.caption = "MC entropy and mutual information (MI): means over the corpus, in nats"
+    table.caption = "entropy of the average and mutual information (MI): means, in nats; cut: truncated texts"
     console = Console()
     console.print(table)
     golden = found["golden"]

@@ -4,11 +4,12 @@ from pathlib import Path
 
 from pipeline import config
 from pipeline.labelling import label_corpus
-from stages.show import STDERR, progress
+from stages.show import STDERR, progress, quiet_libraries
 
 
 def main(params_file: Path, teacher: str) -> None:
     """Run the stage."""
+    quiet_libraries()
     params, layout = config.load(params_file)
     settings = config.teacher(params, teacher, params_file)
     with progress("texts x passes") as begin:

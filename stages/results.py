@@ -11,10 +11,10 @@ from pipeline import config
 from pipeline.errors import MukiError
 
 NEXT = """[bold]Where to look next[/bold]
-  data/student/                     the student: transformers.pipeline("text-classification", "data/student", top_k=None)
-  data/plots/uncertainty.png        how uncertain right and wrong teachers are
-  muki-pipeline inspect             what every teacher said, table by table; --id ID for one text
-  dvc metrics show, dvc plots show  every figure; confusion matrix, uncertainty, training curve"""
+  data/student/             the student, for transformers.pipeline; its README.md is a model card
+  data/plots/               how uncertain right and wrong teachers are
+  muki-pipeline inspect     what every teacher said; --id ID for one text
+  dvc plots show            confusion matrix, uncertainty, training curve"""
 
 
 def main(params_file: Path) -> None:
@@ -53,13 +53,13 @@ def _test_table(measured: dict[str, Any]) -> Table:
 
 def _corpus_table(corpus: dict[str, Any]) -> Table:
     headings = {
-        "right_teacher_best": "right teacher has best score",
-        "right_teacher_auroc": "AUROC right / wrong teacher",
-        "target_accuracy": "golden target right",
-        "target_kl_to_gold": "KL gold to target, nats",
+        "right_teacher_best": "right teacher best",
+        "right_teacher_auroc": "AUROC right, wrong",
+        "target_accuracy": "target right",
+        "target_kl_to_gold": "KL to gold, nats",
     }
     table = Table(title=f"Supervision: {corpus['rows_of_known_labels']:,} unlabelled texts")
-    table.add_column("scorer")
+    table.add_column("scorer", no_wrap=True)
     for heading in headings.values():
         table.add_column(heading, justify="right")
     for scorer, measures in corpus.items():

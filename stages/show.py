@@ -1,5 +1,6 @@
 """Progress and tables on the terminal, by rich."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,6 +13,16 @@ if TYPE_CHECKING:
     from pipeline.training import Step
 
 STDERR = Console(stderr=True)
+
+
+def quiet_libraries() -> None:
+    """Silence the libraries' own bars and notes, which would stand between ours."""
+    import datasets
+    from transformers.utils import logging as transformers_logging
+
+    datasets.disable_progress_bars()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity(logging.ERROR)
 
 
 class _Rate(ProgressColumn):

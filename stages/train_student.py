@@ -4,11 +4,12 @@ from pathlib import Path
 
 from pipeline import config
 from pipeline.student import train_student
-from stages.show import STDERR, training
+from stages.show import STDERR, quiet_libraries, training
 
 
 def main(params_file: Path) -> None:
     """Run the stage."""
+    quiet_libraries()
     params, layout = config.load(params_file)
     with training("student") as watch:
         losses = train_student(params.student, layout, watch)

@@ -7,11 +7,12 @@ import polars as pl
 from pipeline import config, store
 from pipeline.errors import MukiError
 from pipeline.teacher_training import train_teacher
-from stages.show import STDERR, training
+from stages.show import STDERR, quiet_libraries, training
 
 
 def main(params_file: Path, teacher: str) -> None:
     """Run the stage."""
+    quiet_libraries()
     params, layout = config.load(params_file)
     if params.train_teacher is None or teacher not in params.train_teacher.teachers:
         known = sorted(params.train_teacher.teachers) if params.train_teacher else []

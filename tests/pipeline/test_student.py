@@ -1,0 +1,178 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from pipeline import config, store
+from pipeline.errors import MukiError
+from pipeline.layout import Layout
+from pipeline.student import integration_loss, train_student
+from pipeline.training import Step
+from tests import tiny
+
+LABELS = ["apple", "pear", "oak"]
+
+
+def silent(step: Step) -> None:
+    pass
+
+
+def save_golden(layout: Layout, rows: int = 40) -> None:
+    """A golden table whose target is told by the first word: something a student can learn."""
+    texts = [f"w{number % 3} {text}" for number, text in enumerate(tiny.texts(rows, longest=10))]
+    targets = np.full((rows, 3), 0.05, dtype=np.float32)
+    targets[np.arange(rows), np.arange(rows) % 3] = 0.9
+    table = pl.DataFrame({"text": texts, "weight": np.ones(rows, dtype=np.float32)}).to_arrow()
+    table = table.append_column("target", store.fixed_size_lists(targets))
+    facts = {
+        "labels": LABELS,
+        "teachers": {"one": {"labels": LABELS, "digest": "d" * 64}},
+        "label_settings": {},
+        "integrate": {},
+        "temperature": 1.0,
+        "corpus_digest": "c" * 64,
+        "rows": rows,
+    }
+    store.unseal(layout.golden)
+    parts = [table.slice(0, 25), table.slice(25)]
+    written = [store.write_shard(layout.golden / store.part_name(n), part, f"k{n}") for n, part in enumerate(parts)]
+    store.seal(layout.golden, written, facts)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(tmp_path)
+    save_golden(layout)
+    tiny.save_teacher(tmp_path / "base", ["a", "b"], seed=4, initializer_range=0.1)
+    return layout
+
+
+SETTINGS = config.Student(model="base", epochs=25, batch_size=8, learning_rate=5e-3, max_length=16, checkpoint_steps=40)
+
+
+def test_loss_by_hand() -> None:
+    logits = torch.log(torch.tensor([[0.5, 0.5], [0.25, 0.75]]))
+    target = torch.tensor([[1.0, 0.0], [0.25, 0.75]])
+    loss = integration_loss(logits, target, torch.tensor([3.0, 5.0]), 1.0)
+    assert loss.item() == pytest.approx(3 * np.log(2) / 2)
+
+
+LOGITS = arrays(np.float32, (4, 3), elements=st.floats(-50, 50, width=32))
+
+
+@given(LOGITS, LOGITS, st.floats(0.5, 8))
+def test_loss_is_the_weighted_divergence_of_the_tempered_student(
+    student: np.ndarray, teacher: np.ndarray, temperature: float
+) -> None:
+    target = torch.softmax(torch.from_numpy(teacher) / temperature, dim=-1)
+    weight = torch.tensor([0.0, 1.0, 2.0, 0.5])
+    loss = integration_loss(torch.from_numpy(student), target, weight, temperature)
+    log_p = torch.log_softmax(torch.from_numpy(student).double() / temperature, dim=-1)
+    divergence = (torch.special.xlogy(target.double(), target.double()) - target.double() * log_p).sum(-1)
+    assert loss.item() == pytest.approx((weight * divergence).mean().item() * temperature**2, rel=1e-4, abs=1e-4)
+    own = torch.softmax(torch.from_numpy(student) / temperature, dim=-1)
+    assert integration_loss(torch.from_numpy(student), own, weight, temperature).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_the_student_learns_from_the_golden_table_alone_and_loads_anywhere(layout: Layout) -> None:
+    assert {path.name for path in layout.root.iterdir()} == {"base", "data"}
+    assert {path.name for path in (layout.root / "data").iterdir()} == {"golden"}
+    steps: list[Step] = []
+    losses = train_student(SETTINGS, layout, steps.append)
+    assert steps[-1].number == steps[-1].of == 125
+    assert losses["loss"] < 0.1
+    assert losses["validation_loss"] < 0.3
+    from transformers import pipeline
+
+    classify = pipeline("text-classification", str(layout.student), top_k=None)
+    for number, label in enumerate(LABELS):
+        scores = {found["label"]: found["score"] for found in classify(f"w{number} w9 w8")[0]}
+        assert set(scores) == set(LABELS)
+        assert max(scores, key=lambda name: scores[name]) == label
+    assert {path.name for path in layout.student.iterdir()} == {
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "training_curve.csv",
+    }
+    card = (layout.student / "README.md").read_text()
+    assert card.startswith("---\n")
+    for expected in ("apple, pear, oak", "d" * 16, "c" * 16, "40 texts", f"{losses['validation_loss']:.4f}"):
+        assert expected in card
+    curve = pl.read_csv(layout.student / "training_curve.csv")
+    assert curve.filter(pl.col("validation_loss").is_not_null())["step"].to_list() == [40, 80, 120, 125]
+    assert curve["loss"].drop_nulls()[-1] < curve["loss"].drop_nulls()[0]
+    model_config = (layout.student / "config.json").read_text()
+    assert '"problem_type": "single_label_classification"' in model_config
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("checkpoint_steps", [10, 7])  # at the end of an epoch, and within one
+def test_a_killed_training_goes_on_to_the_same_student(layout: Layout, checkpoint_steps: int) -> None:
+    settings = SETTINGS.model_copy(update={"checkpoint_steps": checkpoint_steps, "epochs": 6})
+    train_student(settings, layout, silent)
+    expected = (layout.student / "model.safetensors").read_bytes()
+    shutil.rmtree(layout.student)
+
+    def kill(step: Step) -> None:
+        if step.number == 13:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train_student(settings, layout, kill)
+    assert not layout.student.exists()
+    steps: list[int] = []
+    train_student(settings, layout, lambda step: steps.append(step.number))
+    assert steps == list(range(checkpoint_steps + 1, 31))
+    assert (layout.student / "model.safetensors").read_bytes() == expected
+
+
+def test_a_checkpoint_of_other_settings_is_not_used(layout: Layout) -> None:
+    settings = SETTINGS.model_copy(update={"checkpoint_steps": 5, "epochs": 2})
+
+    def kill(step: Step) -> None:
+        if step.number == 7:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train_student(settings, layout, kill)
+    steps: list[int] = []
+    train_student(settings.model_copy(update={"seed": 1}), layout, lambda step: steps.append(step.number))
+    assert steps[0] == 1
+
+
+def test_a_golden_table_of_another_temperature_is_refused(layout: Layout) -> None:
+    with pytest.raises(MukiError, match=r"made for temperature 1\.0, student\.temperature is 2\.0"):
+        train_student(SETTINGS.model_copy(update={"temperature": 2.0}), layout, silent)
+
+
+def test_a_missing_or_changed_golden_table_is_refused(layout: Layout) -> None:
+    path = layout.golden / "part-00001.parquet"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(MukiError, match=r"part-00001\.parquet: has SHA-256 .*Run muki-pipeline integrate"):
+        train_student(SETTINGS, layout, silent)
+    shutil.rmtree(layout.golden)
+    with pytest.raises(MukiError, match="there is no finished table"):
+        train_student(SETTINGS, layout, silent)
+
+
+def test_a_model_that_cannot_be_trained_is_refused(layout: Layout) -> None:
+    (layout.root / "base" / "model.safetensors").write_bytes(b"no")
+    with pytest.raises(MukiError, match="base: cannot be loaded as a classifier to train"):
+        train_student(SETTINGS, layout, silent)
+
+
+def test_fewer_layers_make_a_smaller_student(layout: Layout) -> None:
+    train_student(SETTINGS.model_copy(update={"layers": 1, "epochs": 1}), layout, silent)
+    assert '"num_hidden_layers": 1' in (layout.student / "config.json").read_text()

@@ -1,0 +1,99 @@
+"""Tiny random classifiers, a tokenizer and whole projects, made on the spot: no network, about a second each."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
+
+WORDS = [f"w{number}" for number in range(50)]
+SPECIAL = {"pad_token": "<pad>", "cls_token": "<s>", "sep_token": "</s>", "eos_token": "</s>", "unk_token": "<unk>"}
+VOCABULARY = {word: number for number, word in enumerate(["<pad>", "<s>", "</s>", "<unk>", *WORDS])}
+SIZES: dict[str, Any] = {
+    "vocab_size": len(VOCABULARY),
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 66,
+    "pad_token_id": 0,
+    "initializer_range": 0.4,  # outputs of a fresh network are nearly uniform otherwise
+}
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "bert": {},
+    "roberta": {},
+    "electra": {"embedding_size": 16},
+    "distilbert": {
+        "dim": 16,
+        "n_layers": 2,
+        "n_heads": 2,
+        "hidden_dim": 32,
+    },
+    "deberta-v2": {
+        "relative_attention": True,
+        "position_biased_input": False,
+        "pos_att_type": ["p2c", "c2p"],
+    },
+}
+
+
+def tokenizer(max_length: int = 64) -> PreTrainedTokenizerFast:
+    inner = Tokenizer(models.WordLevel(VOCABULARY, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    inner.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", VOCABULARY["<s>"]), ("</s>", VOCABULARY["</s>"])]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=inner, model_max_length=max_length, **SPECIAL)
+
+
+def model(labels: list[str], architecture: str = "bert", seed: int = 0, **config: Any) -> Any:
+    torch.manual_seed(seed)
+    settings = AutoConfig.for_model(
+        architecture,
+        **{**SIZES, **ARCHITECTURES.get(architecture, {}), **config},
+        id2label=dict(enumerate(labels)),
+        label2id={label: number for number, label in enumerate(labels)},
+    )
+    return AutoModelForSequenceClassification.from_config(settings).eval()
+
+
+def save_teacher(folder: Path, labels: list[str], architecture: str = "bert", seed: int = 0, **config: Any) -> Path:
+    model(labels, architecture, seed, **config).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
+
+
+def texts(count: int, seed: int = 0, longest: int = 30) -> list[str]:
+    drawn = random.Random(seed)
+    return [" ".join(drawn.choices(WORDS, k=drawn.randint(0, longest))) for _ in range(count)]
+
+
+TEACHER_LABELS = {"one": ["apple", "pear", "plum"], "two": ["oak", "elm"]}
+
+
+def save_project(root: Path, rows: int = 30, **changes: Any) -> Path:
+    """A project with two tiny teachers and a CSV corpus; returns its params.yaml. `changes` replace whole blocks."""
+    for number, (name, labels) in enumerate(TEACHER_LABELS.items()):
+        save_teacher(root / "models" / name, labels, seed=number)
+    save_teacher(root / "models" / "base", ["a", "b"], seed=9)
+    names = [label for labels in TEACHER_LABELS.values() for label in labels]
+    for part, seed in (("corpus", 1), ("test", 2)):
+        lines = [f'{names[number % len(names)]},"{text}"' for number, text in enumerate(texts(rows, seed))]
+        (root / f"{part}.csv").write_text("\n".join(["topic,body", *lines]) + "\n")
+    params: dict[str, Any] = {
+        "prepare": {
+            "corpus": {"source": "corpus.csv", "text": "body", "label": "topic"},
+            "test": {"source": "test.csv", "text": "body", "label": "topic"},
+            "shard_rows": 8,
+        },
+        "teachers": {name: {"model": f"models/{name}", "watch": f"models/{name}"} for name in TEACHER_LABELS},
+        "label": {"passes": 3, "max_length": 24, "token_budget": 200, "device": "cpu"},
+        "integrate": {},
+        "student": {"model": "models/base", "epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "max_length": 24},
+    }
+    path = root / "params.yaml"
+    path.write_text(yaml.safe_dump(params | changes, sort_keys=False))
+    return path
