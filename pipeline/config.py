@@ -77,11 +77,23 @@ class TeacherTraining(Training):
     steps: PositiveInt = 300
 
 
+class TrainedTeacher(Block):
+    """One of them: the labels that it knows, and what is not as in `settings`."""
+
+    labels: Annotated[list[str], Field(min_length=2)]
+    layers: PositiveInt | None = None
+    steps: PositiveInt | None = None
+
+
 class TrainTeacher(Block):
-    """The teachers that this project trains itself, and the labels each of them knows."""
+    """The teachers that this project trains itself, for the demo and for experiments."""
 
     settings: TeacherTraining
-    teachers: dict[TeacherName, Annotated[list[str], Field(min_length=2)]]
+    teachers: dict[TeacherName, TrainedTeacher]
+
+    def settings_of(self, name: str) -> TeacherTraining:
+        """The settings of one teacher: the common ones, and its own number of layers and steps."""
+        return self.settings.model_copy(update=self.teachers[name].model_dump(exclude={"labels"}, exclude_none=True))
 
 
 class Teacher(Block):

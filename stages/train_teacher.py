@@ -26,8 +26,8 @@ def main(params_file: Path, teacher: str) -> None:
     )
     with training(f"teacher {teacher}") as watch:
         train_teacher(
-            params.train_teacher.settings,
-            params.train_teacher.teachers[teacher],
+            params.train_teacher.settings_of(teacher),
+            params.train_teacher.teachers[teacher].labels,
             pl.DataFrame(pl.from_arrow(rows)),
             layout.teacher(teacher),
             layout.root,

@@ -92,7 +92,15 @@ def save_project(root: Path, rows: int = 30, **changes: Any) -> Path:
         "teachers": {name: {"model": f"models/{name}", "watch": f"models/{name}"} for name in TEACHER_LABELS},
         "label": {"passes": 3, "max_length": 24, "token_budget": 200, "device": "cpu"},
         "integrate": {},
-        "student": {"model": "models/base", "epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "max_length": 24},
+        "student": {
+            "model": "models/base",
+            "epochs": 2,
+            "batch_size": 8,
+            "learning_rate": 1e-3,
+            "max_length": 24,
+            "temperature": 1.0,
+        },
+        "evaluate": {},
     }
     path = root / "params.yaml"
     path.write_text(yaml.safe_dump(params | changes, sort_keys=False))
