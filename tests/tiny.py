@@ -74,12 +74,12 @@ def texts(count: int, seed: int = 0, longest: int = 30) -> list[str]:
 TEACHER_LABELS = {"one": ["apple", "pear", "plum"], "two": ["oak", "elm"]}
 
 
-def save_project(root: Path, rows: int = 30, **changes: Any) -> Path:
-    """A project with two tiny teachers and a CSV corpus; returns its params.yaml. `changes` replace whole blocks."""
-    for number, (name, labels) in enumerate(TEACHER_LABELS.items()):
+def save_project(root: Path, rows: int = 30, teachers: dict[str, list[str]] = TEACHER_LABELS, **changes: Any) -> Path:
+    """A project with tiny teachers and a CSV corpus; returns its params.yaml. `changes` replace whole blocks."""
+    for number, (name, labels) in enumerate(teachers.items()):
         save_teacher(root / "models" / name, labels, seed=number)
     save_teacher(root / "models" / "base", ["a", "b"], seed=9)
-    names = [label for labels in TEACHER_LABELS.values() for label in labels]
+    names = [label for labels in teachers.values() for label in labels]
     for part, seed in (("corpus", 1), ("test", 2)):
         lines = [f'{names[number % len(names)]},"{text}"' for number, text in enumerate(texts(rows, seed))]
         (root / f"{part}.csv").write_text("\n".join(["topic,body", *lines]) + "\n")
@@ -89,7 +89,7 @@ def save_project(root: Path, rows: int = 30, **changes: Any) -> Path:
             "test": {"source": "test.csv", "text": "body", "label": "topic"},
             "shard_rows": 8,
         },
-        "teachers": {name: {"model": f"models/{name}", "watch": f"models/{name}"} for name in TEACHER_LABELS},
+        "teachers": {name: {"model": f"models/{name}", "watch": f"models/{name}"} for name in teachers},
         "label": {"passes": 3, "max_length": 24, "token_budget": 200, "device": "cpu"},
         "integrate": {},
         "student": {
