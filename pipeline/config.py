@@ -83,6 +83,7 @@ class TrainedTeacher(Block):
     labels: Annotated[list[str], Field(min_length=2)]
     layers: PositiveInt | None = None
     steps: PositiveInt | None = None
+    learning_rate: PositiveFloat | None = None
 
 
 class TrainTeacher(Block):
@@ -92,7 +93,7 @@ class TrainTeacher(Block):
     teachers: dict[TeacherName, TrainedTeacher]
 
     def settings_of(self, name: str) -> TeacherTraining:
-        """The settings of one teacher: the common ones, and its own number of layers and steps."""
+        """The settings of one teacher: the common ones, and its own layers, steps and learning rate."""
         return self.settings.model_copy(update=self.teachers[name].model_dump(exclude={"labels"}, exclude_none=True))
 
 
