@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline import config, store
 from pipeline.evaluation import evaluate
 from pipeline.report import uncertainty_figure
-from stages.show import STDERR, progress, quiet_libraries
+from stages.show import progress, quiet_libraries, say
 
 
 def main(params_file: Path) -> None:
@@ -22,4 +22,4 @@ def main(params_file: Path) -> None:
     if not found.uncertainty.is_empty():
         uncertainty_figure(found.uncertainty, layout.plots / "uncertainty.png")
     store.write_bytes(layout.metrics, (json.dumps(found.metrics, indent=2) + "\n").encode())
-    STDERR.print(f"{layout.metrics}; muki-pipeline results shows it as a table")
+    say(f"{layout.metrics}; muki-pipeline results shows it as a table")

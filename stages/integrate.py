@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline import config, golden
-from stages.show import STDERR, progress
+from stages.show import progress, say
 
 
 def main(params_file: Path) -> None:
@@ -11,4 +11,4 @@ def main(params_file: Path) -> None:
     params, layout = config.load(params_file)
     with progress("rows") as begin:
         rows = golden.integrate(params, layout, lambda total: begin("integrate", total))
-    STDERR.print(f"golden supervision: {rows:,} texts from {len(params.teachers)} teachers")
+    say(f"golden supervision: {rows:,} texts from {len(params.teachers)} teachers")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline import config
 from pipeline.labelling import label_corpus
-from stages.show import STDERR, progress, quiet_libraries
+from stages.show import progress, quiet_libraries, say
 
 
 def main(params_file: Path, teacher: str) -> None:
@@ -16,7 +16,7 @@ def main(params_file: Path, teacher: str) -> None:
         done = label_corpus(
             teacher, settings, params.label, layout, lambda total: begin(f"label with {teacher}", total)
         )
-    STDERR.print(
+    say(
         f"teacher {teacher}: {done.rows:,} texts, {done.new_rows:,} of them labelled now with {params.label.passes} "
         f"passes, {done.truncated:,} cut to {params.label.max_length} tokens"
     )

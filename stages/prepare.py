@@ -4,11 +4,11 @@ from pathlib import Path
 
 from pipeline import config
 from pipeline.preparation import prepare
-from stages.show import STDERR
+from stages.show import say
 
 
 def main(params_file: Path) -> None:
     """Run the stage."""
     params, layout = config.load(params_file)
     rows = prepare(params.prepare, layout)
-    STDERR.print(", ".join(f"{name} {count:,} texts" for name, count in rows.items()))
+    say(", ".join(f"{name} {count:,} texts" for name, count in rows.items()))

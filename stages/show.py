@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 STDERR = Console(stderr=True)
 
 
+def say(line: str) -> None:
+    """One line of outcome on stderr, whatever the width of the terminal."""
+    STDERR.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
 def quiet_libraries() -> None:
     """Silence the libraries' own bars and notes, which would stand between ours."""
     import datasets

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline import config
 from pipeline.student import train_student
-from stages.show import STDERR, quiet_libraries, training
+from stages.show import quiet_libraries, say, training
 
 
 def main(params_file: Path) -> None:
@@ -13,4 +13,4 @@ def main(params_file: Path) -> None:
     params, layout = config.load(params_file)
     with training("student") as watch:
         losses = train_student(params.student, layout, watch)
-    STDERR.print(", ".join([f"student: {layout.student}", *(f"{name} {value:.4f}" for name, value in losses.items())]))
+    say(", ".join([f"student: {layout.student}", *(f"{name} {value:.4f}" for name, value in losses.items())]))

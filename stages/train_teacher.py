@@ -7,7 +7,7 @@ import polars as pl
 from pipeline import config, store
 from pipeline.errors import MukiError
 from pipeline.teacher_training import train_teacher
-from stages.show import STDERR, quiet_libraries, training
+from stages.show import quiet_libraries, say, training
 
 
 def main(params_file: Path, teacher: str) -> None:
@@ -33,4 +33,4 @@ def main(params_file: Path, teacher: str) -> None:
             layout.root,
             watch,
         )
-    STDERR.print(f"teacher {teacher}: {layout.teacher(teacher)}")
+    say(f"teacher {teacher}: {layout.teacher(teacher)}")
