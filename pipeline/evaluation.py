@@ -123,15 +123,14 @@ def _uncertainty(scorer: str, labels: list[Labels]) -> NDArray[np.float64]:
 
 def _histogram(scorer: str, uncertainty: NDArray[np.float64], right: NDArray[np.bool_]) -> pl.DataFrame:
     """Shares of right and of wrong (text, teacher) pairs by normalised uncertainty: MUKI, Figure 2."""
-    edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
+    # Each scorer on its own range: mutual information keeps to the lowest tenths of what entropy may reach.
+    edges = np.linspace(0, max(float(uncertainty.max()), 1e-6), HISTOGRAM_BINS + 1)
     centres = (edges[:-1] + edges[1:]) / 2
     panels = []
     for name, chosen in (("right", right), ("wrong", ~right)):
         counts, _ = np.histogram(uncertainty[chosen], bins=edges)
         share = counts / max(counts.sum(), 1)
-        panels.append(
-            pl.DataFrame({"scorer": scorer, "teacher": name, "uncertainty": centres.round(4), "share": share})
-        )
+        panels.append(pl.DataFrame({"scorer": scorer, "teacher": name, "uncertainty": centres, "share": share}))
     return pl.concat(panels)
 
 

@@ -28,7 +28,7 @@ def uncertainty_figure(uncertainty: pl.DataFrame, path: Path) -> None:
         panel = uncertainty.filter(pl.col("scorer") == scorer)
         for teacher, colour in _COLOURS.items():
             bars = panel.filter(pl.col("teacher") == teacher)
-            width = 1 / len(bars)
+            width = 2 * float(bars["uncertainty"].to_numpy().min())  # the first bin begins at 0
             axis.bar(
                 bars["uncertainty"], bars["share"], width=width, color=colour, alpha=0.6, label=f"{teacher} teacher"
             )
