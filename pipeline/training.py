@@ -177,6 +177,7 @@ def run(trainer: Trainer, watch: Watch) -> None:
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_Reporter(watch))
     output = Path(str(trainer.args.output_dir))
+    # transformers leaves this function unannotated.
     last: str | None = get_last_checkpoint(str(output)) if output.is_dir() else None  # type: ignore[no-untyped-call]
     trainer.train(resume_from_checkpoint=last)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

@@ -26,6 +26,7 @@ def quiet_libraries() -> None:
     from transformers.utils import logging as transformers_logging
 
     datasets.disable_progress_bars()
+    # transformers leaves this function unannotated.
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers_logging.set_verbosity(logging.ERROR)
 
