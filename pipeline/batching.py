@@ -32,10 +32,12 @@ class Batch:
     Attributes:
         rows: `[batch]`, which rows of the shard these are.
         inputs: The model's arguments, each `[batch, longest]`.
+        tokens: Number of tokens, padding not counted.
     """
 
     rows: Tensor
     inputs: dict[str, Tensor]
+    tokens: int
 
 
 def tokenise(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int) -> Tokenised:
@@ -78,7 +80,7 @@ def collate(
         for line, row in zip(padded, rows, strict=True):
             line[: len(column[row])] = column[row]
         inputs[name] = _to_device(torch.from_numpy(padded), device)
-    return Batch(_to_device(torch.from_numpy(rows), device), inputs)
+    return Batch(_to_device(torch.from_numpy(rows), device), inputs, int(tokenised.lengths[rows].sum()))
 
 
 def _to_device(tensor: Tensor, device: torch.device) -> Tensor:

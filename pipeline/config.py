@@ -114,9 +114,14 @@ class Teacher(Block):
 
 
 class Label(Block):
-    """Stage one: the dropout passes. `token_budget` and `device` cannot change a number."""
+    """Stage one: the dropout passes. `token_budget` and `device` cannot change a number.
+
+    `dropout_layers` is an approximation: dropout in the encoder's last so many layers only, so that the layers before
+    them run once a text and not once a pass.
+    """
 
     passes: Annotated[int, Field(ge=2)] = 16
+    dropout_layers: PositiveInt | None = None
     seed: Seed = 0
     max_length: Annotated[int, Field(ge=4)] = 128
     dtype: Dtype = "float32"

@@ -21,6 +21,7 @@ from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_f
 from transformers.masking_utils import eager_mask
 from transformers.utils import logging as transformers_logging
 
+from pipeline.encoder import Prefix
 from pipeline.errors import MukiError
 from pipeline.masks import Kind, Masks, Site
 
@@ -116,21 +117,26 @@ class MonteCarloDropout:
         seed: Seed of every mask.
         teacher: Name of the teacher; another name draws other masks.
         token_ids: A tokenised text of two ids or more, for the probes that find where dropout stands.
+        layers: Drop only in the encoder's last so many layers and behind them; None drops everywhere.
 
     Attributes:
         sites: Every place where dropout is active, by name.
+        prefix: The layers before the last `layers`, None where dropout is everywhere.
 
     Raises:
         MukiError: No dropout is active, or it stands where no mask can be keyed.
     """
 
-    def __init__(self, model: PreTrainedModel, *, seed: int, teacher: str, token_ids: list[int]) -> None:
+    def __init__(
+        self, model: PreTrainedModel, *, seed: int, teacher: str, token_ids: list[int], layers: int | None = None
+    ) -> None:
         self.model, self.masks, self.teacher = model, Masks(seed, teacher), teacher
         self.record: _Record | None = None
         self._modules = _replace_modules(model, self.masks, teacher)
         with _quiet():
             model.set_attn_implementation(ATTENTION)
         _INSTALLED.update({module: (self, name) for name, module in model.named_modules()})
+        self.prefix = None if layers is None else Prefix(model, layers, teacher)
         self.masks.sites = self._discover(token_ids)
         self.sites = dict(self.masks.sites)
         self._functional = any(site.kind == "functional" for site in self.sites.values())
@@ -141,8 +147,15 @@ class MonteCarloDropout:
                 fix=f"Set one in params.yaml, say teachers.{teacher}.dropout: 0.1",
             )
 
-    def logits(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Logits `[batch, labels]` of the network of the pass under way, or without dropout outside of one."""
+    def logits(self, inputs: dict[str, Tensor], prefix_output: Any = None) -> Tensor:
+        """Logits `[batch, labels]` of the network of the pass under way, or without dropout outside of one.
+
+        Args:
+            inputs: The model's arguments, each `[batch, tokens]`.
+            prefix_output: What `prefix` said of these inputs before, to go on from there.
+        """
+        if self.prefix is not None:
+            self.prefix.replay = prefix_output
         self.masks.forward_begins(len(inputs["input_ids"]))
         with _FunctionalDropout(self.masks) if self._functional else nullcontext():
             output: Tensor = self.model(**inputs).logits
@@ -165,9 +178,17 @@ class MonteCarloDropout:
             seen = [self._probe(batch, length, token_ids) for batch, length in _PROBE_SHAPES]
         return {
             name: Site(name, kind, p, self._groups(name, rows, seen[1][name][2]))
-            for name, (kind, p, rows) in seen[0].items()
+            for name, (kind, p, rows) in self._behind_prefix(seen[0]).items()
             if p > 0
         }
+
+    def _behind_prefix(self, seen: dict[str, tuple[Kind, float, int]]) -> dict[str, tuple[Kind, float, int]]:
+        """Of what a forward pass meets in turn, all that comes after the prefix."""
+        if self.prefix is None:
+            return seen
+        names = list(seen)
+        start = next((at for at, name in enumerate(names) if name.startswith(f"{self.prefix.first_kept}.")), len(names))
+        return {name: seen[name] for name in names[start:]}
 
     @torch.inference_mode()
     def _probe(self, batch: int, length: int, token_ids: list[int]) -> dict[str, tuple[Kind, float, int]]:

@@ -15,7 +15,8 @@ from pipeline.batching import by_token_budget, collate, tokenise
 from pipeline.config import Params, Scorer
 from pipeline.errors import MukiError
 from pipeline.integration import best_teacher, golden_targets, hard_weights
-from pipeline.labelling import Labeller, Progress, choose_device, ensure
+from pipeline.label_store import ensure
+from pipeline.labelling import Labeller, Progress, choose_device
 from pipeline.labels import Labels, from_table, open_labels
 from pipeline.layout import MAKE_CORPUS, MAKE_STUDENT, Layout
 from pipeline.teachers import locate

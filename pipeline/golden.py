@@ -93,7 +93,7 @@ def integrate(params: Params, layout: Layout, begin: Callable[[int], Callable[[i
             name: {"labels": found["labels"], "digest": found["teacher_digest"]}
             for name, found in tables.metadata.items()
         },
-        "label_settings": params.label.model_dump(include={"passes", "seed", "max_length", "dtype"}),
+        "label_settings": params.label.model_dump(exclude={"token_budget", "device"}),
         "integrate": settings.model_dump(),
         "temperature": temperature,
         "corpus_digest": corpus.digest(shards),

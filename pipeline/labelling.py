@@ -5,18 +5,16 @@ longest input and the arithmetic. Batches, their order and the device are not in
 number by more than rounding; `prove` stops the command where that does not hold.
 """
 
-import hashlib
-import json
 import platform
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
+from itertools import repeat
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import torch
 import transformers
@@ -24,13 +22,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from pipeline import corpus, store
+from pipeline import store
 from pipeline.batching import Batch, Tokenised, by_token_budget, collate, tokenise
-from pipeline.config import Label, Teacher
+from pipeline.config import Label
 from pipeline.dropout import MonteCarloDropout
+from pipeline.encoder import keep_pooled_position
 from pipeline.errors import MukiError, first
-from pipeline.layout import Layout
-from pipeline.teachers import TeacherFiles, load, locate
+from pipeline.teachers import TeacherFiles, load
 
 Progress = Callable[[int], None]
 """Told the number of texts that went through the network, after each batch of each pass."""
@@ -38,6 +36,7 @@ Progress = Callable[[int], None]
 # Rounding differs with a batch's shape: by how much logits may move before it is more than rounding.
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 1e-1}
 _PROBE_TEXTS = 4
+_ESTIMATE_TEXTS, _ESTIMATE_TOKENS = 512, 1024
 
 
 def choose_device(name: str) -> torch.device:
@@ -54,8 +53,21 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def _silent(texts: int) -> None:
-    """Progress that nobody watches."""
+@dataclass
+class Work:
+    """What went through the network.
+
+    Attributes:
+        texts: Texts, each once for every pass.
+        tokens: Their tokens.
+        positions: The same with the batches' padding.
+        seconds: Time in the network; a GPU works on its own, so there it is not known.
+    """
+
+    texts: int = 0
+    tokens: int = 0
+    positions: int = 0
+    seconds: float = 0.0
 
 
 class Labeller:
@@ -65,20 +77,24 @@ class Labeller:
         files: The teacher.
         settings: The `label` block.
         device: Where it runs.
+        work: What it has done so far, its checks not counted.
     """
 
     def __init__(self, files: TeacherFiles, settings: Label) -> None:
-        self.files, self.settings = files, settings
+        self.files, self.settings, self.work = files, settings, Work()
         self.device = choose_device(settings.device)
 
     @cached_property
     def _loaded(self) -> tuple[MonteCarloDropout, PreTrainedTokenizerBase]:
         model, tokenizer = load(self.files, self.settings.max_length, self.device)
+        token_ids = tokenizer("a probe of dropout")["input_ids"]
+        keep_pooled_position(model, token_ids)
         dropout = MonteCarloDropout(
             model,
             seed=self.settings.seed,
             teacher=self.files.name,
-            token_ids=tokenizer("a probe of dropout")["input_ids"],
+            token_ids=token_ids,
+            layers=self.settings.dropout_layers,
         )
         return dropout, tokenizer
 
@@ -98,6 +114,7 @@ class Labeller:
             "max_length": self.settings.max_length,
             "dtype": self.settings.dtype,
             "dropout_override": self.files.settings.dropout,
+            "dropout_layers": self.settings.dropout_layers,
         }
 
     def metadata(self, corpus_digest: str) -> dict[str, Any]:
@@ -139,12 +156,14 @@ class Labeller:
         # Sums over passes are kept in double precision: float32 is what is stored, not what is added up in.
         probs = torch.zeros(shape, dtype=torch.float64, device=self.device)
         expected = torch.zeros(len(ids), dtype=torch.float64, device=self.device)
+        prefix_outputs: list[Any] = []
         for batch, output in self._run(batches, progress):
             logits[batch.rows] = output
+            prefix_outputs.append(dropout.prefix.output if dropout.prefix else None)
         self._check_finite(logits, ids, "without dropout")
         for number in range(self.settings.passes):
             with dropout.network(number):
-                for batch, output in self._run(batches, progress):
+                for batch, output in self._run(batches, progress, prefix_outputs):
                     log_p = torch.log_softmax(output.double(), dim=-1)
                     p = log_p.exp()
                     probs[batch.rows] += p
@@ -179,13 +198,45 @@ class Labeller:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
+    def estimate(self, texts: list[str]) -> float:
+        """Seconds that labelling takes a text like `texts`, from one small batch with and without dropout."""
+        dropout, tokenizer = self._loaded
+        sample = texts[:: -(-len(texts) // _ESTIMATE_TEXTS)]
+        tokens = tokenise(tokenizer, sample, self.settings.max_length)
+        rows = by_token_budget(tokens.lengths, min(self.settings.token_budget, _ESTIMATE_TOKENS))
+        batch = collate(tokenizer, tokens, rows[len(rows) // 2], self.device)
+
+        def seconds(prefix_output: Any = None) -> float:
+            self._forward(batch, prefix_output)  # makes the masks and warms up
+            start = time.perf_counter()
+            self._forward(batch, prefix_output).sum().item()  # waits for a GPU
+            return time.perf_counter() - start
+
+        plain = seconds()
+        prefix_output = dropout.prefix.output if dropout.prefix else None
+        with dropout.network(0):
+            masked = seconds(prefix_output)
+        share_of_batch = float(tokens.lengths.mean()) / batch.inputs["input_ids"].numel()
+        return share_of_batch * (plain + self.settings.passes * masked)
+
     @torch.inference_mode()
-    def _run(self, batches: Iterable[Batch], progress: Progress) -> Iterator[tuple[Batch, Tensor]]:
-        """Each batch with its float32 logits, of the network of the pass under way."""
+    def _forward(self, batch: Batch, prefix_output: Any = None) -> Tensor:
+        """Float32 logits of a batch, of the network of the pass under way."""
         dropout, _ = self._loaded
-        for batch in batches:
-            with self._autocast():
-                output = dropout.logits(batch.inputs).float()
+        with self._autocast():
+            return dropout.logits(batch.inputs, prefix_output).float()
+
+    def _run(
+        self, batches: Iterable[Batch], progress: Progress, prefix_outputs: Iterable[Any] = repeat(None)
+    ) -> Iterator[tuple[Batch, Tensor]]:
+        """Each batch with its logits, counted."""
+        for batch, prefix_output in zip(batches, prefix_outputs, strict=False):
+            start = time.perf_counter()
+            output = self._forward(batch, prefix_output)
+            self.work.seconds += time.perf_counter() - start
+            self.work.texts += len(batch.rows)
+            self.work.tokens += batch.tokens
+            self.work.positions += batch.inputs["input_ids"].numel()
             yield batch, output
             progress(len(batch.rows))
 
@@ -201,10 +252,10 @@ class Labeller:
         together = collate(tokenizer, tokens, rows, self.device)
         alone = [collate(tokenizer, tokens, rows[each : each + 1], self.device) for each in range(len(rows))]
         with dropout.network(0):
-            (_, batched), *_ = self._run([together], _silent)
-            single = torch.cat([output for _, output in self._run(alone, _silent)])
+            batched = self._forward(together)
+            single = torch.cat([self._forward(batch) for batch in alone])
         with dropout.network(1):
-            (_, other), *_ = self._run([together], _silent)
+            other = self._forward(together)
         where = f"teacher {self.files.name}"
         if torch.equal(batched, other):
             raise MukiError(
@@ -228,77 +279,3 @@ class Labeller:
                 where=f"teacher {self.files.name}",
                 fix="Look at these texts and at the model's weights; with bfloat16, try label.dtype: float32",
             )
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """What `label_corpus` did.
-
-    Attributes:
-        rows: Texts of the corpus.
-        new_rows: Those of them that were labelled now; the others were finished before.
-        truncated: Texts of which the teacher read only the beginning.
-    """
-
-    rows: int
-    new_rows: int
-    truncated: int
-
-
-def finished(labeller: Labeller, corpus_digest: str, work: Path) -> tuple[Path, store.Shard] | None:
-    """The label shard of a corpus shard from the work folder, or None where it is not there whole."""
-    key = labeller.key(corpus_digest)
-    path = work / "labels" / f"{key}.parquet"
-    try:
-        entry = store.Shard(**json.loads(path.with_suffix(".json").read_bytes()))
-        with path.open("rb") as file:
-            whole = hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
-    except (FileNotFoundError, ValueError, TypeError):  # killed between the two files, or damaged: label it again
-        return None
-    return (path, entry) if whole and entry.key == key else None
-
-
-def ensure(
-    labeller: Labeller, table: pa.Table, corpus_digest: str, work: Path, progress: Progress
-) -> tuple[Path, store.Shard]:
-    """The finished label shard of a corpus shard: from the work folder, or made now and kept there."""
-    found = finished(labeller, corpus_digest, work)
-    if found is not None:
-        return found
-    labels = labeller.label(table, progress)
-    key = labeller.key(corpus_digest)
-    path = work / "labels" / f"{key}.parquet"
-    entry = store.write_shard(path, labels, key, labeller.metadata(corpus_digest))
-    store.write_bytes(path.with_suffix(".json"), json.dumps(asdict(entry)).encode())
-    return path, entry
-
-
-def label_corpus(
-    name: str, teacher: Teacher, settings: Label, layout: Layout, begin: Callable[[int], Progress]
-) -> Labelled:
-    """Label the whole corpus with one teacher, shard by shard, and publish `data/labels/<name>/`.
-
-    A shard that was finished before, by a run that was killed or on a corpus that was shorter, is not labelled again.
-
-    Args:
-        name: The teacher's name.
-        teacher: Its block of params.yaml.
-        settings: The `label` block.
-        layout: Where the tables lie.
-        begin: Told how many texts will go through the network (rows x (passes + 1)), before it starts.
-
-    Raises:
-        MukiError: The corpus or the teacher is not fit to be used; see `Labeller.label`, `locate` and `load`.
-    """
-    shards = corpus.corpus_shards(layout.corpus)
-    labeller = Labeller(locate(name, teacher, layout.root), settings)
-    with store.only_one(layout.work / "labels" / f"{name}.lock", f"labelling with {name}"):
-        new_rows = sum(shard.rows for shard in shards if finished(labeller, shard.key, layout.work) is None)
-        progress = begin(new_rows * (settings.passes + 1))
-        parts = [
-            ensure(labeller, corpus.read_shard(layout.corpus, shard), shard.key, layout.work, progress)
-            for shard in shards
-        ]
-        store.publish(layout.labels(name), parts, {"teacher": name})
-    truncated = sum(int(pl.read_parquet(path, columns=["truncated"])["truncated"].sum()) for path, _ in parts)
-    return Labelled(sum(shard.rows for shard in shards), new_rows, truncated)

@@ -15,7 +15,7 @@ from pipeline.config import Label
 from pipeline.errors import MukiError, first
 from pipeline.layout import Layout, make_labels
 
-_SETTINGS = ("passes", "seed", "max_length", "dtype")
+_SETTINGS = ("passes", "seed", "max_length", "dtype", "dropout_layers")
 _SAME_IN_A_TABLE = ("labels", "teacher_digest", "dropout_override")
 
 

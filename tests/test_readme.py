@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from pipeline import config, golden
-from pipeline.labelling import label_corpus
+from pipeline.label_store import label_corpus
 from pipeline.preparation import prepare
 from pipeline.student import train_student
 from stages import cli
@@ -27,7 +27,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params, layout = config.load(path)
     prepare(params.prepare, layout)
     for name, teacher in params.teachers.items():
-        label_corpus(name, teacher, params.label, layout, lambda total: lambda texts: None)
+        label_corpus(name, teacher, params.label, layout, lambda total, seconds: lambda texts: None)
     golden.integrate(params, layout, lambda total: lambda rows: None)
     train_student(params.student, layout, lambda step: None)
     return path.parent

@@ -12,7 +12,7 @@ from pipeline import config, golden
 from pipeline.errors import MukiError
 from pipeline.evaluation import Evaluation, evaluate
 from pipeline.inspection import inspect_store, inspect_text
-from pipeline.labelling import label_corpus
+from pipeline.label_store import label_corpus
 from pipeline.preparation import prepare
 from pipeline.report import uncertainty_figure
 from pipeline.student import train_student

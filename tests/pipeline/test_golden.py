@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline import config, corpus, golden, store
 from pipeline.errors import MukiError
-from pipeline.labelling import label_corpus
+from pipeline.label_store import label_corpus
 from pipeline.layout import Layout
 from pipeline.preparation import prepare
 from pipeline.uncertainty import entropy_of_logits, softmax

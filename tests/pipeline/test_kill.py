@@ -12,7 +12,7 @@ import torch
 
 from pipeline import corpus, store
 from pipeline.config import Label, Teacher
-from pipeline.labelling import label_corpus
+from pipeline.label_store import label_corpus
 from pipeline.layout import Layout
 from tests import tiny
 
@@ -22,7 +22,7 @@ SETTINGS = Label(passes=6, max_length=24, device="cpu")
 
 def work(root: Path) -> None:
     torch.set_num_threads(1)
-    label_corpus("t", Teacher(model="m", watch="m"), SETTINGS, Layout(root), lambda total: lambda texts: None)
+    label_corpus("t", Teacher(model="m", watch="m"), SETTINGS, Layout(root), lambda total, seconds: lambda texts: None)
 
 
 def project(root: Path) -> Layout:

@@ -11,11 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import corpus, store
+from pipeline import store
 from pipeline.config import Label, Teacher
 from pipeline.errors import MukiError
-from pipeline.labelling import Labeller, choose_device, label_corpus
-from pipeline.layout import Layout
+from pipeline.labelling import Labeller, choose_device
 from pipeline.teachers import locate
 from pipeline.uncertainty import entropy
 from tests import tiny
@@ -159,85 +158,3 @@ def test_a_device_that_is_not_there_is_refused() -> None:
     assert choose_device("cpu").type == "cpu"
     with pytest.raises(MukiError, match=r"label\.device: there is no cuda:63"):
         choose_device("cuda:63")
-
-
-def write_corpus(layout: Layout, texts: list[str]) -> None:
-    corpus.write_corpus(layout.corpus, corpus.with_ids(pl.DataFrame({"text": texts})), shard_rows=8)
-
-
-class Run:
-    """`label_corpus` on a tiny teacher, with the texts that went through the network counted."""
-
-    def __init__(self, root: Path) -> None:
-        self.layout = Layout(root)
-        tiny.save_teacher(root / "m", ["a", "b", "c"])
-
-    def __call__(self, **changes: Any) -> int:
-        seen: list[int] = []
-
-        def begin(total: int) -> Any:
-            self.total = total
-            return seen.append
-
-        teacher = Teacher(model="m", watch="m")
-        label_corpus("t", teacher, SETTINGS.model_copy(update={"passes": 2, **changes}), self.layout, begin)
-        assert sum(seen) == self.total
-        return self.total
-
-    def frame(self) -> pl.DataFrame:
-        return pl.read_parquet(self.layout.labels("t") / "*.parquet")
-
-
-def test_only_what_changed_is_labelled(tmp_path: Path) -> None:
-    run = Run(tmp_path)
-    texts = tiny.texts(20)
-    write_corpus(run.layout, texts)
-    assert run() == 20 * 3
-    first = run.frame()
-    assert run() == 0
-    write_corpus(run.layout, [*texts, "w1 w2 w3", "w4"])
-    assert run() == (4 + 2) * 3  # the last shard had room, so it is another shard now
-    assert run.frame()[:20].equals(first)
-    assert run(passes=3) == 22 * 4
-    assert run(seed=1) == 22 * 3
-    assert run(token_budget=50) == 0
-    tiny.save_teacher(tmp_path / "m", ["a", "b", "c"], seed=1)
-    assert run() == 22 * 3
-
-
-def test_a_damaged_shard_of_the_work_folder_is_labelled_again(tmp_path: Path) -> None:
-    run = Run(tmp_path)
-    write_corpus(run.layout, tiny.texts(20))
-    run()
-    before = run.frame()
-    victim = max((run.layout.work / "labels").glob("*.parquet"), key=lambda path: path.stat().st_size)
-    victim.write_bytes(victim.read_bytes()[:-1])
-    assert run() in (8 * 3, 4 * 3)
-    assert run.frame().equals(before)
-
-
-def test_published_labels_come_back_from_the_work_folder(tmp_path: Path) -> None:
-    import shutil
-
-    run = Run(tmp_path)
-    write_corpus(run.layout, tiny.texts(20))
-    run()
-    before = run.frame()
-    shutil.rmtree(run.layout.labels("t"))  # as DVC does before it runs a stage
-    assert run() == 0
-    assert run.frame().equals(before)
-
-
-def test_the_footer_says_what_determined_the_numbers(tmp_path: Path) -> None:
-    run = Run(tmp_path)
-    write_corpus(run.layout, tiny.texts(3))
-    run()
-    shards, _ = store.manifest(run.layout.labels("t"), "")
-    facts = store.footer(run.layout.labels("t") / shards[0].file, "")
-    assert facts["labels"] == ["a", "b", "c"]
-    assert facts["corpus_digest"] == store.manifest(run.layout.corpus, "")[0][0].key
-    assert {site["p"] for site in facts["dropout"]} == {0.1}
-    assert sorted(site["kind"] for site in facts["dropout"]).count("attention") == 2
-    assert facts["versions"]["torch"] == torch.__version__
-    determining = {key: value for key, value in facts.items() if key not in ("dropout", "versions")}
-    assert store.canonical_key(determining) == shards[0].key
