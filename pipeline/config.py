@@ -1,7 +1,7 @@
 """pydantic models of params.yaml: every default and every bound, once."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
@@ -12,7 +12,13 @@ from pipeline.layout import Layout
 TeacherName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Scorer = Literal["mc_entropy", "entropy", "mutual_information"]
+Posterior = Literal["calibrated", "gate"]
+POSTERIORS: tuple[str, ...] = get_args(Posterior)
+"""Scorers whose scores are probabilities of being the right teacher, each row summing to 1."""
+Scorer = (
+    Literal["mc_entropy", "entropy", "mutual_information", "max_probability", "mc_max_probability", "energy"]
+    | Posterior
+)
 Dtype = Literal["float32", "bfloat16"]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
@@ -38,12 +44,16 @@ class Source(Block):
 
 
 class Prepare(Block):
-    """How the source becomes a corpus: which rows, and how many in a shard."""
+    """How the source becomes a corpus: which rows, and how many in a shard.
+
+    `train-teacher` trains on the rows outside the corpus; with `teachers_see_corpus` on all rows, as in the paper.
+    """
 
     corpus: Source
     test: Source | None = None
     labels: list[str] | None = None
     rows_per_label: PositiveInt | None = None
+    teachers_see_corpus: bool = False
     shard_rows: PositiveInt = 10_000
     seed: Seed = 0
 
@@ -51,8 +61,10 @@ class Prepare(Block):
     def _labels_are_known(self) -> Self:
         if self.test is not None and self.test.label is None:
             raise ValueError("test.label must name the label column: a test set without labels measures nothing")
-        if self.corpus.label is None and (self.labels or self.rows_per_label):
-            raise ValueError("labels and rows_per_label choose rows by their label: corpus.label must name its column")
+        if self.corpus.label is None and (self.labels or self.rows_per_label or self.teachers_see_corpus):
+            raise ValueError(
+                "labels, rows_per_label and teachers_see_corpus need labels: corpus.label must name their column"
+            )
         return self
 
 
@@ -125,20 +137,27 @@ class Label(Block):
     seed: Seed = 0
     max_length: Annotated[int, Field(ge=4)] = 128
     dtype: Dtype = "float32"
-    token_budget: PositiveInt = 4096
+    token_budget: PositiveInt | Literal["auto"] = "auto"
     device: Device = "auto"
 
 
 class Integrate(Block):
     """Stage two's supervision (method.md, points 4 to 7). `temperature` is the τ of the soft weights."""
 
-    strategy: Literal["soft", "hard"] = "soft"
+    strategy: Literal["soft", "hard", "posterior", "concat", "uhc"] = "soft"
     scorer: Scorer = "mc_entropy"
     temperature: PositiveFloat = 0.2
     teacher_distribution: Literal["deterministic", "mc"] = "deterministic"
     reweight: Literal["margin", "none"] = "margin"
     normalise_weights: bool = True
+    abstain_below: float | None = None
     aliases: dict[TeacherName, dict[str, str]] = {}
+
+    @model_validator(mode="after")
+    def _posterior_has_one(self) -> Self:
+        if self.strategy == "posterior" and self.scorer not in POSTERIORS:
+            raise ValueError(f"strategy posterior wants a scorer that gives probabilities, one of {sorted(POSTERIORS)}")
+        return self
 
 
 class Student(Training):
@@ -156,6 +175,13 @@ class Evaluate(Block):
     routing_rows_per_label: PositiveInt | None = None
 
 
+class Compare(Block):
+    """Which rules are compared (`pipeline/rules.py`; all by default), each with a student for every seed."""
+
+    rules: Annotated[list[str], Field(min_length=1)] | None = None
+    seeds: Annotated[list[Seed], Field(min_length=1)] = [0, 1, 2]
+
+
 class Params(Block):
     """All of params.yaml."""
 
@@ -166,6 +192,7 @@ class Params(Block):
     integrate: Integrate = Integrate()
     student: Student
     evaluate: Evaluate = Evaluate()
+    compare: Compare = Compare()
 
     @model_validator(mode="after")
     def _aliases_name_teachers(self) -> Self:

@@ -78,8 +78,14 @@ def corpus_shards(folder: Path) -> list[store.Shard]:
     paths = [folder / shard.file for shard in shards]
     if all(path.exists() for path in paths):  # a missing one is reported, by name, by whoever reads it
         # 8 bytes a row instead of the ids themselves: a corpus of any size passes.
-        hashes = np.concatenate([pl.read_parquet(path, columns=["id"])["id"].hash().to_numpy() for path in paths])
-        if len(np.unique(hashes)) < len(hashes):
+        hashes = np.empty(sum(shard.rows for shard in shards), dtype=np.uint64)
+        end = 0
+        for path in paths:
+            of_shard = pl.read_parquet(path, columns=["id"])["id"].hash().to_numpy()
+            hashes[end : end + len(of_shard)] = of_shard
+            end += len(of_shard)
+        hashes.sort()
+        if (hashes[1:] == hashes[:-1]).any():
             ids = pl.concat([pl.read_parquet(path, columns=["id"]) for path in paths])["id"]
             if twice := ids.filter(ids.is_duplicated()).unique(maintain_order=True).to_list():
                 what = f"{len(twice)} ids occur more than once: {first(twice)}"

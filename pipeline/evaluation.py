@@ -1,7 +1,8 @@
 """What the student, the routed teachers and the golden supervision are worth, where gold labels are known."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,19 +13,41 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pipeline import corpus, golden, metrics, store
 from pipeline.batching import by_token_budget, collate, tokenise
-from pipeline.config import Params, Scorer
+from pipeline.config import POSTERIORS, Integrate, Params
 from pipeline.errors import MukiError
 from pipeline.integration import best_teacher, golden_targets, hard_weights
 from pipeline.label_store import ensure
-from pipeline.labelling import Labeller, Progress, choose_device
-from pipeline.labels import Labels, from_table, open_labels
+from pipeline.labelling import Labeller, Progress, choose_device, token_budget
+from pipeline.labels import Labels
 from pipeline.layout import MAKE_CORPUS, MAKE_STUDENT, Layout
+from pipeline.scoring import SCORERS, Said
 from pipeline.teachers import locate
-from pipeline.uncertainty import normalised_uncertainty, softmax
+from pipeline.uncertainty import softmax
 from pipeline.vocabulary import Vocabulary, union
 
-SCORERS: tuple[Scorer, ...] = ("mc_entropy", "entropy", "mutual_information")
+LABEL_COLUMNS = ("probs", "logits", "entropy", "expected_entropy")
 HISTOGRAM_BINS = 25
+MAKE_TEST = "Name a test set (prepare.test) and run muki-pipeline prepare"
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """Golden supervision of some texts against their gold labels.
+
+    Attributes:
+        scores: `[rows, teachers]`.
+        hit: `[rows]`, whether the target's largest is the gold label.
+        nats: `[rows]`, KL(gold ‖ target).
+    """
+
+    scores: NDArray[np.floating]
+    hit: NDArray[np.bool_]
+    nats: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, scores: NDArray[np.floating], target: NDArray[np.float32], gold: NDArray[np.intp]) -> "Supervised":
+        """Of `[rows, union]` targets and `[rows]` gold columns."""
+        return cls(scores, target.argmax(axis=1) == gold, metrics.kl_to_gold(target, gold))
 
 
 @dataclass(frozen=True)
@@ -70,45 +93,64 @@ def evaluate(params: Params, layout: Layout, begin: Callable[[str, int], Progres
 
 
 def _supervision(params: Params, layout: Layout) -> tuple[dict[str, Any], pl.DataFrame]:
-    """Teacher selection and golden targets against the corpus's gold labels, for every scorer."""
-    shards = corpus.corpus_shards(layout.corpus)
-    tables = open_labels(layout, list(params.teachers), params.label, shards)
-    vocabulary = union(tables.labels, params.integrate.aliases)
+    """Teacher selection and golden targets against the corpus's gold labels, for every scorer, shard by shard."""
+    opened = golden.open_corpus(params, layout)
     gold_table = store.read_file(layout.corpus_gold, ["id", "label"], MAKE_CORPUS)
     gold = dict(zip(gold_table["id"].to_pylist(), gold_table["label"].to_pylist(), strict=True))
-    ids, labels = [], []
-    for number, shard in enumerate(shards):
-        own = store.series(corpus.read_shard(layout.corpus, shard)["id"])
-        labels.append(tables.read(number, own))
-        ids.extend(own.to_list())
-    if absent := sum(text_id not in gold for text_id in ids):
-        raise MukiError(
-            f"has no label for {absent} texts of the corpus", where=str(layout.corpus_gold), fix=MAKE_CORPUS
+    fitted = {scorer: golden.fit_scorer(scorer, opened) for scorer in SCORERS}
+    found: dict[str, list[Supervised]] = {scorer: [] for scorer in SCORERS}
+    surest: dict[str, list[NDArray[np.floating]]] = {scorer: [] for scorer in SCORERS}
+    rights, knowns = [], []
+    for number in range(len(opened.shards)):
+        texts = opened.read(number)
+        ids = texts["id"].to_pylist()
+        if absent := sum(text_id not in gold for text_id in ids):
+            raise MukiError(
+                f"has no label for {absent} texts of the corpus", where=str(layout.corpus_gold), fix=MAKE_CORPUS
+            )
+        labels = opened.tables.read_checked(number, LABEL_COLUMNS, store.series(texts["id"]))
+        said = Said(texts["text"].to_pylist(), labels, opened.label_counts)
+        known = np.array([gold[text_id] in opened.vocabulary.labels for text_id in ids])
+        columns = np.array(
+            [opened.vocabulary.labels.index(gold[text_id]) for text_id in np.array(ids)[known]], dtype=int
         )
-    names = [gold[text_id] for text_id in ids]
-    known = np.array([name in vocabulary.labels for name in names])
-    if not known.any():
+        rights.append(opened.vocabulary.known[columns])
+        for scorer, score in fitted.items():
+            scores = score(said)
+            target, _ = golden.targets(
+                scores, labels, opened.vocabulary, _with_scorer(params.integrate, scorer), params.student.temperature
+            )
+            found[scorer].append(Supervised.of(scores[known], target[known], columns))
+            surest[scorer].append(scores.max(axis=1))
+        knowns.append(known)
+    right = np.concatenate(rights)
+    if not len(right):
         raise MukiError("none of its labels is a teacher's", where=str(layout.corpus_gold), fix="Set integrate.aliases")
-    columns = np.array([vocabulary.labels.index(name) for name in np.array(names)[known]])
-    right = vocabulary.known[columns]
-    measured: dict[str, Any] = {"rows": len(ids), "rows_of_known_labels": int(known.sum())}
+    measured: dict[str, Any] = {"rows": opened.rows, "rows_of_known_labels": len(right)}
     panels = []
-    for scorer in SCORERS:
-        settings = params.integrate.model_copy(update={"scorer": scorer})
-        parts = [golden.supervise(part, vocabulary, settings, params.student.temperature) for part in labels]
-        targets = np.concatenate([part.targets for part in parts])[known]
-        scores = np.concatenate([part.scores for part in parts])[known]
+    for scorer, parts in found.items():
+        scores = np.concatenate([part.scores for part in parts])
+        lost = np.concatenate([part.nats for part in parts])
         measured[scorer] = _present(
             {
                 "right_teacher_best": float(right[np.arange(len(right)), best_teacher(scores)].mean()),
                 "right_teacher_auroc": metrics.auroc(scores.ravel(), right.ravel()),
-                "target_accuracy": metrics.accuracy(targets.argmax(axis=1), columns),
-                "target_kl_to_gold": metrics.kl_to_gold(targets, columns),
+                "target_accuracy": float(np.concatenate([part.hit for part in parts]).mean()),
+                "target_kl_to_gold": float(lost.mean()) if np.isfinite(lost).all() else None,
+                # How well the best score tells texts that some teacher knows from those that none does.
+                "known_text_auroc": metrics.auroc(np.concatenate(surest[scorer]), np.concatenate(knowns)),
             }
         )
-        uncertainty = np.concatenate([_uncertainty(scorer, part) for part in labels])[known]
-        panels.append(_histogram(scorer, uncertainty, right))
+        panels.append(_histogram(scorer, 1.0 - scores, right))
     return measured, pl.concat(panels)
+
+
+def _with_scorer(settings: Integrate, scorer: str) -> Integrate:
+    """The settings with another scorer, and the weights of the paper where its scores are no posterior."""
+    changes: dict[str, Any] = {"scorer": scorer}
+    if settings.strategy == "posterior" and scorer not in POSTERIORS:
+        changes["strategy"] = "soft"
+    return settings.model_copy(update=changes)
 
 
 def _present(measures: Mapping[str, float | None]) -> dict[str, float]:
@@ -116,16 +158,11 @@ def _present(measures: Mapping[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in measures.items() if value is not None}
 
 
-def _uncertainty(scorer: str, labels: list[Labels]) -> NDArray[np.float64]:
-    return np.stack(
-        [normalised_uncertainty(scorer, each.entropy, each.expected_entropy, each.logits) for each in labels], axis=1
-    )
-
-
-def _histogram(scorer: str, uncertainty: NDArray[np.float64], right: NDArray[np.bool_]) -> pl.DataFrame:
-    """Shares of right and of wrong (text, teacher) pairs by normalised uncertainty: MUKI, Figure 2."""
+def _histogram(scorer: str, uncertainty: NDArray[np.floating], right: NDArray[np.bool_]) -> pl.DataFrame:
+    """Shares of right and of wrong (text, teacher) pairs by uncertainty, 1 - score: MUKI, Figure 2."""
     # Each scorer on its own range: mutual information keeps to the lowest tenths of what entropy may reach.
-    edges = np.linspace(0, max(float(uncertainty.max()), 1e-6), HISTOGRAM_BINS + 1)
+    lowest = min(float(uncertainty.min()), 0.0)
+    edges = np.linspace(lowest, max(float(uncertainty.max()), lowest + 1e-6), HISTOGRAM_BINS + 1)
     centres = (edges[:-1] + edges[1:]) / 2
     panels = []
     for name, chosen in (("right", right), ("wrong", ~right)):
@@ -139,30 +176,16 @@ def _test_set(
     params: Params, layout: Layout, begin: Callable[[str, int], Progress]
 ) -> tuple[dict[str, Any], pl.DataFrame]:
     """Student, routed teachers and single teachers on the test set."""
-    test = pl.DataFrame(pl.from_arrow(store.read_file(layout.test, ["id", "text", "label"], MAKE_CORPUS)))
     labellers = {
         name: Labeller(locate(name, teacher, layout.root), params.label) for name, teacher in params.teachers.items()
     }
     vocabulary = union({name: each.files.labels for name, each in labellers.items()}, params.integrate.aliases)
-    known = test.filter(pl.col("label").is_in(vocabulary.labels))
-    if known.is_empty():
-        raise MukiError("none of its labels is a teacher's", where=str(layout.test), fix="Set integrate.aliases")
-    gold = np.array([vocabulary.labels.index(label) for label in known["label"]])
+    known, gold = read_test(layout, vocabulary)
     blocks = vocabulary.known[gold]
-    probs = predict_student(layout, vocabulary, known["text"].to_list(), params, begin)
+    probs = predict_student(layout.student, vocabulary.labels, known["text"].to_list(), params, begin)
     predicted = probs.argmax(axis=1)
     measured: dict[str, Any] = {
-        "student": {
-            "rows": len(known),
-            "accuracy": metrics.accuracy(predicted, gold),
-            "macro_f1": metrics.macro_f1(predicted, gold, len(vocabulary.labels)),
-            "expected_calibration_error": metrics.expected_calibration_error(probs, gold),
-            "block_accuracy": {
-                name: metrics.accuracy(predicted[blocks[:, number]], gold[blocks[:, number]])
-                for number, name in enumerate(labellers)
-                if blocks[:, number].any()
-            },
-        },
+        "student": {"rows": len(known), **student_measures(probs, gold, vocabulary, list(labellers))},
         "teachers": {},
     }
     for number, (name, labeller) in enumerate(labellers.items()):
@@ -186,25 +209,61 @@ def _test_set(
     return measured, pl.DataFrame({"actual": named[gold], "predicted": named[predicted]})
 
 
-def predict_student(
-    layout: Layout, vocabulary: Vocabulary, texts: list[str], params: Params, begin: Callable[[str, int], Progress]
-) -> NDArray[np.float64]:
-    """The student's probabilities `[texts, union]`.
+def student_measures(
+    probs: NDArray[np.floating], gold: NDArray[np.intp], vocabulary: Vocabulary, teachers: Sequence[str]
+) -> dict[str, Any]:
+    """What a student is worth on labelled texts.
+
+    Args:
+        probs: `[rows, union]`.
+        gold: `[rows]`, the right column.
+        vocabulary: The union, and who knows which label.
+        teachers: Their names, in the vocabulary's order.
+    """
+    predicted = probs.argmax(axis=1)
+    blocks = vocabulary.known[gold]
+    return {
+        "accuracy": metrics.accuracy(predicted, gold),
+        "macro_f1": metrics.macro_f1(predicted, gold, len(vocabulary.labels)),
+        "expected_calibration_error": metrics.expected_calibration_error(probs, gold),
+        "block_accuracy": {
+            name: metrics.accuracy(predicted[blocks[:, number]], gold[blocks[:, number]])
+            for number, name in enumerate(teachers)
+            if blocks[:, number].any()
+        },
+    }
+
+
+def read_test(layout: Layout, vocabulary: Vocabulary) -> tuple[pl.DataFrame, NDArray[np.intp]]:
+    """The test texts whose label is some teacher's, and the column of each one's label in the union.
 
     Raises:
-        MukiError: There is no student, or it knows other labels than the teachers' union.
+        MukiError: There is no test set, or none of its labels is a teacher's.
     """
-    if not (layout.student / "config.json").exists():
-        raise MukiError("there is no student", where=str(layout.student), fix=MAKE_STUDENT)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        layout.student, use_safetensors=True, dtype=torch.float32
-    )
-    tokenizer = AutoTokenizer.from_pretrained(layout.student)
-    labels = tuple(model.config.id2label[number] for number in range(model.config.num_labels))
-    if labels != vocabulary.labels:
+    test = pl.DataFrame(pl.from_arrow(store.read_file(layout.test, ["id", "text", "label"], MAKE_TEST)))
+    known = test.filter(pl.col("label").is_in(vocabulary.labels))
+    if known.is_empty():
+        raise MukiError("none of its labels is a teacher's", where=str(layout.test), fix="Set integrate.aliases")
+    return known, np.array([vocabulary.labels.index(label) for label in known["label"]])
+
+
+def predict_student(
+    folder: Path, labels: Sequence[str], texts: list[str], params: Params, begin: Callable[[str, int], Progress]
+) -> NDArray[np.float64]:
+    """The probabilities `[texts, labels]` of the student in a folder.
+
+    Raises:
+        MukiError: There is no student, or it knows other labels.
+    """
+    if not (folder / "config.json").exists():
+        raise MukiError("there is no student", where=str(folder), fix=MAKE_STUDENT)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    known = [model.config.id2label[number] for number in range(model.config.num_labels)]
+    if known != list(labels):
         raise MukiError(
-            f"it knows {len(labels)} labels that are not the union of the teachers' {len(vocabulary.labels)}",
-            where=str(layout.student),
+            f"it knows {len(known)} labels that are not the union of the teachers' {len(labels)}",
+            where=str(folder),
             fix="Run muki-pipeline integrate and train-student",
         )
     device = choose_device(params.label.device)
@@ -213,7 +272,7 @@ def predict_student(
     tokens = tokenise(tokenizer, texts, params.student.max_length)
     logits = np.empty((len(texts), len(labels)), dtype=np.float32)
     with torch.inference_mode():
-        for rows in by_token_budget(tokens.lengths, params.label.token_budget):
+        for rows in by_token_budget(tokens.lengths, token_budget(params.label, device)):
             logits[rows] = model(**collate(tokenizer, tokens, rows, device).inputs).logits.float().cpu().numpy()
             progress(len(rows))
     return softmax(logits)
@@ -245,8 +304,10 @@ def _route(
     for name, labeller in labellers.items():
         progress = begin(f"{name} for routing", len(rows) * (params.label.passes + 1))
         path, shard = ensure(labeller, table, digest, layout.work, progress)
-        labels.append(from_table(store.read_shard(path.parent, shard, "Run muki-pipeline evaluate again")))
-    scores = golden.score(params.integrate.scorer, labels)
+        labels.append(Labels(store.read_shard(path.parent, shard, "Run muki-pipeline evaluate again")))
+    said = Said(rows["text"].to_list(), labels, [len(each.files.labels) for each in labellers.values()])
+    score = golden.fit_scorer(params.integrate.scorer, golden.open_corpus(params, layout))
     distributions = [softmax(each.logits) for each in labels]
-    predicted: NDArray[np.intp] = golden_targets(hard_weights(scores, 1.0), distributions, vocabulary).argmax(axis=1)
+    weights = hard_weights(score(said))
+    predicted: NDArray[np.intp] = golden_targets(weights, distributions, vocabulary).argmax(axis=1)
     return predicted

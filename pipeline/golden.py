@@ -1,7 +1,12 @@
-"""Label shards -> golden-supervision shards, one corpus shard at a time."""
+"""Label shards -> golden-supervision shards: scores of the whole corpus first, then targets and weights."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -9,131 +14,267 @@ from numpy.typing import NDArray
 
 from pipeline import corpus, store
 from pipeline.config import Integrate, Params
+from pipeline.errors import MukiError
 from pipeline.integration import STRATEGIES, best_teacher, golden_targets, margins
 from pipeline.labels import Labels, LabelTables, open_labels
 from pipeline.layout import Layout
-from pipeline.uncertainty import confidence, softmax
+from pipeline.scoring import SCORERS, Said, Score
+from pipeline.uncertainty import energy, softmax
 from pipeline.vocabulary import Vocabulary, union
+
+SAMPLE_ROWS = 50_000
+"""Texts that a scorer is fitted to at most: evenly spaced over the corpus, so that memory does not grow with it."""
+Progress = Callable[[int], None]
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
-class Supervision:
-    """What the teachers teach of one shard's texts.
+class Corpus:
+    """A corpus and what the teachers said of it, found to belong together.
 
     Attributes:
-        scores: `[rows, teachers]`, confidence.
-        targets: `[rows, union]` float32, each row sums to 1.
-        margins: `[rows]`, best less second-best score.
+        layout: Where they lie.
+        shards: The corpus's.
+        tables: The teachers'.
+        vocabulary: The union of their labels.
     """
 
-    scores: NDArray[np.float64]
-    targets: NDArray[np.float32]
-    margins: NDArray[np.float64]
+    layout: Layout
+    shards: list[store.Shard]
+    tables: LabelTables
+    vocabulary: Vocabulary
+
+    @property
+    def rows(self) -> int:
+        """Texts."""
+        return sum(shard.rows for shard in self.shards)
+
+    def read(self, number: int) -> pa.Table:
+        """`id` and `text` of a shard."""
+        return corpus.read_shard(self.layout.corpus, self.shards[number])
+
+    def said(self, number: int, scorer: str, texts: pa.Table) -> Said:
+        """What a scorer looks at in a shard, checked against the corpus's ids."""
+        wanted = SCORERS[scorer]
+        teachers = self.tables.read_checked(number, wanted.columns, store.series(texts["id"]))
+        return Said(texts["text"].to_pylist() if wanted.reads_texts else [], teachers, self.label_counts)
+
+    @property
+    def label_counts(self) -> list[int]:
+        """How many labels each teacher has."""
+        return [len(labels) for labels in self.tables.labels.values()]
 
 
-def score(scorer: str, labels: list[Labels]) -> NDArray[np.float64]:
-    """Confidence of every teacher in every text, `[rows, teachers]`."""
-    return np.stack([confidence(scorer, each.entropy, each.expected_entropy, each.logits) for each in labels], axis=1)
+def open_corpus(params: Params, layout: Layout) -> Corpus:
+    """The corpus with the label tables of the teachers that params.yaml lists.
+
+    Raises:
+        MukiError: See `corpus_shards`, `open_labels` and `union`.
+    """
+    shards = corpus.corpus_shards(layout.corpus)
+    tables = open_labels(layout, list(params.teachers), params.label, shards)
+    return Corpus(layout, shards, tables, union(tables.labels, params.integrate.aliases))
 
 
-def supervise(labels: list[Labels], vocabulary: Vocabulary, settings: Integrate, temperature: float) -> Supervision:
-    """Golden supervision of one shard, from stored numbers alone.
+def fit_scorer(scorer: str, opened: Corpus) -> Score:
+    """The scorer, fitted to evenly spaced rows of the corpus where it asks for that."""
+    if not SCORERS[scorer].needs_sample:
+        return SCORERS[scorer].fit(Said([], [], []))
+    stride = -(-opened.rows // SAMPLE_ROWS)
+    texts: list[str] = []
+    parts: list[Sequence[Any]] = []
+    for number in range(len(opened.shards)):
+        said = opened.said(number, scorer, opened.read(number))
+        texts += said.texts[::stride]
+        parts.append([each.table[::stride] for each in said.teachers if isinstance(each, Labels)])
+    teachers = [Labels(pa.concat_tables(tables).combine_chunks()) for tables in zip(*parts, strict=True)]
+    return SCORERS[scorer].fit(Said(texts, teachers, opened.label_counts))
+
+
+def target_columns(settings: Integrate) -> list[str]:
+    """The columns of a label shard that targets are made of."""
+    return ["logits"] if settings.teacher_distribution == "deterministic" else ["logits", "probs"]
+
+
+def targets(
+    scores: NDArray[np.floating],
+    labels: Sequence[Labels],
+    vocabulary: Vocabulary,
+    settings: Integrate,
+    temperature: float,
+) -> tuple[NDArray[np.float32], list[NDArray[np.floating]]]:
+    """Golden targets of one shard, `[rows, union]`, and what they are made of: for each teacher `[rows, its labels]`.
 
     Args:
-        labels: What each teacher said.
+        scores: `[rows, teachers]`.
+        labels: What each teacher said: `target_columns` are read.
         vocabulary: The union of their labels.
         settings: The `integrate` block.
         temperature: T of the teachers' softmax (the student's `temperature`).
     """
-    scores = score(settings.scorer, labels)
     distributions = [
         softmax(each.logits, temperature) if settings.teacher_distribution == "deterministic" else each.probs
         for each in labels
     ]
-    weights = STRATEGIES[settings.strategy](scores, settings.temperature)
-    return Supervision(scores, golden_targets(weights, distributions, vocabulary), margins(scores))
+    energies = np.empty_like(scores)
+    if settings.strategy == "concat":
+        energies = np.stack([energy(each.logits / temperature) for each in labels], axis=1)
+    weights = STRATEGIES[settings.strategy](scores, energies, settings.temperature)
+    return golden_targets(weights, distributions, vocabulary), distributions
 
 
-def _weight_scale(
-    tables: LabelTables, shards: list[store.Shard], layout: Layout, settings: Integrate, progress: Callable[[int], None]
-) -> float:
-    """What margins are multiplied by for a mean of 1 over the corpus: one pass over the scores."""
-    if settings.reweight == "none" or not settings.normalise_weights:
-        return 1.0
-    total = 0.0
-    for number, shard in enumerate(shards):
-        ids = store.series(corpus.read_shard(layout.corpus, shard)["id"])
-        total += margins(score(settings.scorer, tables.read(number, ids))).sum()
-        progress(shard.rows)
-    return sum(shard.rows for shard in shards) / total
+@dataclass(frozen=True)
+class Integrated:
+    """What `integrate` did.
+
+    Attributes:
+        rows: Texts of the golden table.
+        abstained: Those of them that weigh nothing, because no teacher is sure enough.
+    """
+
+    rows: int
+    abstained: int
 
 
-def integrate(params: Params, layout: Layout, begin: Callable[[int], Callable[[int], None]]) -> int:
-    """Write `data/golden/` from the corpus and the labels of the teachers that params.yaml lists.
+def integrate(params: Params, layout: Layout, folder: Path, begin: Callable[[int], Progress]) -> Integrated:
+    """Write a golden table from the corpus and the labels of the teachers that params.yaml lists.
 
     Args:
         params: All settings; used are `teachers`, `label`, `integrate` and the student's temperature.
         layout: Where the tables lie.
+        folder: The golden table.
         begin: Told how many rows will be read, before it starts; returns what is told of each shard's.
 
-    Returns:
-        Number of rows.
-
     Raises:
-        MukiError: See `corpus_shards`, `open_labels`, `LabelTables.read` and `union`.
+        MukiError: See `open_corpus` and `LabelTables.read_checked`; `abstain_below` leaves no text.
     """
     settings, temperature = params.integrate, params.student.temperature
-    shards = corpus.corpus_shards(layout.corpus)
-    tables = open_labels(layout, list(params.teachers), params.label, shards)
-    vocabulary = union(tables.labels, settings.aliases)
-    rows = sum(shard.rows for shard in shards)
-    facts = {
-        "labels": list(vocabulary.labels),
-        "teachers": {
-            name: {"labels": found["labels"], "digest": found["teacher_digest"]}
-            for name, found in tables.metadata.items()
-        },
-        "label_settings": params.label.model_dump(exclude={"token_budget", "device"}),
-        "integrate": settings.model_dump(),
-        "temperature": temperature,
-        "corpus_digest": corpus.digest(shards),
-        "rows": rows,
-    }
-    progress = begin(2 * rows if settings.reweight == "margin" and settings.normalise_weights else rows)
-    scale = _weight_scale(tables, shards, layout, settings, progress)
-    store.unseal(layout.golden)
-    written = []
-    for number, shard in enumerate(shards):
-        texts = corpus.read_shard(layout.corpus, shard)
-        supervision = supervise(tables.read(number, store.series(texts["id"])), vocabulary, settings, temperature)
-        keys = {name: tables.shards[name][number].key for name in tables.shards}
-        written.append(
-            store.write_shard(
-                layout.golden / store.part_name(number),
-                _golden_table(
-                    texts, supervision, list(params.teachers), scale if settings.reweight == "margin" else None
-                ),
+    opened = open_corpus(params, layout)
+    tables, rows = opened.tables, opened.rows
+    score = fit_scorer(settings.scorer, opened)
+    progress = begin(2 * rows)
+    ends = np.cumsum([shard.rows for shard in opened.shards])
+    store.unseal(folder)
+    with _scores_on_disk(layout, (rows, len(params.teachers))) as scores:
+
+        def score_shard(number: int) -> tuple[float, int]:
+            texts = opened.read(number)
+            found = score(opened.said(number, settings.scorer, texts))
+            scores[ends[number] - len(texts) : ends[number]] = found
+            progress(len(texts))
+            taught = _taught(found, settings)
+            return float(margins(found)[taught].sum()), int(taught.sum())
+
+        sums = _on_all_cores(score_shard, len(opened.shards))
+        taught_rows = sum(taught for _, taught in sums)
+        if not taught_rows:
+            raise MukiError(
+                f"no teacher's score reaches {settings.abstain_below} on any text",
+                where="integrate.abstain_below",
+                fix="Lower it",
+            )
+        scale = sum(margin for margin, _ in sums) / taught_rows
+        facts = _facts(params, opened) | {"abstained": rows - taught_rows}
+
+        def write_shard(number: int) -> store.Shard:
+            texts = opened.read(number)
+            own = scores[ends[number] - len(texts) : ends[number]].astype(np.float64)
+            labels = tables.read(number, target_columns(settings))
+            target, distributions = targets(own, labels, opened.vocabulary, settings, temperature)
+            keys = {name: tables.shards[name][number].key for name in tables.shards}
+            table = _golden_table(texts, own, target, list(params.teachers), _weights(own, settings, scale))
+            if settings.strategy == "uhc":
+                apart = np.concatenate(distributions, axis=1).astype(np.float32)
+                table = table.append_column("teacher_targets", store.fixed_size_lists(apart))
+            written = store.write_shard(
+                folder / store.part_name(number),
+                table,
                 store.canonical_key({**facts, "label_keys": keys}),
                 {**facts, "label_keys": keys},
             )
-        )
-        progress(shard.rows)
-    store.seal(layout.golden, written, facts)
-    return rows
+            progress(len(texts))
+            return written
+
+        written = _on_all_cores(write_shard, len(opened.shards))
+    store.seal(folder, written, facts)
+    return Integrated(rows, rows - taught_rows)
 
 
-def _golden_table(texts: pa.Table, supervision: Supervision, teachers: list[str], scale: float | None) -> pa.Table:
-    """The columns of a golden shard; without a scale every text weighs 1."""
-    weights = np.ones(len(texts)) if scale is None else supervision.margins * scale
-    best = best_teacher(supervision.scores).astype(np.int32)
+def _facts(params: Params, opened: Corpus) -> dict[str, Any]:
+    """What a golden table says of itself: all that it was made from, and how."""
+    return {
+        "labels": list(opened.vocabulary.labels),
+        "teachers": {
+            name: {
+                "labels": found["labels"],
+                "digest": found["teacher_digest"],
+                "columns": opened.vocabulary.columns[number].tolist(),
+            }
+            for number, (name, found) in enumerate(opened.tables.metadata.items())
+        },
+        "label_settings": params.label.model_dump(exclude={"token_budget", "device"}),
+        "integrate": params.integrate.model_dump(),
+        "temperature": params.student.temperature,
+        "corpus_digest": corpus.digest(opened.shards),
+        "rows": opened.rows,
+    }
+
+
+def _on_all_cores(work: Callable[[int], _Result], shards: int) -> list[_Result]:
+    """`work` of every shard's number, in as many threads as there are cores; the first error stops it."""
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        return list(pool.map(work, range(shards)))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _scores_on_disk(layout: Layout, shape: tuple[int, int]) -> Iterator[NDArray[np.float32]]:
+    """Scores of the whole corpus, `[rows, teachers]`, in a file of the work folder: memory does not grow with them."""
+    path = layout.work / "integrate" / "scores.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with store.only_one(path.with_suffix(".lock"), "integrating"):
+        try:
+            yield np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _taught(scores: NDArray[np.floating], settings: Integrate) -> NDArray[np.bool_]:
+    """`[rows]`, whether some teacher is sure enough for the text to be taught."""
+    if settings.abstain_below is None:
+        return np.ones(len(scores), dtype=bool)
+    # As it is stored, so that a text is counted and weighed alike.
+    sure: NDArray[np.bool_] = scores.astype(np.float32).max(axis=1) >= settings.abstain_below
+    return sure
+
+
+def _weights(scores: NDArray[np.float64], settings: Integrate, mean_margin: float) -> NDArray[np.float64]:
+    """m(x) of each text (method.md, point 7); 0 where no teacher is sure enough."""
+    weights = _taught(scores, settings).astype(np.float64)
+    if settings.reweight == "margin":
+        weights *= margins(scores) / (mean_margin if settings.normalise_weights else 1.0)
+    return weights
+
+
+def _golden_table(
+    texts: pa.Table,
+    scores: NDArray[np.float64],
+    target: NDArray[np.float32],
+    teachers: list[str],
+    weights: NDArray[np.float64],
+) -> pa.Table:
+    """The columns of a golden shard (design: "The tables")."""
+    best = best_teacher(scores).astype(np.int32)
     return pa.table(
         {
             "id": texts["id"],
             "text": texts["text"],
-            "target": store.fixed_size_lists(supervision.targets),
+            "target": store.fixed_size_lists(target),
             "weight": pa.array(weights.astype(np.float32)),
             "teacher": pa.DictionaryArray.from_arrays(best, teachers).dictionary_decode(),
-            "margin": pa.array(supervision.margins.astype(np.float32)),
-            "scores": store.fixed_size_lists(supervision.scores.astype(np.float32)),
+            "margin": pa.array(margins(scores).astype(np.float32)),
+            "scores": store.fixed_size_lists(scores.astype(np.float32)),
         }
     )

@@ -14,25 +14,6 @@ MARGIN_FLOOR = 1e-6
 """Added to every margin, so that a text on which teachers tie is not forgotten altogether (the reference's 1e-6)."""
 
 
-def soft_weights(scores: Floats, temperature: float) -> NDArray[np.float64]:
-    """Share of each teacher in a text's target: softmax(s / τ), `[rows, teachers]`."""
-    return softmax(scores, temperature)
-
-
-def hard_weights(scores: Floats, temperature: float) -> NDArray[np.float64]:
-    """1 for the teacher with the best score, the first of equals, 0 for the others; τ does not matter here."""
-    return np.eye(scores.shape[1])[best_teacher(scores)]
-
-
-STRATEGIES: dict[str, Callable[[Floats, float], NDArray[np.float64]]] = {"soft": soft_weights, "hard": hard_weights}
-
-
-def best_teacher(scores: Floats) -> NDArray[np.intp]:
-    """Number of the teacher with the best score of each row; the first of equals."""
-    best: NDArray[np.intp] = np.argmax(scores, axis=1)
-    return best
-
-
 def golden_targets(weights: Floats, distributions: Sequence[Floats], vocabulary: Vocabulary) -> NDArray[np.float32]:
     """The golden supervision: every teacher's distribution, weighted, on the union's columns.
 
@@ -51,6 +32,46 @@ def golden_targets(weights: Floats, distributions: Sequence[Floats], vocabulary:
         targets[:, columns] += weights[:, number, None] * distribution
     targets /= targets.sum(axis=1, keepdims=True)
     return targets.astype(np.float32)
+
+
+def soft_weights(scores: Floats, temperature: float) -> NDArray[np.float64]:
+    """Share of each teacher in a text's target: softmax(s / τ), `[rows, teachers]` (MUKI, Eq. 8)."""
+    return softmax(scores, temperature)
+
+
+def hard_weights(scores: Floats) -> NDArray[np.float64]:
+    """1 for the teacher with the best score, the first of equals, 0 for the others (MUKI, Eq. 7)."""
+    return np.eye(scores.shape[1])[best_teacher(scores)]
+
+
+def concat_weights(energies: Floats) -> NDArray[np.float64]:
+    """Vanilla distillation as weights, whatever the scores.
+
+    One softmax over the concatenated logits of all teachers is Σ_i w_i q_i with w = softmax of each teacher's
+    log Σ exp(f_i / T).
+
+    Args:
+        energies: `[rows, teachers]`, that log-sum-exp.
+    """
+    return softmax(energies)
+
+
+STRATEGIES: dict[str, Callable[[Floats, Floats, float], Floats]] = {
+    "soft": lambda scores, energies, temperature: soft_weights(scores, temperature),
+    "hard": lambda scores, energies, temperature: hard_weights(scores),
+    # For scorers whose scores are probabilities of being the right teacher already.
+    "posterior": lambda scores, energies, temperature: scores,
+    "concat": lambda scores, energies, temperature: concat_weights(energies),
+    # The student learns from each teacher apart (student.uhc_loss); their plain average is what they say on the whole.
+    "uhc": lambda scores, energies, temperature: np.full_like(scores, 1.0 / scores.shape[1]),
+}
+"""Rules that weigh teachers, `[rows, teachers]`, each row summing to 1: of scores, energies at temperature T, and τ."""
+
+
+def best_teacher(scores: Floats) -> NDArray[np.intp]:
+    """Number of the teacher with the best score of each row; the first of equals."""
+    best: NDArray[np.intp] = np.argmax(scores, axis=1)
+    return best
 
 
 def margins(scores: Floats) -> NDArray[np.float64]:

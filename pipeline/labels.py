@@ -1,6 +1,6 @@
 """Label shards, read back for stage two: checked against the manifest, the corpus and one another."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,25 +21,37 @@ _SAME_IN_A_TABLE = ("labels", "teacher_digest", "dropout_override")
 
 @dataclass(frozen=True)
 class Labels:
-    """What one teacher said of one shard's texts, in the corpus shard's order.
+    """What one teacher said of one shard's texts, in the corpus shard's order; only the columns that were read.
 
     Attributes:
-        probs: `[rows, labels]` float32, average over the passes.
-        logits: `[rows, labels]` float32, without dropout.
-        entropy: `[rows]` float32, of `probs`, nats.
-        expected_entropy: `[rows]` float32, average entropy of a pass, nats.
+        table: Some of a label shard's columns.
     """
 
-    probs: NDArray[np.float32]
-    logits: NDArray[np.float32]
-    entropy: NDArray[np.float32]
-    expected_entropy: NDArray[np.float32]
+    table: pa.Table
 
+    @property
+    def probs(self) -> NDArray[np.float32]:
+        """`[rows, labels]`, average over the passes."""
+        return store.matrix(self.table["probs"])
 
-def from_table(table: pa.Table) -> Labels:
-    """A label table's columns as arrays."""
-    columns = {name: table[name].combine_chunks().to_numpy() for name in ("entropy", "expected_entropy")}
-    return Labels(store.matrix(table["probs"]), store.matrix(table["logits"]), **columns)
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """`[rows, labels]`, without dropout."""
+        return store.matrix(self.table["logits"])
+
+    @property
+    def entropy(self) -> NDArray[np.float32]:
+        """`[rows]`, of `probs`, nats."""
+        return self._numbers("entropy")
+
+    @property
+    def expected_entropy(self) -> NDArray[np.float32]:
+        """`[rows]`, average entropy of a pass, nats."""
+        return self._numbers("expected_entropy")
+
+    def _numbers(self, column: str) -> NDArray[np.float32]:
+        numbers: NDArray[np.float32] = self.table[column].combine_chunks().to_numpy()
+        return numbers
 
 
 @dataclass(frozen=True)
@@ -61,19 +73,30 @@ class LabelTables:
         """Each teacher's label names, in the order of its logits."""
         return {teacher: found["labels"] for teacher, found in self.metadata.items()}
 
-    def read(self, corpus_shard: int, ids: pl.Series) -> list[Labels]:
-        """Every teacher's labels of a corpus shard, whose ids are `ids`.
+    def read(self, corpus_shard: int, columns: Sequence[str]) -> list[Labels]:
+        """Every teacher's labels of a corpus shard.
 
         Raises:
-            MukiError: A file was changed; an id is missing, extra or repeated (with counts and the first ids).
+            MukiError: A file was changed, or lacks a column.
         """
-        read = []
-        for teacher, shards in self.shards.items():
-            folder, shard = self.layout.labels(teacher), shards[corpus_shard]
-            table = store.read_shard(folder, shard, make_labels(teacher))
-            _check_ids(store.series(table["id"]), ids, str(folder / shard.file), teacher)
-            read.append(from_table(table))
-        return read
+        return [
+            Labels(
+                store.read_shard(self.layout.labels(teacher), shards[corpus_shard], make_labels(teacher), list(columns))
+            )
+            for teacher, shards in self.shards.items()
+        ]
+
+    def read_checked(self, corpus_shard: int, columns: Sequence[str], ids: pl.Series) -> list[Labels]:
+        """The same, after a check that every teacher labelled exactly the texts with these ids, in this order.
+
+        Raises:
+            MukiError: As `read`; an id is missing, extra or repeated (with counts and the first ids).
+        """
+        labels = self.read(corpus_shard, ["id", *columns])
+        for (teacher, shards), each in zip(self.shards.items(), labels, strict=True):
+            where = str(self.layout.labels(teacher) / shards[corpus_shard].file)
+            _check_ids(store.series(each.table["id"]), ids, where, teacher)
+        return labels
 
 
 def open_labels(layout: Layout, names: list[str], settings: Label, corpus_shards: list[store.Shard]) -> LabelTables:
@@ -99,7 +122,7 @@ def open_labels(layout: Layout, names: list[str], settings: Label, corpus_shards
             path = folder / shard.file
             found = store.footer(path, make_labels(name))
             expected = {
-                **{setting: found[setting] for setting in _SAME_IN_A_TABLE},
+                **{setting: found.get(setting) for setting in _SAME_IN_A_TABLE},
                 **metadata.setdefault(name, found),
                 **{setting: getattr(settings, setting) for setting in _SETTINGS},
                 "schema": store.LABEL_SCHEMA,
@@ -112,8 +135,8 @@ def open_labels(layout: Layout, names: list[str], settings: Label, corpus_shards
 
 def _check_footer(found: Mapping[str, Any], expected: Mapping[str, Any], path: Path, teacher: str) -> None:
     compared = ("teacher", "corpus_digest", "schema", *_SETTINGS, *_SAME_IN_A_TABLE)
-    if differing := [name for name in compared if found[name] != expected[name]]:
-        changes = "; ".join(f"{name} is {found[name]!r:.80}, not {expected[name]!r:.80}" for name in differing)
+    if differing := [name for name in compared if found.get(name) != expected.get(name)]:
+        changes = "; ".join(f"{name} is {found.get(name)!r:.80}, not {expected.get(name)!r:.80}" for name in differing)
         raise MukiError(f"is not what is wanted here: {changes}", where=str(path), fix=make_labels(teacher))
 
 

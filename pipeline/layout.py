@@ -68,6 +68,21 @@ class Layout:
         return self.root / "data" / "metrics.json"
 
     @property
+    def comparison(self) -> Path:
+        """A row per rule and seed."""
+        return self.root / "data" / "comparison.parquet"
+
+    @property
+    def comparison_tests(self) -> Path:
+        """A row per pair of rules."""
+        return self.root / "data" / "comparison_tests.parquet"
+
+    @property
+    def report(self) -> Path:
+        """The report, one HTML file."""
+        return self.root / "data" / "report.html"
+
+    @property
     def plots(self) -> Path:
         """The evaluation's plots and the tables behind them."""
         return self.root / "data" / "plots"

@@ -14,7 +14,8 @@ def choose(frame: pl.DataFrame, settings: Prepare) -> tuple[pl.DataFrame, pl.Dat
     """Split a source into the corpus and the labelled rest that trains the demo's teachers.
 
     With `rows_per_label` the corpus is that many rows of each label, drawn by `seed`; the rest is every other row whose
-    text is not in the corpus. Without it every row is corpus and there is no rest.
+    text is not in the corpus. Without it every row is corpus and there is no rest. With `teachers_see_corpus` the rest
+    is every row.
 
     Raises:
         MukiError: A label of `labels` does not occur, or has too few rows.
@@ -22,7 +23,7 @@ def choose(frame: pl.DataFrame, settings: Prepare) -> tuple[pl.DataFrame, pl.Dat
     frame = keep_labels(frame, settings.labels, settings.corpus.source)
     wanted = settings.rows_per_label
     if wanted is None:
-        return frame, None
+        return frame, frame if settings.teachers_see_corpus else None
     counts = frame["label"].value_counts()
     if not (short := counts.filter(pl.col("count") < wanted)).is_empty():
         raise MukiError(
@@ -32,6 +33,8 @@ def choose(frame: pl.DataFrame, settings: Prepare) -> tuple[pl.DataFrame, pl.Dat
         )
     drawn = pl.int_range(pl.len()).shuffle(seed=settings.seed).over("label") < wanted
     corpus, rest = frame.filter(drawn), frame.filter(~drawn)
+    if settings.teachers_see_corpus:
+        return corpus, frame
     return corpus, rest.filter(~pl.col("text").is_in(corpus["text"].implode()))
 
 

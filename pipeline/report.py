@@ -8,7 +8,13 @@ TITLES = {
     "mc_entropy": "MC entropy (MUKI)",
     "entropy": "entropy without dropout",
     "mutual_information": "mutual information",
+    "max_probability": "largest probability",
+    "mc_max_probability": "largest MC probability",
+    "energy": "energy, standardised",
+    "calibrated": "energy and mutual information",
+    "gate": "scores and words",
 }
+_PANELS_A_LINE = 3
 _COLOURS = {"right": "#2a7fb8", "wrong": "#e07b39"}
 
 
@@ -22,18 +28,21 @@ def uncertainty_figure(uncertainty: pl.DataFrame, path: Path) -> None:
     from matplotlib.figure import Figure
 
     scorers = uncertainty["scorer"].unique(maintain_order=True).to_list()
-    figure = Figure(figsize=(4 * len(scorers), 3), layout="constrained")
-    axes = figure.subplots(1, len(scorers), sharey=True, squeeze=False)[0]
-    for axis, scorer in zip(axes, scorers, strict=True):
+    lines = -(-len(scorers) // _PANELS_A_LINE)
+    figure = Figure(figsize=(4 * _PANELS_A_LINE, 3 * lines), layout="constrained")
+    axes = figure.subplots(lines, _PANELS_A_LINE, sharey=True, squeeze=False).ravel()
+    for axis in axes[len(scorers) :]:
+        axis.set_axis_off()
+    for axis, scorer in zip(axes[: len(scorers)], scorers, strict=True):
         panel = uncertainty.filter(pl.col("scorer") == scorer)
         for teacher, colour in _COLOURS.items():
             bars = panel.filter(pl.col("teacher") == teacher)
-            width = 2 * float(bars["uncertainty"].to_numpy().min())  # the first bin begins at 0
+            width = float(bars["uncertainty"].diff()[1])
             axis.bar(
                 bars["uncertainty"], bars["share"], width=width, color=colour, alpha=0.6, label=f"{teacher} teacher"
             )
         axis.set_title(TITLES.get(scorer, scorer))
-        axis.set_xlabel("normalised uncertainty")
+        axis.set_xlabel("uncertainty, 1 - score")
     axes[0].set_ylabel("share of (text, teacher) pairs")
     axes[0].legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)

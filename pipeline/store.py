@@ -26,7 +26,7 @@ from pipeline.errors import MukiError
 
 MANIFEST = "manifest.json"
 METADATA_KEY = b"muki"
-LABEL_SCHEMA = 1
+LABEL_SCHEMA = 2
 """Version of the label columns and of the numbers in them; raise it when either changes, and old shards are redone."""
 
 
@@ -111,7 +111,8 @@ def write_shard(path: Path, table: pa.Table, key: str, metadata: Mapping[str, An
         kept = table.schema.metadata or {}
         table = table.replace_schema_metadata({**kept, METADATA_KEY: json.dumps(metadata, sort_keys=True).encode()})
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    # No column repeats its values often enough for a dictionary to pay.
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=False)
     content = buffer.getvalue()
     if pq.read_metadata(io.BytesIO(content)).num_rows != table.num_rows:
         raise RuntimeError(f"{path}: what was written does not read back")
@@ -124,7 +125,7 @@ def _parse(content: bytes, path: Path, remedy: str, columns: list[str] | None) -
         file = pq.ParquetFile(pa.BufferReader(content))
         if missing := sorted(set(columns or []) - set(file.schema_arrow.names)):
             raise MukiError(f"has no column {missing}", where=str(path), fix=remedy)
-        return file.read(columns)
+        return file.read(columns, use_threads=False)
     except (pa.ArrowInvalid, OSError) as error:
         raise MukiError(f"is no readable Parquet file ({error})", where=str(path), fix=remedy) from None
 

@@ -2,11 +2,12 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 from huggingface_hub import ModelCard, ModelCardData
@@ -46,12 +47,39 @@ def integration_loss(logits: Tensor, target: Tensor, weight: Tensor, temperature
     return (weight * divergence).mean() * temperature**2
 
 
-class IntegrationTrainer(ResumableTrainer):
-    """A Trainer with `integration_loss`; the batches carry `target` and `weight`."""
+def uhc_loss(
+    logits: Tensor, teacher_targets: Tensor, columns: Sequence[Sequence[int]], weight: Tensor, temperature: float
+) -> Tensor:
+    """mean_x m(x) · Σ_i KL(q_i ‖ S renormalised over Y_i) · T² (UHC, Vongkulbhaisal et al. 2019, Eq. 8).
 
-    def __init__(self, *args: Any, temperature: float, **kwargs: Any) -> None:
+    Args:
+        logits: `[batch, labels]`, the student's.
+        teacher_targets: `[batch, labels of all teachers]`, each teacher's distribution in turn.
+        columns: For each teacher, the student's column of each of its labels.
+        weight: `[batch]`, m(x).
+        temperature: T of the student's softmax.
+
+    Returns:
+        Scalar, nats.
+    """
+    apart = torch.split(teacher_targets, [len(each) for each in columns], dim=-1)
+    losses = [
+        integration_loss(logits[:, list(own)], target, weight, temperature)
+        for own, target in zip(columns, apart, strict=True)
+    ]
+    return torch.stack(losses).sum()
+
+
+SUPERVISION = ("target", "weight", "teacher_targets")
+"""Columns of a golden table that are no input of the model."""
+
+
+class IntegrationTrainer(ResumableTrainer):
+    """A Trainer with `integration_loss`, or `uhc_loss` where the golden table keeps the teachers apart."""
+
+    def __init__(self, *args: Any, temperature: float, columns: Sequence[Sequence[int]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.temperature = temperature
+        self.temperature, self.columns = temperature, columns
         self.model_accepts_loss_kwargs = False  # the loss is a mean over its batch
 
     def compute_loss(
@@ -62,21 +90,26 @@ class IntegrationTrainer(ResumableTrainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """The loss of a batch, and on request the model's outputs."""
-        supervision = {"target", "weight"}
-        outputs = model(**{name: value for name, value in inputs.items() if name not in supervision})
-        loss = integration_loss(outputs.logits, inputs["target"], inputs["weight"], self.temperature)
+        outputs = model(**{name: value for name, value in inputs.items() if name not in SUPERVISION})
+        if "teacher_targets" in inputs:
+            apart = inputs["teacher_targets"]
+            loss = uhc_loss(outputs.logits, apart, self.columns, inputs["weight"], self.temperature)
+        else:
+            loss = integration_loss(outputs.logits, inputs["target"], inputs["weight"], self.temperature)
         return (loss, outputs) if return_outputs else loss
 
 
 def read_golden(folder: Path) -> tuple[pa.Table, Mapping[str, Any]]:
-    """Text, target and weight of the golden table, and the facts of its manifest.
+    """Text, target and weight of every golden text that weighs anything, and the facts of the table's manifest.
 
     Raises:
         MukiError: There is none, or a shard is not what the manifest vouches for.
     """
     shards, facts = store.manifest(folder, MAKE_GOLDEN)
-    columns = ["text", "target", "weight"]
-    return pa.concat_tables([store.read_shard(folder, shard, MAKE_GOLDEN, columns) for shard in shards]), facts
+    apart = facts["integrate"].get("strategy") == "uhc"
+    columns = ["text", "target", "weight", *(["teacher_targets"] if apart else [])]
+    table = pa.concat_tables([store.read_shard(folder, shard, MAKE_GOLDEN, columns) for shard in shards])
+    return table.filter(pc.greater(table["weight"], 0)), facts
 
 
 def train_student(settings: Student, layout: Layout, watch: Watch) -> dict[str, float]:
@@ -119,13 +152,16 @@ def train_student(settings: Student, layout: Layout, watch: Watch) -> dict[str, 
             eval_strategy="steps" if validation else "no",
             eval_steps=settings.checkpoint_steps,
             prediction_loss_only=True,
-            label_names=["target", "weight"],  # the Trainer takes a validation loss only where it sees these
+            label_names=[
+                name for name in SUPERVISION if name in table.column_names
+            ],  # the Trainer takes a validation loss only where it sees these
         ),
         train_dataset=train,
         eval_dataset=validation,
         data_collator=Collator(tokenizer),
         processing_class=tokenizer,
         temperature=settings.temperature,
+        columns=[teacher["columns"] for teacher in facts["teachers"].values()],
     )
     run(trainer, watch)
     if validation:

@@ -1,6 +1,9 @@
-"""Entropies, mutual information, scores. Pure array functions over a teacher's stored numbers."""
+"""Entropies, mutual information, energy. Pure array functions over a teacher's stored numbers."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,28 +42,70 @@ def mutual_information(entropies: Floats, expected_entropies: Floats) -> NDArray
     return np.maximum(np.asarray(entropies, dtype=np.float64) - expected_entropies, 0.0)
 
 
-def normalised_uncertainty(
-    scorer: str, entropies: Floats, expected_entropies: Floats, logits: Floats
-) -> NDArray[np.float64]:
-    """A teacher's uncertainty of each text as a share of log C, so that teachers of different label counts compare.
+def energy(logits: Floats) -> NDArray[np.float64]:
+    """Negative free energy, log Σ exp(logits), over the last axis: large where a network recognises its input.
 
-    Args:
-        scorer: `mc_entropy` (MUKI, Eq. 6), `entropy` (without dropout) or `mutual_information` (BALD).
-        entropies: `[rows]`, entropy of the Monte-Carlo average, nats.
-        expected_entropies: `[rows]`, average entropy of the passes, nats.
-        logits: `[rows, labels]`, without dropout.
-
-    Returns:
-        `[rows]`, between 0 (certain) and 1.
+    Liu et al. 2020 (arXiv:2010.03759), Eq. 4 at temperature 1, with the sign that makes higher surer.
     """
-    uncertainty = {
-        "mc_entropy": lambda: np.asarray(entropies, dtype=np.float64),
-        "entropy": lambda: entropy_of_logits(logits),
-        "mutual_information": lambda: mutual_information(entropies, expected_entropies),
-    }[scorer]()
-    return uncertainty / math.log(logits.shape[-1])
+    z = np.asarray(logits, dtype=np.float64)
+    highest = z.max(axis=-1, keepdims=True)
+    recognised: NDArray[np.float64] = np.log(np.exp(z - highest).sum(axis=-1)) + highest[..., 0]
+    return recognised
 
 
-def confidence(scorer: str, entropies: Floats, expected_entropies: Floats, logits: Floats) -> NDArray[np.float64]:
-    """Confidence score s = 1 - u / log C (method.md, point 4); see `normalised_uncertainty`. Higher is surer."""
-    return 1.0 - normalised_uncertainty(scorer, entropies, expected_entropies, logits)
+class Stored(Protocol):
+    """What is stored of one teacher: `probs` and `logits` `[rows, labels]`, the entropies `[rows]` in nats."""
+
+    @property
+    def probs(self) -> NDArray[np.float32]:
+        """Average over the passes."""
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """Without dropout."""
+
+    @property
+    def entropy(self) -> NDArray[np.float32]:
+        """Of `probs`."""
+
+    @property
+    def expected_entropy(self) -> NDArray[np.float32]:
+        """Average entropy of a pass."""
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """How sure one teacher is of each text, from its own numbers alone; higher is surer.
+
+    Attributes:
+        columns: What it reads of a label shard.
+        measure: The stored numbers and how many labels the teacher has -> `[rows]`.
+    """
+
+    columns: tuple[str, ...]
+    measure: Callable[[Stored, int], NDArray[np.float64]]
+
+
+def _certainty(nats: Floats, labels: int) -> NDArray[np.float64]:
+    """1 - u / log C (method.md, point 4), so that teachers of different label counts compare."""
+    return 1.0 - np.asarray(nats, dtype=np.float64) / math.log(labels)
+
+
+def _mutual_information(said: Stored) -> NDArray[np.float64]:
+    return mutual_information(said.entropy, said.expected_entropy)
+
+
+CONFIDENCES: dict[str, Confidence] = {
+    # MUKI, Eq. 6
+    "mc_entropy": Confidence(("entropy",), lambda said, labels: _certainty(said.entropy, labels)),
+    # the same without dropout
+    "entropy": Confidence(("logits",), lambda said, labels: _certainty(entropy_of_logits(said.logits), labels)),
+    # BALD, Houlsby et al. 2011
+    "mutual_information": Confidence(
+        ("entropy", "expected_entropy"), lambda said, labels: _certainty(_mutual_information(said), labels)
+    ),
+    # Hendrycks & Gimpel 2017
+    "max_probability": Confidence(("logits",), lambda said, labels: softmax(said.logits).max(axis=-1)),
+    "mc_max_probability": Confidence(("probs",), lambda said, labels: said.probs.max(axis=-1).astype(np.float64)),
+    "energy": Confidence(("logits",), lambda said, labels: energy(said.logits)),
+}

@@ -70,6 +70,14 @@ def evaluate(params: ParamsFile = DEFAULT_PARAMS) -> None:
 
 
 @app.command()
+def compare(params: ParamsFile = DEFAULT_PARAMS) -> None:
+    """Train a student for every rule and seed from the stored labels, and tell which rule is best."""
+    from stages import compare as stage
+
+    stage.main(params)
+
+
+@app.command()
 def inspect(
     params: ParamsFile = DEFAULT_PARAMS,
     text_id: Annotated[

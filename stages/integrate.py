@@ -10,5 +10,6 @@ def main(params_file: Path) -> None:
     """Run the stage."""
     params, layout = config.load(params_file)
     with progress("rows") as begin:
-        rows = golden.integrate(params, layout, lambda total: begin("integrate", total))
-    say(f"golden supervision: {rows:,} texts from {len(params.teachers)} teachers")
+        done = golden.integrate(params, layout, layout.golden, lambda total: begin("integrate", total))
+    abstained = f", {done.abstained:,} of them without weight: no teacher is sure" if done.abstained else ""
+    say(f"golden supervision: {done.rows:,} texts from {len(params.teachers)} teachers{abstained}")

@@ -28,7 +28,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     prepare(params.prepare, layout)
     for name, teacher in params.teachers.items():
         label_corpus(name, teacher, params.label, layout, lambda total, seconds: lambda texts: None)
-    golden.integrate(params, layout, lambda total: lambda rows: None)
+    golden.integrate(params, layout, layout.golden, lambda total: lambda rows: None)
     train_student(params.student, layout, lambda step: None)
     return path.parent
 

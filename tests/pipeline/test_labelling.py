@@ -111,7 +111,7 @@ def test_the_numbers_have_not_changed(tmp_path: Path) -> None:
     tiny.tokenizer().save_pretrained(tmp_path / "m")
     table = pa.table({"id": ["0", "1"], "text": ["w1 w2 w3 w4", ""]})
     labels = Labeller(locate("t", Teacher(model="m", watch="m"), tmp_path), SETTINGS).label(table, silent)
-    assert store.LABEL_SCHEMA == 1
+    assert store.LABEL_SCHEMA == 2
     np.testing.assert_allclose(labels["entropy"].to_numpy(), [0.7595713, 0.7662678], atol=2e-5)
     np.testing.assert_allclose(labels["expected_entropy"].to_numpy(), [0.564595, 0.5726256], atol=2e-5)
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from pipeline import config, store
 from pipeline.errors import MukiError
 from pipeline.layout import Layout
-from pipeline.student import integration_loss, train_student
+from pipeline.student import integration_loss, read_golden, train_student, uhc_loss
 from pipeline.training import Step
 from tests import tiny
 
@@ -32,7 +33,7 @@ def save_golden(layout: Layout, rows: int = 40) -> None:
     table = table.append_column("target", store.fixed_size_lists(targets))
     facts = {
         "labels": LABELS,
-        "teachers": {"one": {"labels": LABELS, "digest": "d" * 64}},
+        "teachers": {"one": {"labels": LABELS, "digest": "d" * 64, "columns": [0, 1, 2]}},
         "label_settings": {},
         "integrate": {},
         "temperature": 1.0,
@@ -61,6 +62,25 @@ def test_loss_by_hand() -> None:
     target = torch.tensor([[1.0, 0.0], [0.25, 0.75]])
     loss = integration_loss(logits, target, torch.tensor([3.0, 5.0]), 1.0)
     assert loss.item() == pytest.approx(3 * np.log(2) / 2)
+
+
+def test_uhc_loss_by_hand() -> None:
+    logits = torch.log(torch.tensor([[0.1, 0.3, 0.6]]))
+    said = torch.tensor([[1.0, 0.0, 0.5, 0.5]])  # one teacher knows columns 0 and 1, the other 1 and 2
+    loss = uhc_loss(logits, said, [[0, 1], [1, 2]], torch.tensor([2.0]), 1.0)
+    first = -np.log(0.1 / 0.4)
+    second = 0.5 * np.log(0.5 / (0.3 / 0.9)) + 0.5 * np.log(0.5 / (0.6 / 0.9))
+    assert loss.item() == pytest.approx(2 * (first + second), rel=1e-5)
+
+
+def test_texts_without_weight_teach_nothing(layout: Layout) -> None:
+    shards, facts = store.manifest(layout.golden, "")
+    first = store.read_shard(layout.golden, shards[0], "")
+    weights = np.where(np.arange(len(first)) < 5, 0.0, 1.0).astype(np.float32)
+    table = first.set_column(first.column_names.index("weight"), "weight", pa.array(weights))
+    changed = store.write_shard(layout.golden / shards[0].file, table, "k")
+    store.seal(layout.golden, [changed, *shards[1:]], facts)
+    assert len(read_golden(layout.golden)[0]) == 35
 
 
 LOGITS = arrays(np.float32, (4, 3), elements=st.floats(-50, 50, width=32))

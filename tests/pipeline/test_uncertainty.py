@@ -1,4 +1,5 @@
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.uncertainty import confidence, entropy, entropy_of_logits, mutual_information, softmax
+from pipeline.uncertainty import CONFIDENCES, energy, entropy, entropy_of_logits, mutual_information, softmax
 
 LOGITS = arrays(np.float32, (5, 4), elements=st.floats(-80, 80, width=32))
 
@@ -35,15 +36,46 @@ def test_mutual_information_never_falls_below_zero() -> None:
     np.testing.assert_allclose(mutual_information(np.array([0.5, 0.2]), np.array([0.2, 0.2000001])), [0.3, 0.0])
 
 
-def test_scores_by_hand() -> None:
-    logits = np.array([[0.0, 0.0, 0.0, 0.0]])
-    averages, expected = np.array([math.log(2)]), np.array([math.log(2) / 2])
-    assert confidence("mc_entropy", averages, expected, logits) == pytest.approx(0.5)
-    assert confidence("entropy", averages, expected, logits) == pytest.approx(0.0)
-    assert confidence("mutual_information", averages, expected, logits) == pytest.approx(0.75)
+@dataclass
+class Said:
+    """Stored numbers of one teacher."""
+
+    logits: np.ndarray
+    probs: np.ndarray
+    entropy: np.ndarray
+    expected_entropy: np.ndarray
+
+
+def test_confidences_by_hand() -> None:
+    said = Said(
+        logits=np.array([[0.0, 0.0, 0.0, math.log(3)]]),
+        probs=np.array([[0.5, 0.5, 0.0, 0.0]], dtype=np.float32),
+        entropy=np.array([math.log(2)], dtype=np.float32),
+        expected_entropy=np.array([math.log(2) / 2], dtype=np.float32),
+    )
+    spread = 0.5 * math.log(6) + 0.5 * math.log(2)
+    expected = {
+        "mc_entropy": 0.5,
+        "entropy": 1 - spread / math.log(4),
+        "mutual_information": 0.75,
+        "max_probability": 0.5,
+        "mc_max_probability": 0.5,
+        "energy": math.log(6),
+    }
+    assert expected.keys() == CONFIDENCES.keys()
+    for name, value in expected.items():
+        assert CONFIDENCES[name].measure(said, 4) == pytest.approx(value), name
 
 
 def test_uniform_teachers_of_any_label_count_score_alike() -> None:
     for labels in (2, 7, 150):
-        uniform = np.array([math.log(labels)])
-        assert confidence("mc_entropy", uniform, uniform, np.zeros((1, labels))) == pytest.approx(0.0)
+        uniform = np.full(1, math.log(labels))
+        said = Said(np.zeros((1, labels)), np.full((1, labels), 1 / labels), uniform, uniform)
+        assert CONFIDENCES["mc_entropy"].measure(said, labels) == pytest.approx(0.0)
+        assert CONFIDENCES["entropy"].measure(said, labels) == pytest.approx(0.0)
+
+
+@given(LOGITS, st.floats(-1000, 1000))
+def test_energy_moves_with_its_logits(logits: np.ndarray, shift: float) -> None:
+    np.testing.assert_allclose(energy(logits.astype(float) + shift), energy(logits) + shift, atol=1e-9)
+    assert (energy(logits) >= logits.max(axis=-1)).all()
