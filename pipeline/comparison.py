@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 from pipeline import golden, metrics, references, store
 from pipeline.config import Params, Student
 from pipeline.errors import MukiError, first
-from pipeline.evaluation import predict_student, read_test, student_measures
 from pipeline.layout import MAKE_CORPUS, MAKE_GOLDEN, Layout
+from pipeline.predictions import Progress, predict_student, read_test, student_measures
 from pipeline.rules import RULES, SELECTS_NO_TEACHER, SUPERVISED
 from pipeline.student import train_student
 from pipeline.training import Watch
-
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)

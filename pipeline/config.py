@@ -144,8 +144,8 @@ class Label(Block):
 class Integrate(Block):
     """Stage two's supervision (method.md, points 4 to 7). `temperature` is the τ of the soft weights."""
 
-    strategy: Literal["soft", "hard", "posterior", "concat", "uhc"] = "soft"
-    scorer: Scorer = "mc_entropy"
+    strategy: Literal["soft", "hard", "posterior", "concat", "uhc"] = "posterior"
+    scorer: Scorer = "gate"
     temperature: PositiveFloat = 0.2
     teacher_distribution: Literal["deterministic", "mc"] = "deterministic"
     reweight: Literal["margin", "none"] = "margin"

@@ -1,25 +1,22 @@
 """What the student, the routed teachers and the golden supervision are worth, where gold labels are known."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pipeline import corpus, golden, metrics, store
-from pipeline.batching import by_token_budget, collate, tokenise
 from pipeline.config import POSTERIORS, Integrate, Params
 from pipeline.errors import MukiError
 from pipeline.integration import best_teacher, golden_targets, hard_weights
 from pipeline.label_store import ensure
-from pipeline.labelling import Labeller, Progress, choose_device, token_budget
+from pipeline.labelling import Labeller, Progress
 from pipeline.labels import Labels
-from pipeline.layout import MAKE_CORPUS, MAKE_STUDENT, Layout
+from pipeline.layout import MAKE_CORPUS, Layout
+from pipeline.predictions import predict_student, read_test, student_measures
 from pipeline.scoring import SCORERS, Said
 from pipeline.teachers import locate
 from pipeline.uncertainty import softmax
@@ -27,7 +24,6 @@ from pipeline.vocabulary import Vocabulary, union
 
 LABEL_COLUMNS = ("probs", "logits", "entropy", "expected_entropy")
 HISTOGRAM_BINS = 25
-MAKE_TEST = "Name a test set (prepare.test) and run muki-pipeline prepare"
 
 
 @dataclass(frozen=True)
@@ -207,75 +203,6 @@ def _test_set(
     }
     named = np.array(vocabulary.labels)
     return measured, pl.DataFrame({"actual": named[gold], "predicted": named[predicted]})
-
-
-def student_measures(
-    probs: NDArray[np.floating], gold: NDArray[np.intp], vocabulary: Vocabulary, teachers: Sequence[str]
-) -> dict[str, Any]:
-    """What a student is worth on labelled texts.
-
-    Args:
-        probs: `[rows, union]`.
-        gold: `[rows]`, the right column.
-        vocabulary: The union, and who knows which label.
-        teachers: Their names, in the vocabulary's order.
-    """
-    predicted = probs.argmax(axis=1)
-    blocks = vocabulary.known[gold]
-    return {
-        "accuracy": metrics.accuracy(predicted, gold),
-        "macro_f1": metrics.macro_f1(predicted, gold, len(vocabulary.labels)),
-        "expected_calibration_error": metrics.expected_calibration_error(probs, gold),
-        "block_accuracy": {
-            name: metrics.accuracy(predicted[blocks[:, number]], gold[blocks[:, number]])
-            for number, name in enumerate(teachers)
-            if blocks[:, number].any()
-        },
-    }
-
-
-def read_test(layout: Layout, vocabulary: Vocabulary) -> tuple[pl.DataFrame, NDArray[np.intp]]:
-    """The test texts whose label is some teacher's, and the column of each one's label in the union.
-
-    Raises:
-        MukiError: There is no test set, or none of its labels is a teacher's.
-    """
-    test = pl.DataFrame(pl.from_arrow(store.read_file(layout.test, ["id", "text", "label"], MAKE_TEST)))
-    known = test.filter(pl.col("label").is_in(vocabulary.labels))
-    if known.is_empty():
-        raise MukiError("none of its labels is a teacher's", where=str(layout.test), fix="Set integrate.aliases")
-    return known, np.array([vocabulary.labels.index(label) for label in known["label"]])
-
-
-def predict_student(
-    folder: Path, labels: Sequence[str], texts: list[str], params: Params, begin: Callable[[str, int], Progress]
-) -> NDArray[np.float64]:
-    """The probabilities `[texts, labels]` of the student in a folder.
-
-    Raises:
-        MukiError: There is no student, or it knows other labels.
-    """
-    if not (folder / "config.json").exists():
-        raise MukiError("there is no student", where=str(folder), fix=MAKE_STUDENT)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    known = [model.config.id2label[number] for number in range(model.config.num_labels)]
-    if known != list(labels):
-        raise MukiError(
-            f"it knows {len(known)} labels that are not the union of the teachers' {len(labels)}",
-            where=str(folder),
-            fix="Run muki-pipeline integrate and train-student",
-        )
-    device = choose_device(params.label.device)
-    model = model.eval().to(device)
-    progress = begin("student", len(texts))
-    tokens = tokenise(tokenizer, texts, params.student.max_length)
-    logits = np.empty((len(texts), len(labels)), dtype=np.float32)
-    with torch.inference_mode():
-        for rows in by_token_budget(tokens.lengths, token_budget(params.label, device)):
-            logits[rows] = model(**collate(tokenizer, tokens, rows, device).inputs).logits.float().cpu().numpy()
-            progress(len(rows))
-    return softmax(logits)
 
 
 def _sample(labels: pl.Series, per_label: int | None) -> NDArray[np.bool_]:

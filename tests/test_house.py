@@ -57,7 +57,9 @@ def test_imports_go_one_way(path: Path) -> None:
         assert not roots & {"torch", "transformers", "pyarrow", "polars"}
 
 
-@pytest.mark.parametrize("module", ["pipeline/student.py", "pipeline/golden.py", "pipeline/integration.py"])
+@pytest.mark.parametrize(
+    "module", ["pipeline/student.py", "pipeline/golden.py", "pipeline/integration.py", "pipeline/comparison.py"]
+)
 def test_stage_two_knows_no_teacher(module: str) -> None:
     assert not closure(module) & {"pipeline/teachers.py", "pipeline/labelling.py", "pipeline/dropout.py"}
 
@@ -68,7 +70,11 @@ def test_there_is_no_circle() -> None:
         assert all(name not in closure(other) for other in own_files(path) - SHOWN_ONLY), name
 
 
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+STAGES = {
+    name: stage
+    for file in ("dvc.yaml", "experiments/dvc.yaml")
+    for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()
+}
 
 
 @pytest.mark.parametrize("stage", list(STAGES))

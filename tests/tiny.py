@@ -91,7 +91,7 @@ def save_project(root: Path, rows: int = 30, teachers: dict[str, list[str]] = TE
         },
         "teachers": {name: {"model": f"models/{name}", "watch": f"models/{name}"} for name in teachers},
         "label": {"passes": 3, "max_length": 24, "token_budget": 200, "device": "cpu"},
-        "integrate": {},
+        "integrate": {"strategy": "soft", "scorer": "mc_entropy"},
         "student": {
             "model": "models/base",
             "epochs": 2,

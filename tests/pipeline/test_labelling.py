@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from pipeline import store
 from pipeline.config import Label, Teacher
+from pipeline.devices import choose_device
 from pipeline.errors import MukiError
-from pipeline.labelling import Labeller, choose_device
+from pipeline.labelling import Labeller
 from pipeline.teachers import locate
 from pipeline.uncertainty import entropy
 from tests import tiny
