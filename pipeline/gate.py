@@ -7,7 +7,7 @@ this module are not to be tuned: they serve every corpus that was tried.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
@@ -53,7 +53,7 @@ class Bags:
 
 
 class Words:
-    """The words that texts have in common, and how telling each is.
+    """The words, and pairs of words, that texts have in common, and how telling each is.
 
     Args:
         texts: A sample of the corpus; a word must stand in two of its texts.
@@ -81,10 +81,12 @@ class Words:
 
 
 def _count(texts: Sequence[str]) -> pl.DataFrame:
-    """`row`, `word`, `times`."""
-    frame = pl.DataFrame({"word": list(texts)}, schema={"word": pl.String}).with_row_index("row")
-    frame = frame.with_columns(pl.col("row").cast(pl.Int64), pl.col("word").str.to_lowercase().str.extract_all(r"\w+"))
-    return frame.explode("word").drop_nulls().group_by("row", "word").len("times")
+    """`row`, `word` (one word or two that follow each other), `times`."""
+    words = pl.Series("words", list(texts), dtype=pl.String).str.to_lowercase().str.extract_all(r"\w+")
+    pairs = words.list.eval(pl.concat_str(pl.element(), pl.element().shift(-1), separator=" "))
+    rows = pl.int_range(len(texts), dtype=pl.Int64, eager=True)
+    both = [pl.DataFrame({"row": rows, "word": each}).explode("word").drop_nulls() for each in (words, pairs)]
+    return pl.concat(both).group_by("row", "word").len("times")
 
 
 class WordView:
@@ -185,7 +187,7 @@ def calibrate(view: Floats, shares: Floats) -> Calibration:
 
 @dataclass(frozen=True)
 class Router:
-    """Both views, each as sure as it is right.
+    """Both views, calibrated.
 
     Attributes:
         words: The vocabulary.
@@ -223,8 +225,9 @@ def cotrain(scores: Floats, start: Floats, texts: Sequence[str]) -> Router:
     How far to trust each view is told by agreement alone, with no label. Every other word makes a view of its own, so
     that there are three: given the right teacher they err independently, more or less, and then the agreement beyond
     chance of two views is the product of each one's agreement with the truth. From the three products follow the three
-    factors (Platanios et al. 2014). Each view is made as sure as it is right; what both say together teaches the next
-    round's words. Where the views agree hardly beyond chance, the words are left out.
+    factors (Platanios et al. 2014). Each view is made as sure as it is right; what both say together teaches the words
+    of the next round, and at the end both views are calibrated on it. Where the views agree hardly beyond chance, the
+    words are left out.
 
     Args:
         scores: `[texts, teachers, features]`, standardised over the corpus, higher for the surer teacher.
@@ -245,7 +248,7 @@ def cotrain(scores: Floats, start: Floats, texts: Sequence[str]) -> Router:
         halves = [_odds_by_words(bags.half(each), shares, len(words.table)) for each in (0, 1)]
         agreements = [kappa(score_odds(scores), halves[0]), kappa(score_odds(scores), halves[1]), kappa(*halves)]
         if min(agreements) < _SLIGHT:
-            break
+            return router
         of_scores = float(np.sqrt(agreements[0] * agreements[1] / agreements[2]))
         of_words = kappa(score_odds(scores), word_odds(view)) / of_scores
         router = Router(
@@ -256,7 +259,7 @@ def cotrain(scores: Floats, start: Floats, texts: Sequence[str]) -> Router:
         )
         shares = softmax(router.score_odds(scores) + router.word_odds(view))
         score_odds = calibrate(scores, shares)
-    return router
+    return replace(router, score_odds=score_odds, word_odds=calibrate(router.by_words(bags), shares))
 
 
 def _odds_by_words(bags: Bags, shares: Floats, words: int) -> NDArray[np.float64]:

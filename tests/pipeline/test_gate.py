@@ -72,7 +72,7 @@ def test_a_text_never_votes_for_itself() -> None:
     changed = shares.copy()
     own = bags.folds == bags.folds[0]  # equal texts are in one fold
     changed[own] = [1.0, 0.0]
-    before, after = WordView(bags, shares, 2)(bags), WordView(bags, changed, 2)(bags)
+    before, after = (WordView(bags, each, len(words.table))(bags) for each in (shares, changed))
     np.testing.assert_allclose(after[own], before[own], atol=1e-9)
     assert not np.allclose(after[~own], before[~own])
 
