@@ -53,11 +53,13 @@ class Evaluation:
     Attributes:
         metrics: What goes into data/metrics.json; a measure that cannot be taken is absent.
         confusion: `actual`, `predicted`, a row a test text; empty without a test set.
+        reliability: `confidence`, `accuracy`, `rows`, a row for each bin that has any; empty without a test set.
         uncertainty: `scorer`, `teacher` ("right" or "wrong"), `uncertainty` (bin centre), `share`; empty without gold.
     """
 
     metrics: dict[str, Any]
     confusion: pl.DataFrame
+    reliability: pl.DataFrame
     uncertainty: pl.DataFrame
 
 
@@ -79,13 +81,13 @@ def evaluate(params: Params, layout: Layout, begin: Callable[[str, int], Progres
             fix="Name a test set (prepare.test) or the corpus's label column (prepare.corpus.label)",
         )
     measured: dict[str, Any] = {}
-    confusion, uncertainty = pl.DataFrame(), pl.DataFrame()
+    confusion, reliability, uncertainty = pl.DataFrame(), pl.DataFrame(), pl.DataFrame()
     if layout.corpus_gold.exists():
         measured["corpus"], uncertainty = _supervision(params, layout)
     if layout.test.exists():
-        test, confusion = _test_set(params, layout, begin)
+        test, confusion, reliability = _test_set(params, layout, begin)
         measured.update(test)
-    return Evaluation(measured, confusion, uncertainty)
+    return Evaluation(measured, confusion, reliability, uncertainty)
 
 
 def _supervision(params: Params, layout: Layout) -> tuple[dict[str, Any], pl.DataFrame]:
@@ -170,7 +172,7 @@ def _histogram(scorer: str, uncertainty: NDArray[np.floating], right: NDArray[np
 
 def _test_set(
     params: Params, layout: Layout, begin: Callable[[str, int], Progress]
-) -> tuple[dict[str, Any], pl.DataFrame]:
+) -> tuple[dict[str, Any], pl.DataFrame, pl.DataFrame]:
     """Student, routed teachers and single teachers on the test set."""
     labellers = {
         name: Labeller(locate(name, teacher, layout.root), params.label) for name, teacher in params.teachers.items()
@@ -202,7 +204,9 @@ def _test_set(
         "student_accuracy_on_these": metrics.accuracy(predicted[chosen], gold[chosen]),
     }
     named = np.array(vocabulary.labels)
-    return measured, pl.DataFrame({"actual": named[gold], "predicted": named[predicted]})
+    sure, accurate, rows = metrics.reliability(probs, gold)
+    bins = pl.DataFrame({"confidence": sure, "accuracy": accurate, "rows": rows}).filter(pl.col("rows") > 0)
+    return measured, pl.DataFrame({"actual": named[gold], "predicted": named[predicted]}), bins
 
 
 def _sample(labels: pl.Series, per_label: int | None) -> NDArray[np.bool_]:

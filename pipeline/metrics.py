@@ -21,8 +21,8 @@ def macro_f1(predicted: Ints, gold: Ints, labels: int) -> float:
     return float(np.mean(2 * hits[occurring] / named[occurring]))
 
 
-def expected_calibration_error(probs: Floats, gold: Ints, bins: int = 15) -> float:
-    """Mean gap between confidence and accuracy over equal-width bins, weighted by their rows (Guo et al. 2017, Eq. 5).
+def reliability(probs: Floats, gold: Ints, bins: int = 15) -> tuple[NDArray[np.float64], NDArray[np.float64], Ints]:
+    """Mean confidence, accuracy and rows of each equal-width bin of confidence; bins without rows have 0, 0 and 0.
 
     Args:
         probs: `[rows, labels]`.
@@ -34,8 +34,18 @@ def expected_calibration_error(probs: Floats, gold: Ints, bins: int = 15) -> flo
     # Bins are (a, b]: a confidence of exactly 1 belongs to the last, one of 0 to the first.
     number = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     rows = np.bincount(number, minlength=bins)
-    gaps = np.bincount(number, weights=confidence, minlength=bins) - np.bincount(number, weights=right, minlength=bins)
-    return float(np.abs(gaps).sum() / rows.sum())
+    sums = (np.bincount(number, weights=each, minlength=bins) for each in (confidence, right))
+    sure, accurate = (each / np.maximum(rows, 1) for each in sums)
+    return sure, accurate, rows
+
+
+def expected_calibration_error(probs: Floats, gold: Ints, bins: int = 15) -> float:
+    """Mean gap between confidence and accuracy over equal-width bins, weighted by their rows (Guo et al. 2017, Eq. 5).
+
+    See `reliability`.
+    """
+    sure, accurate, rows = reliability(probs, gold, bins)
+    return float((np.abs(sure - accurate) * rows).sum() / rows.sum())
 
 
 def auroc(scores: Floats, positive: Bools) -> float | None:

@@ -1,49 +1,291 @@
-"""Figures, from tables."""
+"""The report: one HTML file that needs nothing else, from the tables alone. No teacher is loaded."""
 
-from pathlib import Path
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
 
+import numpy as np
 import polars as pl
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-TITLES = {
-    "mc_entropy": "MC entropy (MUKI)",
-    "entropy": "entropy without dropout",
-    "mutual_information": "mutual information",
-    "max_probability": "largest probability",
-    "mc_max_probability": "largest MC probability",
-    "energy": "energy, standardised",
-    "calibrated": "energy and mutual information",
-    "gate": "scores and words",
-}
-_PANELS_A_LINE = 3
-_COLOURS = {"right": "#2a7fb8", "wrong": "#e07b39"}
+from pipeline import figures, golden, store
+from pipeline.comparison import undecided
+from pipeline.config import Params
+from pipeline.integration import MARGIN_FLOOR
+from pipeline.labels import Labels
+from pipeline.layout import MAKE_CORPUS, MAKE_GOLDEN, Layout
+from pipeline.training import TRAINING_CURVE
+from pipeline.uncertainty import softmax
+
+CONFLICTS = 20
+"""Texts shown on which teachers conflict most."""
+_SHOWN = 600
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --soft: #8882; --accent: #2a7fb8; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.7rem; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
+figure { margin: 1rem 0; overflow-x: auto; } svg { max-width: 100%; height: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; } .wide { overflow-x: auto; }
+th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: right; }
+th:first-child, td:first-child { text-align: left; } tr.best td { font-weight: 700; }
+.figures { display: flex; flex-wrap: wrap; gap: 2rem; }
+.figures > div { padding: .6rem 1.2rem; background: var(--soft); }
+.figures b { display: block; font-size: 1.8rem; color: var(--accent); }
+details { margin: .4rem 0; } blockquote { margin: .4rem 0; padding: .3rem .8rem; border-left: 3px solid var(--line); }
+pre { background: var(--soft); padding: .8rem; overflow-x: auto; }
+"""
 
 
-def uncertainty_figure(uncertainty: pl.DataFrame, path: Path) -> None:
-    """Draw how uncertain right and wrong teachers are, one panel per scorer (MUKI, Figure 2).
+@dataclass(frozen=True)
+class Conflict:
+    """A text on which teachers conflict.
+
+    Attributes:
+        text: The text.
+        margin: Best less second-best score.
+        said: For each teacher its name, score, and best label with its probability.
+    """
+
+    text: str
+    margin: float
+    said: list[tuple[str, float, str, float]]
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A golden table, summed up shard by shard.
+
+    Attributes:
+        margins: `[rows]`.
+        weights: `[rows]`.
+        names: Labels by which texts are counted: the true ones where they are known, else the targets' largest.
+        counts: `[names, teachers]`, how many texts of a label each teacher has the best score for.
+        conflicts: Those of least margin.
+    """
+
+    margins: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    names: list[str]
+    counts: NDArray[np.int64]
+    conflicts: list[Conflict]
+
+
+def write_report(params: Params, layout: Layout) -> None:
+    """Write `data/report.html` from whatever tables are there; a section whose table is missing is left out.
+
+    Raises:
+        MukiError: There is no golden table, or a table is damaged.
+    """
+    facts = store.manifest(layout.golden, MAKE_GOLDEN)[1]
+    gold = _gold(layout)
+    taught = sum_up(params, layout, gold)
+    teachers = list(facts["teachers"])
+    by = "true label" if gold else "label of the golden target"
+    sections = [
+        *_results(layout),
+        *_plot(layout, "uncertainty.csv", "How uncertain right and wrong teachers are", figures.uncertainty_figure),
+        _section(
+            "Who teaches what",
+            f"For each {by}, how many texts each teacher has the best score for.",
+            figures.share_figure(taught.names, teachers, taught.counts, "teacher"),
+        ),
+        _section(
+            "Margins and weights",
+            "A small margin is a conflict of teachers; what a text weighs in the student's loss follows it.",
+            figures.histogram_figure(taught.margins, "margin"),
+            figures.histogram_figure(taught.weights, "weight"),
+        ),
+        *_plot(layout, "reliability.csv", "Is the student as right as it is sure?", figures.reliability_figure),
+        *_confusion(layout),
+        *_curve(layout),
+        *_comparison(layout),
+        _conflicts(taught.conflicts),
+        _lineage(params, layout, facts),
+    ]
+    title = f"{len(teachers)} teachers, one student of {len(facts['labels'])} labels"
+    page = f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{_STYLE}</style></head>
+<body><h1>{escape(title)}</h1>
+<p>Integrated from {facts["rows"]:,} unlabelled texts.</p>
+{"".join(sections)}
+</body></html>
+"""
+    store.write_bytes(layout.report, page.encode())
+
+
+def _gold(layout: Layout) -> dict[str, str]:
+    if not layout.corpus_gold.exists():
+        return {}
+    table = store.read_file(layout.corpus_gold, ["id", "label"], MAKE_CORPUS)
+    return dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
+
+
+def sum_up(params: Params, layout: Layout, gold: Mapping[str, str]) -> Taught:
+    """A golden table's margins, weights, who teaches what, and its worst conflicts.
 
     Args:
-        uncertainty: `scorer`, `teacher` (right or wrong), `uncertainty` (bin centre), `share`.
-        path: Where the picture goes; its ending says which format.
+        params: All settings.
+        layout: Where the tables lie.
+        gold: True label by id, empty where they are not known.
     """
-    from matplotlib.figure import Figure
+    shards, facts = store.manifest(layout.golden, MAKE_GOLDEN)
+    labels, teachers = facts["labels"], list(facts["teachers"])
+    counted: dict[str, NDArray[np.int64]] = {}
+    margins, weights = [], []
+    worst: list[tuple[float, int, int]] = []
+    for number, shard in enumerate(shards):
+        columns = ["id", "target", "weight", "teacher", "margin"]
+        table = store.read_shard(layout.golden, shard, MAKE_GOLDEN, columns)
+        largest = store.matrix(table["target"]).argmax(axis=1)
+        names = [gold.get(each, "") for each in table["id"].to_pylist()] if gold else [labels[each] for each in largest]
+        for name, teacher in zip(names, table["teacher"].to_pylist(), strict=True):
+            counted.setdefault(name, np.zeros(len(teachers), dtype=np.int64))[teachers.index(teacher)] += 1
+        margins.append(table["margin"].to_numpy())
+        weights.append(table["weight"].to_numpy())
+        least = np.argsort(margins[-1], kind="stable")[:CONFLICTS]
+        worst = sorted([*worst, *((float(margins[-1][row]), number, int(row)) for row in least)])[:CONFLICTS]
+    ordered = [name for name in labels if name in counted] + sorted(counted.keys() - set(labels))
+    return Taught(
+        np.concatenate(margins),
+        np.concatenate(weights),
+        ordered,
+        np.stack([counted[name] for name in ordered]),
+        list(_conflicting(params, layout, worst)) if len(teachers) > 1 else [],
+    )
 
-    scorers = uncertainty["scorer"].unique(maintain_order=True).to_list()
-    lines = -(-len(scorers) // _PANELS_A_LINE)
-    figure = Figure(figsize=(4 * _PANELS_A_LINE, 3 * lines), layout="constrained")
-    axes = figure.subplots(lines, _PANELS_A_LINE, sharey=True, squeeze=False).ravel()
-    for axis in axes[len(scorers) :]:
-        axis.set_axis_off()
-    for axis, scorer in zip(axes[: len(scorers)], scorers, strict=True):
-        panel = uncertainty.filter(pl.col("scorer") == scorer)
-        for teacher, colour in _COLOURS.items():
-            bars = panel.filter(pl.col("teacher") == teacher)
-            width = float(bars["uncertainty"].diff()[1])
-            axis.bar(
-                bars["uncertainty"], bars["share"], width=width, color=colour, alpha=0.6, label=f"{teacher} teacher"
-            )
-        axis.set_title(TITLES.get(scorer, scorer))
-        axis.set_xlabel("uncertainty, 1 - score")
-    axes[0].set_ylabel("share of (text, teacher) pairs")
-    axes[0].legend(frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+def _conflicting(params: Params, layout: Layout, worst: Sequence[tuple[float, int, int]]) -> Iterator[Conflict]:
+    opened = golden.open_corpus(params, layout)
+    shards, _ = store.manifest(layout.golden, MAKE_GOLDEN)
+    for margin, number, row in worst:
+        table = store.read_shard(layout.golden, shards[number], MAKE_GOLDEN, ["text", "scores"])
+        scores = store.matrix(table["scores"])[row]
+        said = []
+        for (name, labels), score, each in zip(
+            opened.tables.labels.items(), scores, opened.tables.read(number, ["logits"]), strict=True
+        ):
+            probs = softmax(Labels(each.table[row : row + 1]).logits)[0]
+            said.append((name, float(score), labels[int(probs.argmax())], float(probs.max())))
+        yield Conflict(table["text"][row].as_py(), margin - MARGIN_FLOOR, said)
+
+
+def _section(title: str, note: str, *drawn: Figure) -> str:
+    pictures = "".join(f"<figure>{figures.svg(each)}</figure>" for each in drawn)
+    return f"<section><h2>{escape(title)}</h2><p>{escape(note)}</p>{pictures}</section>"
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], best: int = -1) -> str:
+    head = "".join(f"<th>{escape(each)}</th>" for each in headings)
+    lines = "".join(
+        f"<tr{' class=best' if number == best else ''}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+        for number, row in enumerate(rows)
+    )
+    return f'<div class="wide"><table><tr>{head}</tr>{lines}</table></div>'
+
+
+def _results(layout: Layout) -> list[str]:
+    if not layout.metrics.exists():
+        return []
+    measured = json.loads(layout.metrics.read_bytes())
+    if "student" not in measured:
+        return []
+    student, routed = measured["student"], measured["routed_teachers"]
+    shown = {
+        f"student, all labels, {student['rows']:,} test texts": student["accuracy"],
+        "macro-F1": student["macro_f1"],
+        "calibration error": student["expected_calibration_error"],
+        f"routed teachers, no student, {routed['rows']:,} texts": routed["accuracy"],
+        "the student on the same texts": routed["student_accuracy_on_these"],
+    }
+    figures_shown = "".join(f"<div><b>{value:.3f}</b>{escape(name)}</div>" for name, value in shown.items())
+    rows = [
+        [name, f"{each['own_block_accuracy']:.3f}", f"{student['block_accuracy'][name]:.3f}"]
+        for name, each in measured["teachers"].items()
+    ]
+    table = _table(["labels of", "their teacher, among its own labels", "the student, among all"], rows)
+    return [f'<section><h2>Result</h2><div class="figures">{figures_shown}</div><p></p>{table}</section>']
+
+
+def _plot(layout: Layout, file: str, title: str, draw: Any) -> list[str]:
+    path = layout.plots / file
+    return [_section(title, "", draw(pl.read_csv(path)))] if path.exists() else []
+
+
+def _confusion(layout: Layout) -> list[str]:
+    path = layout.plots / "confusion.csv"
+    if not path.exists():
+        return []
+    frame = pl.read_csv(path, infer_schema=False)
+    names = sorted({*frame["actual"], *frame["predicted"]})
+    numbers = [np.array([names.index(each) for each in frame[column]]) for column in ("actual", "predicted")]
+    counts = np.zeros((len(names), len(names)), dtype=np.int64)
+    np.add.at(counts, (numbers[0], numbers[1]), 1)
+    drawn = figures.share_figure(names, names, counts, "predicted")
+    return [_section("What the student takes for what", "Test texts; a row for each actual label.", drawn)]
+
+
+def _curve(layout: Layout) -> list[str]:
+    path = layout.student / TRAINING_CURVE
+    return [_section("Training", "", figures.curve_figure(pl.read_csv(path)))] if path.exists() else []
+
+
+def _comparison(layout: Layout) -> list[str]:
+    if not layout.comparison.exists():
+        return []
+    students, tests = pl.read_parquet(layout.comparison), pl.read_parquet(layout.comparison_tests)
+    near = undecided(students, tests)
+    measures = ["macro_f1", "expected_calibration_error", "supervision_accuracy", "teacher_selection", "kl_to_gold"]
+    means = students.group_by("rule").agg(
+        pl.col("accuracy").mean(), pl.col("accuracy").std().alias("deviation"), pl.len(), pl.col(*measures).mean()
+    )
+    means = means.sort("accuracy", descending=True)
+    rows = []
+    for row in means.iter_rows(named=True):
+        spread = "" if row["deviation"] is None else f" ± {row['deviation']:.3f}"
+        cells = ["" if row[each] is None else f"{row[each]:.3f}" for each in measures]
+        rows.append([row["rule"] + (" ≈" if row["rule"] in near[1:] else ""), f"{row['accuracy']:.3f}{spread}", *cells])
+    table = _table(
+        ["rule", "accuracy", "macro-F1", "calibration error", "target right", "right teacher", "KL to gold"],
+        rows,
+        means["rule"].to_list().index(near[0]),
+    )
+    note = "A student per rule and seed: mean ± standard deviation over seeds. Bold: the best without gold labels. "
+    note += "≈: the paired bootstrap over test texts does not tell it from the best at 5 %."
+    return [f"<section><h2>Rules compared</h2><p>{escape(note)}</p>{table}</section>"]
+
+
+def _conflicts(conflicts: Sequence[Conflict]) -> str:
+    if not conflicts:
+        return ""
+    shown = []
+    for each in conflicts:
+        rows = [[name, f"{score:.3f}", label, f"{probability:.3f}"] for name, score, label, probability in each.said]
+        cut = each.text[:_SHOWN] + ("…" if len(each.text) > _SHOWN else "")
+        table = _table(["teacher", "score", "says", "probability"], rows)
+        summary = f"margin {each.margin:.4f}: {each.text[:90]}"
+        shown.append(
+            f"<details><summary>{escape(summary)}</summary><blockquote>{escape(cut)}</blockquote>{table}</details>"
+        )
+    return f"<section><h2>Where teachers conflict most</h2>{''.join(shown)}</section>"
+
+
+def _lineage(params: Params, layout: Layout, facts: Mapping[str, Any]) -> str:
+    rows = []
+    for name, teacher in facts["teachers"].items():
+        folder = layout.labels(name)
+        shards, _ = store.manifest(folder, "")
+        made = store.footer(folder / shards[0].file, "")
+        versions = ", ".join(f"{each} {version}" for each, version in made["versions"].items())
+        rows.append([name, str(len(teacher["labels"])), teacher["digest"][:16], str(made["passes"]), versions])
+    settings = {key: facts[key] for key in ("label_settings", "integrate", "temperature")}
+    settings["student"] = params.student.model_dump()
+    table = _table(["teacher", "labels", "digest of its files", "passes", "labelled with"], rows)
+    return (
+        f"<section><h2>Where it comes from</h2>{table}<p>Corpus digest {escape(facts['corpus_digest'][:16])}.</p>"
+        f"<pre>{escape(json.dumps(settings, indent=1))}</pre></section>"
+    )

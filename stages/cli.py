@@ -78,6 +78,14 @@ def compare(params: ParamsFile = DEFAULT_PARAMS) -> None:
 
 
 @app.command()
+def report(params: ParamsFile = DEFAULT_PARAMS) -> None:
+    """Write data/report.html, one page for people who would rather look than read."""
+    from stages import report as stage
+
+    stage.main(params)
+
+
+@app.command()
 def inspect(
     params: ParamsFile = DEFAULT_PARAMS,
     text_id: Annotated[

@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import polars as pl
+
 from pipeline import config, store
 from pipeline.evaluation import evaluate
-from pipeline.report import uncertainty_figure
+from pipeline.figures import uncertainty_figure
 from stages.show import progress, quiet_libraries, say
 
 
@@ -16,10 +18,13 @@ def main(params_file: Path) -> None:
     with progress("texts") as begin:
         found = evaluate(params, layout, begin)
     layout.plots.mkdir(parents=True, exist_ok=True)
-    for name, table in (("confusion", found.confusion), ("uncertainty", found.uncertainty)):
+    for name in ("confusion", "reliability", "uncertainty"):
+        table: pl.DataFrame = getattr(found, name)
         if not table.is_empty():
             store.write_bytes(layout.plots / f"{name}.csv", table.write_csv().encode())
     if not found.uncertainty.is_empty():
-        uncertainty_figure(found.uncertainty, layout.plots / "uncertainty.png")
+        uncertainty_figure(found.uncertainty).savefig(
+            layout.plots / "uncertainty.png", dpi=110, metadata={"Software": None}
+        )
     store.write_bytes(layout.metrics, (json.dumps(found.metrics, indent=2) + "\n").encode())
     say(f"{layout.metrics}; muki-pipeline results shows it as a table")

@@ -11,10 +11,10 @@ import yaml
 from pipeline import config, golden
 from pipeline.errors import MukiError
 from pipeline.evaluation import Evaluation, evaluate
+from pipeline.figures import uncertainty_figure
 from pipeline.inspection import inspect_store, inspect_text
 from pipeline.label_store import label_corpus
 from pipeline.preparation import prepare
-from pipeline.report import uncertainty_figure
 from pipeline.scoring import SCORERS
 from pipeline.student import train_student
 from pipeline.uncertainty import softmax
@@ -120,7 +120,7 @@ def test_histograms_are_shares_of_right_and_of_wrong_pairs(found: Evaluation, tm
     sums = found.uncertainty.group_by("scorer", "teacher").agg(pl.col("share").sum())
     assert len(sums) == 2 * len(SCORERS)
     np.testing.assert_allclose(sums["share"], 1)
-    uncertainty_figure(found.uncertainty, tmp_path / "figure.png")
+    uncertainty_figure(found.uncertainty).savefig(tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
