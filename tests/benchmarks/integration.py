@@ -1,0 +1,115 @@
+"""Stage two: rows a second and memory of `integrate`, on label shards made for it."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import yaml
+
+from pipeline import config, golden, store
+from pipeline.uncertainty import softmax
+from tests.benchmarks.measure import Row, in_a_process
+
+TEACHERS, LABELS, SHARD = ["a", "b", "c"], 8, 50_000
+PAPERS = {"strategy": "soft", "scorer": "mc_entropy"}
+
+
+def write_project(root: Path, rows: int) -> None:
+    """A corpus of 100-byte texts with the labels of three teachers of eight labels."""
+    drawn = np.random.default_rng(0)
+    content = {
+        "prepare": {"corpus": {"source": "none.csv", "text": "text"}},
+        "teachers": {name: {"model": name, "watch": name} for name in TEACHERS},
+        "integrate": PAPERS,
+        "student": {"model": "none"},
+    }
+    root.mkdir(parents=True)
+    (root / "params.yaml").write_text(yaml.safe_dump(content))
+    params, layout = config.load(root / "params.yaml")
+    words = np.array([f"word{number:04d}" for number in range(2000)])
+    shards: list[store.Shard] = []
+    parts: dict[str, list[store.Shard]] = {name: [] for name in TEACHERS}
+    for number in range(rows // SHARD):
+        ids = pa.array([f"{number:08x}{row:024x}" for row in range(SHARD)])
+        texts = pa.array([" ".join(chosen) for chosen in words[drawn.integers(0, 2000, (SHARD, 11))]])
+        file, key = store.part_name(number), f"shard {number}"
+        shards.append(store.write_shard(layout.corpus / file, pa.table({"id": ids, "text": texts}), key))
+        for name in TEACHERS:
+            logits = drawn.normal(size=(SHARD, LABELS)).astype(np.float32) * 3
+            columns = {
+                "id": ids,
+                "probs": store.fixed_size_lists(softmax(logits).astype(np.float32)),
+                "logits": store.fixed_size_lists(logits),
+                "entropy": pa.array(drawn.random(SHARD, dtype=np.float32) * 2),
+                "expected_entropy": pa.array(drawn.random(SHARD, dtype=np.float32)),
+                "tokens": pa.array(np.full(SHARD, 20, dtype=np.int32)),
+                "truncated": pa.array(np.zeros(SHARD, dtype=bool)),
+            }
+            facts = {
+                "schema": store.LABEL_SCHEMA,
+                "teacher": name,
+                "labels": [f"{name}{label}" for label in range(LABELS)],
+                "teacher_digest": name,
+                "corpus_digest": key,
+                "dropout_override": None,
+                **params.label.model_dump(exclude={"token_budget", "device"}),
+            }
+            written = store.write_shard(
+                layout.labels(name) / file, pa.table(columns), store.canonical_key(facts), facts
+            )
+            parts[name].append(written)
+    store.seal(layout.corpus, shards)
+    for name in TEACHERS:
+        store.seal(layout.labels(name), parts[name], {"teacher": name})
+
+
+def integrate(root: str, scorer: str) -> None:
+    """Run in a process of its own."""
+    params, layout = config.load(Path(root) / "params.yaml")
+    if scorer == "gate":
+        settings = params.integrate.model_copy(update={"strategy": "posterior", "scorer": "gate"})
+        params = params.model_copy(update={"integrate": settings})
+    golden.integrate(params, layout, layout.golden, lambda total: lambda rows: None)
+
+
+def naive(root: str) -> None:
+    """The whole corpus in one polars frame: join by id, weigh, write; unchecked."""
+    data = Path(root) / "data"
+    frame = pl.read_parquet(data / "corpus" / "*.parquet")
+    for name in TEACHERS:
+        labels = pl.read_parquet(data / "labels" / name / "*.parquet").select("id", "logits", "entropy")
+        frame = frame.join(labels.rename({"logits": f"logits {name}", "entropy": f"entropy {name}"}), on="id")
+    scores = np.stack([1 - frame[f"entropy {name}"].to_numpy() / np.log(LABELS) for name in TEACHERS], axis=1)
+    weights = softmax(scores, 0.2)
+    parts = [weights[:, [at]] * softmax(frame[f"logits {name}"].to_numpy()) for at, name in enumerate(TEACHERS)]
+    two = np.sort(scores, axis=1)[:, -2:]
+    margin = two[:, 1] - two[:, 0]
+    target = pl.Series("target", np.concatenate(parts, axis=1).astype(np.float32))
+    frame.select("id", "text").with_columns(target, weight=margin / margin.mean()).write_parquet(data / "naive.parquet")
+
+
+def rows(folder: Path, many: bool) -> list[Row]:
+    """One million rows and, where there is time and disk, ten."""
+    write_project(folder / "few", 1_000_000)
+    times, peaks = zip(*(in_a_process(integrate, str(folder / "few"), "mc_entropy") for _ in range(3)), strict=True)
+    seconds, peak = sorted(times)[1], sorted(peaks)[1]
+    joined, joined_peak = in_a_process(naive, str(folder / "few"))
+    gated, _ = in_a_process(integrate, str(folder / "few"), "gate")
+    table = [
+        Row("integrate: rows a second, 3 teachers x 8 labels", 500_000, 1_000_000 / seconds),
+        Row("integrate with the gate: rows a second", None, 1_000_000 / gated),
+        Row("one naive polars frame / integrate, seconds", None, joined / seconds),
+        Row("one naive polars frame / integrate, peak memory", None, joined_peak / peak),
+    ]
+    if many:
+        start = time.perf_counter()
+        write_project(folder / "many", 10_000_000)
+        print(f"10,000,000 rows written in {time.perf_counter() - start:.0f} s")
+        seconds, most = in_a_process(integrate, str(folder / "many"), "mc_entropy")
+        table += [
+            Row("integrate: rows a second, 10,000,000 rows", 500_000, 10_000_000 / seconds),
+            Row("integrate: peak memory of 10,000,000 rows / of 1,000,000", 1.25, most / peak, at_most=True),
+        ]
+    return table

