@@ -14,6 +14,7 @@ export DVC_NO_ANALYTICS := 1
 
 demo: .venv/demo.stamp
 	dvc repro --quiet
+	muki-pipeline report
 	muki-pipeline results
 
 test: lint

@@ -93,6 +93,7 @@ class TrainedTeacher(Block):
     """One of them: the labels that it knows, and what is not as in `settings`."""
 
     labels: Annotated[list[str], Field(min_length=2)]
+    model: str | None = None
     layers: PositiveInt | None = None
     steps: PositiveInt | None = None
     learning_rate: PositiveFloat | None = None
@@ -105,7 +106,7 @@ class TrainTeacher(Block):
     teachers: dict[TeacherName, TrainedTeacher]
 
     def settings_of(self, name: str) -> TeacherTraining:
-        """The settings of one teacher: the common ones, and its own layers, steps and learning rate."""
+        """The settings of one teacher: the common ones, and what it has of its own."""
         return self.settings.model_copy(update=self.teachers[name].model_dump(exclude={"labels"}, exclude_none=True))
 
 

@@ -11,8 +11,9 @@ from pipeline import config
 from pipeline.errors import MukiError
 
 NEXT = """[bold]Where to look next[/bold]
+  data/report.html          all of it to look at, made by muki-pipeline report
   data/student/             the student, for transformers.pipeline; its README.md is a model card
-  data/plots/               how uncertain right and wrong teachers are
+  muki-pipeline compare     what every rule of integration is worth on these labels (a student for each)
   muki-pipeline inspect     what every teacher said; --id ID for one text
   dvc plots show            confusion matrix, uncertainty, training curve"""
 
@@ -58,6 +59,8 @@ def _corpus_table(corpus: dict[str, Any]) -> Table:
         "target_accuracy": "target right",
         "target_kl_to_gold": "KL to gold, nats",
     }
+    if any("known_text_auroc" in measures for measures in corpus.values() if isinstance(measures, dict)):
+        headings["known_text_auroc"] = "AUROC known, unknown"
     table = Table(title=f"Supervision: {corpus['rows_of_known_labels']:,} unlabelled texts")
     table.add_column("scorer", no_wrap=True)
     for heading in headings.values():

@@ -12,6 +12,15 @@ ROOT = Path(__file__).parents[1]
 PARAMS, LAYOUT = config.load(ROOT / "params.yaml")
 
 
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "experiments").glob("*/params.yaml")), ids=lambda path: path.parent.name
+)
+def test_the_experiments_settings_are_valid(path: Path) -> None:
+    params, _ = config.load(path)
+    assert params.train_teacher is not None
+    assert set(params.teachers) == set(params.train_teacher.teachers)
+
+
 def test_teachers_know_the_corpus_topics_and_each_its_own() -> None:
     assert PARAMS.train_teacher is not None
     known = [label for teacher in PARAMS.train_teacher.teachers.values() for label in teacher.labels]

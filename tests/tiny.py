@@ -40,9 +40,13 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 
 
-def tokenizer(max_length: int = 64) -> PreTrainedTokenizerFast:
-    inner = Tokenizer(models.WordLevel(VOCABULARY, unk_token="<unk>"))
-    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+def tokenizer(max_length: int = 64, *, by_character: bool = False) -> PreTrainedTokenizerFast:
+    """Whole words or, as another model's tokenizer would see them, characters."""
+    characters = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, **{each: at for at, each in enumerate("w0123456789", 4)}}
+    inner = Tokenizer(models.WordLevel(characters if by_character else VOCABULARY, unk_token="<unk>"))
+    by_word = pre_tokenizers.Whitespace()
+    split = pre_tokenizers.Split("", behavior="isolated")
+    inner.pre_tokenizer = pre_tokenizers.Sequence([by_word, split]) if by_character else by_word
     inner.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", VOCABULARY["<s>"]), ("</s>", VOCABULARY["</s>"])]
     )

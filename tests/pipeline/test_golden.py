@@ -258,3 +258,23 @@ def test_a_failed_run_leaves_no_table_behind_that_could_be_read(copy: Path) -> N
     refuse(copy, "missing")
     manifest = layout.golden / store.MANIFEST
     assert not manifest.exists() or json.loads(manifest.read_text())["integrate"]["reweight"] == "margin"
+
+
+def test_teachers_of_other_architectures_and_tokenizers_are_integrated_alike(tmp_path: Path) -> None:
+    teachers = {"one": ["a", "b"], "two": ["c", "d"], "three": ["e", "f", "g"]}
+    path = tiny.save_project(tmp_path, teachers=teachers)
+    for name, architecture in {"two": "roberta", "three": "deberta-v2"}.items():
+        folder = tmp_path / "models" / name
+        shutil.rmtree(folder)
+        tiny.save_teacher(folder, teachers[name], architecture)
+    tiny.tokenizer(by_character=True).save_pretrained(tmp_path / "models" / "two")
+    params, layout = config.load(path)
+    prepare(params.prepare, layout)
+    label_all(path)
+    frame, _ = integrate(path)
+    tokens = {name: read_labels(layout, name)["tokens"] for name in teachers}
+    assert tokens["one"].equals(tokens["three"])
+    assert (tokens["two"] >= tokens["one"]).all()
+    assert tokens["two"].sum() > 1.3 * tokens["one"].sum()
+    assert frame["target"].to_numpy().shape == (30, 7)
+    np.testing.assert_allclose(frame["target"].to_numpy().sum(axis=1), 1, atol=1e-6)

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# One experiment from its texts to its report: experiments/run.sh NAME; `make demo` first, for the set-up.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/.venv/bin:$PATH"
+params="experiments/$1/params.yaml"
+if [[ $1 == clinc150* ]]; then python experiments/clinc150/texts.py; fi
+muki-pipeline prepare --params "$params"
+for teacher in $(python -c "import sys, yaml; print(*yaml.safe_load(open(sys.argv[1]))['teachers'])" "$params"); do
+  if python -c "import sys, yaml; sys.exit('train_teacher' not in yaml.safe_load(open(sys.argv[1])))" "$params"; then
+    muki-pipeline train-teacher --teacher "$teacher" --params "$params"
+  fi
+  muki-pipeline label --teacher "$teacher" --params "$params"
+done
+muki-pipeline integrate --params "$params"
+muki-pipeline train-student --params "$params"
+muki-pipeline evaluate --params "$params"
+muki-pipeline compare --params "$params"
+muki-pipeline report --params "$params"
+muki-pipeline results --params "$params"
