@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import polars as pl
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -12,15 +13,12 @@ from pipeline.comparison import Comparison, compare, undecided
 from pipeline.training import Watch
 from stages.show import progress, quiet_libraries, say, training
 
-MEASURES = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro-F1",
-    "expected_calibration_error": "calibration error",
+SUPERVISION = {
     "supervision_accuracy": "target right",
     "teacher_selection": "right teacher",
     "kl_to_gold": "KL to gold",
-    "seconds": "seconds",
 }
+STUDENT = {"macro_f1": "macro-F1", "expected_calibration_error": "calibration error"}
 
 
 def main(params_file: Path) -> None:
@@ -42,25 +40,26 @@ def main(params_file: Path) -> None:
 
 
 def show(found: Comparison) -> None:
-    """The comparison as a table, best accuracy first."""
+    """The comparison as tables, best accuracy first."""
     near = undecided(found.students, found.tests)
-    table = Table(title="Rules, mean and standard deviation over seeds")
-    table.add_column("rule", no_wrap=True)
-    blocks = [name for name in found.students.columns if name.startswith("accuracy_")]
-    for heading in [*MEASURES.values(), *(name.removeprefix("accuracy_") for name in blocks)]:
-        table.add_column(heading, justify="right")
+    blocks = {name: name.removeprefix("accuracy_") for name in found.students.columns if name.startswith("accuracy_")}
+    measures = {**SUPERVISION, **STUDENT, **blocks}
     means = found.students.group_by("rule").agg(
-        pl.col(*MEASURES, *blocks).mean(), pl.col("accuracy").std().alias("deviation")
+        pl.col("accuracy", *measures).mean(), pl.col("accuracy").std().alias("deviation")
     )
-    for row in means.sort("accuracy", descending=True).iter_rows(named=True):
-        style = "bold" if row["rule"] == near[0] else ""
-        name = f"{row['rule']} ≈" if row["rule"] in near[1:] else row["rule"]
-        cells = [
-            "" if row[each] is None else f"{row[each]:.0f}" if each == "seconds" else f"{row[each]:.3f}"
-            for each in [*MEASURES, *blocks]
-        ]
-        if row["deviation"] is not None:
-            cells[0] += f" ± {row['deviation']:.3f}"
-        table.add_row(name, *cells, style=style)
-    table.caption = "Bold: the best without gold labels. ≈: the paired test does not tell it from the best at 5 %."
-    Console().print(table)
+    rows = means.sort("accuracy", descending=True).to_dicts()
+    console = Console()
+    headings = {"the supervision": SUPERVISION, "the student": STUDENT, "the student on labels of": blocks}
+    for title, shown in headings.items():
+        table = Table(title=f"Rules: {title}", box=box.SIMPLE)
+        for heading in ("rule", "accuracy", *shown.values()):
+            table.add_column(heading, justify="left" if heading == "rule" else "right", no_wrap=heading != "rule")
+        for row in rows:
+            name = f"{row['rule']} ≈" if row["rule"] in near[1:] else row["rule"]
+            spread = "" if row["deviation"] is None else f" ± {row['deviation']:.3f}"
+            cells = ["" if row[each] is None else f"{row[each]:.3f}" for each in shown]
+            style = "bold" if row["rule"] == near[0] else ""
+            table.add_row(name, f"{row['accuracy']:.3f}{spread}", *cells, style=style)
+        console.print(table)
+    console.print("Mean and standard deviation over seeds, on the test set. Bold: the best without gold labels.")
+    console.print("≈: the paired bootstrap over test texts does not tell it from the best at 5 %.")

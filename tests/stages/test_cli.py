@@ -88,9 +88,45 @@ def test_from_labels_to_results(project: Path, run: Run) -> None:
         assert f"{figure:.4f}" in out
     assert {path.name for path in (project.parent / "data" / "plots").iterdir()} == {
         "confusion.csv",
+        "reliability.csv",
         "uncertainty.csv",
         "uncertainty.png",
     }
+
+
+def test_rules_are_compared_and_reported(project: Path, run: Run) -> None:
+    params = ("--params", str(project))
+    change(project, "compare", {"rules": ["muki", "gate"], "seeds": [0, 1]})
+    code, out, err = run("compare", *params)
+    assert code == 0
+    assert "student of gate, seed 1" in err
+    students = pl.read_parquet(project.parent / "data" / "comparison.parquet")
+    for rule in ("muki", "gate"):
+        accuracy = students.filter(pl.col("rule") == rule)["accuracy"]
+        assert f"{accuracy.mean():.3f} ± {accuracy.std():.3f}" in out
+    code, _, err = run("compare", *params)
+    assert "student of" not in err
+    assert run("report", *params)[0] == 2
+    assert run("integrate", *params)[0] == 0
+    assert run("report", *params)[0] == 0
+    assert "Rules compared" in (project.parent / "data" / "report.html").read_text()
+
+
+def test_texts_that_no_teacher_is_sure_of_weigh_nothing(project: Path, run: Run) -> None:
+    params = ("--params", str(project))
+    change(project, "integrate", {"strategy": "soft", "scorer": "max_probability", "abstain_below": 0.8})
+    code, _, err = run("integrate", *params)
+    assert code == 0
+    frame = pl.read_parquet(project.parent / "data" / "golden" / "*.parquet")
+    unsure = frame["scores"].arr.max() < 0.8
+    assert 0 < unsure.sum() < len(frame)
+    assert f"{unsure.sum()} of them without weight" in err
+    assert (frame.filter(unsure)["weight"] == 0).all()
+    assert frame.filter(~unsure)["weight"].mean() == pytest.approx(1, rel=1e-5)
+    change(project, "integrate.abstain_below", 1.5)
+    code, _, err = run("integrate", *params)
+    assert code == 2
+    assert "integrate.abstain_below: no teacher's score reaches 1.5 on any text" in err
 
 
 def test_labelling_again_does_nothing(project: Path, run: Run) -> None:
