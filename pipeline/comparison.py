@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from pipeline import golden, metrics, references, store
 from pipeline.config import Params, Student
 from pipeline.errors import MukiError, first
-from pipeline.layout import MAKE_CORPUS, MAKE_GOLDEN, Layout
-from pipeline.predictions import Progress, predict_student, read_test, student_measures
+from pipeline.gold import read_corpus_gold, read_test
+from pipeline.layout import MAKE_GOLDEN, Layout
+from pipeline.predictions import Progress, predict_student, student_measures
 from pipeline.rules import RULES, SELECTS_NO_TEACHER, SUPERVISED
 from pipeline.student import train_student
 from pipeline.training import Watch
@@ -60,7 +61,7 @@ def compare(
     _check_rules(params.compare.rules or [])
     opened = golden.open_corpus(params, layout)
     test, gold = read_test(layout, opened.vocabulary)
-    corpus_gold = _corpus_gold(layout)
+    corpus_gold = read_corpus_gold(layout)
     rules = params.compare.rules or [*RULES, *([SUPERVISED] if corpus_gold else [])]
     if SUPERVISED in rules and not corpus_gold:
         raise MukiError(
@@ -160,14 +161,6 @@ def _student(
         shutil.rmtree(work.student)
     table = store.read_file(kept, ["probs"], "Remove it and run muki-pipeline compare again")
     return store.matrix(table["probs"]), float(store.footer(kept, "")["seconds"])
-
-
-def _corpus_gold(layout: Layout) -> dict[str, str]:
-    """Gold label by id, empty where there are none."""
-    if not layout.corpus_gold.exists():
-        return {}
-    table = store.read_file(layout.corpus_gold, ["id", "label"], MAKE_CORPUS)
-    return dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
 
 
 def _known(

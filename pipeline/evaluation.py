@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from pipeline import corpus, golden, metrics, store
 from pipeline.config import POSTERIORS, Integrate, Params
 from pipeline.errors import MukiError
+from pipeline.gold import read_corpus_gold, read_test
 from pipeline.integration import best_teacher, golden_targets, hard_weights
 from pipeline.label_store import ensure
 from pipeline.labelling import Labeller, Progress
 from pipeline.labels import Labels
 from pipeline.layout import MAKE_CORPUS, Layout
-from pipeline.predictions import predict_student, read_test, student_measures
+from pipeline.predictions import predict_student, student_measures
 from pipeline.scoring import SCORERS, Said
 from pipeline.teachers import locate
 from pipeline.uncertainty import softmax
@@ -93,8 +94,7 @@ def evaluate(params: Params, layout: Layout, begin: Callable[[str, int], Progres
 def _supervision(params: Params, layout: Layout) -> tuple[dict[str, Any], pl.DataFrame]:
     """Teacher selection and golden targets against the corpus's gold labels, for every scorer, shard by shard."""
     opened = golden.open_corpus(params, layout)
-    gold_table = store.read_file(layout.corpus_gold, ["id", "label"], MAKE_CORPUS)
-    gold = dict(zip(gold_table["id"].to_pylist(), gold_table["label"].to_pylist(), strict=True))
+    gold = read_corpus_gold(layout)
     fitted = {scorer: golden.fit_scorer(scorer, opened) for scorer in SCORERS}
     found: dict[str, list[Supervised]] = {scorer: [] for scorer in SCORERS}
     surest: dict[str, list[NDArray[np.floating]]] = {scorer: [] for scorer in SCORERS}

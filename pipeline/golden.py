@@ -53,11 +53,13 @@ class Corpus:
         """`id` and `text` of a shard."""
         return corpus.read_shard(self.layout.corpus, self.shards[number])
 
-    def said(self, number: int, scorer: str, texts: pa.Table) -> Said:
-        """What a scorer looks at in a shard, checked against the corpus's ids."""
-        wanted = SCORERS[scorer]
-        teachers = self.tables.read_checked(number, wanted.columns, store.series(texts["id"]))
-        return Said(texts["text"].to_pylist() if wanted.reads_texts else [], teachers, self.label_counts)
+    def labels(self, number: int, scorer: str, texts: pa.Table) -> list[Labels]:
+        """What a scorer reads of the labels of a shard, checked against the corpus's ids."""
+        return self.tables.read_checked(number, SCORERS[scorer].columns, store.series(texts["id"]))
+
+    def said(self, scorer: str, texts: pa.Table, labels: Sequence[Labels]) -> Said:
+        """What a scorer looks at, of some texts."""
+        return Said(texts["text"].to_pylist() if SCORERS[scorer].reads_texts else [], labels, self.label_counts)
 
     @property
     def label_counts(self) -> list[int]:
@@ -80,15 +82,16 @@ def fit_scorer(scorer: str, opened: Corpus) -> Score:
     """The scorer, fitted to evenly spaced rows of the corpus where it asks for that."""
     if not SCORERS[scorer].needs_sample:
         return SCORERS[scorer].fit(Said([], [], []))
-    stride = -(-opened.rows // SAMPLE_ROWS)
-    texts: list[str] = []
-    parts: list[Sequence[Any]] = []
+    every = -(-opened.rows // SAMPLE_ROWS)
+    texts: list[pa.Table] = []
+    labels: list[list[pa.Table]] = []
     for number in range(len(opened.shards)):
-        said = opened.said(number, scorer, opened.read(number))
-        texts += said.texts[::stride]
-        parts.append([each.table[::stride] for each in said.teachers if isinstance(each, Labels)])
-    teachers = [Labels(pa.concat_tables(tables).combine_chunks()) for tables in zip(*parts, strict=True)]
-    return SCORERS[scorer].fit(Said(texts, teachers, opened.label_counts))
+        shard = opened.read(number)
+        kept = np.arange(0, len(shard), every)
+        texts.append(shard.take(kept))
+        labels.append([each.table.take(kept) for each in opened.labels(number, scorer, shard)])
+    teachers = [Labels(pa.concat_tables(tables)) for tables in zip(*labels, strict=True)]
+    return SCORERS[scorer].fit(opened.said(scorer, pa.concat_tables(texts), teachers))
 
 
 def target_columns(settings: Integrate) -> list[str]:
@@ -159,7 +162,7 @@ def integrate(params: Params, layout: Layout, folder: Path, begin: Callable[[int
 
         def score_shard(number: int) -> tuple[float, int]:
             texts = opened.read(number)
-            found = score(opened.said(number, settings.scorer, texts))
+            found = score(opened.said(settings.scorer, texts, opened.labels(number, settings.scorer, texts)))
             scores[ends[number] - len(texts) : ends[number]] = found
             progress(len(texts))
             taught = _taught(found, settings)

@@ -5,21 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from pipeline import metrics, store
+from pipeline import metrics
 from pipeline.batching import by_token_budget, collate, tokenise
 from pipeline.config import Params
 from pipeline.devices import choose_device, token_budget
 from pipeline.errors import MukiError
-from pipeline.layout import MAKE_STUDENT, Layout
+from pipeline.layout import MAKE_STUDENT
 from pipeline.uncertainty import softmax
 from pipeline.vocabulary import Vocabulary
 
-MAKE_TEST = "Name a test set (prepare.test) and run muki-pipeline prepare"
 Progress = Callable[[int], None]
 
 
@@ -77,16 +75,3 @@ def student_measures(
             if blocks[:, number].any()
         },
     }
-
-
-def read_test(layout: Layout, vocabulary: Vocabulary) -> tuple[pl.DataFrame, NDArray[np.intp]]:
-    """The test texts whose label is some teacher's, and the column of each one's label in the union.
-
-    Raises:
-        MukiError: There is no test set, or none of its labels is a teacher's.
-    """
-    test = pl.DataFrame(pl.from_arrow(store.read_file(layout.test, ["id", "text", "label"], MAKE_TEST)))
-    known = test.filter(pl.col("label").is_in(vocabulary.labels))
-    if known.is_empty():
-        raise MukiError("none of its labels is a teacher's", where=str(layout.test), fix="Set integrate.aliases")
-    return known, np.array([vocabulary.labels.index(label) for label in known["label"]])

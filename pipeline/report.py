@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from pipeline import figures, golden, store
 from pipeline.comparison import undecided
 from pipeline.config import Params
+from pipeline.gold import read_corpus_gold
 from pipeline.integration import MARGIN_FLOOR
 from pipeline.labels import Labels
-from pipeline.layout import MAKE_CORPUS, MAKE_GOLDEN, Layout
+from pipeline.layout import MAKE_GOLDEN, Layout
 from pipeline.training import TRAINING_CURVE
 from pipeline.uncertainty import softmax
 
@@ -81,7 +82,7 @@ def write_report(params: Params, layout: Layout) -> None:
         MukiError: There is no golden table, or a table is damaged.
     """
     facts = store.manifest(layout.golden, MAKE_GOLDEN)[1]
-    gold = _gold(layout)
+    gold = read_corpus_gold(layout)
     taught = sum_up(params, layout, gold)
     teachers = list(facts["teachers"])
     by = "true label" if gold else "label of the golden target"
@@ -116,13 +117,6 @@ def write_report(params: Params, layout: Layout) -> None:
 </body></html>
 """
     store.write_bytes(layout.report, page.encode())
-
-
-def _gold(layout: Layout) -> dict[str, str]:
-    if not layout.corpus_gold.exists():
-        return {}
-    table = store.read_file(layout.corpus_gold, ["id", "label"], MAKE_CORPUS)
-    return dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
 
 
 def sum_up(params: Params, layout: Layout, gold: Mapping[str, str]) -> Taught:

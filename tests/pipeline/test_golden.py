@@ -278,3 +278,22 @@ def test_teachers_of_other_architectures_and_tokenizers_are_integrated_alike(tmp
     assert tokens["two"].sum() > 1.3 * tokens["one"].sum()
     assert frame["target"].to_numpy().shape == (30, 7)
     np.testing.assert_allclose(frame["target"].to_numpy().sum(axis=1), 1, atol=1e-6)
+
+
+def test_a_scorer_is_fitted_to_a_sample_of_a_large_corpus(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change(copy, "integrate", strategy="posterior", scorer="calibrated")
+    whole, layout = integrate(copy)
+    monkeypatch.setattr(golden, "SAMPLE_ROWS", 10)
+    sampled, _ = integrate(copy)
+    params, _ = config.load(copy)
+    said = [read_labels(layout, name) for name in tiny.TEACHER_LABELS]
+    rows = np.concatenate([np.arange(start, min(start + 8, 30), 3) for start in range(0, 30, 8)])
+    assert params.prepare.shard_rows == 8
+    z = []
+    for frame in said:
+        logits = frame["logits"].to_numpy().astype(float)
+        recognised = np.log(np.exp(logits).sum(axis=1))
+        information = -np.log(np.maximum((frame["entropy"] - frame["expected_entropy"]).to_numpy().astype(float), 1e-6))
+        z.append(sum((each - each[rows].mean()) / each[rows].std() for each in (recognised, information)))
+    np.testing.assert_allclose(sampled["scores"].to_numpy(), softmax(np.stack(z, axis=1)), atol=1e-4)
+    assert not np.allclose(whole["scores"].to_numpy(), sampled["scores"].to_numpy(), atol=1e-3)
