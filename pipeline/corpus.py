@@ -5,6 +5,7 @@ is sharded anew or appended to.
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,15 +53,15 @@ def write_corpus(folder: Path, frame: pl.DataFrame, shard_rows: int) -> list[sto
     return shards
 
 
-def read_shard(folder: Path, shard: store.Shard) -> pa.Table:
-    """One corpus shard: `id`, `text`.
+def read_shard(folder: Path, shard: store.Shard, columns: Sequence[str] = ("id", "text")) -> pa.Table:
+    """One corpus shard: `id`, `text`, or only one of them.
 
     Raises:
         MukiError: Its bytes are not those of the manifest; an id or text is null.
     """
-    table = store.read_shard(folder, shard, MAKE_CORPUS, ["id", "text"])
+    table = store.read_shard(folder, shard, MAKE_CORPUS, list(columns))
     where = str(folder / shard.file)
-    for name in ("id", "text"):
+    for name in columns:
         if table[name].null_count:
             raise MukiError(f"{table[name].null_count} null values in column {name}", where=where, fix=MAKE_CORPUS)
     return table

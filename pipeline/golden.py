@@ -18,12 +18,14 @@ from pipeline.errors import MukiError
 from pipeline.integration import STRATEGIES, best_teacher, golden_targets, margins
 from pipeline.labels import Labels, LabelTables, open_labels
 from pipeline.layout import Layout
-from pipeline.scoring import SCORERS, Said, Score
+from pipeline.scoring import SCORERS, Said, Score, measure
 from pipeline.uncertainty import energy, softmax
 from pipeline.vocabulary import Vocabulary, union
 
 SAMPLE_ROWS = 50_000
 """Texts that a scorer is fitted to at most: evenly spaced over the corpus, so that memory does not grow with it."""
+ABSTENTION = "mutual_information"
+"""The scorer that tells texts that no teacher knows: unlike a posterior, it can find all of them unsure."""
 Progress = Callable[[int], None]
 _Result = TypeVar("_Result")
 
@@ -49,13 +51,14 @@ class Corpus:
         """Texts."""
         return sum(shard.rows for shard in self.shards)
 
-    def read(self, number: int) -> pa.Table:
-        """`id` and `text` of a shard."""
-        return corpus.read_shard(self.layout.corpus, self.shards[number])
+    def read(self, number: int, columns: Sequence[str] = ("id", "text")) -> pa.Table:
+        """`id` and `text` of a shard, or only one of them."""
+        return corpus.read_shard(self.layout.corpus, self.shards[number], columns)
 
     def labels(self, number: int, scorer: str, texts: pa.Table) -> list[Labels]:
-        """What a scorer reads of the labels of a shard, checked against the corpus's ids."""
-        return self.tables.read_checked(number, SCORERS[scorer].columns, store.series(texts["id"]))
+        """What a scorer and abstention read of the labels of a shard, checked against the corpus's ids."""
+        columns = sorted({*SCORERS[scorer].columns, *SCORERS[ABSTENTION].columns})
+        return self.tables.read_checked(number, columns, store.series(texts["id"]))
 
     def said(self, scorer: str, texts: pa.Table, labels: Sequence[Labels]) -> Said:
         """What a scorer looks at, of some texts."""
@@ -155,37 +158,40 @@ def integrate(params: Params, layout: Layout, folder: Path, begin: Callable[[int
     opened = open_corpus(params, layout)
     tables, rows = opened.tables, opened.rows
     score = fit_scorer(settings.scorer, opened)
+    read = ("id", "text") if SCORERS[settings.scorer].reads_texts else ("id",)
     progress = begin(2 * rows)
     ends = np.cumsum([shard.rows for shard in opened.shards])
     store.unseal(folder)
-    with _scores_on_disk(layout, (rows, len(params.teachers))) as scores:
+    with _scores_on_disk(layout, (rows, len(params.teachers) + 1)) as kept:
 
         def score_shard(number: int) -> tuple[float, int]:
-            texts = opened.read(number)
-            found = score(opened.said(settings.scorer, texts, opened.labels(number, settings.scorer, texts)))
-            scores[ends[number] - len(texts) : ends[number]] = found
+            texts = opened.read(number, read)
+            said = opened.said(settings.scorer, texts, opened.labels(number, settings.scorer, texts))
+            scores = score(said)
+            weights = _weights(scores, said, settings)
+            kept[ends[number] - len(texts) : ends[number]] = np.column_stack([scores, weights])
             progress(len(texts))
-            taught = _taught(found, settings)
-            return float(margins(found)[taught].sum()), int(taught.sum())
+            return float(weights.sum()), int(np.count_nonzero(weights))
 
         sums = _on_all_cores(score_shard, len(opened.shards))
-        taught_rows = sum(taught for _, taught in sums)
-        if not taught_rows:
+        taught = sum(count for _, count in sums)
+        if not taught:
             raise MukiError(
-                f"no teacher's score reaches {settings.abstain_below} on any text",
+                f"on every text, all teachers' {ABSTENTION} scores are below {settings.abstain_below}",
                 where="integrate.abstain_below",
                 fix="Lower it",
             )
-        scale = sum(margin for margin, _ in sums) / taught_rows
-        facts = _facts(params, opened) | {"abstained": rows - taught_rows}
+        mean = sum(weight for weight, _ in sums) / taught
+        facts = _facts(params, opened) | {"abstained": rows - taught}
 
         def write_shard(number: int) -> store.Shard:
             texts = opened.read(number)
-            own = scores[ends[number] - len(texts) : ends[number]].astype(np.float64)
+            own = kept[ends[number] - len(texts) : ends[number]].astype(np.float64)
+            scores, weights = own[:, :-1], own[:, -1] / (mean if settings.normalise_weights else 1.0)
             labels = tables.read(number, target_columns(settings))
-            target, distributions = targets(own, labels, opened.vocabulary, settings, temperature)
+            target, distributions = targets(scores, labels, opened.vocabulary, settings, temperature)
             keys = {name: tables.shards[name][number].key for name in tables.shards}
-            table = _golden_table(texts, own, target, list(params.teachers), _weights(own, settings, scale))
+            table = _golden_table(texts, scores, target, list(params.teachers), weights)
             if settings.strategy == "uhc":
                 apart = np.concatenate(distributions, axis=1).astype(np.float32)
                 table = table.append_column("teacher_targets", store.fixed_size_lists(apart))
@@ -200,7 +206,7 @@ def integrate(params: Params, layout: Layout, folder: Path, begin: Callable[[int
 
         written = _on_all_cores(write_shard, len(opened.shards))
     store.seal(folder, written, facts)
-    return Integrated(rows, rows - taught_rows)
+    return Integrated(rows, rows - taught)
 
 
 def _facts(params: Params, opened: Corpus) -> dict[str, Any]:
@@ -234,7 +240,7 @@ def _on_all_cores(work: Callable[[int], _Result], shards: int) -> list[_Result]:
 
 @contextmanager
 def _scores_on_disk(layout: Layout, shape: tuple[int, int]) -> Iterator[NDArray[np.float32]]:
-    """Scores of the whole corpus, `[rows, teachers]`, in a file of the work folder: memory does not grow with them."""
+    """Scores and weight of every text, `[rows, teachers + 1]`, in a file of the work folder: memory does not grow."""
     path = layout.work / "integrate" / "scores.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
     with store.only_one(path.with_suffix(".lock"), "integrating"):
@@ -244,20 +250,11 @@ def _scores_on_disk(layout: Layout, shape: tuple[int, int]) -> Iterator[NDArray[
             path.unlink(missing_ok=True)
 
 
-def _taught(scores: NDArray[np.floating], settings: Integrate) -> NDArray[np.bool_]:
-    """`[rows]`, whether some teacher is sure enough for the text to be taught."""
-    if settings.abstain_below is None:
-        return np.ones(len(scores), dtype=bool)
-    # As it is stored, so that a text is counted and weighed alike.
-    sure: NDArray[np.bool_] = scores.astype(np.float32).max(axis=1) >= settings.abstain_below
-    return sure
-
-
-def _weights(scores: NDArray[np.float64], settings: Integrate, mean_margin: float) -> NDArray[np.float64]:
-    """m(x) of each text (method.md, point 7); 0 where no teacher is sure enough."""
-    weights = _taught(scores, settings).astype(np.float64)
-    if settings.reweight == "margin":
-        weights *= margins(scores) / (mean_margin if settings.normalise_weights else 1.0)
+def _weights(scores: NDArray[np.floating], said: Said, settings: Integrate) -> NDArray[np.float64]:
+    """m(x) of each text before scaling (method.md, point 7); 0 where no teacher is sure enough."""
+    weights = margins(scores) if settings.reweight == "margin" else np.ones(len(scores))
+    if settings.abstain_below is not None:
+        weights[measure(ABSTENTION, said).max(axis=1) < settings.abstain_below] = 0.0
     return weights
 
 
