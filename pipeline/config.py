@@ -63,7 +63,7 @@ class Prepare(Block):
             raise ValueError("test.label must name the label column: a test set without labels measures nothing")
         if self.corpus.label is None and (self.labels or self.rows_per_label or self.teachers_see_corpus):
             raise ValueError(
-                "labels, rows_per_label and teachers_see_corpus need labels: corpus.label must name their column"
+                "labels, rows_per_label and teachers_see_corpus go by label: corpus.label must name its column"
             )
         return self
 

@@ -167,7 +167,7 @@ def integrate(params: Params, layout: Layout, folder: Path, begin: Callable[[int
         def score_shard(number: int) -> tuple[float, int]:
             texts = opened.read(number, read)
             said = opened.said(settings.scorer, texts, opened.labels(number, settings.scorer, texts))
-            scores = score(said)
+            scores = score(said).astype(np.float32).astype(np.float64)  # as they are stored
             weights = _weights(scores, said, settings)
             kept[ends[number] - len(texts) : ends[number]] = np.column_stack([scores, weights])
             progress(len(texts))

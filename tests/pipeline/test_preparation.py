@@ -64,3 +64,13 @@ def test_labels_that_do_not_occur_or_are_too_few_are_refused(tmp_path: Path) -> 
 def test_choosing_by_label_needs_a_label_column() -> None:
     with pytest.raises(ValidationError, match=r"corpus\.label must name its column"):
         Prepare.model_validate({"corpus": {"source": "x.csv", "text": "t"}, "rows_per_label": 3})
+
+
+def test_teachers_may_see_the_corpus_as_in_the_paper(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    prepare(settings(tmp_path, ROWS, rows_per_label=2, teachers_see_corpus=True), layout)
+    seen = pl.read_parquet(layout.teacher_train)["text"].to_list()
+    assert sorted(seen) == sorted(text for _, text in ROWS)
+    assert set(pl.read_parquet(layout.corpus / "*.parquet")["text"]) < set(seen)
+    prepare(settings(tmp_path, ROWS, teachers_see_corpus=True), layout)
+    assert len(pl.read_parquet(layout.teacher_train)) == len(ROWS)
