@@ -29,6 +29,7 @@ from pipeline.devices import choose_device, token_budget
 from pipeline.dropout import MonteCarloDropout
 from pipeline.encoder import keep_pooled_position
 from pipeline.errors import MukiError, first
+from pipeline.products import pack_products
 from pipeline.teachers import TeacherFiles, load
 
 Progress = Callable[[int], None]
@@ -78,6 +79,7 @@ class Labeller:
         model, tokenizer = load(self.files, self.settings.max_length, self.device)
         token_ids = tokenizer("a probe of dropout")["input_ids"]
         keep_pooled_position(model, token_ids)
+        pack_products(model, token_ids, getattr(torch, self.settings.dtype))
         dropout = MonteCarloDropout(
             model,
             seed=self.settings.seed,
