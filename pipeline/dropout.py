@@ -28,8 +28,6 @@ from pipeline.masks import Kind, Masks, Site
 ATTENTION = "muki_monte_carlo"
 # Two probes whose batch sizes and lengths tell every leading axis apart: [batch], [batch * heads], [fixed], others.
 _PROBE_SHAPES = ((2, 4), (3, 3))
-# On a CPU, attention goes over so many bytes of probabilities at a time: what is in the cache is not fetched again.
-_BLOCK_BYTES = 3 << 19
 _Record = Callable[[str, Kind, float, Tensor], None]
 
 
@@ -95,22 +93,23 @@ def _attention(
             where=name,
             fix="Use a teacher of another architecture",
         )
-    heads_per_key = query.shape[1] // key.shape[1]
+    instances, heads, queries, size = query.shape
+    heads_per_key = heads // key.shape[1]
     key, value = repeat_kv(key, heads_per_key), repeat_kv(value, heads_per_key)
-    query = query * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     biases = [bias for bias in (kwargs.get("position_bias"), attention_mask) if bias is not None]
-    instances, heads, queries, _ = query.shape
     scale = installed.masks.scale(site, (heads, queries, key.shape[2]), query.device)
+    scaling = size**-0.5 if scaling is None else scaling
     mixed = value.new_empty((instances, queries, heads, value.shape[-1]))
-    block = max(_BLOCK_BYTES // (scale.numel() * 4), 1) if query.device.type == "cpu" else instances
-    for start in range(0, instances, block):
-        rows = slice(start, start + block)
-        scores = query[rows] @ key[rows].transpose(-1, -2)
+    # On a CPU head by head: a product reads one head of all instances where it stands, and its scores fit the cache.
+    step = 1 if query.device.type == "cpu" else heads
+    for start in range(0, heads, step):
+        some = slice(start, start + step)
+        scores = (query[:, some] * scaling) @ key[:, some].transpose(-1, -2)
         for bias in biases:
-            scores = scores + (bias[rows] if len(bias) == instances else bias)
+            scores = scores + (bias[:, some] if bias.shape[1] == heads else bias)
         probs = torch.softmax(scores, dim=-1, dtype=torch.float32)
-        probs *= scale
-        mixed[rows] = (probs.to(value.dtype) @ value[rows]).transpose(1, 2)
+        probs *= scale[some]
+        mixed[:, :, some] = (probs.to(value.dtype) @ value[:, some]).transpose(1, 2)
     return mixed, None
 
 
