@@ -46,7 +46,7 @@ def pack_products(model: PreTrainedModel, token_ids: list[int], dtype: torch.dty
     Returns:
         Whether the layers are packed.
     """
-    if model.device.type != "cpu" or platform.machine() not in ("x86_64", "AMD64"):
+    if model.device.type != "cpu" or not _supported(dtype):
         return False
     ids = torch.tensor([token_ids])
     followed = _followed_by_gelu(model, ids)
@@ -65,6 +65,12 @@ def pack_products(model: PreTrainedModel, token_ids: list[int], dtype: torch.dty
         for name, linear in linears.items():
             model.set_submodule(name, _PackedLinear(linear, dtype, gelu=name in followed))
     return True
+
+
+def _supported(dtype: torch.dtype) -> bool:
+    if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():
+        return False
+    return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _followed_by_gelu(model: PreTrainedModel, ids: Tensor) -> dict[str, str]:
