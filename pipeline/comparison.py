@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -79,8 +80,7 @@ def compare(
             changed = params.model_copy(
                 update={"student": settings, "integrate": params.integrate.model_copy(update=changes)}
             )
-            progress = begin(f"integrate by {rule}", 2 * opened.rows)
-            golden.integrate(changed, layout, work.golden, lambda total, told=progress: told)  # type: ignore[misc]
+            golden.integrate(changed, layout, work.golden, partial(begin, f"integrate by {rule}"))
             measured = _supervision(opened, corpus_gold, work.golden, changes["strategy"])
         hits = []
         for seed in params.compare.seeds:

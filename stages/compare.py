@@ -18,7 +18,9 @@ SUPERVISION = {
     "teacher_selection": "right teacher",
     "kl_to_gold": "KL to gold",
 }
-STUDENT = {"macro_f1": "macro-F1", "expected_calibration_error": "calibration error"}
+STUDENT = {"macro_f1": "macro-F1", "expected_calibration_error": "calibration error", "seconds": "seconds"}
+
+DIGITS = {"seconds": 0}
 
 
 def main(params_file: Path) -> None:
@@ -57,7 +59,7 @@ def show(found: Comparison) -> None:
         for row in rows:
             name = f"{row['rule']} ≈" if row["rule"] in near[1:] else row["rule"]
             spread = "" if row["deviation"] is None else f" ± {row['deviation']:.3f}"
-            cells = ["" if row[each] is None else f"{row[each]:.3f}" for each in shown]
+            cells = ["" if row[each] is None else f"{row[each]:.{DIGITS.get(each, 3)}f}" for each in shown]
             style = "bold" if row["rule"] == near[0] else ""
             table.add_row(name, f"{row['accuracy']:.3f}{spread}", *cells, style=style)
         console.print(table)

@@ -189,7 +189,8 @@ def test_a_figure_takes_the_pages_colour() -> None:
     assert "#010203" not in drawn
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+# A browser is no Python package, so `make test` cannot bring one.
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 def test_a_browser_draws_the_report_without_complaint(report: Path, tmp_path: Path) -> None:
     picture = tmp_path / "report.png"
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"]
