@@ -19,7 +19,6 @@ SUPERVISION = {
     "kl_to_gold": "KL to gold",
 }
 STUDENT = {"macro_f1": "macro-F1", "expected_calibration_error": "calibration error", "seconds": "seconds"}
-
 DIGITS = {"seconds": 0}
 
 
