@@ -27,11 +27,11 @@ def golden_targets(weights: Floats, distributions: Sequence[Floats], vocabulary:
     Returns:
         `[rows, union]` float32, each row sums to 1.
     """
-    targets = np.zeros((len(weights), len(vocabulary.labels)))
+    targets = np.zeros((len(weights), len(vocabulary.labels)), order="F")  # a label's column at a time
     for number, (distribution, columns) in enumerate(zip(distributions, vocabulary.columns, strict=True)):
         targets[:, columns] += weights[:, number, None] * distribution
     targets /= targets.sum(axis=1, keepdims=True)
-    return targets.astype(np.float32)
+    return targets.astype(np.float32, order="C")
 
 
 def soft_weights(scores: Floats, temperature: float) -> NDArray[np.float64]:
