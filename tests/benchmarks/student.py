@@ -1,5 +1,6 @@
 """The student's epoch against plain supervised fine-tuning of the same model on the same texts."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ TEXTS_TIMES = 4
 
 
 def rows(folder: Path) -> list[Row]:
-    """Both through the same Trainer, data set, batches and saving; only target and loss differ."""
+    """Both through the same Trainer, data set, batches, checkpoint and saving; only target and loss differ."""
     layout = Layout(folder / "student")
     texts = corpora(folder)["Reuters R8"] * TEXTS_TIMES
     drawn = np.random.default_rng(0)
@@ -49,7 +50,7 @@ def rows(folder: Path) -> list[Row]:
                 folder / "supervised" / "checkpoints",
                 num_train_epochs=1,
                 logging_steps=logging_steps(len(texts) // 16),
-                save_strategy="no",
+                save_steps=settings.checkpoint_steps,
             ),
             train_dataset=tokenised(data, tokenizer, settings.max_length),
             data_collator=Collator(tokenizer),
@@ -57,6 +58,7 @@ def rows(folder: Path) -> list[Row]:
         )
         run(trainer, lambda step: None)
         save(trainer, tokenizer, folder / "supervised" / "model")
+        shutil.rmtree(folder / "supervised" / "checkpoints")  # else the next round goes on from there
 
-    ratio = side_by_side(lambda: train_student(settings, layout, lambda step: None), supervised, 3)
+    ratio = side_by_side(lambda: train_student(settings, layout, lambda step: None), supervised, 5)
     return [Row("train-student / plain supervised fine-tuning, seconds", 1.05, ratio, at_most=True)]
