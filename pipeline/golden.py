@@ -55,14 +55,9 @@ class Corpus:
         """`id` and `text` of a shard, or only one of them."""
         return corpus.read_shard(self.layout.corpus, self.shards[number], columns)
 
-    def labels(self, number: int, scorer: str, texts: pa.Table) -> list[Labels]:
-        """What a scorer and abstention read of the labels of a shard, checked against the corpus's ids."""
-        columns = sorted({*SCORERS[scorer].columns, *SCORERS[ABSTENTION].columns})
-        return self.tables.read_checked(number, columns, store.series(texts["id"]))
-
-    def said(self, scorer: str, texts: pa.Table, labels: Sequence[Labels]) -> Said:
+    def said(self, labels: Sequence[Labels], texts: pa.Table | None) -> Said:
         """What a scorer looks at, of some texts."""
-        return Said(texts["text"].to_pylist() if SCORERS[scorer].reads_texts else [], labels, self.label_counts)
+        return Said([] if texts is None else texts["text"].to_pylist(), labels, self.label_counts)
 
     @property
     def label_counts(self) -> list[int]:
@@ -81,6 +76,11 @@ def open_corpus(params: Params, layout: Layout) -> Corpus:
     return Corpus(layout, shards, tables, union(tables.labels, params.integrate.aliases))
 
 
+def score_columns(scorer: str) -> list[str]:
+    """The columns of a label shard that a scorer and abstention read."""
+    return sorted({*SCORERS[scorer].columns, *SCORERS[ABSTENTION].columns})
+
+
 def fit_scorer(scorer: str, opened: Corpus) -> Score:
     """The scorer, fitted to evenly spaced rows of the corpus where it asks for that."""
     if not SCORERS[scorer].needs_sample:
@@ -92,9 +92,10 @@ def fit_scorer(scorer: str, opened: Corpus) -> Score:
         shard = opened.read(number)
         kept = np.arange(0, len(shard), every)
         texts.append(shard.take(kept))
-        labels.append([each.table.take(kept) for each in opened.labels(number, scorer, shard)])
+        read = opened.tables.read_checked(number, score_columns(scorer), store.series(shard["id"]))
+        labels.append([each.table.take(kept) for each in read])
     teachers = [Labels(pa.concat_tables(tables)) for tables in zip(*labels, strict=True)]
-    return SCORERS[scorer].fit(opened.said(scorer, pa.concat_tables(texts), teachers))
+    return SCORERS[scorer].fit(opened.said(teachers, pa.concat_tables(texts)))
 
 
 def target_columns(settings: Integrate) -> list[str]:
@@ -158,19 +159,19 @@ def integrate(params: Params, layout: Layout, folder: Path, begin: Callable[[int
     opened = open_corpus(params, layout)
     tables, rows = opened.tables, opened.rows
     score = fit_scorer(settings.scorer, opened)
-    read = ("id", "text") if SCORERS[settings.scorer].reads_texts else ("id",)
     progress = begin(2 * rows)
     ends = np.cumsum([shard.rows for shard in opened.shards])
     store.unseal(folder)
     with _scores_on_disk(layout, (rows, len(params.teachers) + 1)) as kept:
 
         def score_shard(number: int) -> tuple[float, int]:
-            texts = opened.read(number, read)
-            said = opened.said(settings.scorer, texts, opened.labels(number, settings.scorer, texts))
+            texts = opened.read(number, ("text",)) if SCORERS[settings.scorer].reads_texts else None
+            # A look is enough: before anything is made of these scores, `write_shard` verifies the same files.
+            said = opened.said(tables.look(number, score_columns(settings.scorer)), texts)
             scores = score(said).astype(np.float32).astype(np.float64)  # as they are stored
             weights = _weights(scores, said, settings)
-            kept[ends[number] - len(texts) : ends[number]] = np.column_stack([scores, weights])
-            progress(len(texts))
+            kept[ends[number] - len(scores) : ends[number]] = np.column_stack([scores, weights])
+            progress(len(scores))
             return float(weights.sum()), int(np.count_nonzero(weights))
 
         sums = _on_all_cores(score_shard, len(opened.shards))
@@ -188,7 +189,7 @@ def integrate(params: Params, layout: Layout, folder: Path, begin: Callable[[int
             texts = opened.read(number)
             own = kept[ends[number] - len(texts) : ends[number]].astype(np.float64)
             scores, weights = own[:, :-1], own[:, -1] / (mean if settings.normalise_weights else 1.0)
-            labels = tables.read(number, target_columns(settings))
+            labels = tables.read_checked(number, target_columns(settings), store.series(texts["id"]))
             target, distributions = targets(scores, labels, opened.vocabulary, settings, temperature)
             keys = {name: tables.shards[name][number].key for name in tables.shards}
             table = _golden_table(texts, scores, target, list(params.teachers), weights)

@@ -6,7 +6,6 @@ never by a directory listing, and refuse what it does not vouch for.
 
 import fcntl
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -86,7 +85,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | pa.Buffer) -> None:
     """Write a file so that a crash leaves the old one, the new one or none, but never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -110,19 +109,29 @@ def write_shard(path: Path, table: pa.Table, key: str, metadata: Mapping[str, An
     if metadata is not None:
         kept = table.schema.metadata or {}
         table = table.replace_schema_metadata({**kept, METADATA_KEY: json.dumps(metadata, sort_keys=True).encode()})
-    buffer = io.BytesIO()
+    buffer = pa.BufferOutputStream()
     # No column repeats its values often enough for a dictionary to pay.
     pq.write_table(table, buffer, compression="zstd", use_dictionary=False)
     content = buffer.getvalue()
-    if pq.read_metadata(io.BytesIO(content)).num_rows != table.num_rows:
+    if pq.read_metadata(pa.BufferReader(content)).num_rows != table.num_rows:
         raise RuntimeError(f"{path}: what was written does not read back")
     write_bytes(path, content)
     return Shard(path.name, table.num_rows, len(content), hashlib.sha256(content).hexdigest(), key)
 
 
-def _parse(content: bytes, path: Path, remedy: str, columns: list[str] | None) -> pa.Table:
+def _missing(path: Path, remedy: str) -> MukiError:
+    return MukiError("is named by the manifest and missing", where=str(path), fix=remedy)
+
+
+def _check_size(size: int, shard: Shard, path: Path, remedy: str) -> None:
+    if size != shard.bytes:
+        what = f"has {size:,} bytes, the manifest vouches for {shard.bytes:,}: cut short or replaced"
+        raise MukiError(what, where=str(path), fix=remedy)
+
+
+def _parse(content: pa.NativeFile, path: Path, remedy: str, columns: list[str] | None) -> pa.Table:
     try:
-        file = pq.ParquetFile(pa.BufferReader(content))
+        file = pq.ParquetFile(content)
         if missing := sorted(set(columns or []) - set(file.schema_arrow.names)):
             raise MukiError(f"has no column {missing}", where=str(path), fix=remedy)
         return file.read(columns, use_threads=False)
@@ -146,14 +155,33 @@ def read_shard(folder: Path, shard: Shard, remedy: str, columns: list[str] | Non
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise MukiError("is named by the manifest and missing", where=str(path), fix=remedy) from None
-    if len(content) != shard.bytes:
-        what = f"has {len(content):,} bytes, the manifest vouches for {shard.bytes:,}: cut short or replaced"
-        raise MukiError(what, where=str(path), fix=remedy)
+        raise _missing(path, remedy) from None
+    _check_size(len(content), shard, path, remedy)
     if (digest := hashlib.sha256(content).hexdigest()) != shard.sha256:
         what = f"has SHA-256 {digest[:12]}…, the manifest vouches for {shard.sha256[:12]}…: its bytes were changed"
         raise MukiError(what, where=str(path), fix=remedy)
-    return _parse(content, path, remedy, columns)
+    return _parse(pa.BufferReader(content), path, remedy, columns)
+
+
+def read_unverified(folder: Path, shard: Shard, remedy: str, columns: list[str]) -> pa.Table:
+    """A first look at some columns, without the file's digest.
+
+    What follows from it may stand only once `read_shard` has read the same shard.
+
+    Raises:
+        MukiError: The file is missing, has another size or number of rows, or lacks a column.
+    """
+    path = folder / shard.file
+    try:
+        file = pa.memory_map(str(path))
+    except FileNotFoundError:
+        raise _missing(path, remedy) from None
+    _check_size(file.size(), shard, path, remedy)
+    table = _parse(file, path, remedy, columns)
+    if len(table) != shard.rows:
+        what = f"has {len(table):,} rows, the manifest vouches for {shard.rows:,}"
+        raise MukiError(what, where=str(path), fix=remedy)
+    return table
 
 
 def read_file(path: Path, columns: list[str], remedy: str) -> pa.Table:
@@ -166,7 +194,7 @@ def read_file(path: Path, columns: list[str], remedy: str) -> pa.Table:
         content = path.read_bytes()
     except FileNotFoundError:
         raise MukiError("no such file", where=str(path), fix=remedy) from None
-    return _parse(content, path, remedy, columns)
+    return _parse(pa.BufferReader(content), path, remedy, columns)
 
 
 def footer(path: Path, remedy: str) -> dict[str, Any]:
@@ -178,7 +206,7 @@ def footer(path: Path, remedy: str) -> dict[str, Any]:
     try:
         stored = (pq.read_metadata(path).metadata or {}).get(METADATA_KEY)
     except FileNotFoundError:
-        raise MukiError("is named by the manifest and missing", where=str(path), fix=remedy) from None
+        raise _missing(path, remedy) from None
     except (pa.ArrowInvalid, OSError) as error:
         raise MukiError(f"is no readable Parquet file ({error})", where=str(path), fix=remedy) from None
     if stored is None:

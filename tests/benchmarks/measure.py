@@ -39,22 +39,16 @@ class Row:
         return "met" if met else "missed"
 
 
-def medians(rounds: int, *works: Callable[[], object]) -> list[float]:
-    """Median seconds of each work; they take turns, so that all see the machine's moods."""
-    seconds: list[list[float]] = [[] for _ in works]
+def side_by_side(first: Callable[[], object], second: Callable[[], object], rounds: int) -> float:
+    """Median time of `first` over median time of `second`; they take turns, so that both see the machine's moods."""
+    seconds: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds + 1):
-        for work, taken in zip(works, seconds, strict=True):
+        for work, taken in zip((first, second), seconds, strict=True):
             start = time.perf_counter()
             work()
             if number:  # the first round warms up
                 taken.append(time.perf_counter() - start)
-    return [statistics.median(taken) for taken in seconds]
-
-
-def side_by_side(first: Callable[[], object], second: Callable[[], object], rounds: int) -> float:
-    """Median time of `first` over median time of `second`."""
-    one, other = medians(rounds, first, second)
-    return one / other
+    return statistics.median(seconds[0]) / statistics.median(seconds[1])
 
 
 def _measured(work: Callable[..., Any], arguments: tuple[Any, ...], pipe: Connection) -> None:

@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,22 @@ def test_a_missing_file_and_a_missing_column_are_refused(folder: Path) -> None:
     (folder / shards[0].file).unlink()
     with pytest.raises(MukiError, match="named by the manifest and missing"):
         store.read_shard(folder, shards[0], "mend")
+
+
+def test_a_first_look_reads_columns_and_refuses_what_it_can_see_without_a_digest(folder: Path) -> None:
+    shards, _ = store.manifest(folder, "mend")
+    path = folder / shards[0].file
+    assert store.read_unverified(folder, shards[0], "mend", ["id"]).equals(table().select(["id"]))
+    with pytest.raises(MukiError, match=r"has no column \['text'\]"):
+        store.read_unverified(folder, shards[0], "mend", ["text"])
+    with pytest.raises(MukiError, match=r"part-00000\.parquet: has 5 rows, the manifest vouches for 6"):
+        store.read_unverified(folder, replace(shards[0], rows=6), "mend", ["id"])
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(MukiError, match=r"part-00000\.parquet: has .* bytes, the manifest vouches for"):
+        store.read_unverified(folder, shards[0], "mend", ["id"])
+    path.unlink()
+    with pytest.raises(MukiError, match="named by the manifest and missing"):
+        store.read_unverified(folder, shards[0], "mend", ["id"])
 
 
 def test_what_the_manifest_does_not_name_is_removed_and_never_read(folder: Path) -> None:
