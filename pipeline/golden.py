@@ -1,6 +1,7 @@
 """Label shards -> golden-supervision shards: scores of the whole corpus first, then targets and weights."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -160,9 +161,8 @@ def integrate(params: Params, layout: Layout, folder: Path, begin: Callable[[int
     tables, rows = opened.tables, opened.rows
     score = fit_scorer(settings.scorer, opened)
     progress = begin(2 * rows)
-    ends = np.cumsum([shard.rows for shard in opened.shards])
     store.unseal(folder)
-    with _scores_on_disk(layout, (rows, len(params.teachers) + 1)) as kept:
+    with _scores_on_disk(layout) as kept:
 
         def score_shard(number: int) -> tuple[float, int]:
             texts = opened.read(number, ("text",)) if SCORERS[settings.scorer].reads_texts else None
@@ -170,7 +170,7 @@ def integrate(params: Params, layout: Layout, folder: Path, begin: Callable[[int
             said = opened.said(tables.look(number, score_columns(settings.scorer)), texts)
             scores = score(said).astype(np.float32).astype(np.float64)  # as they are stored
             weights = _weights(scores, said, settings)
-            kept[ends[number] - len(scores) : ends[number]] = np.column_stack([scores, weights])
+            np.save(kept / f"{number}.npy", np.column_stack([scores, weights]).astype(np.float32))
             progress(len(scores))
             return float(weights.sum()), int(np.count_nonzero(weights))
 
@@ -187,7 +187,7 @@ def integrate(params: Params, layout: Layout, folder: Path, begin: Callable[[int
 
         def write_shard(number: int) -> store.Shard:
             texts = opened.read(number)
-            own = kept[ends[number] - len(texts) : ends[number]].astype(np.float64)
+            own = np.load(kept / f"{number}.npy").astype(np.float64)
             scores, weights = own[:, :-1], own[:, -1] / (mean if settings.normalise_weights else 1.0)
             labels = tables.read_checked(number, target_columns(settings), store.series(texts["id"]))
             target, distributions = targets(scores, labels, opened.vocabulary, settings, temperature)
@@ -240,15 +240,16 @@ def _on_all_cores(work: Callable[[int], _Result], shards: int) -> list[_Result]:
 
 
 @contextmanager
-def _scores_on_disk(layout: Layout, shape: tuple[int, int]) -> Iterator[NDArray[np.float32]]:
-    """Scores and weight of every text, `[rows, teachers + 1]`, in a file of the work folder: memory does not grow."""
-    path = layout.work / "integrate" / "scores.npy"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with store.only_one(path.with_suffix(".lock"), "integrating"):
+def _scores_on_disk(layout: Layout) -> Iterator[Path]:
+    """A folder in the work folder for each shard's scores and weights, `[rows, teachers + 1]`: memory stays flat."""
+    folder = layout.work / "integrate"
+    with store.only_one(folder.with_suffix(".lock"), "integrating"):
+        shutil.rmtree(folder, ignore_errors=True)  # a killed run's
+        folder.mkdir(parents=True)
         try:
-            yield np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+            yield folder
         finally:
-            path.unlink(missing_ok=True)
+            shutil.rmtree(folder)
 
 
 def _weights(scores: NDArray[np.floating], said: Said, settings: Integrate) -> NDArray[np.float64]:
