@@ -57,7 +57,7 @@ class Corpus:
         return corpus.read_shard(self.layout.corpus, self.shards[number], columns)
 
     def said(self, labels: Sequence[Labels], texts: pa.Table | None) -> Said:
-        """What a scorer looks at, of some texts."""
+        """What a scorer looks at, of some texts; None for texts that it does not read."""
         return Said([] if texts is None else texts["text"].to_pylist(), labels, self.label_counts)
 
     @property
@@ -96,7 +96,7 @@ def fit_scorer(scorer: str, opened: Corpus) -> Score:
         read = opened.tables.read_checked(number, score_columns(scorer), store.series(shard["id"]))
         labels.append([each.table.take(kept) for each in read])
     teachers = [Labels(pa.concat_tables(tables)) for tables in zip(*labels, strict=True)]
-    return SCORERS[scorer].fit(opened.said(teachers, pa.concat_tables(texts)))
+    return SCORERS[scorer].fit(opened.said(teachers, pa.concat_tables(texts) if SCORERS[scorer].reads_texts else None))
 
 
 def target_columns(settings: Integrate) -> list[str]:

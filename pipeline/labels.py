@@ -1,6 +1,6 @@
 """Label shards, read back for stage two: checked against the manifest, the corpus and one another."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,12 +79,7 @@ class LabelTables:
         Raises:
             MukiError: A file was changed, or lacks a column.
         """
-        return [
-            Labels(
-                store.read_shard(self.layout.labels(teacher), shards[corpus_shard], make_labels(teacher), list(columns))
-            )
-            for teacher, shards in self.shards.items()
-        ]
+        return self._each(store.read_shard, corpus_shard, columns)
 
     def look(self, corpus_shard: int, columns: Sequence[str]) -> list[Labels]:
         """The same without verifying the files: nothing that follows from it may stand before `read_checked`.
@@ -92,12 +87,13 @@ class LabelTables:
         Raises:
             MukiError: A file has another size, or lacks a column.
         """
+        return self._each(store.read_unverified, corpus_shard, columns)
+
+    def _each(
+        self, read: Callable[[Path, store.Shard, str, list[str]], pa.Table], number: int, columns: Sequence[str]
+    ) -> list[Labels]:
         return [
-            Labels(
-                store.read_unverified(
-                    self.layout.labels(teacher), shards[corpus_shard], make_labels(teacher), list(columns)
-                )
-            )
+            Labels(read(self.layout.labels(teacher), shards[number], make_labels(teacher), list(columns)))
             for teacher, shards in self.shards.items()
         ]
 
