@@ -96,20 +96,22 @@ def _attention(
     instances, heads, queries, size = query.shape
     heads_per_key = heads // key.shape[1]
     key, value = repeat_kv(key, heads_per_key), repeat_kv(value, heads_per_key)
-    biases = [bias for bias in (kwargs.get("position_bias"), attention_mask) if bias is not None]
+    given = (kwargs.get("position_bias"), attention_mask)
+    biases = [bias.expand(-1, heads, -1, -1) for bias in given if bias is not None]
     scale = installed.masks.scale(site, (heads, queries, key.shape[2]), query.device)
-    scaling = size**-0.5 if scaling is None else scaling
+    query = query * (size**-0.5 if scaling is None else scaling)
     mixed = value.new_empty((instances, queries, heads, value.shape[-1]))
     # On a CPU head by head: a product reads one head of all instances where it stands, and its scores fit the cache.
     step = 1 if query.device.type == "cpu" else heads
-    for start in range(0, heads, step):
-        some = slice(start, start + step)
-        scores = (query[:, some] * scaling) @ key[:, some].transpose(-1, -2)
-        for bias in biases:
-            scores = scores + (bias[:, some] if bias.shape[1] == heads else bias)
+    tensors = (query, key.transpose(-1, -2), value, mixed.transpose(1, 2), *biases)
+    by_heads = zip(torch.split(scale, step), *(torch.split(tensor, step, dim=1) for tensor in tensors), strict=True)
+    for factors, q, k, v, output, *added in by_heads:
+        scores = q @ k
+        for bias in added:
+            scores = scores + bias
         probs = torch.softmax(scores, dim=-1, dtype=torch.float32)
-        probs *= scale[some]
-        mixed[:, :, some] = (probs.to(value.dtype) @ value[:, some]).transpose(1, 2)
+        probs *= factors
+        output.copy_(probs.to(v.dtype) @ v)
     return mixed, None
 
 
