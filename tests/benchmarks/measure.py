@@ -9,6 +9,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+PROCESSES = 7
+
 
 @dataclass(frozen=True)
 class Row:
@@ -51,25 +53,49 @@ def side_by_side(first: Callable[[], object], second: Callable[[], object], roun
     return statistics.median(seconds[0]) / statistics.median(seconds[1])
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What `work` did in a process of its own.
+
+    Attributes:
+        result: What it returned.
+        seconds: How long it took.
+        peak: The process's peak memory in MiB.
+    """
+
+    result: Any
+    seconds: float
+    peak: float
+
+
 def _peak() -> float:
     """Peak memory of this process in MiB; `getrusage` would count what its parent held when it was started."""
     status = Path("/proc/self/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
 
 
-def _measured(work: Callable[..., Any], arguments: tuple[Any, ...], pipe: Connection) -> None:
+def _measure(work: Callable[..., Any], arguments: tuple[Any, ...], pipe: Connection) -> None:
     start = time.perf_counter()
-    work(*arguments)
-    pipe.send((time.perf_counter() - start, _peak()))
+    result = work(*arguments)
+    pipe.send(Measured(result, time.perf_counter() - start, _peak()))
 
 
-def in_a_process(work: Callable[..., Any], *arguments: Any) -> tuple[float, float]:
-    """Seconds that `work` takes in a fresh process, and that process's peak memory in MiB."""
+def in_a_process(work: Callable[..., Any], *arguments: Any) -> Measured:
+    """Run `work` in a fresh process."""
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
-    process = context.Process(target=_measured, args=(work, arguments, theirs))
+    process = context.Process(target=_measure, args=(work, arguments, theirs))
     process.start()
     theirs.close()
-    found: tuple[float, float] = mine.recv()
+    found: Measured = mine.recv()
     process.join()
     return found
+
+
+def over_processes(work: Callable[..., list[float]], *arguments: Any) -> list[float]:
+    """The median of each of `work`'s figures over fresh processes.
+
+    Where a process's memory comes to lie makes it some percent faster or slower for as long as it lives.
+    """
+    runs = [in_a_process(work, *arguments).result for _ in range(PROCESSES)]
+    return [statistics.median(figures) for figures in zip(*runs, strict=True)]
