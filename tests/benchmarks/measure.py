@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-PROCESSES = 7
+PROCESSES = 5
 
 
 @dataclass(frozen=True)

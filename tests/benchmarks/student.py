@@ -60,5 +60,5 @@ def rows(folder: Path) -> list[Row]:
         save(trainer, tokenizer, folder / "supervised" / "model")
         shutil.rmtree(folder / "supervised" / "checkpoints")  # else the next round goes on from there
 
-    ratio = side_by_side(lambda: train_student(settings, layout, lambda step: None), supervised, 4)
+    ratio = side_by_side(lambda: train_student(settings, layout, lambda step: None), supervised, 3)
     return [Row("train-student / plain supervised fine-tuning, seconds", 1.05, ratio, at_most=True)]
