@@ -1,7 +1,7 @@
 """Knowledge integration of text classifiers by model uncertainty (MUKI, arXiv:2210.05230).
 
-Importing it tells the C library how to keep memory: a network's activations are megabytes each and live for
-microseconds, and to get each of them anew from the kernel, page by page, takes five to ten percent of a pass.
+Importing it tells the C library how to keep memory: a network's activations are megabytes each and short-lived,
+and huge pages save time only where a freed one is used for the next, not asked of the kernel again.
 """
 
 import ctypes

@@ -95,27 +95,21 @@ def a_pass(network: MonteCarloDropout, inputs: dict[str, Tensor], batches: int =
 
 
 @torch.inference_mode()
-def against_no_dropout(folder: Path) -> list[float]:
+def against_a_pass(folder: Path, loaded: bool) -> list[float]:
+    """Seconds without dropout over those of an MC pass, a figure a length; of the model as it is loaded, or of ours."""
     network = ours(folder)
-    batches = [full_batch(length) for length in LENGTHS]
-    return [
-        side_by_side(repeated(BATCHES, partial(network.logits, inputs)), a_pass(network, inputs), ROUNDS)
-        for inputs in batches
-    ]
+    plain = stock(folder) if loaded else None
 
+    def ratio(inputs: dict[str, Tensor]) -> float:
+        forward = partial(plain, **inputs) if plain is not None else partial(network.logits, inputs)
+        return side_by_side(repeated(BATCHES, forward), a_pass(network, inputs), ROUNDS)
 
-@torch.inference_mode()
-def against_stock(folder: Path) -> list[float]:
-    network, plain = ours(folder), stock(folder)
-    batches = [full_batch(length) for length in LENGTHS]
-    return [
-        side_by_side(repeated(BATCHES, partial(plain, **inputs)), a_pass(network, inputs), ROUNDS) for inputs in batches
-    ]
+    return [ratio(full_batch(length)) for length in LENGTHS]
 
 
 def passes(folder: Path) -> list[Row]:
     """A Monte-Carlo pass against a pass without dropout, of the same network and of the model as it is loaded."""
-    own, loaded = over_processes(against_no_dropout, folder), in_a_process(against_stock, folder).result
+    own, loaded = over_processes(against_a_pass, folder, False), in_a_process(against_a_pass, folder, True).result
     return [
         Row(f"MC pass / pass without dropout, {length} tokens", target, ratio)
         for (length, target), ratio in zip(LENGTHS.items(), own, strict=True)
