@@ -21,7 +21,7 @@ from pipeline.layout import MAKE_GOLDEN, Layout
 from pipeline.predictions import Progress, predict_student, student_measures
 from pipeline.rules import RULES, SELECTS_NO_TEACHER, SUPERVISED
 from pipeline.student import train_student
-from pipeline.training import Watch
+from pipeline.training import Watch, base_digest
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def compare(
 ) -> Comparison:
     """Train and measure a student for every rule and seed that has none yet. No teacher is loaded.
 
-    A finished student's test predictions are kept in the work folder under a key of its golden table, its settings and
-    the test set, so that it is never trained again.
+    A finished student's test predictions are kept in the work folder under a key of its golden table, its settings, the
+    files of the model it starts from and the test set, so that it is never trained again.
 
     Args:
         params: All settings; `compare` says which rules and seeds.
@@ -144,6 +144,7 @@ def _student(
     determining = {
         "golden": [shard.sha256 for shard in shards],
         "student": settings.model_dump(),
+        "base": base_digest(settings, layout.root),
         "test": test["id"].to_list(),
     }
     key = store.canonical_key(determining)

@@ -1,5 +1,8 @@
-"""What params.yaml calls a model or a file, resolved to a path on this disk."""
+"""What params.yaml calls a model or a file, resolved to a path on this disk, and what a model's files are known by."""
 
+import hashlib
+from collections.abc import Iterable
+from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
 
@@ -65,3 +68,18 @@ def model_folder(reference: str, root: Path, *, revision: str | None, patterns: 
             where=reference,
             fix="Correct the name, or bring the network or HF_TOKEN it needs",
         ) from None
+
+
+def matching(folder: Path, patterns: Iterable[str]) -> list[Path]:
+    """The files of a folder whose names match one of the patterns, by name."""
+    return sorted(path for path in folder.iterdir() if any(fnmatch(path.name, pattern) for pattern in patterns))
+
+
+def digest(files: Iterable[Path]) -> str:
+    """SHA-256 over the names and contents of files, in their order."""
+    whole = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        whole.update(f"{path.name}\0{content}\n".encode())
+    return whole.hexdigest()

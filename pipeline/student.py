@@ -22,6 +22,7 @@ from pipeline.training import (
     ResumableTrainer,
     Watch,
     arguments,
+    base_digest,
     load_base,
     logging_steps,
     run,
@@ -115,8 +116,8 @@ def read_golden(folder: Path) -> tuple[pa.Table, Mapping[str, Any]]:
 def train_student(settings: Student, layout: Layout, watch: Watch) -> dict[str, float]:
     """Train the student from `data/golden/` and save it to `data/student/`; nothing else of the project is read.
 
-    A killed run goes on from its last checkpoint, which lies in the work folder under a key of the golden table and of
-    the settings: another table's or other settings' checkpoint is never used.
+    A killed run goes on from its last checkpoint, which lies in the work folder under a key of the golden table, the
+    settings and the files of the model it starts from: no other training's checkpoint is ever used.
 
     Returns:
         `loss` and, where rows are held out, `validation_loss` at the end.
@@ -134,8 +135,12 @@ def train_student(settings: Student, layout: Layout, watch: Watch) -> dict[str, 
     labels = list(facts["labels"])
     model, tokenizer = load_base(settings, labels, layout.root)
     shards, _ = store.manifest(layout.golden, MAKE_GOLDEN)
-    key = store.canonical_key({"golden": [shard.sha256 for shard in shards], "student": settings.model_dump()})
-    checkpoints = layout.work / "student" / key
+    determining = {
+        "golden": [shard.sha256 for shard in shards],
+        "student": settings.model_dump(),
+        "base": base_digest(settings, layout.root),
+    }
+    checkpoints = layout.work / "student" / store.canonical_key(determining)
     data = tokenised(Dataset(table), tokenizer, settings.max_length)
     train, validation = _hold_out(data, settings)
     steps = -(-len(train) // settings.batch_size) * settings.epochs

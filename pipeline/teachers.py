@@ -1,9 +1,7 @@
 """Load a classifier safely, fingerprint it, read its label names."""
 
-import hashlib
 import json
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +66,7 @@ def locate(name: str, settings: Teacher, root: Path) -> TeacherFiles:
     patterns = weights + _TEXT + (_CODE if settings.trust_remote_code else ())
     _check_watch(where, settings, root)
     folder = references.model_folder(settings.model, root, revision=settings.revision, patterns=patterns)
-    files = sorted(path for path in folder.iterdir() if any(fnmatch(path.name, pattern) for pattern in patterns))
+    files = references.matching(folder, patterns)
     if not any(path.name.endswith((".safetensors", ".bin")) for path in files):
         raise MukiError(
             f"no weights in safetensors in {folder}",
@@ -91,7 +89,7 @@ def locate(name: str, settings: Teacher, root: Path) -> TeacherFiles:
             where=where,
             fix="Use a single-label classifier",
         )
-    return TeacherFiles(name, folder, _labels(where, config, settings), _digest(files), settings)
+    return TeacherFiles(name, folder, _labels(where, config, settings), references.digest(files), settings)
 
 
 def _check_watch(where: str, settings: Teacher, root: Path) -> None:
@@ -149,15 +147,6 @@ def _labels(where: str, config: dict[str, Any], settings: Teacher) -> tuple[str,
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
         raise MukiError(f"labels occur more than once: {first(twice)}", where=where, fix="Give distinct labels")
     return labels
-
-
-def _digest(files: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.name}\0{content}\n".encode())
-    return digest.hexdigest()
 
 
 def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

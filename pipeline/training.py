@@ -34,6 +34,7 @@ from pipeline.errors import MukiError
 
 TRAINING_CURVE = "training_curve.csv"
 _LOGS = 50
+_BASE_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,26 @@ class Step:
 Watch = Callable[[Step], None]
 
 
+def _base_folder(settings: Training, root: Path) -> Path:
+    return references.model_folder(settings.model, root, revision=settings.revision, patterns=_BASE_FILES)
+
+
+def base_digest(settings: Training, root: Path) -> str:
+    """SHA-256 of the files of the pretrained model that a classifier is trained from: a folder's may change.
+
+    Raises:
+        MukiError: No such model.
+    """
+    return references.digest(references.matching(_base_folder(settings, root), _BASE_FILES))
+
+
 def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The pretrained model that a classifier of `labels` is trained from, with a fresh head, and its tokenizer.
 
     Raises:
         MukiError: No such model, or no model of text that a classifier can be made of.
     """
-    patterns = ("*.json", "*.safetensors", "*.txt", "*.model")
-    folder = references.model_folder(settings.model, root, revision=settings.revision, patterns=patterns)
+    folder = _base_folder(settings, root)
     set_seed(settings.seed)  # the head is drawn here
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -46,11 +46,15 @@ def save_golden(layout: Layout, rows: int = 40) -> None:
     store.seal(layout.golden, written, facts)
 
 
+def save_base(layout: Layout, seed: int) -> None:
+    tiny.save_teacher(layout.root / "base", ["a", "b"], seed=seed, initializer_range=0.1)
+
+
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     layout = Layout(tmp_path)
     save_golden(layout)
-    tiny.save_teacher(tmp_path / "base", ["a", "b"], seed=4, initializer_range=0.1)
+    save_base(layout, 4)
     return layout
 
 
@@ -158,7 +162,10 @@ def test_a_killed_training_goes_on_to_the_same_student(layout: Layout, checkpoin
     assert (layout.student / "model.safetensors").read_bytes() == expected
 
 
-def test_a_checkpoint_of_other_settings_is_not_used(layout: Layout) -> None:
+@pytest.mark.parametrize(("seed_of_student", "seed_of_base"), [(1, 4), (0, 5)])
+def test_the_checkpoint_of_another_training_is_not_used(
+    layout: Layout, seed_of_student: int, seed_of_base: int
+) -> None:
     settings = SETTINGS.model_copy(update={"checkpoint_steps": 5, "epochs": 2})
 
     def kill(step: Step) -> None:
@@ -167,8 +174,10 @@ def test_a_checkpoint_of_other_settings_is_not_used(layout: Layout) -> None:
 
     with pytest.raises(Killed):
         train_student(settings, layout, kill)
+    save_base(layout, seed_of_base)
     steps: list[int] = []
-    train_student(settings.model_copy(update={"seed": 1}), layout, lambda step: steps.append(step.number))
+    changed = settings.model_copy(update={"seed": seed_of_student})
+    train_student(changed, layout, lambda step: steps.append(step.number))
     assert steps[0] == 1
 
 

@@ -113,6 +113,9 @@ def test_rules_are_compared_and_reported(project: Path, run: Run) -> None:
     assert run("integrate", *params)[0] == 0
     assert run("report", *params)[0] == 0
     assert "Rules compared" in (project.parent / "data" / "report.html").read_text()
+    tiny.save_teacher(project.parent / "models" / "base", ["a", "b"], seed=10)
+    code, _, err = run("compare", *params)
+    assert err.count("student of gate") == 2, "students of another base model are other students"
 
 
 def test_texts_that_no_teacher_is_sure_of_weigh_nothing(project: Path, run: Run) -> None:
