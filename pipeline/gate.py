@@ -25,6 +25,8 @@ _FOLDS = 5
 _ROUNDS = 5
 _SLIGHT = 0.2
 """A kappa below this is slight agreement at most (Landis & Koch 1977)."""
+FAIR = 0.4
+"""A kappa up to this is fair agreement at most (the same): views that begin so may talk each other into anything."""
 _NEVER_SURER = 0.995
 _BISECTIONS = 60
 _NEWTON_STEPS, _RIDGE = 30, 1e-3
@@ -194,12 +196,14 @@ class Router:
         by_words: The word view.
         word_odds: Its calibration; all 0 where the words tell nothing.
         score_odds: That of the teachers' scores.
+        agreement: The least kappa of two views in the first round, before they taught each other.
     """
 
     words: Words
     by_words: WordView
     word_odds: Calibration
     score_odds: Calibration
+    agreement: float
 
     def __call__(self, scores: Floats, texts: Sequence[str]) -> NDArray[np.float64]:
         """Posterior of every teacher, `[texts, teachers]`, of `[texts, teachers, features]` and the texts."""
@@ -240,22 +244,24 @@ def cotrain(scores: Floats, start: Floats, texts: Sequence[str]) -> Router:
     shares = softmax(start)
     score_odds = calibrate(scores, shares)
     mute = Calibration(np.zeros((teachers, 1)), np.zeros(teachers))
-    router = Router(words, WordView(bags, shares, len(words.table)), mute, score_odds)
-    for _ in range(_ROUNDS):
+    router = Router(words, WordView(bags, shares, len(words.table)), mute, score_odds, agreement=1.0)
+    for number in range(_ROUNDS):
         by_words = WordView(bags, shares, len(words.table))
         view = by_words(bags)
         word_odds = calibrate(view, shares)
         halves = [_odds_by_words(bags.half(each), shares, len(words.table)) for each in (0, 1)]
         agreements = [kappa(score_odds(scores), halves[0]), kappa(score_odds(scores), halves[1]), kappa(*halves)]
+        if number == 0:
+            router = replace(router, agreement=min(agreements))
         if min(agreements) < _SLIGHT:
             return router
         of_scores = float(np.sqrt(agreements[0] * agreements[1] / agreements[2]))
         of_words = kappa(score_odds(scores), word_odds(view)) / of_scores
-        router = Router(
-            words,
-            by_words,
-            word_odds.sharpened(view, _accuracy(of_words, teachers)),
-            score_odds.sharpened(scores, _accuracy(of_scores, teachers)),
+        router = replace(
+            router,
+            by_words=by_words,
+            word_odds=word_odds.sharpened(view, _accuracy(of_words, teachers)),
+            score_odds=score_odds.sharpened(scores, _accuracy(of_scores, teachers)),
         )
         shares = softmax(router.score_odds(scores) + router.word_odds(view))
         score_odds = calibrate(scores, shares)

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from pipeline import corpus, store
 from pipeline.config import Integrate, Params
 from pipeline.errors import MukiError
+from pipeline.gate import FAIR
 from pipeline.integration import STRATEGIES, best_teacher, golden_targets, margins
 from pipeline.labels import Labels, LabelTables, open_labels
 from pipeline.layout import Layout
-from pipeline.scoring import SCORERS, Said, Score, measure
+from pipeline.scoring import SCORERS, Gate, Said, Score, measure
 from pipeline.uncertainty import energy, softmax
 from pipeline.vocabulary import Vocabulary, union
 
@@ -138,10 +139,12 @@ class Integrated:
     Attributes:
         rows: Texts of the golden table.
         abstained: Those of them that weigh nothing, because no teacher is sure enough.
+        doubtful_agreement: Kappa at which the gate's views began, None where it is enough to build on, or no gate.
     """
 
     rows: int
     abstained: int
+    doubtful_agreement: float | None
 
 
 def integrate(params: Params, layout: Layout, folder: Path, begin: Callable[[int], Progress]) -> Integrated:
@@ -207,7 +210,13 @@ def integrate(params: Params, layout: Layout, folder: Path, begin: Callable[[int
 
         written = _on_all_cores(write_shard, len(opened.shards))
     store.seal(folder, written, facts)
-    return Integrated(rows, rows - taught)
+    return Integrated(rows, rows - taught, _doubtful_agreement(score, opened))
+
+
+def _doubtful_agreement(score: Score, opened: Corpus) -> float | None:
+    if not isinstance(score, Gate) or len(opened.label_counts) == 1 or score.router.agreement > FAIR:
+        return None
+    return score.router.agreement
 
 
 def _facts(params: Params, opened: Corpus) -> dict[str, Any]:

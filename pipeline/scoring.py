@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.gate import cotrain
+from pipeline.gate import Router, cotrain
 from pipeline.uncertainty import CONFIDENCES, Stored, mutual_information, softmax
 
 Floats = NDArray[np.floating]
@@ -93,13 +93,29 @@ def fit_calibrated(sample: Said) -> Score:
     return lambda said: softmax(standardise(_two_scores(said)).sum(axis=-1))
 
 
-def fit_gate(sample: Said) -> Score:
-    """Posterior of each teacher by its two standardised scores and by the text's words (`pipeline.gate`)."""
+@dataclass(frozen=True)
+class Gate:
+    """Posterior of each teacher by its two standardised scores and by the text's words (`pipeline.gate`).
+
+    Attributes:
+        standardise: What brings the two scores to one scale.
+        router: Scores and words, calibrated on each other.
+    """
+
+    standardise: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    router: Router
+
+    def __call__(self, said: Said) -> NDArray[np.float64]:
+        """`[rows, teachers]`, each row sums to 1."""
+        return self.router(self.standardise(_two_scores(said)), said.texts)
+
+
+def fit_gate(sample: Said) -> Gate:
+    """The gate, from a sample of the corpus."""
     standardise = _standardise(_two_scores(sample))
     scores = standardise(_two_scores(sample))
     # Mutual information is the better beginning: teachers differ less in it than in energy by how they were trained.
-    router = cotrain(scores, scores[..., 1], sample.texts)
-    return lambda said: router(standardise(_two_scores(said)), said.texts)
+    return Gate(standardise, cotrain(scores, scores[..., 1], sample.texts))
 
 
 SCORERS: dict[str, Scorer] = {

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.gate import Words, WordView, calibrate, cotrain
+from pipeline.gate import FAIR, Words, WordView, calibrate, cotrain
 from pipeline.uncertainty import softmax
 
 TOPICS = [["ball", "goal", "team", "coach", "score"], ["star", "orbit", "moon", "rocket", "launch"]]
@@ -39,7 +39,16 @@ def test_words_that_tell_nothing_do_no_harm() -> None:
     mixed = list(np.random.default_rng(5).permutation(texts))
     view = scores(owner, 2.0)
     alone = (view.sum(axis=-1).argmax(axis=1) == owner).mean()
-    assert (cotrain(view, view.sum(axis=-1), mixed)(view, mixed).argmax(axis=1) == owner).mean() > alone - 0.02
+    router = cotrain(view, view.sum(axis=-1), mixed)
+    assert (router(view, mixed).argmax(axis=1) == owner).mean() > alone - 0.02
+    assert router.agreement < FAIR
+
+
+@pytest.mark.parametrize(("signal", "enough"), [(2.0, True), (0.1, False)])
+def test_agreement_tells_whether_the_scores_are_fit_to_teach(signal: float, enough: bool) -> None:
+    texts, owner = corpus(600)
+    view = scores(owner, signal)
+    assert (cotrain(view, view.sum(axis=-1), texts).agreement > FAIR) == enough
 
 
 @pytest.mark.parametrize("texts", [[""] * 20, [f"unique{number}" for number in range(20)]])

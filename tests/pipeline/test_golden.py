@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline import config, corpus, golden, store
 from pipeline.errors import MukiError
+from pipeline.gate import FAIR
 from pipeline.label_store import label_corpus
 from pipeline.layout import Layout
 from pipeline.preparation import prepare
@@ -258,6 +259,18 @@ def test_a_failed_run_leaves_no_table_behind_that_could_be_read(copy: Path) -> N
     refuse(copy, "missing")
     manifest = layout.golden / store.MANIFEST
     assert not manifest.exists() or json.loads(manifest.read_text())["integrate"]["reweight"] == "margin"
+
+
+@pytest.mark.parametrize(
+    ("scorer", "names", "doubtful"),
+    [("gate", ["one", "two"], True), ("mc_entropy", ["one", "two"], False), ("gate", ["one"], False)],
+)
+def test_a_gate_between_random_teachers_is_doubted(copy: Path, scorer: str, names: list[str], doubtful: bool) -> None:
+    change(copy, "integrate", strategy="soft", scorer=scorer)
+    params, layout = config.load(copy)
+    chosen = params.model_copy(update={"teachers": {name: params.teachers[name] for name in names}})
+    found = golden.integrate(chosen, layout, layout.golden, silent).doubtful_agreement
+    assert (found is not None and found <= FAIR) == doubtful
 
 
 def test_teachers_of_other_architectures_and_tokenizers_are_integrated_alike(tmp_path: Path) -> None:
