@@ -29,7 +29,7 @@ def main(params_file: Path) -> None:
         console.print(_test_table(measured))
     if "corpus" in measured:
         console.print(_corpus_table(measured["corpus"]))
-    console.print(NEXT, highlight=False)
+    console.print(NEXT, highlight=False, soft_wrap=True)
 
 
 def _test_table(measured: dict[str, Any]) -> Table:
