@@ -244,7 +244,6 @@ def cotrain(scores: Floats, start: Floats, texts: Sequence[str]) -> Router:
     shares = softmax(start)
     score_odds = calibrate(scores, shares)
     mute = Calibration(np.zeros((teachers, 1)), np.zeros(teachers))
-    router = Router(words, WordView(bags, shares, len(words.table)), mute, score_odds, agreement=1.0)
     for number in range(_ROUNDS):
         by_words = WordView(bags, shares, len(words.table))
         view = by_words(bags)
@@ -252,7 +251,7 @@ def cotrain(scores: Floats, start: Floats, texts: Sequence[str]) -> Router:
         halves = [_odds_by_words(bags.half(each), shares, len(words.table)) for each in (0, 1)]
         agreements = [kappa(score_odds(scores), halves[0]), kappa(score_odds(scores), halves[1]), kappa(*halves)]
         if number == 0:
-            router = replace(router, agreement=min(agreements))
+            router = Router(words, by_words, mute, score_odds, agreement=min(agreements))
         if min(agreements) < _SLIGHT:
             return router
         of_scores = float(np.sqrt(agreements[0] * agreements[1] / agreements[2]))

@@ -115,6 +115,7 @@ def test_rules_are_compared_and_reported(project: Path, run: Run) -> None:
     assert "Rules compared" in (project.parent / "data" / "report.html").read_text()
     tiny.save_teacher(project.parent / "models" / "base", ["a", "b"], seed=10)
     code, _, err = run("compare", *params)
+    assert code == 0
     assert err.count("student of gate") == 2, "students of another base model are other students"
 
 
