@@ -213,7 +213,9 @@ def load(path: Path) -> tuple[Params, Layout]:
     except FileNotFoundError:
         raise MukiError("no such file", where=str(path), fix="Name the settings with --params FILE") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MukiError(f"is no YAML ({' '.join(str(error).split())})", where=str(path), fix="Mend it") from None
+        raise MukiError(
+            f"is not valid YAML ({' '.join(str(error).split())})", where=str(path), fix="Correct the syntax"
+        ) from None
     try:
         return Params.model_validate(content), Layout(path.resolve().parent)
     except ValidationError as error:
@@ -221,7 +223,7 @@ def load(path: Path) -> tuple[Params, Layout]:
             f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']} (got {fault['input']!r:.60})"
             for fault in error.errors()
         )
-        raise MukiError(faults, where=str(path), fix="README.md lists every key and its bounds") from None
+        raise MukiError(faults, where=str(path), fix="docs/settings.md lists every key and its bounds") from None
 
 
 def teacher(params: Params, name: str, path: Path) -> Teacher:

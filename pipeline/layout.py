@@ -1,4 +1,4 @@
-"""Where every table lies and which command makes it, spelled once."""
+"""Where every table lies and which command makes it, in one place."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,10 +6,12 @@ from pathlib import Path
 MAKE_CORPUS = "Run muki-pipeline prepare"
 MAKE_GOLDEN = "Run muki-pipeline integrate"
 MAKE_STUDENT = "Run muki-pipeline train-student"
+TRAINING_CURVE = "training_curve.csv"
+"""The student's loss, step by step, in the student's folder."""
 
 
 def make_labels(teacher: str) -> str:
-    """What makes a teacher's label table."""
+    """The command that makes a teacher's label table."""
     return f"Run muki-pipeline label --teacher {teacher}"
 
 
@@ -45,7 +47,7 @@ class Layout:
         return self.gold / "teacher_train.parquet"
 
     def labels(self, teacher: str) -> Path:
-        """What `teacher` said of every text of the corpus."""
+        """A teacher's labels of every text of the corpus."""
         return self.root / "data" / "labels" / teacher
 
     def teacher(self, name: str) -> Path:
@@ -54,7 +56,7 @@ class Layout:
 
     @property
     def golden(self) -> Path:
-        """Golden supervision: all that the student is trained from."""
+        """Golden supervision: the only table that the student is trained from."""
         return self.root / "data" / "golden"
 
     @property
@@ -89,5 +91,5 @@ class Layout:
 
     @property
     def work(self) -> Path:
-        """Finished shards by key, and checkpoints: survives a killed run, is no output."""
+        """Finished shards by key, and checkpoints: they survive a killed run and are not outputs."""
         return self.root / "data" / ".work"

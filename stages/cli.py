@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pipeline.errors import MukiError
+from pipeline.labelling.allocator import keep_freed_memory
 
 app = typer.Typer(
     name="muki-pipeline",
@@ -31,7 +32,7 @@ def prepare(params: ParamsFile = DEFAULT_PARAMS) -> None:
 
 @app.command()
 def train_teacher(teacher: TeacherName, params: ParamsFile = DEFAULT_PARAMS) -> None:
-    """Train one of the demo's own teachers. Who has teachers names them in params.yaml instead."""
+    """Train one of the demo's own teachers. If you have teachers, name them in params.yaml instead."""
     from stages import train_teacher as stage
 
     stage.main(params, teacher)
@@ -71,7 +72,7 @@ def evaluate(params: ParamsFile = DEFAULT_PARAMS) -> None:
 
 @app.command()
 def compare(params: ParamsFile = DEFAULT_PARAMS) -> None:
-    """Train a student for every rule and seed from the stored labels, and tell which rule is best."""
+    """Train a student for every rule and seed from the stored labels, and show which rule is best."""
     from stages import compare as stage
 
     stage.main(params)
@@ -79,7 +80,7 @@ def compare(params: ParamsFile = DEFAULT_PARAMS) -> None:
 
 @app.command()
 def report(params: ParamsFile = DEFAULT_PARAMS) -> None:
-    """Write data/report.html, one page for people who would rather look than read."""
+    """Write data/report.html, the results on one page."""
     from stages import report as stage
 
     stage.main(params)
@@ -88,9 +89,7 @@ def report(params: ParamsFile = DEFAULT_PARAMS) -> None:
 @app.command()
 def inspect(
     params: ParamsFile = DEFAULT_PARAMS,
-    text_id: Annotated[
-        str | None, typer.Option("--id", help="Show one text and what every teacher said of it.")
-    ] = None,
+    text_id: Annotated[str | None, typer.Option("--id", help="Show one text and every teacher's answer to it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON, for machines.")] = False,
 ) -> None:
     """Show what is in the store, or one text with its labels, target and weight."""
@@ -108,7 +107,8 @@ def results(params: ParamsFile = DEFAULT_PARAMS) -> None:
 
 
 def main() -> None:
-    """Run a command; what the user can mend is one line on stderr and exit code 2."""
+    """Run a command; a mistake that the user can correct is one line on stderr and exit code 2."""
+    keep_freed_memory()
     try:
         app()
     except MukiError as error:

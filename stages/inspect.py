@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import config
-from pipeline.inspection import inspect_store, inspect_text
+from pipeline.reporting.inspect import inspect_store, inspect_text
+from stages.terminal import plain
 
 LABELS_SHOWN = 5
 
@@ -16,20 +17,20 @@ LABELS_SHOWN = 5
 def main(params_file: Path, text_id: str | None, as_json: bool) -> None:
     """Run the command."""
     params, layout = config.load(params_file)
-    found = inspect_store(params, layout) if text_id is None else inspect_text(params, layout, text_id)
+    content = inspect_store(params, layout) if text_id is None else inspect_text(params, layout, text_id)
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(content, indent=2))
     elif text_id is None:
-        _show_store(found)
+        _show_store(content)
     else:
-        _show_text(found)
+        _show_text(content)
 
 
-def _show_store(found: dict[str, Any]) -> None:
-    table = Table(title=f"Corpus: {found['corpus']['rows']:,} texts in {found['corpus']['shards']} shards")
+def _show_store(content: dict[str, Any]) -> None:
+    table = Table(title=f"Corpus: {content['corpus']['rows']:,} texts in {content['corpus']['shards']} shards")
     for heading in ("teacher", "texts", "shards", "labels", "passes", "digest", "entropy", "MI", "cut"):
         table.add_column(heading, justify="left" if heading == "teacher" else "right")
-    for name, teacher in found["teachers"].items():
+    for name, teacher in content["teachers"].items():
         if teacher is None:
             table.add_row(name, "not labelled yet")
             continue
@@ -47,7 +48,7 @@ def _show_store(found: dict[str, Any]) -> None:
     table.caption = "entropy of the average and mutual information (MI): means, in nats; cut: truncated texts"
     console = Console()
     console.print(table)
-    golden = found["golden"]
+    golden = content["golden"]
     console.print(
         "Golden supervision: none yet"
         if golden is None
@@ -56,26 +57,26 @@ def _show_store(found: dict[str, Any]) -> None:
     )
 
 
-def _show_text(found: dict[str, Any]) -> None:
+def _show_text(content: dict[str, Any]) -> None:
     console = Console()
-    console.print(found["text"], markup=False)
-    table = Table(title=found["id"])
-    for heading in ("teacher", "MC entropy", "MI", "tokens", "says (average of the passes)"):
+    console.print(plain(content["text"]))
+    table = Table(title=content["id"])
+    for heading in ("teacher", "MC entropy", "MI", "tokens", "most likely labels (average of the passes)"):
         table.add_column(heading)
-    for name, said in found["teachers"].items():
+    for name, labels in content["teachers"].items():
         table.add_row(
             name,
-            f"{said['entropy']:.4f}",
-            f"{said['mutual_information']:.4f}",
-            f"{said['tokens']}{' (cut)' if said['truncated'] else ''}",
-            _top(said["probs"]),
+            f"{labels['entropy']:.4f}",
+            f"{labels['mutual_information']:.4f}",
+            f"{labels['tokens']}{' (cut)' if labels['truncated'] else ''}",
+            plain(_top(labels["probs"])),
         )
     console.print(table)
-    golden = found["golden"]
+    golden = content["golden"]
     if golden is None:
         console.print("Golden supervision: none yet")
         return
-    console.print(f"golden target: {_top(golden['target'])}", markup=False)
+    console.print(plain(f"golden target: {_top(golden['target'])}"))
     scores = ", ".join(f"{name} {score:.4f}" for name, score in golden["scores"].items())
     console.print(
         f"best teacher {golden['teacher']}, margin {golden['margin']:.4f}, weight {golden['weight']:.4f} ({scores})"

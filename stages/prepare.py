@@ -1,10 +1,10 @@
-"""Stage `prepare`: a text source -> the corpus, its gold labels, the test set, the teachers' training part."""
+"""Stage `prepare`: text sources -> the corpus, its gold labels, the test set, the teachers' training part."""
 
 from pathlib import Path
 
 from pipeline import config
-from pipeline.preparation import prepare
-from stages.show import say
+from pipeline.corpus.prepare import prepare
+from stages.terminal import say
 
 
 def main(params_file: Path) -> None:

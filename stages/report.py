@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from pipeline import config
-from pipeline.report import write_report
-from stages.show import say
+from pipeline.reporting.html import write_report
+from stages.terminal import say
 
 
 def main(params_file: Path) -> None:

@@ -1,6 +1,5 @@
 """Command `results`: the figures of data/metrics.json as tables, and where to look next."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,22 +7,20 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import config
-from pipeline.errors import MukiError
+from pipeline.tables.files import read_json
 
 NEXT = """[bold]Where to look next[/bold]
-  data/report.html          all of it to look at, made by muki-pipeline report
+  data/report.html          everything on one page, made by muki-pipeline report
   data/student/             the student, for transformers.pipeline; its README.md is a model card
-  muki-pipeline compare     what every rule of integration is worth on these labels (a student for each)
-  muki-pipeline inspect     what every teacher said; --id ID for one text
+  muki-pipeline compare     what each rule of integration is worth on these labels (trains a student for each)
+  muki-pipeline inspect     what the store holds; --id ID for one text
   dvc plots show            confusion matrix, uncertainty, training curve"""
 
 
 def main(params_file: Path) -> None:
     """Run the command."""
     _, layout = config.load(params_file)
-    if not layout.metrics.exists():
-        raise MukiError("nothing is measured yet", where=str(layout.metrics), fix="Run muki-pipeline evaluate")
-    measured = json.loads(layout.metrics.read_bytes())
+    measured = read_json(layout.metrics, "Run muki-pipeline evaluate")
     console = Console()
     if "student" in measured:
         console.print(_test_table(measured))

@@ -3,14 +3,16 @@
 from pathlib import Path
 
 from pipeline import config
-from pipeline.student import train_student
-from stages.show import quiet_libraries, say, training
+from pipeline.training.student import train_student
+from stages.terminal import progress, quiet_libraries, say
 
 
 def main(params_file: Path) -> None:
     """Run the stage."""
     quiet_libraries()
     params, layout = config.load(params_file)
-    with training("student") as watch:
-        losses = train_student(params.student, layout, watch)
+    with progress() as bars:
+        losses = train_student(
+            params.student, layout.golden, layout.student, layout.work / "student", layout.root, bars
+        )
     say(", ".join([f"student: {layout.student}", *(f"{name} {value:.4f}" for name, value in losses.items())]))

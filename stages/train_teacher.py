@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import polars as pl
-
-from pipeline import config, store
+from pipeline import config
 from pipeline.errors import MukiError
-from pipeline.teacher_training import train_teacher
-from stages.show import quiet_libraries, say, training
+from pipeline.tables.columns import frame
+from pipeline.tables.shards import read_table_file
+from pipeline.training.teacher import train_teacher
+from stages.terminal import progress, quiet_libraries, say
 
 
 def main(params_file: Path, teacher: str) -> None:
@@ -17,20 +17,20 @@ def main(params_file: Path, teacher: str) -> None:
     if params.train_teacher is None or teacher not in params.train_teacher.teachers:
         known = sorted(params.train_teacher.teachers) if params.train_teacher else []
         raise MukiError(
-            f"no teacher {teacher!r} to be trained, only {known}",
+            f"there is no teacher {teacher!r} to train, only {known}",
             where=f"{params_file}, train_teacher.teachers",
-            fix="A teacher that is trained already needs no train-teacher",
+            fix="Only the teachers listed there are trained here; others are used as they are",
         )
-    rows = store.read_file(
+    rows = read_table_file(
         layout.teacher_train, ["text", "label"], "Set prepare.rows_per_label and run muki-pipeline prepare"
     )
-    with training(f"teacher {teacher}") as watch:
+    with progress() as bars:
         train_teacher(
             params.train_teacher.settings_of(teacher),
             params.train_teacher.teachers[teacher].labels,
-            pl.DataFrame(pl.from_arrow(rows)),
+            frame(rows),
             layout.teacher(teacher),
             layout.root,
-            watch,
+            bars,
         )
     say(f"teacher {teacher}: {layout.teacher(teacher)}")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import config
-from pipeline.sources import read_source
-from pipeline.training import load_base
+from pipeline.corpus.readers import read_source
+from pipeline.training.trainer import load_base
 
 ROOT = Path(__file__).parents[1]
 PARAMS, LAYOUT = config.load(ROOT / "params.yaml")

@@ -1,4 +1,4 @@
-"""Which module may import what, and that dvc.yaml names the code that each stage uses."""
+"""The architecture: which folder may import which, what may touch files, and what dvc.yaml depends on."""
 
 import ast
 import subprocess
@@ -10,16 +10,21 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-MODULES = sorted([*(ROOT / "pipeline").glob("*.py"), *(ROOT / "stages").glob("*.py")])
-# What a terminal looks like changes no output, so a stage need not run again for it.
-SHOWN_ONLY = {"stages/show.py"}
+PACKAGE = sorted(path.relative_to(ROOT) for path in (ROOT / "pipeline").rglob("*.py"))
+STAGE_FILES = sorted(path.relative_to(ROOT) for path in (ROOT / "stages").glob("*.py"))
+MODULES = [*PACKAGE, *STAGE_FILES]
+FLOORS = ["reporting", "evaluation", "labelling", "integration", "training", "corpus", "models", "tables"]
+"""Folders of pipeline/ from top to bottom: each imports only from those after it, and from the modules beside them."""
+BASE = {"config", "layout", "errors", "progress"}
+NO_NUMBERS = {"pipeline/errors.py", "pipeline/layout.py", "pipeline/progress.py", "stages/terminal.py"}
+"""Messages, paths and bars change no output, so a stage need not run again for them."""
 
 
-def imports(path: Path, only_top: bool = False) -> set[str]:
-    """Full names of what a module imports, `from pipeline import store` as `pipeline.store`."""
-    tree = ast.parse(path.read_text())
+def imports(path: Path, *, at_import: bool = False) -> set[str]:
+    """Full names of what a module imports, `from pipeline import config` as `pipeline.config`."""
+    tree = ast.parse((ROOT / path).read_text())
     names: set[str] = set()
-    for node in tree.body if only_top else ast.walk(tree):
+    for node in tree.body if at_import else ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -27,61 +32,121 @@ def imports(path: Path, only_top: bool = False) -> set[str]:
     return names
 
 
-def own_files(path: Path) -> set[str]:
+def own_files(path: Path, *, at_import: bool = False) -> set[Path]:
     """The project's files that a module imports."""
     files = set()
-    for name in imports(path):
+    for name in imports(path, at_import=at_import):
         parts = name.split(".")
         if parts[0] in ("pipeline", "stages"):
-            module, inner = Path(*parts[:2]).with_suffix(".py"), Path(parts[0]) / "__init__.py"
-            files.add(str(module if (ROOT / module).exists() else inner))
-    return files - {"pipeline/__init__.py", "stages/__init__.py"}
+            candidates = [Path(*parts[:end]).with_suffix(".py") for end in range(len(parts), 1, -1)]
+            files.update(candidate for candidate in candidates if (ROOT / candidate).exists())
+    return files
 
 
-def closure(start: str) -> set[str]:
+def closure(start: Path, *, at_import: bool = False) -> set[Path]:
+    """A module and everything of the project that it imports, directly or not."""
     seen, todo = {start}, [start]
     while todo:
-        found = own_files(ROOT / todo.pop()) - seen - SHOWN_ONLY
-        seen |= found
-        todo += found
+        new = own_files(todo.pop(), at_import=at_import) - seen
+        seen |= new
+        todo += new
     return seen
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_imports_go_one_way(path: Path) -> None:
-    roots = {name.split(".")[0] for name in imports(path)}
-    if path.parent.name == "pipeline":
-        assert not roots & {"stages", "typer", "rich", "dvc"}
-    pure = {"uncertainty", "integration", "metrics", "vocabulary"}
-    if path.stem in pure:
-        assert not roots & {"torch", "transformers", "pyarrow", "polars"}
+def floor(path: Path) -> int:
+    """0 at the top; the modules directly in pipeline/ lie below all folders, api.py above them."""
+    if len(path.parts) == 2:
+        return len(FLOORS) if path.stem in BASE or path.stem == "__init__" else -1
+    return FLOORS.index(path.parts[1])
 
 
-@pytest.mark.parametrize(
-    "module", ["pipeline/student.py", "pipeline/golden.py", "pipeline/integration.py", "pipeline/comparison.py"]
-)
-def test_stage_two_knows_no_teacher(module: str) -> None:
-    assert not closure(module) & {"pipeline/teachers.py", "pipeline/labelling.py", "pipeline/dropout.py"}
+@pytest.mark.parametrize("path", PACKAGE, ids=str)
+def test_imports_go_down(path: Path) -> None:
+    assert not {name.split(".")[0] for name in imports(path)} & {"stages", "typer", "rich", "dvc"}
+    upwards = [str(other) for other in own_files(path) if floor(other) < floor(path)]
+    assert upwards == []
 
 
 def test_there_is_no_circle() -> None:
     for path in MODULES:
-        name = str(path.relative_to(ROOT))
-        assert all(name not in closure(other) for other in own_files(path) - SHOWN_ONLY), name
+        assert all(path not in closure(other) for other in own_files(path)), path
 
 
-STAGES = {
-    name: stage
-    for file in ("dvc.yaml", "experiments/dvc.yaml")
-    for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()
+@pytest.mark.parametrize("name", ["confidence", "strategies", "label_space", "routing/calibration"])
+def test_array_functions_stay_pure(name: str) -> None:
+    roots = {other.split(".")[0] for other in imports(Path(f"pipeline/integration/{name}.py"))}
+    assert not roots & {"torch", "transformers", "pyarrow", "polars"}
+
+
+HEAVY = {"torch", "transformers", "datasets"}
+
+
+@pytest.mark.parametrize("stage", ["integrate", "report", "inspect", "results", "prepare"])
+def test_tables_are_handled_without_torch(stage: str) -> None:
+    loaded = {
+        name.split(".")[0]
+        for file in closure(Path(f"stages/{stage}.py"), at_import=True)
+        for name in imports(file, at_import=True)
+    }
+    assert not loaded & HEAVY
+
+
+@pytest.mark.parametrize("module", ["training/student", "integration/integrate", "evaluation/compare"])
+def test_stage_two_knows_no_teacher(module: str) -> None:
+    names = {file.as_posix() for file in closure(Path(f"pipeline/{module}.py"))}
+    assert "pipeline/models/teachers.py" not in names
+    assert not [name for name in names if name.startswith("pipeline/labelling/")]
+
+
+FILE_CALLS = {
+    *("open", "read_bytes", "read_text", "write_text", "unlink", "mkdir", "rmdir", "rename", "rmtree", "touch"),
+    *("hardlink_to", "symlink_to", "copyfile", "copytree", "makedirs", "read_parquet", "write_parquet", "write_table"),
+}
+MAY_TOUCH_FILES = {
+    "pipeline/config.py": "reads params.yaml",
+    "pipeline/corpus/readers.py": "reads the user's own files, which are no tables",
 }
 
 
-@pytest.mark.parametrize("stage", list(STAGES))
-def test_a_stage_depends_on_the_code_that_it_uses_and_on_no_other(stage: str) -> None:
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_only_tables_touches_storage(path: Path) -> None:
+    if path.parts[1] == "tables" or path.as_posix() in MAY_TOUCH_FILES:
+        return
+    calls = [
+        node.func.attr
+        for node in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in FILE_CALLS
+        and not (isinstance(node.func.value, ast.Name) and node.func.value.id == "files")
+    ]
+    assert calls == []
+    assert not {name.split(".")[0] for name in imports(path)} & {"shutil", "fcntl", "glob"}
+
+
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def code_of(stage: str) -> set[str]:
+    """The code that a stage depends on, folder by folder where it is not a single module."""
     definition = STAGES[stage].get("do", STAGES[stage])
-    named = {dependency for dependency in definition["deps"] if dependency.endswith(".py")}
-    assert named == closure(f"stages/{stage.replace('-', '_')}.py")
+    return {path for path in definition["deps"] if path.startswith(("pipeline/", "stages/"))}
+
+
+@pytest.mark.parametrize("stage", list(STAGES))
+def test_a_stage_depends_on_all_the_code_that_it_uses(stage: str) -> None:
+    used = {
+        file.as_posix() for file in closure(Path(f"stages/{stage.replace('-', '_')}.py")) if file.stem != "__init__"
+    } - NO_NUMBERS
+    named = code_of(stage)
+    missing = [file for file in used if not any(file == name or file.startswith(f"{name}/") for name in named)]
+    unused = [name for name in named if not any(file == name or file.startswith(f"{name}/") for file in used)]
+    assert (missing, unused) == ([], [])
+
+
+def test_dvc_depends_on_folders() -> None:
+    assert sum(len(code_of(stage)) for stage in STAGES) <= 40
+    assert "__pycache__/" in (ROOT / ".dvcignore").read_text().splitlines()
 
 
 @pytest.mark.parametrize("stage", ["label", "integrate", "train-student"])
@@ -90,7 +155,8 @@ def test_gold_labels_are_out_of_reach(stage: str) -> None:
     assert not [dependency for dependency in definition["deps"] if dependency.startswith("data/eval")]
     read = {
         node.attr
-        for file in closure(f"stages/{stage.replace('-', '_')}.py") - {"pipeline/layout.py"}
+        for file in closure(Path(f"stages/{stage.replace('-', '_')}.py")) - {Path("pipeline/layout.py")}
+        if file.parts[1] != "corpus" or file.stem == "table"
         for node in ast.walk(ast.parse((ROOT / file).read_text()))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "layout"
     }
@@ -108,5 +174,14 @@ def test_help_answers_at_once_without_torch() -> None:
     assert time.monotonic() - start < 5  # about 0.3 s; only a heavy import would come near
 
 
-def test_long_modules_are_split_by_idea() -> None:
-    assert [path.name for path in MODULES if len(path.read_text().splitlines()) > 350] == []
+def test_modules_and_folders_stay_small() -> None:
+    assert [str(path) for path in MODULES if len((ROOT / path).read_text().splitlines()) > 350] == []
+    folders = {path.parent for path in PACKAGE}
+    assert {str(folder) for folder in folders if len(list((ROOT / folder).glob("*.py"))) > 10} == set()
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in PACKAGE}), ids=str)
+def test_a_package_file_holds_its_docstring_alone(folder: Path) -> None:
+    body = ast.parse((ROOT / folder / "__init__.py").read_text()).body
+    assert len(body) == 1
+    assert isinstance(body[0], ast.Expr)

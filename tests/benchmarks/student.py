@@ -8,11 +8,24 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from pipeline import store
 from pipeline.config import Student
 from pipeline.layout import Layout
-from pipeline.student import train_student
-from pipeline.training import Collator, ResumableTrainer, arguments, load_base, logging_steps, run, save, tokenised
+from pipeline.progress import SILENT
+from pipeline.tables import schema
+from pipeline.tables.columns import fixed_size_lists
+from pipeline.tables.manifest import seal, unseal
+from pipeline.tables.shards import part_name, write_shard
+from pipeline.training.student import train_student
+from pipeline.training.trainer import (
+    Collator,
+    ResumableTrainer,
+    arguments,
+    load_base,
+    logging_steps,
+    run,
+    save,
+    tokenised,
+)
 from tests.benchmarks.labelling import LABELS, MODEL, corpora
 from tests.benchmarks.measure import Row, side_by_side
 
@@ -28,8 +41,10 @@ def rows(folder: Path) -> list[Row]:
     drawn = np.random.default_rng(0)
     targets = drawn.dirichlet(np.full(len(LABELS), 0.3), len(texts)).astype(np.float32)
     table = pa.table({"text": texts, "weight": np.ones(len(texts), dtype=np.float32)})
-    table = table.append_column("target", store.fixed_size_lists(targets))
+    table = table.append_column("target", fixed_size_lists(targets))
     facts: dict[str, Any] = {
+        "schema": schema.GOLDEN_VERSION,
+        "loss": "kl",
         "labels": LABELS,
         "teachers": {},
         "label_settings": {},
@@ -38,8 +53,8 @@ def rows(folder: Path) -> list[Row]:
         "corpus_digest": "",
         "rows": len(texts),
     }
-    store.unseal(layout.golden)
-    store.seal(layout.golden, [store.write_shard(layout.golden / store.part_name(0), table, "")], facts)
+    unseal(layout.golden)
+    seal(layout.golden, [write_shard(layout.golden / part_name(0), table, "")], facts)
     settings = Student(model=MODEL, epochs=1, batch_size=16, max_length=64, validation_share=0, checkpoint_steps=10_000)
 
     def supervised() -> None:
@@ -58,9 +73,11 @@ def rows(folder: Path) -> list[Row]:
             data_collator=Collator(tokenizer),
             processing_class=tokenizer,
         )
-        run(trainer, lambda step: None)
+        run(trainer, SILENT, "supervised")
         save(trainer, tokenizer, folder / "supervised" / "model")
         shutil.rmtree(folder / "supervised" / "checkpoints")  # else the next round goes on from there
 
-    ratio = side_by_side(lambda: train_student(settings, layout, lambda step: None), supervised, ROUNDS)
+    ratio = side_by_side(
+        lambda: train_student(settings, layout.golden, layout.student, layout.work, folder), supervised, ROUNDS
+    )
     return [Row("train-student / plain supervised fine-tuning, seconds", 1.05, ratio, at_most=True)]

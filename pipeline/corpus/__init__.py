@@ -1,0 +1,1 @@
+"""Text sources become the corpus: shards of texts with stable ids."""

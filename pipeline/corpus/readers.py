@@ -1,0 +1,183 @@
+"""Text sources (a file, a file in a Python package, a data set on the hub) -> texts and labels, checked."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.config import Source
+from pipeline.errors import MukiError
+from pipeline.models import locations
+
+
+def read_source(source: Source, root: Path) -> pl.DataFrame:
+    """The texts of a source in its own order, checked.
+
+    Args:
+        source: Where they are, and which columns hold text and label.
+        root: What relative paths are relative to.
+
+    Returns:
+        Columns `text` and, where the source names a label column, `label`; strings without nulls.
+
+    Raises:
+        MukiError: The source is missing, unreadable or empty; a column is missing; a text or label is null or not
+            UTF-8 (with its row).
+    """
+    path = locations.local(source.source, root)
+    if path is None and locations.looks_like_path(source.source):
+        raise MukiError("no such file", where=source.source, fix=f"Correct the path; it is relative to {root}")
+    frame = _from_hub(source) if path is None else _from_file(path)
+    where = source.source
+    columns = {"text": source.text} | ({"label": source.label} if source.label else {})
+    if missing := [name for name in columns.values() if name not in frame.columns]:
+        raise MukiError(
+            f"has no column {missing}, only {frame.columns}", where=where, fix="Correct the names in prepare"
+        )
+    frame = frame.select(_as_string(frame, name, where, role == "text").alias(role) for role, name in columns.items())
+    for role, name in columns.items():
+        if frame[role].null_count():
+            rows = frame[role].is_null().arg_true() + 1
+            raise MukiError(
+                f"column {name} is empty (null) in {len(rows)} rows, first in row {rows[0]}",
+                where=where,
+                fix=_NULL_REMEDY.get("" if path is None else path.suffix.lower(), 'Drop these rows, or write ""'),
+            )
+    if frame.is_empty():
+        raise MukiError("holds no text", where=where, fix="Name a source with rows")
+    return frame
+
+
+# In a tab-separated file quotes are text, so an empty text cannot be written there at all.
+_NULL_REMEDY = dict.fromkeys(
+    (".tsv", ".tab"), 'Drop these rows, or use a CSV file, where an empty text is written as ""'
+)
+
+
+def _as_string(frame: pl.DataFrame, name: str, where: str, is_text: bool) -> pl.Expr:
+    kind = frame[name].dtype
+    if kind == pl.String:
+        return pl.col(name)
+    if isinstance(kind, pl.Categorical | pl.Enum) or (not is_text and (kind.is_integer() or kind == pl.Boolean)):
+        return pl.col(name).cast(pl.String)
+    what = "texts" if is_text else "labels (use strings or integers)"
+    raise MukiError(f"column {name} holds {kind}, which cannot be {what}", where=where, fix="Name another column")
+
+
+def _read_parquet(path: Path) -> pl.DataFrame:
+    table = pq.read_table(path)
+    table.validate(full=True)  # UTF-8 is checked here and nowhere else
+    return pl.DataFrame(pl.from_arrow(table))
+
+
+def _read_json_lines(path: Path) -> pl.DataFrame:
+    content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")  # a byte-order mark, which polars takes for data
+    if (at := content.find(b"\\u")) >= 0:
+        _check_surrogates(content, at, path)
+    return pl.read_ndjson(content, infer_schema_length=None)
+
+
+def _read_csv(path: Path) -> pl.DataFrame:
+    return _without_trailing_nulls(pl.read_csv(path, infer_schema=False))
+
+
+def _read_tsv(path: Path) -> pl.DataFrame:
+    """Tabs separate and quotes are text: how TSV corpora are written."""
+    return _without_trailing_nulls(pl.read_csv(path, separator="\t", quote_char=None, infer_schema=False))
+
+
+def _read_orange(path: Path) -> pl.DataFrame:
+    """Orange's .tab has two more header lines, and an empty line after them."""
+    frame = pl.read_csv(path, separator="\t", quote_char=None, infer_schema=False, skip_rows_after_header=2)
+    return frame.filter(~pl.all_horizontal(pl.all().is_null()))
+
+
+READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".tab": _read_orange,
+    ".jsonl": _read_json_lines,
+    ".ndjson": _read_json_lines,
+    ".parquet": _read_parquet,
+}
+"""How to read a file, by its ending. To add a format, add a function and a line."""
+
+
+def _from_file(path: Path) -> pl.DataFrame:
+    suffix = path.suffix.lower()
+    if suffix not in READERS:
+        raise MukiError(
+            f"{suffix or 'a file without an ending'} is not a known format",
+            where=str(path),
+            fix=f"Use {', '.join(READERS)}, or the name of a data set on the hub",
+        )
+    if not path.is_file():
+        raise MukiError("is not a regular file", where=str(path), fix="Name a file")
+    try:
+        if suffix != ".parquet":
+            _check_utf8(path)
+        return READERS[suffix](path)
+    except (pl.exceptions.PolarsError, pa.ArrowInvalid, OSError) as error:
+        raise MukiError(
+            f"cannot be read ({' '.join(str(error).split())[:200]})", where=str(path), fix="Correct the file"
+        ) from None
+
+
+def _without_trailing_nulls(frame: pl.DataFrame) -> pl.DataFrame:
+    """Without the empty lines at a file's end, which polars reads as rows of nulls."""
+    filled = (~pl.all_horizontal(pl.all().is_null())).arg_true().last()
+    last = frame.select(filled).item()
+    return frame.head(0 if last is None else last + 1)
+
+
+def _check_utf8(path: Path) -> None:
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                raise MukiError(
+                    f"line {number} is not UTF-8 ({error.reason} at byte {error.start})",
+                    where=str(path),
+                    fix="Convert the file, for example with iconv -t UTF-8",
+                ) from None
+
+
+def _check_surrogates(content: bytes, start: int, path: Path) -> None:
+    r"""Refuse a lone surrogate such as \ud800, which stands for no character and would silently become another text."""
+    import json
+
+    first_line = content.count(b"\n", 0, start) + 1
+    for number, line in enumerate(content.splitlines()[first_line - 1 :], start=first_line):
+        if b"\\u" in line:
+            try:
+                str(json.loads(line)).encode()
+            except UnicodeEncodeError:
+                raise MukiError(
+                    f"line {number} holds half of a surrogate pair, which stands for no character",
+                    where=str(path),
+                    fix="Correct the text",
+                ) from None
+            except ValueError:
+                return  # not JSON: polars will say so
+
+
+def _from_hub(source: Source) -> pl.DataFrame:
+    from datasets import ClassLabel, load_dataset
+
+    try:
+        data = load_dataset(source.source, source.config, split=source.split)
+    except (OSError, ValueError) as error:  # what datasets raises for a name, config or split that it cannot load
+        raise MukiError(
+            f"is neither a file nor a data set that can be loaded ({' '.join(str(error).split())[:200]})",
+            where=source.source,
+            fix="Correct source, config or split in prepare, or connect to the network it needs",
+        ) from None
+    feature = data.features.get(source.label) if source.label else None
+    frame = pl.DataFrame(pl.from_arrow(data.data.table))
+    if isinstance(feature, ClassLabel):
+        names = dict(enumerate(feature.names))
+        frame = frame.with_columns(pl.col(str(source.label)).replace_strict(names, return_dtype=pl.String))
+    return frame

@@ -1,0 +1,104 @@
+"""The corpus: shards of texts with stable ids.
+
+A text's id is a hash of the text and of how many identical texts come before it. It stays the same when the corpus is
+split into other shards or appended to.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from pipeline.errors import MukiError, first
+from pipeline.layout import MAKE_CORPUS
+from pipeline.tables import schema
+from pipeline.tables.columns import arrow, series
+from pipeline.tables.keys import canonical_key
+from pipeline.tables.manifest import read_manifest, seal, unseal
+from pipeline.tables.shards import Shard, part_name, read_shard, read_unverified, write_shard
+
+
+def text_id(text: str, occurrence: int) -> str:
+    """32 hex digits: a hash of a text and of how many identical texts come before it."""
+    return hashlib.blake2b(f"{occurrence}\0{text}".encode(), digest_size=16).hexdigest()
+
+
+def with_ids(frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame` with a first column `id`; see `text_id`."""
+    occurrences = frame.select(pl.int_range(pl.len()).over("text"))[:, 0]
+    ids = [text_id(text, number) for text, number in zip(frame["text"], occurrences, strict=True)]
+    return frame.select(pl.Series("id", ids, dtype=pl.String), pl.all())
+
+
+def content_digest(table: pa.Table) -> str:
+    """SHA-256 of a corpus shard's ids and texts. Label shards are bound to it, however Parquet stores them."""
+    digest = hashlib.sha256()
+    for name in schema.names(schema.CORPUS):
+        for value in table[name].to_pylist():
+            encoded = value.encode()
+            digest.update(len(encoded).to_bytes(8, "little"))
+            digest.update(encoded)
+    return digest.hexdigest()
+
+
+def write_corpus(folder: Path, frame: pl.DataFrame, shard_rows: int) -> list[Shard]:
+    """Write `id` and `text` as shards of `shard_rows`: appended texts change the last shard and add new ones."""
+    unseal(folder)
+    shards = []
+    for number, part in enumerate(frame.select("id", "text").iter_slices(shard_rows)):
+        columns = arrow(part)
+        table = schema.arrow_table(schema.CORPUS, {name: columns[name] for name in columns.column_names})
+        shards.append(write_shard(folder / part_name(number), table, content_digest(table)))
+    seal(folder, shards)
+    return shards
+
+
+def read_corpus_shard(folder: Path, shard: Shard, columns: Sequence[str] = ("id", "text")) -> pa.Table:
+    """One corpus shard: `id`, `text`, or only one of them.
+
+    Raises:
+        MukiError: Its bytes differ from the manifest; an id or text is null.
+    """
+    table = read_shard(folder, shard, MAKE_CORPUS, list(columns))
+    where = str(folder / shard.file)
+    for name in columns:
+        if table[name].null_count:
+            raise MukiError(f"{table[name].null_count} null values in column {name}", where=where, fix=MAKE_CORPUS)
+    return table
+
+
+def corpus_shards(folder: Path) -> list[Shard]:
+    """The corpus's shards.
+
+    Raises:
+        MukiError: There is no corpus, or it is empty or damaged, or an id occurs twice.
+    """
+    shards, _ = read_manifest(folder, MAKE_CORPUS)
+    rows = sum(shard.rows for shard in shards)
+    if not rows:
+        raise MukiError("the corpus is empty", where=str(folder), fix="Name a source with rows and prepare it")
+    # 8 bytes a row instead of the ids themselves, so that a corpus of any size fits into memory.
+    hashes = np.empty(rows, dtype=np.uint64)
+    end = 0
+    for shard in shards:
+        hashes[end : end + shard.rows] = _ids(folder, shard).hash().to_numpy()
+        end += shard.rows
+    hashes.sort()
+    if (hashes[1:] == hashes[:-1]).any():
+        ids = pl.concat([_ids(folder, shard) for shard in shards])
+        if repeated := ids.filter(ids.is_duplicated()).unique(maintain_order=True).to_list():
+            what = f"{len(repeated)} ids occur more than once: {first(repeated)}"
+            raise MukiError(what, where=str(folder), fix=MAKE_CORPUS)
+    return shards
+
+
+def _ids(folder: Path, shard: Shard) -> pl.Series:
+    return series(read_unverified(folder, shard, MAKE_CORPUS, ["id"])["id"])
+
+
+def corpus_digest(shards: list[Shard]) -> str:
+    """SHA-256 that stands for the whole corpus."""
+    return canonical_key({"corpus": [shard.key for shard in shards]})

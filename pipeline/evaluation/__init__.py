@@ -1,0 +1,1 @@
+"""What teachers, supervision and students are worth where gold labels are known."""

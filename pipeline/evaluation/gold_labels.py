@@ -1,0 +1,77 @@
+"""Gold labels, where they are known: for measuring only."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pipeline.errors import MukiError
+from pipeline.integration.label_space import LabelSpace
+from pipeline.layout import MAKE_CORPUS, Layout
+from pipeline.tables import files, schema
+from pipeline.tables.columns import frame
+from pipeline.tables.shards import read_table_file
+
+MAKE_TEST = "Name a test set (prepare.test) and run muki-pipeline prepare"
+
+
+@dataclass(frozen=True)
+class GoldRows:
+    """Which of some rows have a gold label that a teacher knows.
+
+    Attributes:
+        known: `[rows]`.
+        columns: `[rows with a known label]`, the label's column in the union.
+    """
+
+    known: NDArray[np.bool_]
+    columns: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """The test texts whose label some teacher knows.
+
+    Attributes:
+        texts: `id`, `text`, `label`.
+        columns: `[rows]`, the label's column in the union.
+    """
+
+    __test__ = False  # not for pytest
+    texts: pl.DataFrame
+    columns: NDArray[np.intp]
+
+
+def read_corpus_gold(layout: Layout) -> dict[str, str]:
+    """Gold label of each id of the corpus; empty where they are not known."""
+    if not files.exists(layout.corpus_gold):
+        return {}
+    table = read_table_file(layout.corpus_gold, schema.names(schema.CORPUS_GOLD), MAKE_CORPUS)
+    return dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
+
+
+def gold_rows(ids: list[str], gold: dict[str, str], label_space: LabelSpace) -> GoldRows:
+    """The rows whose gold label is in the union, and its column.
+
+    Args:
+        ids: `[rows]`.
+        gold: Gold label of each id.
+        label_space: The union.
+    """
+    numbers = {label: number for number, label in enumerate(label_space.labels)}
+    columns = np.array([numbers.get(gold.get(text_id, ""), -1) for text_id in ids], dtype=np.intp)
+    return GoldRows(columns >= 0, columns[columns >= 0])
+
+
+def read_test(layout: Layout, label_space: LabelSpace) -> TestSet:
+    """The test texts whose label some teacher knows.
+
+    Raises:
+        MukiError: There is no test set, or no teacher knows any of its labels.
+    """
+    test = frame(read_table_file(layout.test, schema.names(schema.GOLD_TEXTS), MAKE_TEST))
+    known = test.filter(pl.col("label").is_in(label_space.labels))
+    if known.is_empty():
+        raise MukiError("no teacher knows any of its labels", where=str(layout.test), fix="Set integrate.aliases")
+    return TestSet(known, np.array([label_space.labels.index(label) for label in known["label"]], dtype=np.intp))

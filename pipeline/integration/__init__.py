@@ -1,0 +1,1 @@
+"""Stored labels become golden supervision. Nothing here loads a model."""

@@ -1,0 +1,92 @@
+"""The golden table: what its manifest says, and the one function that writes its shards."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.config import Params
+from pipeline.corpus.table import corpus_digest
+from pipeline.integration.label_tables import LabelledCorpus
+from pipeline.integration.strategies import best_teacher, margins
+from pipeline.tables import schema
+from pipeline.tables.columns import fixed_size_lists
+from pipeline.tables.keys import canonical_key
+from pipeline.tables.shards import Shard, part_name, write_shard
+
+
+def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature: float) -> dict[str, Any]:
+    """What a golden table's manifest and footers say: everything that it was made from, and how.
+
+    Args:
+        params: All settings.
+        corpus: The corpus and its label tables.
+        loss: Name of the student's loss, one of `LOSSES`.
+        temperature: T of the teachers' softmax.
+    """
+    return {
+        "schema": schema.GOLDEN_VERSION,
+        "labels": list(corpus.label_space.labels),
+        "teachers": {
+            name: {
+                "labels": footer["labels"],
+                "digest": footer["teacher_digest"],
+                "columns": corpus.label_space.columns[number].tolist(),
+            }
+            for number, (name, footer) in enumerate(corpus.tables.footers.items())
+        },
+        "label_settings": params.label.model_dump(exclude={"token_budget", "device"}),
+        "integrate": params.integrate.model_dump(),
+        "loss": loss,
+        "temperature": temperature,
+        "corpus_digest": corpus_digest(corpus.shards),
+        "rows": corpus.rows,
+    }
+
+
+def write_golden_shard(
+    folder: Path,
+    number: int,
+    texts: pa.Table,
+    *,
+    scores: NDArray[np.floating],
+    target: NDArray[np.float32],
+    weights: NDArray[np.floating],
+    teacher_targets: NDArray[np.float32] | None,
+    teachers: Sequence[str],
+    facts: Mapping[str, Any],
+) -> Shard:
+    """Write one shard of a golden table.
+
+    Args:
+        folder: The table.
+        number: Which shard.
+        texts: `id`, `text`.
+        scores: `[rows, teachers]`.
+        target: `[rows, union]`, each row sums to 1.
+        weights: `[rows]`.
+        teacher_targets: `[rows, labels of all teachers]` for a loss that needs them, else None.
+        teachers: The teachers' names.
+        facts: For the footer; everything that determines the shard.
+    """
+    best = best_teacher(scores).astype(np.int32)
+    columns: tuple[schema.Column, ...] = schema.GOLDEN
+    widths = {"union": target.shape[1], "teachers": len(teachers)}
+    values = {
+        "id": texts["id"],
+        "text": texts["text"],
+        "target": fixed_size_lists(target),
+        "weight": pa.array(weights.astype(np.float32)),
+        "teacher": pa.DictionaryArray.from_arrays(best, list(teachers)).dictionary_decode(),
+        "margin": pa.array(margins(scores).astype(np.float32)),
+        "scores": fixed_size_lists(scores.astype(np.float32)),
+    }
+    if teacher_targets is not None:
+        columns = (*columns, schema.TEACHER_TARGETS)
+        values[schema.TEACHER_TARGETS.name] = fixed_size_lists(teacher_targets)
+        widths["all_labels"] = teacher_targets.shape[1]
+    table = schema.arrow_table(columns, values, **widths)
+    return write_shard(folder / part_name(number), table, canonical_key(facts), facts)

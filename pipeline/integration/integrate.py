@@ -1,0 +1,280 @@
+"""Label tables become a golden table: scores of the whole corpus first, then targets and weights."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.config import Integrate, Params
+from pipeline.errors import MukiError
+from pipeline.integration.confidence import energy, softmax
+from pipeline.integration.golden_table import golden_facts, write_golden_shard
+from pipeline.integration.label_space import LabelSpace
+from pipeline.integration.label_tables import LabelledCorpus, LabelShard, open_labelled_corpus
+from pipeline.integration.routing.gate import FAIR
+from pipeline.integration.scorers import SCORERS, Gate, Score, TeacherOutputs, measure
+from pipeline.integration.strategies import STRATEGIES, golden_targets, margins
+from pipeline.layout import Layout
+from pipeline.progress import SILENT, Progress, Task
+from pipeline.tables import files
+from pipeline.tables.columns import series
+from pipeline.tables.manifest import seal, unseal
+from pipeline.tables.shards import Shard
+
+SAMPLE_ROWS = 50_000
+"""Most texts that a scorer is fitted to: evenly spaced over the corpus, so that memory does not grow with it."""
+ABSTENTION = "mutual_information"
+"""The scorer that finds texts that no teacher knows: unlike a posterior, it can call all teachers unsure."""
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class IntegrationSummary:
+    """What `integrate` did.
+
+    Attributes:
+        rows: Texts of the golden table.
+        abstained: Those of them with weight 0, because no teacher is sure enough.
+        doubtful_agreement: Kappa of the gate's views in the first round, where it is too low to build on; else None.
+    """
+
+    rows: int
+    abstained: int
+    doubtful_agreement: float | None
+
+
+def integrate(params: Params, layout: Layout, folder: Path, progress: Progress = SILENT) -> IntegrationSummary:
+    """Write a golden table from the corpus and the labels of the teachers that params.yaml lists.
+
+    Args:
+        params: All settings; used are `teachers`, `label`, `integrate` and the student's temperature.
+        layout: Where the tables lie.
+        folder: The golden table.
+        progress: Told of the rows that are read; every row is read twice.
+
+    Raises:
+        MukiError: See `open_labelled_corpus` and `LabelTables.read_checked`; `abstain_below` leaves no text.
+    """
+    corpus = open_labelled_corpus(params, layout)
+    score = fit_scorer(params.integrate.scorer, corpus)
+    task = progress.begin("integrate", 2 * corpus.rows, "rows")
+    unseal(folder)
+    with (
+        files.only_one(layout.work / "integrate.lock", "integrating"),
+        files.scratch_folder(layout.work / "integrate") as scratch,
+    ):
+        scoring = ScoringPhase(corpus, params.integrate, score, scratch, task)
+        sums = _on_all_cores(scoring.run, len(corpus.shards))
+        taught = sum(shard.taught for shard in sums)
+        if not taught:
+            raise MukiError(
+                f"all teachers' {ABSTENTION} scores are below {params.integrate.abstain_below} on every text",
+                where="integrate.abstain_below",
+                fix="Lower it",
+            )
+        strategy = STRATEGIES[params.integrate.strategy]
+        facts = golden_facts(params, corpus, strategy.loss, params.student.temperature)
+        facts["abstained"] = corpus.rows - taught
+        mean_weight = sum(shard.weight for shard in sums) / taught
+        writing = WritingPhase(
+            corpus=corpus,
+            settings=params.integrate,
+            temperature=params.student.temperature,
+            weight_unit=mean_weight if params.integrate.normalise_weights else 1.0,
+            scratch=scratch,
+            folder=folder,
+            facts=facts,
+            task=task,
+        )
+        shards = _on_all_cores(writing.run, len(corpus.shards))
+    seal(folder, shards, facts)
+    return IntegrationSummary(corpus.rows, corpus.rows - taught, _doubtful_agreement(score, corpus))
+
+
+@dataclass(frozen=True)
+class ShardWeights:
+    """What the mean weight is computed from.
+
+    Attributes:
+        weight: Sum of a shard's weights.
+        taught: Texts with a weight above 0.
+    """
+
+    weight: float
+    taught: int
+
+
+@dataclass(frozen=True)
+class ScoringPhase:
+    """Scores and raw weights of every shard, stored in the scratch folder, so that memory stays flat.
+
+    Attributes:
+        corpus: What is read.
+        settings: The `integrate` block.
+        score: The fitted scorer.
+        scratch: Where `[rows, teachers + 1]` of each shard goes: the scores, then the weight.
+        task: Told of every shard.
+    """
+
+    corpus: LabelledCorpus
+    settings: Integrate
+    score: Score
+    scratch: Path
+    task: Task
+
+    def run(self, number: int) -> ShardWeights:
+        """Score one shard."""
+        scorer = SCORERS[self.settings.scorer]
+        # Digests are not computed here: before anything is made of these scores, WritingPhase verifies the same files.
+        labels = self.corpus.tables.read_unverified(number, score_columns(self.settings.scorer))
+        texts = self.corpus.read(number, ("text",)) if scorer.reads_texts else None
+        outputs = teacher_outputs(self.corpus, labels, texts)
+        scores = self.score(outputs).astype(np.float32).astype(np.float64)  # as they are stored
+        weights = _raw_weights(scores, outputs, self.settings)
+        np.save(_scores_file(self.scratch, number), np.column_stack([scores, weights]).astype(np.float32))
+        self.task.advance(len(scores))
+        return ShardWeights(float(weights.sum()), int(np.count_nonzero(weights)))
+
+
+@dataclass(frozen=True)
+class WritingPhase:
+    """Golden shards from the stored scores and the verified label shards.
+
+    Attributes:
+        corpus: What is read.
+        settings: The `integrate` block.
+        temperature: T of the teachers' softmax.
+        weight_unit: What raw weights are divided by.
+        scratch: Where `ScoringPhase` stored the scores.
+        folder: The golden table.
+        facts: What the table's manifest says.
+        task: Told of every shard.
+    """
+
+    corpus: LabelledCorpus
+    settings: Integrate
+    temperature: float
+    weight_unit: float
+    scratch: Path
+    folder: Path
+    facts: dict[str, Any]
+    task: Task
+
+    def run(self, number: int) -> Shard:
+        """Write one shard."""
+        texts = self.corpus.read(number)
+        stored = np.load(_scores_file(self.scratch, number)).astype(np.float64)  # [rows, teachers + 1]
+        scores, weights = stored[:, :-1], stored[:, -1] / self.weight_unit
+        labels = self.corpus.tables.read_checked(number, target_columns(self.settings), series(texts["id"]))
+        target, distributions = targets(scores, labels, self.corpus.label_space, self.settings, self.temperature)
+        strategy = STRATEGIES[self.settings.strategy]
+        label_keys = {name: shards[number].key for name, shards in self.corpus.tables.shards.items()}
+        shard = write_golden_shard(
+            self.folder,
+            number,
+            texts,
+            scores=scores,
+            target=target,
+            weights=weights,
+            teacher_targets=np.concatenate(distributions, axis=1).astype(np.float32)
+            if strategy.keeps_teachers_apart
+            else None,
+            teachers=self.corpus.teachers,
+            facts={**self.facts, "label_keys": label_keys},
+        )
+        self.task.advance(len(texts))
+        return shard
+
+
+def _scores_file(scratch: Path, number: int) -> Path:
+    return scratch / f"{number}.npy"
+
+
+def score_columns(scorer: str) -> list[str]:
+    """The columns of a label shard that a scorer and abstention read."""
+    return sorted({*SCORERS[scorer].columns, *SCORERS[ABSTENTION].columns})
+
+
+def teacher_outputs(corpus: LabelledCorpus, labels: Sequence[LabelShard], texts: pa.Table | None) -> TeacherOutputs:
+    """What a scorer reads, for some texts; `texts` may be None for a scorer that does not read them."""
+    return TeacherOutputs([] if texts is None else texts["text"].to_pylist(), labels, corpus.label_counts)
+
+
+def fit_scorer(scorer: str, corpus: LabelledCorpus) -> Score:
+    """The scorer, fitted to evenly spaced rows of the corpus if it needs to be fitted."""
+    if not SCORERS[scorer].needs_sample:
+        return SCORERS[scorer].fit(TeacherOutputs([], [], []))
+    step = -(-corpus.rows // SAMPLE_ROWS)
+    texts: list[pa.Table] = []
+    labels: list[list[pa.Table]] = []
+    for number in range(len(corpus.shards)):
+        shard = corpus.read(number)
+        rows = np.arange(0, len(shard), step)
+        texts.append(shard.take(rows))
+        label_shards = corpus.tables.read_checked(number, score_columns(scorer), series(shard["id"]))
+        labels.append([label_shard.table.take(rows) for label_shard in label_shards])
+    teachers = [LabelShard(pa.concat_tables(tables)) for tables in zip(*labels, strict=True)]
+    sample = pa.concat_tables(texts) if SCORERS[scorer].reads_texts else None
+    return SCORERS[scorer].fit(teacher_outputs(corpus, teachers, sample))
+
+
+def target_columns(settings: Integrate) -> list[str]:
+    """The columns of a label shard that targets are made of."""
+    return ["logits"] if settings.teacher_distribution == "deterministic" else ["logits", "probs"]
+
+
+def targets(
+    scores: NDArray[np.floating],
+    labels: Sequence[LabelShard],
+    label_space: LabelSpace,
+    settings: Integrate,
+    temperature: float,
+) -> tuple[NDArray[np.float32], list[NDArray[np.floating]]]:
+    """Golden targets of one shard, `[rows, union]`, and each teacher's distributions, `[rows, its labels]`.
+
+    Args:
+        scores: `[rows, teachers]`.
+        labels: The teachers' label shards; `target_columns` are read.
+        label_space: The union of their labels.
+        settings: The `integrate` block.
+        temperature: T of the teachers' softmax (the student's `temperature`).
+    """
+    distributions = [
+        softmax(shard.logits, temperature) if settings.teacher_distribution == "deterministic" else shard.probs
+        for shard in labels
+    ]
+    strategy = STRATEGIES[settings.strategy]
+    energies = np.empty_like(scores)
+    if strategy.reads_energies:
+        energies = np.stack([energy(shard.logits / temperature) for shard in labels], axis=1)
+    weights = strategy.weigh(scores, energies, settings.temperature)
+    return golden_targets(weights, distributions, label_space), distributions
+
+
+def _raw_weights(scores: NDArray[np.floating], outputs: TeacherOutputs, settings: Integrate) -> NDArray[np.float64]:
+    """m(x) of each text before scaling (docs/method.md, step 7); 0 where no teacher is sure enough."""
+    weights = margins(scores) if settings.reweight == "margin" else np.ones(len(scores))
+    if settings.abstain_below is not None:
+        weights[measure(ABSTENTION, outputs).max(axis=1) < settings.abstain_below] = 0.0
+    return weights
+
+
+def _doubtful_agreement(score: Score, corpus: LabelledCorpus) -> float | None:
+    if not isinstance(score, Gate) or len(corpus.teachers) == 1 or score.router.agreement > FAIR:
+        return None
+    return score.router.agreement
+
+
+def _on_all_cores(work: Callable[[int], _Result], shards: int) -> list[_Result]:
+    """`work` of every shard's number, in as many threads as there are cores; the first error stops it."""
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        return list(pool.map(work, range(shards)))
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,1 @@
+"""One teacher labels the corpus with Monte-Carlo dropout."""

@@ -1,0 +1,115 @@
+"""Attention with keyed dropout on its probabilities.
+
+transformers lets one register an attention function, and passes it the dropout probability only while the attention
+module's `training` flag is set; the probes set it, the passes do not.
+"""
+
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.masking_utils import eager_mask
+
+from pipeline.errors import MukiError
+from pipeline.labelling.masks import Kind, Masks
+
+NAME = "muki_monte_carlo"
+Record = Callable[[str, Kind, float, Tensor], None]
+"""Is told name, kind, p and input of every dropout that a probe meets."""
+
+
+class KeyedAttention:
+    """What the attention function needs to know of one model.
+
+    Attributes:
+        masks: The masks of the current pass.
+        record: Told of every call while a probe runs.
+    """
+
+    def __init__(self, masks: Masks) -> None:
+        self.masks = masks
+        self.record: Record | None = None
+
+
+_OWNERS: WeakKeyDictionary[nn.Module, tuple[KeyedAttention, str]] = WeakKeyDictionary()
+"""The attention and the name of each module: transformers passes its function the module and nothing else of ours."""
+
+
+def use_keyed_attention(model: PreTrainedModel, masks: Masks) -> KeyedAttention:
+    """Make a model's attention modules, where their architecture allows it, call `attention_forward`."""
+    AttentionInterface.register(NAME, attention_forward)
+    # Masks as explicit float biases, causal ones too; None only where every token sees every other.
+    AttentionMaskInterface.register(NAME, eager_mask)
+    attention = KeyedAttention(masks)
+    model.set_attn_implementation(NAME)
+    _OWNERS.update({module: (attention, name) for name, module in model.named_modules()})
+    return attention
+
+
+def attention_forward(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Attention as transformers calls it, with the keyed mask on its probabilities during a pass.
+
+    Args:
+        module: The attention module.
+        query: `[batch, heads, queries, size]`.
+        key: `[batch, key heads, keys, size]`.
+        value: `[batch, key heads, keys, value size]`.
+        attention_mask: Added to the scores, broadcast to `[batch, heads, queries, keys]`.
+        dropout: p, above 0 only while a probe runs.
+        scaling: Factor of the scores; 1 / sqrt(size) by default.
+        kwargs: What an architecture adds; `position_bias` is supported.
+
+    Returns:
+        `[batch, queries, heads, value size]`, and None for the probabilities.
+
+    Raises:
+        MukiError: The architecture uses an option that has no keyed dropout.
+    """
+    attention, owner = _OWNERS[module]
+    name = attention.masks.site_name(owner)
+    if attention.record is not None:
+        attention.record(name, "attention", dropout, query)
+    site = attention.masks.sites.get(name)
+    if site is None or not attention.masks.active:
+        output: Tensor
+        output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+        return output, None
+    if unsupported := [option for option in ("softcap", "s_aux") if kwargs.get(option) is not None]:
+        raise MukiError(
+            f"attention with {', '.join(unsupported)} has no keyed dropout",
+            where=name,
+            fix="Use a teacher of another architecture",
+        )
+    batch, heads, queries, size = query.shape
+    heads_per_key = heads // key.shape[1]
+    key, value = repeat_kv(key, heads_per_key), repeat_kv(value, heads_per_key)
+    given = (kwargs.get("position_bias"), attention_mask)
+    biases = [bias.expand(-1, heads, -1, -1) for bias in given if bias is not None]
+    factors = attention.masks.scale(site, (heads, queries, key.shape[2]), query.device)  # [heads, queries, keys]
+    query = query * (size**-0.5 if scaling is None else scaling)
+    mixed = value.new_empty((batch, queries, heads, value.shape[-1]))
+    # On a CPU head by head: a product reads one head of the whole batch where it lies, and its scores fit the cache.
+    step = 1 if query.device.type == "cpu" else heads
+    tensors = (query, key.transpose(-1, -2), value, mixed.transpose(1, 2), *biases)
+    by_heads = zip(torch.split(factors, step), *(torch.split(tensor, step, dim=1) for tensor in tensors), strict=True)
+    for head_factors, q, k, v, head_output, *head_biases in by_heads:
+        scores = q @ k  # [batch, step, queries, keys]
+        for bias in head_biases:
+            scores = scores + bias
+        probs = torch.softmax(scores, dim=-1, dtype=torch.float32)
+        probs *= head_factors
+        head_output.copy_(probs.to(v.dtype) @ v)
+    return mixed, None

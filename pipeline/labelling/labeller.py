@@ -1,0 +1,278 @@
+"""One teacher x one corpus shard -> one label table.
+
+A table's content is a function of its key alone: the teacher's files, the texts, the number of passes, the seed, the
+longest input and the arithmetic. Batches, their order and the device are not in the key because they cannot change a
+number by more than rounding; `_prove` stops the command if they do.
+"""
+
+import platform
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+import transformers
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from pipeline.config import Label
+from pipeline.errors import MukiError, first
+from pipeline.labelling.dropout import MonteCarloDropout
+from pipeline.labelling.encoder import keep_pooled_position
+from pipeline.labelling.packed_linear import pack_products
+from pipeline.models.batching import Batch, Tokenised, by_token_budget, collate, tokenise
+from pipeline.models.devices import choose_device, token_budget
+from pipeline.models.teachers import TeacherFiles, load
+from pipeline.progress import SILENT, Task
+from pipeline.tables import schema
+from pipeline.tables.columns import fixed_size_lists
+from pipeline.tables.keys import canonical_key
+
+# Rounding differs with a batch's shape: by how much logits may move before it is more than rounding.
+_TOLERANCE = {"float32": 1e-3, "bfloat16": 1e-1}
+_PROBE_TEXTS = 4
+_ESTIMATE_TEXTS, _ESTIMATE_TOKENS = 512, 1024
+
+
+@dataclass
+class Throughput:
+    """What went through the network.
+
+    Attributes:
+        texts: Texts, counted once for every pass.
+        tokens: Their tokens.
+        positions: The same with the batches' padding.
+        seconds: Time in the network; unknown on a GPU, which works asynchronously.
+    """
+
+    texts: int = 0
+    tokens: int = 0
+    positions: int = 0
+    seconds: float = 0.0
+
+
+class Labeller:
+    """A located teacher that labels shards; its weights are loaded when the first shard needs them.
+
+    It can be pickled: the other process loads the weights for itself.
+
+    Attributes:
+        files: The teacher.
+        settings: The `label` block.
+        device: Where it runs.
+        token_budget: Most tokens in a batch, including padding.
+        throughput: What it has done so far, without its checks.
+    """
+
+    def __init__(self, files: TeacherFiles, settings: Label) -> None:
+        self.files, self.settings, self.throughput = files, settings, Throughput()
+        self.device = choose_device(settings.device)
+        self.token_budget = token_budget(settings, self.device)
+
+    def __reduce__(self) -> tuple[type["Labeller"], tuple[TeacherFiles, Label]]:
+        """Pickled as its arguments: the loaded network stays in this process."""
+        return Labeller, (self.files, self.settings)
+
+    @cached_property
+    def _loaded(self) -> tuple[MonteCarloDropout, PreTrainedTokenizerBase]:
+        model, tokenizer = load(self.files, self.settings.max_length, self.device)
+        token_ids = tokenizer("a probe of dropout")["input_ids"]
+        keep_pooled_position(model, token_ids)
+        pack_products(model, token_ids, getattr(torch, self.settings.dtype))
+        dropout = MonteCarloDropout(
+            model,
+            seed=self.settings.seed,
+            teacher=self.files.name,
+            token_ids=token_ids,
+            layers=self.settings.dropout_layers,
+        )
+        return dropout, tokenizer
+
+    def key(self, corpus_digest: str) -> str:
+        """What the labels of a shard with this content are stored under: SHA-256 of everything that determines them."""
+        return canonical_key(self._determining(corpus_digest))
+
+    def _determining(self, corpus_digest: str) -> dict[str, Any]:
+        return {
+            "schema": schema.LABELS_VERSION,
+            "teacher": self.files.name,
+            "labels": list(self.files.labels),
+            "teacher_digest": self.files.digest,
+            "corpus_digest": corpus_digest,
+            "passes": self.settings.passes,
+            "seed": self.settings.seed,
+            "max_length": self.settings.max_length,
+            "dtype": self.settings.dtype,
+            "dropout_override": self.files.settings.dropout,
+            "dropout_layers": self.settings.dropout_layers,
+        }
+
+    def metadata(self, corpus_digest: str) -> dict[str, Any]:
+        """A label shard's footer: what determines it, where dropout was active, and by which versions it was made."""
+        dropout, _ = self._loaded
+        return self._determining(corpus_digest) | {
+            "dropout": [asdict(site) for site in dropout.sites.values()],
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "transformers": transformers.__version__,
+            },
+        }
+
+    def label(self, table: pa.Table, task: Task = SILENT) -> pa.Table:
+        """Run all passes over the texts of a corpus shard.
+
+        Args:
+            table: `id`, `text`.
+            task: Told of the texts that went through the network; texts x (passes + 1) in all.
+
+        Returns:
+            The columns of a label shard (`tables/schema.py`), in the order of `table`.
+
+        Raises:
+            MukiError: Logits are NaN or infinite (with the ids), or dropout is not active, or a text's numbers
+                depend on its batch.
+        """
+        dropout, tokenizer = self._loaded
+        ids = table["id"].to_pylist()
+        tokens = tokenise(tokenizer, table["text"].to_pylist(), self.settings.max_length)
+        self._prove(tokens)
+        batches = [
+            collate(tokenizer, tokens, rows, self.device) for rows in by_token_budget(tokens.lengths, self.token_budget)
+        ]
+        shape = (len(ids), len(self.files.labels))
+        logits = torch.empty(shape, device=self.device)
+        # Passes are summed in double precision; only the stored result is float32.
+        probs = torch.zeros(shape, dtype=torch.float64, device=self.device)
+        expected = torch.zeros(len(ids), dtype=torch.float64, device=self.device)
+        prefix_outputs: list[Any] = []
+        for batch, output, prefix_output in self._run(batches, task):
+            logits[batch.rows] = output
+            prefix_outputs.append(prefix_output)
+        self._check_finite(logits, ids, "without dropout")
+        for number in range(self.settings.passes):
+            with dropout.network(number):
+                for batch, output, _ in self._run(batches, task, prefix_outputs):
+                    log_p = torch.log_softmax(output.double(), dim=-1)
+                    p = log_p.exp()
+                    probs[batch.rows] += p
+                    expected[batch.rows] -= (p * log_p).sum(dim=-1)
+            self._check_finite(probs, ids, f"in pass {number}")
+        probs /= self.settings.passes
+        entropy = torch.special.entr(probs).sum(dim=-1)
+        columns = {
+            "id": table["id"],
+            "probs": fixed_size_lists(probs.float().cpu().numpy()),
+            "logits": fixed_size_lists(logits.cpu().numpy()),
+            "entropy": pa.array(entropy.float().cpu().numpy()),
+            "expected_entropy": pa.array((expected / self.settings.passes).float().cpu().numpy()),
+            "tokens": pa.array(tokens.lengths),
+            "truncated": pa.array(tokens.truncated),
+        }
+        return schema.arrow_table(schema.LABELS, columns, labels=len(self.files.labels))
+
+    def logits(self, texts: list[str], task: Task = SILENT) -> NDArray[np.float32]:
+        """Logits `[texts, labels]` without dropout."""
+        _, tokenizer = self._loaded
+        tokens = tokenise(tokenizer, texts, self.settings.max_length)
+        rows = by_token_budget(tokens.lengths, self.token_budget)
+        batches = (collate(tokenizer, tokens, each, self.device) for each in rows)
+        logits = torch.empty((len(texts), len(self.files.labels)))
+        for batch, output, _ in self._run(batches, task):
+            logits[batch.rows.cpu()] = output.cpu()
+        return logits.numpy()
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.settings.dtype == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def estimate(self, texts: list[str]) -> float:
+        """Seconds to label one text like `texts`, from a small batch with and without dropout."""
+        dropout, tokenizer = self._loaded
+        sample = texts[:: -(-len(texts) // _ESTIMATE_TEXTS)]
+        tokens = tokenise(tokenizer, sample, self.settings.max_length)
+        rows = by_token_budget(tokens.lengths, min(self.token_budget, _ESTIMATE_TOKENS))
+        batch = collate(tokenizer, tokens, rows[len(rows) // 2], self.device)
+
+        def seconds(prefix_output: Any = None) -> tuple[float, Any]:
+            _, prefix_output = self._forward(batch, prefix_output)  # makes the masks and warms up
+            start = time.perf_counter()
+            logits, _ = self._forward(batch, prefix_output)
+            logits.sum().item()  # waits for a GPU
+            return time.perf_counter() - start, prefix_output
+
+        plain, prefix_output = seconds()
+        with dropout.network(0):
+            masked, _ = seconds(prefix_output)
+        share_of_batch = float(tokens.lengths.mean()) / batch.inputs["input_ids"].numel()
+        return share_of_batch * (plain + self.settings.passes * masked)
+
+    @torch.inference_mode()
+    def _forward(self, batch: Batch, prefix_output: Any = None) -> tuple[Tensor, Any]:
+        """Float32 logits of a batch from the network of the current pass, and the prefix's output."""
+        dropout, _ = self._loaded
+        with self._autocast():
+            logits, prefix_output = dropout.forward(batch.inputs, prefix_output)
+            return logits.float(), prefix_output
+
+    def _run(
+        self, batches: Iterable[Batch], task: Task, prefix_outputs: Iterable[Any] = repeat(None)
+    ) -> Iterator[tuple[Batch, Tensor, Any]]:
+        """Each batch with its logits and the prefix's output, counted."""
+        for batch, known_prefix in zip(batches, prefix_outputs, strict=False):
+            start = time.perf_counter()
+            output, prefix_output = self._forward(batch, known_prefix)
+            self.throughput.seconds += time.perf_counter() - start
+            self.throughput.texts += len(batch.rows)
+            self.throughput.tokens += batch.tokens
+            self.throughput.positions += batch.inputs["input_ids"].numel()
+            yield batch, output, prefix_output
+            task.advance(len(batch.rows))
+
+    def _prove(self, tokens: Tokenised) -> None:
+        """Two passes must differ, and a text alone must get the same numbers as in a batch.
+
+        The texts are the shard's shortest, its longest and two between: if their lengths differ, this tests both
+        padding and the place in the batch.
+        """
+        dropout, tokenizer = self._loaded
+        order = np.argsort(tokens.lengths, kind="stable")
+        rows = order[np.unique(np.linspace(0, len(order) - 1, _PROBE_TEXTS).astype(np.intp))]
+        together = collate(tokenizer, tokens, rows, self.device)
+        alone = [collate(tokenizer, tokens, rows[each : each + 1], self.device) for each in range(len(rows))]
+        with dropout.network(0):
+            batched, _ = self._forward(together)
+            single = torch.cat([self._forward(batch)[0] for batch in alone])
+        with dropout.network(1):
+            other, _ = self._forward(together)
+        where = f"teacher {self.files.name}"
+        if torch.equal(batched, other):
+            raise MukiError(
+                "two dropout passes gave the same numbers",
+                where=where,
+                fix=f"Set a higher teachers.{self.files.name}.dropout",
+            )
+        difference = float((batched - single).abs().max() / batched.abs().max().clamp(min=1.0))
+        if difference > _TOLERANCE[self.settings.dtype]:
+            raise MukiError(
+                f"a text's logits depend on its batch (they differ by {difference:.2g})",
+                where=where,
+                fix="Use a teacher of another architecture: this one's numbers depend on more than the text",
+            )
+
+    def _check_finite(self, values: Tensor, ids: list[str], when: str) -> None:
+        bad = (~torch.isfinite(values)).any(dim=-1).nonzero().flatten().tolist()
+        if bad:
+            raise MukiError(
+                f"logits are NaN or infinite {when} for {len(bad)} texts: {first([ids[row] for row in bad])}",
+                where=f"teacher {self.files.name}",
+                fix="Look at these texts and at the model's weights; with bfloat16, try label.dtype: float32",
+            )

@@ -1,0 +1,124 @@
+"""Keyed dropout masks: one set per pass, shared by every instance.
+
+A mask element is a pure function of (seed, teacher, pass, site, position). So a text's
+numbers do not depend on its batch, padding, order, shard or device, and pass k of 8 is pass k of 16.
+"""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Kind = Literal["module", "attention", "functional"]
+_LOW_32 = 0xFFFFFFFF
+_COUNTER_BITS = 20
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place where a network drops elements.
+
+    Attributes:
+        name: Qualified module name, or `functional`; `NAME#2` for its second call in a forward pass (layers that share
+            their weights still drop independently).
+        kind: How the network asks for dropout: a module, the attention function, a function call.
+        p: Probability that an element is dropped.
+        groups: Leading rows per instance: 1 for `[batch, ...]`, the heads for `[batch * heads, ...]`, 0 where no axis
+            is the batch's (DeBERTa's relative positions) and the mask covers the whole tensor.
+    """
+
+    name: str
+    kind: Kind
+    p: float
+    groups: int
+
+
+def keep_mask(key: int, shape: tuple[int, ...], p: float, device: torch.device) -> Tensor:
+    """Which elements stay, from a counter-based generator: the same bits on every device.
+
+    Squares (Widynski 2020, arXiv:2004.06278), four rounds, on a counter made of the element's coordinates. A smaller
+    shape's mask is therefore a corner of a larger one's.
+
+    Args:
+        key: 64-bit stream key; made odd, as the generator asks.
+        shape: Axes of the mask; every axis but the first is shorter than 2^20.
+        p: Probability that an element is dropped, in steps of 2^-32.
+        device: Where the mask is made.
+
+    Returns:
+        Boolean tensor of `shape`, True where the element stays.
+    """
+    if any(length >= 1 << _COUNTER_BITS for length in shape[1:]) or len(shape) > 4:
+        raise ValueError(f"a dropout mask of shape {shape} has axes too long for its counter")
+    signed = (key | 1) - (1 << 64) if key >> 63 else key | 1
+    counter = torch.zeros((), dtype=torch.int64, device=device)
+    for length in shape:
+        # The first of four axes takes what is left of the 64 bits: heads, of which there are few.
+        counter = (counter.unsqueeze(-1) << _COUNTER_BITS) + torch.arange(length, device=device)
+    # int64 products wrap modulo 2^64 as the generator's unsigned ones do; only the shifts need care.
+    y = counter * signed
+    z = y + signed
+    x = y
+    for addend in (y, z, y):
+        x = x * x + addend
+        x = ((x >> 32) & _LOW_32) | (x << 32)
+    uniform = ((x * x + z) >> 32) & _LOW_32
+    return uniform >= round(p * 2**32)
+
+
+class Masks:
+    """The masks of the current pass.
+
+    Attributes:
+        sites: What drops elements, by name; other places leave their input as it is.
+    """
+
+    def __init__(self, seed: int, teacher: str) -> None:
+        self.sites: dict[str, Site] = {}
+        self._batch = 0
+        self._calls: Counter[str] = Counter()
+        self._identity = f"{seed}/{teacher}"
+        self._pass: int | None = None
+        self._cache: dict[str, Tensor] = {}
+
+    @property
+    def active(self) -> bool:
+        """Whether a pass is running; outside of one nothing is dropped."""
+        return self._pass is not None
+
+    def begin(self, number: int | None) -> None:
+        """Start pass `number`, or switch dropout off with None. Masks of the previous pass are released."""
+        self._pass = number
+        self._cache.clear()
+
+    def forward_begins(self, batch: int) -> None:
+        """Tell that a forward pass over `batch` instances begins."""
+        self._batch = batch
+        self._calls.clear()
+
+    def site_name(self, owner: str) -> str:
+        """The name of the site that `owner` (a module's name, or `functional`) is calling from right now."""
+        self._calls[owner] += 1
+        return owner if self._calls[owner] == 1 else f"{owner}#{self._calls[owner]}"
+
+    def scale(self, site: Site, shape: tuple[int, ...], device: torch.device) -> Tensor:
+        """The site's factors for one instance: 0 where dropped, 1 / (1 - p) where kept, float32, of `shape`."""
+        cached = self._cache.get(site.name)
+        if cached is None or any(have < want for have, want in zip(cached.shape, shape, strict=True)):
+            size = shape if cached is None else tuple(max(pair) for pair in zip(cached.shape, shape, strict=True))
+            digest = hashlib.sha256(f"{self._identity}/{self._pass}/{site.name}".encode()).digest()
+            kept = keep_mask(int.from_bytes(digest[:8], "big"), size, site.p, device)
+            cached = self._cache[site.name] = kept.to(torch.float32).div_(1.0 - site.p)
+        return cached[tuple(slice(length) for length in shape)]
+
+    def apply(self, name: str, x: Tensor) -> Tensor:
+        """`x` times the site's mask, the same for every instance; the product is computed in float32."""
+        site = self.sites.get(name)
+        if site is None or not self.active:
+            return x
+        rows = x.view(self._batch, site.groups, *x.shape[1:]) if site.groups > 1 else x
+        shape = tuple(rows.shape[1:] if site.groups else rows.shape)
+        return (rows * self.scale(site, shape, x.device)).to(x.dtype).view_as(x)

@@ -1,0 +1,158 @@
+"""A corpus labelled shard by shard: finished shards are stored by key, found again, and published as a table.
+
+`load_or_label_shard` is the unit of work. It knows nothing of where it runs, and all its arguments can be pickled, so
+any engine may call it in any process.
+"""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.config import Label, Teacher
+from pipeline.corpus.table import corpus_shards, read_corpus_shard
+from pipeline.errors import MukiError
+from pipeline.labelling.labeller import Labeller, Throughput
+from pipeline.layout import Layout, make_labels
+from pipeline.models.teachers import locate
+from pipeline.progress import SILENT, Progress, Task
+from pipeline.tables import files
+from pipeline.tables.keys import file_digest
+from pipeline.tables.manifest import publish
+from pipeline.tables.shards import Shard, read_shard, write_shard
+
+
+@dataclass(frozen=True)
+class LabellingSummary:
+    """What `label_corpus` did.
+
+    Attributes:
+        rows: Texts of the corpus.
+        new_rows: Those of them that were labelled now; the others were finished before.
+        truncated: Texts of which the teacher read only the beginning.
+        throughput: What went through the network.
+        seconds: From the first shard to the last, without the time to load the teacher.
+        network_share: The network's share of that time, None on a GPU.
+    """
+
+    rows: int
+    new_rows: int
+    truncated: int
+    throughput: Throughput
+    seconds: float
+    network_share: float | None
+
+
+@dataclass(frozen=True)
+class StoredShard:
+    """A finished label shard in the work folder.
+
+    Attributes:
+        folder: The folder of all finished label shards.
+        shard: Its file there, with size, digest and key.
+    """
+
+    folder: Path
+    shard: Shard
+
+    @property
+    def path(self) -> Path:
+        """The Parquet file."""
+        return self.folder / self.shard.file
+
+    def read(self, columns: list[str], remedy: str) -> pa.Table:
+        """Some of its columns, verified."""
+        return read_shard(self.folder, self.shard, remedy, columns)
+
+
+def find_finished(labeller: Labeller, corpus_digest: str, work: Path) -> StoredShard | None:
+    """The label shard of a corpus shard with this content, or None where it is missing or incomplete."""
+    key = labeller.key(corpus_digest)
+    path = work / "labels" / f"{key}.parquet"
+    try:
+        shard = Shard(**files.read_json(path.with_suffix(".json"), ""))
+        intact = file_digest(path) == shard.sha256
+    except (MukiError, TypeError, OSError):  # killed between the two files, or damaged: it will be labelled again
+        return None
+    return StoredShard(path.parent, shard) if intact and shard.key == key else None
+
+
+def load_or_label(
+    labeller: Labeller, texts: pa.Table, corpus_digest: str, work: Path, task: Task = SILENT
+) -> StoredShard:
+    """The labels of some texts: loaded from the work folder, or made now and stored there.
+
+    Args:
+        labeller: The teacher.
+        texts: `id`, `text`.
+        corpus_digest: `content_digest` of the texts.
+        work: The work folder.
+        task: Told of the texts that went through the network.
+    """
+    finished = find_finished(labeller, corpus_digest, work)
+    if finished is not None:
+        return finished
+    labels = labeller.label(texts, task)
+    key = labeller.key(corpus_digest)
+    path = work / "labels" / f"{key}.parquet"
+    shard = write_shard(path, labels, key, labeller.metadata(corpus_digest))
+    files.write_json(path.with_suffix(".json"), asdict(shard))
+    return StoredShard(path.parent, shard)
+
+
+def load_or_label_shard(labeller: Labeller, corpus: Path, shard: Shard, work: Path, task: Task = SILENT) -> StoredShard:
+    """The labels of one corpus shard; see `load_or_label`.
+
+    Args:
+        labeller: The teacher; a pickled one loads its weights again.
+        corpus: The corpus's folder.
+        shard: The shard, from the corpus's manifest.
+        work: The work folder.
+        task: Told of the texts that went through the network.
+    """
+    return load_or_label(labeller, read_corpus_shard(corpus, shard), shard.key, work, task)
+
+
+def label_corpus(
+    name: str, teacher: Teacher, settings: Label, layout: Layout, progress: Progress = SILENT
+) -> LabellingSummary:
+    """Label the whole corpus with one teacher, shard by shard, and publish `data/labels/<name>/`.
+
+    A shard that was finished before, by a run that was killed or on a shorter corpus, is not labelled again.
+
+    Args:
+        name: The teacher's name.
+        teacher: Its block of params.yaml.
+        settings: The `label` block.
+        layout: Where the tables lie.
+        progress: Told how many texts will go through the network (rows x (passes + 1)) and how long that will take.
+
+    Raises:
+        MukiError: The corpus or the teacher cannot be used; see `Labeller.label`, `locate` and `load`.
+    """
+    shards = corpus_shards(layout.corpus)
+    labeller = Labeller(locate(name, teacher, layout.root), settings)
+    with files.only_one(layout.work / "labels" / f"{name}.lock", f"labelling with {name}"):
+        new = [shard for shard in shards if find_finished(labeller, shard.key, layout.work) is None]
+        new_rows = sum(shard.rows for shard in new)
+        seconds_per_text = (
+            labeller.estimate(read_corpus_shard(layout.corpus, new[0])["text"].to_pylist()) if new else 0.0
+        )
+        task = progress.begin(
+            f"label with {name}", new_rows * (settings.passes + 1), "texts x passes", seconds_per_text * new_rows
+        )
+        start = time.perf_counter()
+        stored = [load_or_label_shard(labeller, layout.corpus, shard, layout.work, task) for shard in shards]
+        publish(layout.labels(name), [(each.path, each.shard) for each in stored], {"teacher": name})
+        seconds = time.perf_counter() - start
+    truncated = sum(pc.sum(each.read(["truncated"], make_labels(name))["truncated"]).as_py() for each in stored)
+    return LabellingSummary(
+        sum(shard.rows for shard in shards),
+        new_rows,
+        truncated,
+        labeller.throughput,
+        seconds,
+        labeller.throughput.seconds / seconds if labeller.device.type == "cpu" else None,
+    )

@@ -1,0 +1,1 @@
+"""Pretrained models and classifiers: where they are, loading them safely, batches, devices."""

@@ -1,0 +1,211 @@
+"""Teachers: find a classifier, check it, read its label names, compute its digest, and load it safely."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from pipeline.config import Teacher
+from pipeline.errors import MukiError, first
+from pipeline.models import locations
+from pipeline.tables.files import read_json
+from pipeline.tables.keys import files_digest
+
+_SAFE_WEIGHTS = ("model*.safetensors", "model.safetensors.index.json")
+_PICKLED_WEIGHTS = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
+_TEXT = (
+    "config.json",
+    "tokenizer*",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+_CODE = ("*.py",)
+
+
+@dataclass(frozen=True)
+class TeacherFiles:
+    """A teacher on the disk, checked and fingerprinted but not loaded.
+
+    Attributes:
+        name: Its name in params.yaml.
+        folder: Where its files lie.
+        labels: Its label names in the order of its logits.
+        digest: SHA-256 over the names and contents of the files that are loaded: weights, config, tokenizer.
+        settings: Its block of params.yaml.
+    """
+
+    name: str
+    folder: Path
+    labels: tuple[str, ...]
+    digest: str
+    settings: Teacher
+
+
+def locate(name: str, settings: Teacher, root: Path) -> TeacherFiles:
+    """Find a teacher, refuse what must not be loaded, read its labels and fingerprint its files.
+
+    Raises:
+        MukiError: No such model; weights that are not safetensors or code of its own without the opt-in; a config that
+            is not a single-label classifier's; label names that are missing, placeholders, too few or not unique.
+    """
+    where = f"teacher {name}"
+    weights = _SAFE_WEIGHTS + (_PICKLED_WEIGHTS if settings.allow_pickle_weights else ())
+    patterns = weights + _TEXT + (_CODE if settings.trust_remote_code else ())
+    _check_watch(where, settings, root)
+    folder = locations.model_folder(settings.model, root, revision=settings.revision, patterns=patterns)
+    files = locations.matching(folder, patterns)
+    if not any(path.name.endswith((".safetensors", ".bin")) for path in files):
+        raise MukiError(
+            f"no weights in safetensors in {folder}",
+            where=where,
+            fix=f"Convert them, or set teachers.{name}.allow_pickle_weights: true if you trust their author",
+        )
+    config = read_json(folder / "config.json", "Name a folder saved by save_pretrained")
+    tokenizer = folder / "tokenizer_config.json"
+    if not settings.trust_remote_code and (
+        "auto_map" in config or (tokenizer.exists() and "auto_map" in read_json(tokenizer, "Save the tokenizer again"))
+    ):
+        raise MukiError(
+            "its files want to run their own code (auto_map)",
+            where=where,
+            fix=f"Set teachers.{name}.trust_remote_code: true if you trust its author",
+        )
+    if config.get("problem_type") not in (None, "single_label_classification"):
+        raise MukiError(
+            f"it is trained for {config['problem_type']}, but only single-label classifiers can be integrated",
+            where=where,
+            fix="Use a single-label classifier",
+        )
+    return TeacherFiles(name, folder, _labels(where, config, settings), files_digest(files), settings)
+
+
+def _check_watch(where: str, settings: Teacher, root: Path) -> None:
+    """DVC notices a changed teacher only through `watch`: it must be the model's folder, or the id must be pinned."""
+    if settings.model.startswith(locations.PACKAGE):
+        return
+    path = locations.local(settings.model, root)
+    if path is not None and (root / settings.watch).resolve() != path.resolve():
+        raise MukiError(
+            f"watch is {settings.watch}, not the model's folder {settings.model}: DVC would not notice changed files",
+            where=where,
+            fix="Set watch to the same path as model",
+        )
+    if path is None and settings.revision is None and not locations.looks_like_path(settings.model):
+        raise MukiError(
+            f"{settings.model} is not a folder, and as a hub id it is not pinned: its files may change unnoticed",
+            where=where,
+            fix="Correct the path, or set revision to a commit of the model's repository",
+        )
+
+
+def _labels(where: str, config: dict[str, Any], settings: Teacher) -> tuple[str, ...]:
+    named = config.get("id2label") or {}
+    # Without id2label a config stands for transformers' default: two outputs, LABEL_0 and LABEL_1.
+    count = len(named) or config.get("num_labels") or 2
+    made_up = [f"LABEL_{number}" for number in range(count)]
+    if count < 2:
+        raise MukiError("it has only one label, so it chooses nothing", where=where, fix="Leave it out")
+    if settings.labels is not None:
+        labels = tuple(settings.labels)
+        if len(labels) != count:
+            raise MukiError(
+                f"labels gives {len(labels)} names, the model has {count} outputs",
+                where=where,
+                fix="Give one name for each output, in their order",
+            )
+    elif set(named.values()) <= set(made_up):
+        raise MukiError(
+            f"its config does not name its {count} labels, only {first(made_up)}",
+            where=where,
+            fix="Give them in params.yaml as its labels: [first, second, ...], in the order of its outputs",
+        )
+    else:
+        labels = tuple(str(named[str(number)]) for number in range(count))
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise MukiError(f"labels occur more than once: {first(twice)}", where=where, fix="Give distinct labels")
+    return labels
+
+
+def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a located teacher in float32 and `eval()`, with its own tokenizer.
+
+    Raises:
+        MukiError: Its files are not a classifier with these labels, or it cannot read `max_length` tokens.
+    """
+    where, settings = f"teacher {files.name}", files.settings
+    trust = settings.trust_remote_code
+    try:
+        config = AutoConfig.from_pretrained(files.folder, trust_remote_code=trust)
+        if settings.dropout is not None:
+            for field in dropout_settings(config):
+                setattr(config, field, settings.dropout)
+        tokenizer = AutoTokenizer.from_pretrained(files.folder, trust_remote_code=trust)
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            files.folder,
+            config=config,
+            trust_remote_code=trust,
+            use_safetensors=None if settings.allow_pickle_weights else True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise MukiError(
+            f"cannot be loaded from {files.folder} ({' '.join(str(error).split())[:300]})",
+            where=where,
+            fix="Name a folder or hub id that AutoModelForSequenceClassification loads",
+        ) from None
+    if report["missing_keys"]:
+        raise MukiError(
+            f"its weights lack {first(sorted(report['missing_keys']))}: it is not a fine-tuned classifier",
+            where=where,
+            fix="Name the fine-tuned model, not the pretrained model that it started from",
+        )
+    outputs = model.config.num_labels
+    if outputs != len(files.labels):
+        raise MukiError(
+            f"{len(files.labels)} labels are named, the model has {outputs} outputs",
+            where=where,
+            fix="Give one name for each output, in their order",
+        )
+    if (limit := _longest(model, tokenizer)) < max_length:
+        raise MukiError(
+            f"it reads at most {limit} tokens and label.max_length is {max_length}",
+            where=where,
+            fix=f"Set label.max_length to {limit} or less",
+        )
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    return model.eval().to(device), tokenizer
+
+
+def dropout_settings(config: PretrainedConfig) -> dict[str, float | None]:
+    """The dropout probabilities in a model's config, except for layer drop; None stands for "the same as another"."""
+    return {
+        name: value
+        for name, value in config.to_dict().items()
+        if ("dropout" in name or name.endswith("pdrop")) and (value is None or type(value) in (int, float))
+    }
+
+
+def _longest(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Longest input in tokens: the least of what the tokenizer and the table of positions allow."""
+    limits = [int(tokenizer.model_max_length)]
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding) and name.endswith("position_embeddings"):
+            # RoBERTa and similar models start counting positions after the padding index.
+            limits.append(module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1))
+    return min(limits)

@@ -1,0 +1,38 @@
+"""How long work tells what it is doing. The library reports to a `Progress`; only the command line draws bars."""
+
+from typing import Protocol
+
+
+class Task(Protocol):
+    """One piece of work under way."""
+
+    def advance(self, amount: int, note: str = "") -> None:
+        """Tell that `amount` more units are done; `note` is a short remark to show beside the bar."""
+
+
+class Progress(Protocol):
+    """Is told of each piece of work before it starts."""
+
+    def begin(self, name: str, total: int, unit: str, expected_seconds: float | None = None) -> Task:
+        """Tell that a piece of work begins.
+
+        Args:
+            name: What is done, for people.
+            total: How many units it has.
+            unit: What a unit is called, in the plural.
+            expected_seconds: About how long it will take, where that is known.
+        """
+
+
+class _Silent:
+    """Reports to nobody: a `Progress` and its own `Task`."""
+
+    def begin(self, name: str, total: int, unit: str, expected_seconds: float | None = None) -> Task:
+        return self
+
+    def advance(self, amount: int, note: str = "") -> None:
+        pass
+
+
+SILENT = _Silent()
+"""The default: nothing is shown."""

@@ -1,0 +1,1 @@
+"""Tables become something to look at."""

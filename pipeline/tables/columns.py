@@ -1,0 +1,33 @@
+"""Arrow columns as arrays and back."""
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+
+def fixed_size_lists(rows: NDArray[np.float32]) -> pa.FixedSizeListArray:
+    """A `[rows, width]` array as a column that polars reads as `pl.Array`."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(rows).reshape(-1)), rows.shape[1])
+
+
+def matrix(column: pa.ChunkedArray) -> NDArray[np.float32]:
+    """The inverse of `fixed_size_lists`: `[rows, width]`, without a copy if the column is a single chunk."""
+    lists = column.combine_chunks()
+    values: NDArray[np.float32] = lists.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(len(lists), lists.type.list_size)
+
+
+def series(column: pa.ChunkedArray) -> pl.Series:
+    """A column as a polars series, without a copy."""
+    return pl.Series(pl.from_arrow(column))
+
+
+def frame(table: pa.Table) -> pl.DataFrame:
+    """A table as a polars frame, without a copy."""
+    return pl.DataFrame(pl.from_arrow(table))
+
+
+def arrow(frame: pl.DataFrame) -> pa.Table:
+    """A polars frame as a table of plain Arrow types (`string`, not polars's string views)."""
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())

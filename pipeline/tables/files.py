@@ -1,0 +1,152 @@
+"""Files and folders: atomic writes, publishing, locks, removal. No other module changes anything on the disk."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.errors import MukiError
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that renames within a folder survive a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes | pa.Buffer) -> None:
+    """Write a file so that a crash leaves the old file, the new file or no file, but never part of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file atomically.
+
+    Raises:
+        ValueError: A number is NaN or infinite, which JSON cannot hold.
+    """
+    write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        MukiError: The file is missing, unreadable or not a JSON object.
+    """
+    try:
+        content = json.loads(read_bytes(path, remedy))
+    except ValueError as error:
+        raise MukiError(f"is not valid JSON ({error})", where=str(path), fix=remedy) from None
+    if not isinstance(content, dict):
+        raise MukiError(f"holds a {type(content).__name__}, not a JSON object", where=str(path), fix=remedy)
+    return content
+
+
+def read_bytes(path: Path, remedy: str) -> bytes:
+    """A file's content.
+
+    Raises:
+        MukiError: The file is missing or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise MukiError("no such file", where=str(path), fix=remedy) from None
+    except OSError as error:
+        raise MukiError(f"cannot be read ({error.strerror})", where=str(path), fix=remedy) from None
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` a hard link to `source`, or a copy where the file system has no hard links; atomically."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        shutil.copyfile(source, temporary)
+    temporary.replace(target)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a file or folder."""
+    return path.exists()
+
+
+def make_folder(folder: Path) -> Path:
+    """The folder, made where it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files and folders; what is not there is fine."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder for intermediate files, removed at the end; leftovers of a killed run are removed first."""
+    remove([folder])
+    try:
+        yield make_folder(folder)
+    finally:
+        remove([folder])
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Build a folder's new content beside it; it takes the old folder's place only when everything is written.
+
+    A kill between the two renames leaves the old content in `.NAME.old`; the next call puts it back first.
+    """
+    unfinished, old = (folder.with_name(f".{folder.name}.{what}") for what in ("unfinished", "old"))
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    remove([unfinished, old])
+    yield make_folder(unfinished)
+    for path in unfinished.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    if folder.exists():
+        folder.rename(old)
+    unfinished.rename(folder)
+    sync_folder(folder.parent)
+    remove([old])
+
+
+@contextmanager
+def only_one(lock: Path, what: str) -> Iterator[None]:
+    """Hold a lock file while the work lasts; the system releases it when the process dies.
+
+    Raises:
+        MukiError: Another process holds it.
+    """
+    make_folder(lock.parent)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MukiError(f"another process is {what}", where=str(lock), fix="Wait until it ends") from None
+        yield

@@ -1,0 +1,69 @@
+"""A table is a folder of `part-00000.parquet` … and a `manifest.json`, which is written last.
+
+Readers go by the manifest, never by a directory listing, and refuse every file that differs from it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import MukiError
+from pipeline.tables import files
+from pipeline.tables.shards import Shard, part_name
+
+MANIFEST = "manifest.json"
+_OWN_NAME = re.compile(r"part-\d{5,}\.parquet|\.(part-\d{5,}\.parquet|manifest\.json)\.tmp")
+
+
+def unseal(folder: Path) -> None:
+    """Begin to rewrite a table: a table without a manifest is not read by anything."""
+    files.remove([files.make_folder(folder) / MANIFEST])
+
+
+def seal(folder: Path, shards: Iterable[Shard], facts: Mapping[str, Any] | None = None) -> None:
+    """Finish a table: write its manifest, then remove older shards that it does not list.
+
+    Only files with a shard's name are removed; whatever else lies in the folder is left alone.
+    """
+    entries = list(shards)
+    files.write_json(folder / MANIFEST, {"shards": [asdict(shard) for shard in entries], **(facts or {})})
+    listed = {shard.file for shard in entries}
+    files.remove(path for path in folder.iterdir() if _OWN_NAME.fullmatch(path.name) and path.name not in listed)
+
+
+def read_manifest(folder: Path, remedy: str) -> tuple[list[Shard], dict[str, Any]]:
+    """The shards of a table, in order, and the other facts in its manifest.
+
+    Raises:
+        MukiError: There is no manifest (the table was never finished), or it is damaged.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise MukiError("there is no finished table", where=str(folder), fix=remedy)
+    content = files.read_json(path, remedy)
+    try:
+        shards = [Shard(**entry) for entry in content.pop("shards")]
+    except (KeyError, TypeError) as error:
+        raise MukiError(f"is damaged ({error})", where=str(path), fix=remedy) from None
+    if unsafe := [shard.file for shard in shards if Path(shard.file).name != shard.file]:
+        raise MukiError(f"lists {unsafe[0]!r}, which is not a file name", where=str(path), fix=remedy)
+    return shards, content
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether there is a finished table in a folder."""
+    return (folder / MANIFEST).is_file()
+
+
+def publish(folder: Path, finished: Iterable[tuple[Path, Shard]], facts: Mapping[str, Any]) -> None:
+    """Make a table of finished shard files, by hard link or copy; the manifest comes last."""
+    unseal(folder)
+    shards = []
+    for number, (source, shard) in enumerate(finished):
+        name = part_name(number)
+        files.link_or_copy(source, folder / name)
+        shards.append(Shard(name, shard.rows, shard.bytes, shard.sha256, shard.key))
+    files.sync_folder(folder)
+    seal(folder, shards, facts)

@@ -1,0 +1,89 @@
+"""Every table's columns and what they mean, and the version of the code that computes each kind of finished work.
+
+A version is part of the key that finished work is stored under. Raise it when the numbers change: work that the older
+code finished is then done again instead of being mixed with new work. `tests/golden_numbers` reminds you.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+LABELS_VERSION = 2
+"""Label shards: the columns and the numbers in them (`pipeline/labelling/`)."""
+GOLDEN_VERSION = 1
+"""Golden tables: scores, targets and weights (`pipeline/integration/`)."""
+STUDENT_VERSION = 1
+"""A student's training: checkpoints and the students of a comparison (`pipeline/training/`)."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        name: Its name.
+        type: Its Arrow type, or the name of a width: the column then holds float32 vectors of that width.
+        meaning: What it holds, with its unit.
+    """
+
+    name: str
+    type: pa.DataType | str
+    meaning: str
+
+
+_ID = Column("id", pa.string(), "hash of the text and of how many identical texts come before it")
+_TEXT = Column("text", pa.string(), "the text")
+
+CORPUS = (_ID, _TEXT)
+LABELS = (
+    _ID,
+    Column("probs", "labels", "probability of each of the teacher's labels, averaged over the passes"),
+    Column("logits", "labels", "logits without dropout"),
+    Column("entropy", pa.float32(), "entropy of `probs`, in nats (predictive entropy)"),
+    Column("expected_entropy", pa.float32(), "average entropy of a single pass, in nats"),
+    Column("tokens", pa.int32(), "tokens that the teacher read"),
+    Column("truncated", pa.bool_(), "whether the text was longer than that"),
+)
+GOLDEN = (
+    _ID,
+    _TEXT,
+    Column("target", "union", "probability of each label of the union; sums to 1"),
+    Column("weight", pa.float32(), "weight of the text in the student's loss; 0 where no teacher is sure enough"),
+    Column("teacher", pa.string(), "the teacher with the highest score"),
+    Column("margin", pa.float32(), "highest score minus second-highest score"),
+    Column("scores", "teachers", "score of each teacher"),
+)
+TEACHER_TARGETS = Column("teacher_targets", "all_labels", "each teacher's own distribution, one after the other")
+"""An extra column of golden tables whose loss compares the student with each teacher separately."""
+GOLD_TEXTS = (_ID, _TEXT, Column("label", pa.string(), "gold label"))
+CORPUS_GOLD = (_ID, Column("label", pa.string(), "gold label"))
+
+
+def names(columns: tuple[Column, ...]) -> list[str]:
+    """The columns' names, in order."""
+    return [column.name for column in columns]
+
+
+def arrow_table(columns: tuple[Column, ...], values: Mapping[str, Any], **widths: int) -> pa.Table:
+    """A table of these columns and no others.
+
+    Args:
+        columns: The table's columns, in order.
+        values: Each column's Arrow array.
+        widths: The width of each kind of vector, by the name that the columns use.
+
+    Raises:
+        ValueError: A column is missing or unknown.
+        ArrowInvalid: An array has another type.
+    """
+    if values.keys() != set(names(columns)):
+        raise ValueError(f"columns are {sorted(values)}, expected {sorted(names(columns))}")
+    fields = [
+        pa.field(
+            column.name, pa.list_(pa.float32(), widths[column.type]) if isinstance(column.type, str) else column.type
+        )
+        for column in columns
+    ]
+    return pa.table([values[column.name] for column in columns], schema=pa.schema(fields))

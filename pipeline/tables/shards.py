@@ -1,0 +1,179 @@
+"""Parquet files: written atomically, read back only after a check."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import MukiError
+from pipeline.tables import files
+
+METADATA_KEY = b"muki"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What a manifest says about one file.
+
+    Attributes:
+        file: Name within the table's folder.
+        rows: Number of rows.
+        bytes: Size of the file.
+        sha256: Digest of the file.
+        key: What the content is a function of: a label shard's key, a corpus shard's content digest.
+    """
+
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+    key: str
+
+
+def part_name(number: int) -> str:
+    """File name of a table's shard."""
+    return f"part-{number:05d}.parquet"
+
+
+def write_shard(path: Path, table: pa.Table, key: str, metadata: Mapping[str, Any] | None = None) -> Shard:
+    """Write one Parquet file atomically: beside the target, flushed, checked, renamed.
+
+    Args:
+        path: Target file.
+        table: Its rows.
+        key: What the content is a function of.
+        metadata: Written to the footer as JSON, under the key `muki`.
+    """
+    if metadata is not None:
+        existing = table.schema.metadata or {}
+        table = table.replace_schema_metadata({**existing, METADATA_KEY: json.dumps(metadata, sort_keys=True).encode()})
+    buffer = pa.BufferOutputStream()
+    # No column repeats its values often enough for a dictionary to pay.
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=False)
+    content = buffer.getvalue()
+    if pq.read_metadata(pa.BufferReader(content)).num_rows != table.num_rows:
+        raise RuntimeError(f"{path}: what was written does not read back")
+    files.write_bytes(path, content)
+    return Shard(path.name, table.num_rows, len(content), hashlib.sha256(content).hexdigest(), key)
+
+
+def read_shard(folder: Path, shard: Shard, remedy: str, columns: list[str] | None = None) -> pa.Table:
+    """Read a shard after checking that it is, byte for byte, the file in the manifest.
+
+    Args:
+        folder: The table.
+        shard: The manifest's entry.
+        remedy: What the user should do if the file has changed.
+        columns: Only these columns; all of them by default.
+
+    Raises:
+        MukiError: The file is missing, cut short or changed, or lacks a column.
+    """
+    return _parse(pa.BufferReader(_verified(folder, shard, remedy)), folder / shard.file, remedy, columns)
+
+
+def read_unverified(folder: Path, shard: Shard, remedy: str, columns: list[str]) -> pa.Table:
+    """Read some columns without computing the file's digest.
+
+    Use the result only for intermediate numbers; before anything is published, `read_shard` must have read the file.
+
+    Raises:
+        MukiError: The file is missing, has another size or number of rows, or lacks a column.
+    """
+    path = folder / shard.file
+    try:
+        file = pa.memory_map(str(path))
+    except FileNotFoundError:
+        raise _missing(path, remedy) from None
+    _check_size(file.size(), shard, path, remedy)
+    table = _parse(file, path, remedy, columns)
+    if len(table) != shard.rows:
+        what = f"has {len(table):,} rows, but its manifest says {shard.rows:,}"
+        raise MukiError(what, where=str(path), fix=remedy)
+    return table
+
+
+def read_table_file(path: Path, columns: list[str] | None, remedy: str) -> pa.Table:
+    """Read a single-file table that has no manifest; None for all columns.
+
+    Raises:
+        MukiError: The file is missing, unreadable or lacks a column.
+    """
+    return _parse(pa.BufferReader(files.read_bytes(path, remedy)), path, remedy, columns)
+
+
+def read_footer(folder: Path, shard: Shard, remedy: str) -> dict[str, Any]:
+    """The JSON that `write_shard` put into a file's footer; the rows are not read.
+
+    Raises:
+        MukiError: The file is missing, unreadable or of another size, or was not written by this project.
+    """
+    path = folder / shard.file
+    try:
+        file = pa.memory_map(str(path))
+    except FileNotFoundError:
+        raise _missing(path, remedy) from None
+    _check_size(file.size(), shard, path, remedy)
+    return footer_of(file, path, remedy)
+
+
+def metadata_of(table: pa.Table) -> dict[str, Any]:
+    """The JSON that `write_shard` put into the footer of the file that a table was read from."""
+    content: dict[str, Any] = json.loads(table.schema.metadata[METADATA_KEY])
+    return content
+
+
+def footer_of(file: pa.NativeFile, path: Path, remedy: str) -> dict[str, Any]:
+    """The JSON in the footer of an open Parquet file; `path` is for the message.
+
+    Raises:
+        MukiError: It is not a Parquet file, or not one of this project's.
+    """
+    try:
+        stored = (pq.read_metadata(file).metadata or {}).get(METADATA_KEY)
+        content = None if stored is None else json.loads(stored)
+    except (pa.ArrowInvalid, OSError, ValueError) as error:
+        raise MukiError(f"is not a readable Parquet file ({error})", where=str(path), fix=remedy) from None
+    if not isinstance(content, dict):
+        raise MukiError("has no muki metadata", where=str(path), fix=remedy)
+    return content
+
+
+def _verified(folder: Path, shard: Shard, remedy: str) -> bytes:
+    path = folder / shard.file
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise _missing(path, remedy) from None
+    except OSError as error:
+        raise MukiError(f"cannot be read ({error.strerror})", where=str(path), fix=remedy) from None
+    _check_size(len(content), shard, path, remedy)
+    if (digest := hashlib.sha256(content).hexdigest()) != shard.sha256:
+        what = f"has SHA-256 {digest[:12]}…, but its manifest says {shard.sha256[:12]}…: the file was changed"
+        raise MukiError(what, where=str(path), fix=remedy)
+    return content
+
+
+def _missing(path: Path, remedy: str) -> MukiError:
+    return MukiError("is listed in the manifest but missing", where=str(path), fix=remedy)
+
+
+def _check_size(size: int, shard: Shard, path: Path, remedy: str) -> None:
+    if size != shard.bytes:
+        what = f"has {size:,} bytes, but its manifest says {shard.bytes:,}: it was cut short or replaced"
+        raise MukiError(what, where=str(path), fix=remedy)
+
+
+def _parse(content: pa.NativeFile, path: Path, remedy: str, columns: list[str] | None) -> pa.Table:
+    try:
+        file = pq.ParquetFile(content)
+        if missing := sorted(set(columns or []) - set(file.schema_arrow.names)):
+            raise MukiError(f"has no column {missing}", where=str(path), fix=remedy)
+        return file.read(columns, use_threads=False)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise MukiError(f"is not a readable Parquet file ({error})", where=str(path), fix=remedy) from None

@@ -1,0 +1,182 @@
+"""The student: trained from a golden table alone and saved as a folder that is ready for the hub."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset
+from torch import Tensor, nn
+
+from pipeline.config import Student
+from pipeline.errors import MukiError
+from pipeline.layout import MAKE_GOLDEN
+from pipeline.progress import SILENT, Progress
+from pipeline.tables import files, schema
+from pipeline.tables.keys import canonical_key
+from pipeline.tables.manifest import read_manifest
+from pipeline.tables.shards import Shard, read_shard
+from pipeline.training.losses import LOSSES, Columns
+from pipeline.training.model_card import model_card
+from pipeline.training.trainer import (
+    Collator,
+    ResumableTrainer,
+    arguments,
+    base_digest,
+    load_base,
+    logging_steps,
+    run,
+    save,
+    tokenised,
+)
+
+
+class IntegrationTrainer(ResumableTrainer):
+    """A Trainer with the loss that the golden table names."""
+
+    def __init__(self, *args: Any, loss: str, temperature: float, columns: Columns, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.loss, self.temperature, self.columns = LOSSES[loss], temperature, columns
+        self.supervision = {self.loss.targets, "weight"}  # columns that are not inputs of the model
+        self.model_accepts_loss_kwargs = False  # the loss is a mean over its batch
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The loss of a batch, and on request the model's outputs."""
+        outputs = model(**{name: value for name, value in inputs.items() if name not in self.supervision})
+        loss = self.loss.compute(
+            outputs.logits, inputs[self.loss.targets], self.columns, inputs["weight"], self.temperature
+        )
+        return (loss, outputs) if return_outputs else loss
+
+
+def read_golden(folder: Path) -> tuple[pa.Table, Mapping[str, Any]]:
+    """Text, target and weight of every golden text with a weight above 0, and the facts in the table's manifest.
+
+    Raises:
+        MukiError: There is none, a file differs from the manifest, or the table is of another version.
+    """
+    shards, facts = read_manifest(folder, MAKE_GOLDEN)
+    if facts.get("schema") != schema.GOLDEN_VERSION or facts.get("loss") not in LOSSES:
+        raise MukiError("was made by another version of this program", where=str(folder), fix=MAKE_GOLDEN)
+    columns = ["text", LOSSES[facts["loss"]].targets, "weight"]
+    table = pa.concat_tables([read_shard(folder, shard, MAKE_GOLDEN, columns) for shard in shards])
+    return table.filter(pc.greater(table["weight"], 0)), facts
+
+
+def training_key(settings: Student, shards: Sequence[Shard], root: Path) -> str:
+    """What a training's checkpoints are stored under: a digest of everything that determines the student.
+
+    Args:
+        settings: The student's training.
+        shards: The golden table's.
+        root: What a relative model path is relative to.
+
+    Raises:
+        MukiError: No such pretrained model.
+    """
+    return canonical_key(
+        {
+            "version": schema.STUDENT_VERSION,
+            "golden": [shard.sha256 for shard in shards],
+            "student": settings.model_dump(),
+            "base": base_digest(settings, root),
+        }
+    )
+
+
+def train_student(
+    settings: Student,
+    golden: Path,
+    output: Path,
+    checkpoints: Path,
+    root: Path,
+    progress: Progress = SILENT,
+    name: str = "student",
+) -> dict[str, float]:
+    """Train the student from a golden table and save it; nothing else of the project is read.
+
+    A killed run continues from its last checkpoint. Checkpoints are stored under `training_key`, so no other
+    training's checkpoint is ever used.
+
+    Args:
+        settings: The `student` block.
+        golden: Folder of the golden table.
+        output: Folder of the student.
+        checkpoints: Folder under which checkpoints are stored while the training lasts.
+        root: What a relative model path is relative to.
+        progress: Told of the training's steps.
+        name: What progress calls the training.
+
+    Returns:
+        `loss` and, where rows are held out, `validation_loss` at the end.
+
+    Raises:
+        MukiError: The golden table is missing, damaged or made for another temperature; the model cannot be loaded;
+            the training diverged.
+    """
+    table, facts = read_golden(golden)
+    if facts["temperature"] != settings.temperature:
+        raise MukiError(
+            f"was made for temperature {facts['temperature']}, but student.temperature is {settings.temperature}",
+            where=str(golden),
+            fix=MAKE_GOLDEN,
+        )
+    model, tokenizer = load_base(settings, list(facts["labels"]), root)
+    own_checkpoints = checkpoints / training_key(settings, read_manifest(golden, MAKE_GOLDEN)[0], root)
+    data = tokenised(Dataset(table), tokenizer, settings.max_length)
+    train, validation = _hold_out(data, settings)
+    steps = -(-len(train) // settings.batch_size) * settings.epochs
+    trainer = IntegrationTrainer(
+        model=model,
+        args=arguments(
+            settings,
+            own_checkpoints,
+            num_train_epochs=settings.epochs,
+            logging_steps=logging_steps(steps),
+            save_steps=settings.checkpoint_steps,
+            save_total_limit=1,
+            # Validation just before each checkpoint: it draws random numbers, and after a resume they must be the same.
+            eval_strategy="steps" if validation else "no",
+            eval_steps=settings.checkpoint_steps,
+            prediction_loss_only=True,
+            # The Trainer computes a validation loss only where it sees these columns.
+            label_names=[LOSSES[facts["loss"]].targets, "weight"],
+        ),
+        train_dataset=train,
+        eval_dataset=validation,
+        data_collator=Collator(tokenizer),
+        processing_class=tokenizer,
+        loss=facts["loss"],
+        temperature=settings.temperature,
+        columns=[teacher["columns"] for teacher in facts["teachers"].values()],
+    )
+    run(trainer, progress, name)
+    if validation:
+        trainer.evaluate()
+    losses = _last_losses(trainer)
+    save(trainer, tokenizer, output, model_card(settings, facts, losses))
+    files.remove([own_checkpoints])
+    return losses
+
+
+def _hold_out(data: Dataset, settings: Student) -> tuple[Dataset, Dataset | None]:
+    """Training rows and the validation share, at least one row where a share is asked for and there are two."""
+    rows = max(round(len(data) * settings.validation_share), 1) if settings.validation_share and len(data) > 1 else 0
+    if not rows:
+        return data, None
+    parts = data.train_test_split(test_size=rows, seed=settings.seed)
+    return parts["train"], parts["test"]
+
+
+def _last_losses(trainer: ResumableTrainer) -> dict[str, float]:
+    history = trainer.state.log_history
+    last = {name: [entry[name] for entry in history if name in entry] for name in ("loss", "eval_loss")}
+    names = {"loss": "loss", "eval_loss": "validation_loss"}
+    return {names[name]: values[-1] for name, values in last.items() if values}

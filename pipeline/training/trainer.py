@@ -1,0 +1,227 @@
+"""Training a classifier with the Hugging Face Trainer: what teachers and students have in common."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from datasets import Dataset
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer_utils import get_last_checkpoint
+
+from pipeline.config import Training
+from pipeline.errors import MukiError
+from pipeline.layout import TRAINING_CURVE
+from pipeline.models import locations
+from pipeline.progress import Progress
+from pipeline.tables import files
+from pipeline.tables.keys import files_digest
+
+_LOGS = 50
+_BASE_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
+
+
+def _base_folder(settings: Training, root: Path) -> Path:
+    return locations.model_folder(settings.model, root, revision=settings.revision, patterns=_BASE_FILES)
+
+
+def base_digest(settings: Training, root: Path) -> str:
+    """SHA-256 over the files of the pretrained model that a classifier is trained from.
+
+    Raises:
+        MukiError: No such model.
+    """
+    return files_digest(locations.matching(_base_folder(settings, root), _BASE_FILES))
+
+
+def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The pretrained model that a classifier of `labels` is trained from, with a fresh head, and its tokenizer.
+
+    Raises:
+        MukiError: No such model, or it cannot be made a text classifier.
+    """
+    folder = _base_folder(settings, root)
+    set_seed(settings.seed)  # the head is drawn here
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            id2label=dict(enumerate(labels)),
+            label2id={label: number for number, label in enumerate(labels)},
+            problem_type="single_label_classification",
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            dtype=torch.float32,
+            **({"num_hidden_layers": settings.layers} if settings.layers else {}),
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        what = f"cannot be loaded as a classifier to train ({' '.join(str(error).split())[:300]})"
+        raise MukiError(what, where=settings.model, fix="Name a folder or hub id of a text encoder") from None
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    return model, tokenizer
+
+
+def tokenised(data: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
+    """`data` with its `text` column turned into the model's inputs and `length`; other columns stay."""
+
+    def encode(rows: dict[str, list[str]]) -> Mapping[str, Any]:
+        encoded = tokenizer(rows["text"], truncation=True, max_length=max_length)
+        return {**encoded, "length": [len(ids) for ids in encoded["input_ids"]]}
+
+    return data.map(encode, batched=True, remove_columns=["text"])
+
+
+def arguments(settings: Training, output: Path, **others: Any) -> TrainingArguments:
+    """Trainer arguments that teacher and student share; `others` add to them."""
+    on_cpu = not torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(output),
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        warmup_steps=settings.warmup,  # below 1 it is a share of all steps
+        weight_decay=settings.weight_decay,
+        seed=settings.seed,
+        bf16=settings.precision == "bfloat16",
+        remove_unused_columns=False,
+        use_cpu=on_cpu,
+        dataloader_pin_memory=not on_cpu,
+        report_to="none",
+        disable_tqdm=True,
+        **others,
+    )
+
+
+class Collator:
+    """Pads tokenised rows to their longest and turns the other columns into tensors."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Rows of a dataset -> a batch."""
+        names = [name for name in self.tokenizer.model_input_names if name in rows[0]]
+        batch = self.tokenizer.pad([{name: row[name] for name in names} for row in rows], return_tensors="pt")
+        others = rows[0].keys() - {*names, "length"}
+        return {**batch, **{name: torch.as_tensor([row[name] for row in rows]) for name in others}}
+
+
+class _EpochSampler(LengthGroupedSampler):
+    """Batches of like lengths in an order that is a function of seed and epoch, so that a resumed epoch repeats it."""
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
+        super().__init__(batch_size, lengths=lengths)
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+
+
+class ResumableTrainer(Trainer):
+    """A Trainer whose resumed run ends in the same weights as an undisturbed one.
+
+    The Trainer's own length-grouped sampler draws from the global generator, whose state at an epoch's beginning a
+    checkpoint inside the epoch does not hold.
+    """
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> _EpochSampler:
+        data: Any = self.train_dataset if train_dataset is None else train_dataset
+        return _EpochSampler(self.args.train_batch_size, list(data["length"]), self.args.seed)
+
+
+class _Reporter(TrainerCallback):
+    """Reports every step, with the last loss and learning rate that were logged."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self.progress, self.name = progress, name
+        self.reported = 0
+        self.logged: dict[str, float] = {}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.task = self.progress.begin(self.name, state.max_steps, "steps")
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.logged.update(logs or {})
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        loss, rate = self.logged.get("loss"), self.logged.get("learning_rate", 0.0)
+        # After a resume the first step reported is not step 1: the steps before it count as done.
+        self.task.advance(
+            state.global_step - self.reported, "" if loss is None else f"loss {loss:.4f}, learning rate {rate:.1e}"
+        )
+        self.reported = state.global_step
+
+
+def run(trainer: Trainer, progress: Progress, name: str) -> None:
+    """Train, from the last checkpoint in the trainer's output folder if there is one.
+
+    Raises:
+        MukiError: A loss or a weight became NaN or infinite.
+    """
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_Reporter(progress, name))
+    output = Path(str(trainer.args.output_dir))
+    # transformers leaves this function unannotated.
+    last: str | None = get_last_checkpoint(str(output)) if output.is_dir() else None  # type: ignore[no-untyped-call]
+    trainer.train(resume_from_checkpoint=last)
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    if not all(map(math.isfinite, losses)):
+        raise MukiError("the training loss is not finite", where=str(output), fix="Lower the learning rate")
+
+
+def save(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, folder: Path, card: str | None = None) -> None:
+    """Save model, tokenizer, training curve and card; they replace the old folder only when everything is written."""
+    with files.replacing_folder(folder) as unfinished:
+        trainer.save_model(str(unfinished))
+        files.remove([unfinished / "training_args.bin"])  # a pickle with this machine's paths
+        tokenizer.save_pretrained(str(unfinished))
+        curve = pl.DataFrame(
+            [{"step": step, **losses} for step, losses in sorted(_curve(trainer.state.log_history).items())],
+            schema={"step": pl.Int64, "loss": pl.Float64, "validation_loss": pl.Float64},
+        )
+        files.write_bytes(unfinished / TRAINING_CURVE, curve.write_csv().encode())
+        if card is not None:
+            files.write_bytes(unfinished / "README.md", card.encode())
+
+
+def _curve(history: list[dict[str, float]]) -> dict[int, dict[str, float]]:
+    """Training and validation loss by step, from the trainer's log."""
+    curve: dict[int, dict[str, float]] = {}
+    for entry in history:
+        for logged, name in (("loss", "loss"), ("eval_loss", "validation_loss")):
+            if logged in entry:
+                curve.setdefault(int(entry["step"]), {})[name] = entry[logged]
+    return curve
+
+
+def logging_steps(total: int) -> int:
+    """How many steps apart the loss is logged: about fifty points make a curve."""
+    return max(total // _LOGS, 1)

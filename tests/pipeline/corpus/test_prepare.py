@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+from pydantic import ValidationError
+
+from pipeline.config import Prepare
+from pipeline.corpus.prepare import prepare
+from pipeline.errors import MukiError
+from pipeline.layout import Layout
+from pipeline.tables.manifest import read_manifest
+
+
+def settings(root: Path, rows: list[tuple[str, str]], **others: object) -> Prepare:
+    pl.DataFrame(rows, schema=["topic", "body"], orient="row").write_csv(root / "all.csv")
+    source = {"source": "all.csv", "text": "body", "label": "topic"}
+    return Prepare.model_validate({"corpus": source, "test": source, "shard_rows": 4, **others})
+
+
+ROWS = [(topic, f"{topic} {number}") for number in range(6) for topic in "abc"]
+
+
+def test_the_corpus_and_what_trains_teachers_do_not_overlap(tmp_path: Path) -> None:
+    rows = [*ROWS, *ROWS]  # every text twice
+    counts = prepare(settings(tmp_path, rows, labels=["a", "b"], rows_per_label=3), Layout(tmp_path))
+    layout = Layout(tmp_path)
+    corpus, gold, rest = (
+        pl.read_parquet(path) for path in (layout.corpus / "*.parquet", layout.corpus_gold, layout.teacher_train)
+    )
+    assert gold["label"].value_counts(sort=True)["count"].to_list() == [3, 3]
+    assert gold["id"].to_list() == corpus["id"].to_list()
+    assert not set(corpus["text"]) & set(rest["text"])
+    assert set(rest["label"]) == {"a", "b"}
+    assert counts == {"corpus": 6, "corpus_gold": 6, "teacher_train": len(rest), "test": 24}
+
+
+def test_the_same_seed_draws_the_same_rows(tmp_path: Path) -> None:
+    drawn = []
+    for seed in (0, 0, 1):
+        prepare(settings(tmp_path, ROWS, rows_per_label=2, seed=seed), Layout(tmp_path))
+        drawn.append([shard.key for shard in read_manifest(Layout(tmp_path).corpus, "")[0]])
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_without_a_number_every_row_is_corpus(tmp_path: Path) -> None:
+    counts = prepare(settings(tmp_path, ROWS), Layout(tmp_path))
+    assert counts == {"corpus": 18, "corpus_gold": 18, "test": 18}
+    assert not Layout(tmp_path).teacher_train.exists()
+
+
+def test_gold_labels_of_an_earlier_preparation_are_removed(tmp_path: Path) -> None:
+    prepare(settings(tmp_path, ROWS, rows_per_label=2), Layout(tmp_path))
+    prepare(settings(tmp_path, ROWS), Layout(tmp_path))
+    assert not Layout(tmp_path).teacher_train.exists()
+
+
+def test_labels_that_do_not_occur_or_are_too_few_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MukiError, match="no row is labelled 'd'"):
+        prepare(settings(tmp_path, ROWS, labels=["a", "d"]), Layout(tmp_path))
+    with pytest.raises(MukiError, match="fewer than rows_per_label = 7 rows for 'a', 'b', 'c'"):
+        prepare(settings(tmp_path, ROWS, rows_per_label=7), Layout(tmp_path))
+
+
+def test_choosing_by_label_needs_a_label_column() -> None:
+    with pytest.raises(ValidationError, match=r"corpus\.label must name its column"):
+        Prepare.model_validate({"corpus": {"source": "x.csv", "text": "t"}, "rows_per_label": 3})
+
+
+def test_teachers_may_see_the_corpus_as_in_the_paper(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    prepare(settings(tmp_path, ROWS, rows_per_label=2, teachers_see_corpus=True), layout)
+    seen = pl.read_parquet(layout.teacher_train)["text"].to_list()
+    assert sorted(seen) == sorted(text for _, text in ROWS)
+    assert set(pl.read_parquet(layout.corpus / "*.parquet")["text"]) < set(seen)
+    prepare(settings(tmp_path, ROWS, teachers_see_corpus=True), layout)
+    assert len(pl.read_parquet(layout.teacher_train)) == len(ROWS)

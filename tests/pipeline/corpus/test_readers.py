@@ -1,0 +1,103 @@
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.config import Source
+from pipeline.corpus.readers import read_source
+from pipeline.errors import MukiError
+
+ROWS = [{"body": 'she said "no", twice', "topic": "a"}, {"body": "", "topic": "b"}, {"body": "ünï", "topic": "a"}]
+
+
+def read(root: Path, name: str, **others: Any) -> pl.DataFrame:
+    return read_source(Source(source=name, text="body", label="topic", **others), root)
+
+
+def expected() -> pl.DataFrame:
+    return pl.DataFrame({"text": [row["body"] for row in ROWS], "label": [row["topic"] for row in ROWS]})
+
+
+def test_every_format_gives_the_same_texts(tmp_path: Path) -> None:
+    frame = pl.DataFrame(ROWS)
+    frame.write_csv(tmp_path / "a.csv")
+    frame.write_ndjson(tmp_path / "a.jsonl")
+    frame.write_parquet(tmp_path / "a.parquet")
+    for name in ("a.csv", "a.jsonl", "a.parquet"):
+        assert read(tmp_path, name).equals(expected()), name
+
+
+def test_tabulated_files_take_quotes_as_text(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text('topic\tbody\na\tshe said "no"\n')
+    assert read(tmp_path, "a.tsv")["text"].to_list() == ['she said "no"']
+
+
+def test_orange_headers_are_skipped(tmp_path: Path) -> None:
+    (tmp_path / "a.tab").write_text("topic\tbody\nd\tstring\nclass\t\n\na\tfirst\nb\tsecond\n")
+    assert read(tmp_path, "a.tab").rows() == [("first", "a"), ("second", "b")]
+
+
+def test_numbers_in_a_csv_stay_text(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("topic,body\n1,007\n2,8\n")
+    assert read(tmp_path, "a.csv").rows() == [("007", "1"), ("8", "2")]
+
+
+def test_a_null_text_is_refused_with_its_row(tmp_path: Path) -> None:
+    pl.DataFrame({"body": ["x", None, None], "topic": ["a", "b", "c"]}).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(MukiError, match=r"column body is empty \(null\) in 2 rows, first in row 2"):
+        read(tmp_path, "a.parquet")
+
+
+def test_text_that_is_not_utf8_is_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"topic,body\na,fine\nb,caf\xe9\n")
+    with pytest.raises(MukiError, match=r"a\.csv: line 3 is not UTF-8"):
+        read(tmp_path, "a.csv")
+    broken = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xe9"))
+    pq.write_table(pa.table({"body": broken, "topic": ["a"]}), tmp_path / "a.parquet")
+    with pytest.raises(MukiError, match=r"a\.parquet: cannot be read .*UTF"):
+        read(tmp_path, "a.parquet")
+
+
+def test_other_faults_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("topic,text\na,b\n")
+    (tmp_path / "empty.csv").write_text("topic,body\n")
+    (tmp_path / "a.docx").write_text("x")
+    (tmp_path / "broken.jsonl").write_text('{"body": \n')
+    pl.DataFrame({"body": [1, 2], "topic": ["a", "b"]}).write_parquet(tmp_path / "numbers.parquet")
+    for name, message in {
+        "a.csv": r"has no column \['body'\], only \['topic', 'text'\]",
+        "empty.csv": "holds no text",
+        "a.docx": r"\.docx is not a known format",
+        "broken.jsonl": "cannot be read",
+        "numbers.parquet": "column body holds Int64, which cannot be texts",
+        "./nowhere.csv": "no such file",
+        "package:no-such-package/x.csv": "no-such-package is not installed",
+        "package:pytest/x.csv": r"pytest carries no x\.csv",
+    }.items():
+        with pytest.raises(MukiError, match=message):
+            read(tmp_path, name)
+
+
+def test_a_data_set_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MukiError, match="neither a file nor a data set that can be loaded"):
+        read(tmp_path, "no_such_owner/no_such_data_set")
+
+
+def test_a_data_set_by_name_gives_its_label_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from datasets import ClassLabel, Dataset, Features, Value
+
+    features = Features({"body": Value("string"), "topic": ClassLabel(names=["b", "a"])})
+    data = Dataset.from_dict({"body": ["x", "y"], "topic": [1, 0]}, features=features)
+    asked: list[Any] = []
+
+    def load_dataset(*args: Any, **kwargs: Any) -> Dataset:
+        asked.append((args, kwargs))
+        return data
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    frame = read(tmp_path, "owner/set", config="plus", split="validation")
+    assert frame.rows() == [("x", "a"), ("y", "b")]
+    assert asked == [(("owner/set", "plus"), {"split": "validation"})]

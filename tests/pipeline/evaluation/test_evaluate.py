@@ -1,0 +1,166 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from pipeline import config
+from pipeline.corpus.prepare import prepare
+from pipeline.errors import MukiError
+from pipeline.evaluation.evaluate import Evaluation, evaluate
+from pipeline.integration.confidence import softmax
+from pipeline.integration.integrate import integrate
+from pipeline.integration.scorers import SCORERS
+from pipeline.labelling.run import label_corpus
+from pipeline.reporting.figures import uncertainty_figure
+from pipeline.reporting.inspect import inspect_store, inspect_text
+from pipeline.training.student import train_student
+from tests import tiny
+from tests.recorder import Recorder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project after all stages but `evaluate`."""
+    path = tiny.save_project(tmp_path_factory.mktemp("finished"), evaluate={"routing_rows_per_label": 4})
+    params, layout = config.load(path)
+    prepare(params.prepare, layout)
+    for name, teacher in params.teachers.items():
+        label_corpus(name, teacher, params.label, layout)
+    integrate(params, layout, layout.golden)
+    train_student(params.student, layout.golden, layout.student, layout.work / "student", layout.root)
+    return path
+
+
+def run(path: Path) -> Evaluation:
+    params, layout = config.load(path)
+    return evaluate(params, layout)
+
+
+@pytest.fixture(scope="module")
+def found(finished: Path) -> Evaluation:
+    return run(finished)
+
+
+def test_the_student_is_measured_on_all_labels(finished: Path, found: Evaluation) -> None:
+    from transformers import pipeline
+
+    _, layout = config.load(finished)
+    test = pl.read_parquet(layout.test)
+    classify = pipeline("text-classification", str(layout.student))
+    predicted = [said["label"] for said in classify(test["text"].to_list(), truncation=True, max_length=24)]
+    assert found.confusion["predicted"].to_list() == predicted
+    assert found.confusion["actual"].to_list() == test["label"].to_list()
+    right = np.array(predicted) == test["label"].to_numpy()
+    student = found.metrics["student"]
+    assert student["accuracy"] == pytest.approx(right.mean())
+    own = test["label"].is_in(tiny.TEACHER_LABELS["two"]).to_numpy()
+    assert student["block_accuracy"]["two"] == pytest.approx(right[own].mean())
+    assert student["rows"] == 30
+    assert 0 <= student["expected_calibration_error"] <= 1
+
+
+def test_teacher_selection_is_counted_from_the_labels(finished: Path, found: Evaluation) -> None:
+    _, layout = config.load(finished)
+    gold = pl.read_parquet(layout.corpus_gold)["label"]
+    entropies = [pl.read_parquet(layout.labels(name) / "*.parquet")["entropy"] for name in tiny.TEACHER_LABELS]
+    scores = np.stack([1 - entropies[0] / np.log(3), 1 - entropies[1] / np.log(2)], axis=1)
+    right = gold.is_in(tiny.TEACHER_LABELS["two"]).cast(int).to_numpy()
+    measured = found.metrics["corpus"]["mc_entropy"]
+    assert measured["right_teacher_best"] == pytest.approx((scores.argmax(axis=1) == right).mean())
+    golden_table = pl.read_parquet(layout.golden / "*.parquet")
+    labels = [label for known in tiny.TEACHER_LABELS.values() for label in known]
+    target = golden_table["target"].to_numpy()
+    columns = np.array([labels.index(label) for label in gold])
+    assert measured["target_accuracy"] == pytest.approx((target.argmax(axis=1) == columns).mean())
+    assert measured["target_kl_to_gold"] == pytest.approx(-np.log(target[np.arange(30), columns]).mean(), rel=1e-5)
+    assert set(found.metrics["corpus"]) == {"rows", "rows_of_known_labels", *SCORERS}
+
+
+def test_routing_is_the_hard_rule_on_a_sample(finished: Path, found: Evaluation) -> None:
+    _, layout = config.load(finished)
+    test = pl.read_parquet(layout.test)
+    chosen = test.filter(pl.int_range(pl.len()).over("label") < 4)
+    assert found.metrics["routed_teachers"]["rows"] == len(chosen) == 20
+    work = [pl.read_parquet(path) for path in (layout.work / "labels").glob("*.parquet")]
+    said = {frame.schema["probs"].size: frame for frame in work if frame["id"].equals(chosen["id"])}
+    scores = np.stack([1 - said[3]["entropy"] / np.log(3), 1 - said[2]["entropy"] / np.log(2)], axis=1)
+    best = [
+        (tiny.TEACHER_LABELS["one"][first], tiny.TEACHER_LABELS["two"][second])[winner]
+        for first, second, winner in zip(
+            softmax(said[3]["logits"].to_numpy()).argmax(1),
+            softmax(said[2]["logits"].to_numpy()).argmax(1),
+            scores.argmax(1),
+            strict=True,
+        )
+    ]
+    expected = (np.array(best) == chosen["label"].to_numpy()).mean()
+    assert found.metrics["routed_teachers"]["accuracy"] == pytest.approx(expected)
+
+
+def test_teachers_are_not_run_again_for_routing(finished: Path, found: Evaluation) -> None:
+    params, layout = config.load(finished)
+    recorder = Recorder()
+    again = evaluate(params, layout, recorder)
+    assert again.metrics == found.metrics
+    worked = {task.name for task in recorder.tasks if task.amounts}
+    assert worked == {"student", "one on its own labels", "two on its own labels"}
+
+
+def test_histograms_are_shares_of_right_and_of_wrong_pairs(found: Evaluation, tmp_path: Path) -> None:
+    sums = found.uncertainty.group_by("scorer", "teacher").agg(pl.col("share").sum())
+    assert len(sums) == 2 * len(SCORERS)
+    np.testing.assert_allclose(sums["share"], 1)
+    uncertainty_figure(found.uncertainty).savefig(tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_gold_labels_there_is_nothing_to_measure(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished.parent, tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy" / "data" / "eval")
+    with pytest.raises(MukiError, match="there are no gold labels"):
+        run(tmp_path / "copy" / "params.yaml")
+
+
+def test_only_what_can_be_measured_is(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished.parent, tmp_path / "copy")
+    (tmp_path / "copy" / "data" / "eval" / "corpus_gold.parquet").unlink()
+    found = run(tmp_path / "copy" / "params.yaml")
+    assert set(found.metrics) == {"student", "teachers", "routed_teachers"}
+    assert found.uncertainty.is_empty()
+
+
+def test_a_student_of_other_labels_is_refused(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished.parent, tmp_path / "copy")
+    path = tmp_path / "copy" / "params.yaml"
+    content = yaml.safe_load(path.read_text())
+    del content["teachers"]["two"]
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(MukiError, match="its 5 labels are not the 3 labels of the teachers"):
+        run(path)
+
+
+def test_inspect_shows_the_store(finished: Path) -> None:
+    params, layout = config.load(finished)
+    store = inspect_store(params, layout)
+    labels = pl.read_parquet(layout.labels("one") / "*.parquet")
+    one = store["teachers"]["one"]
+    assert (one["shards"], one["rows"], one["labels"], one["passes"]) == (4, 30, tiny.TEACHER_LABELS["one"], 3)
+    assert one["mean_entropy"] == pytest.approx(labels["entropy"].mean())
+    assert one["truncated"] == labels["truncated"].sum()
+    assert store["golden"]["labels"] == ["apple", "pear", "plum", "oak", "elm"]
+
+
+def test_inspect_shows_one_text(finished: Path) -> None:
+    params, layout = config.load(finished)
+    row = pl.read_parquet(layout.golden / "*.parquet").row(17, named=True)
+    text = inspect_text(params, layout, row["id"])
+    assert text["text"] == row["text"]
+    assert list(text["golden"]["target"].values()) == row["target"]
+    assert text["golden"]["weight"] == row["weight"]
+    labels = pl.read_parquet(layout.labels("two") / "*.parquet").row(17, named=True)
+    assert text["teachers"]["two"]["probs"] == dict(zip(tiny.TEACHER_LABELS["two"], labels["probs"], strict=True))
+    with pytest.raises(MukiError, match="no text has the id 'nowhere'"):
+        inspect_text(params, layout, "nowhere")

@@ -1,0 +1,315 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline import config
+from pipeline.corpus.prepare import prepare
+from pipeline.corpus.table import with_ids, write_corpus
+from pipeline.errors import MukiError
+from pipeline.integration import integrate as integration
+from pipeline.integration.confidence import entropy_of_logits, softmax
+from pipeline.integration.routing.gate import FAIR
+from pipeline.labelling.run import label_corpus
+from pipeline.layout import Layout
+from pipeline.tables.manifest import MANIFEST, read_manifest, seal
+from pipeline.tables.shards import read_footer, read_shard, write_shard
+from tests import tiny
+
+
+def label_all(path: Path) -> None:
+    params, layout = config.load(path)
+    for name, teacher in params.teachers.items():
+        label_corpus(name, teacher, params.label, layout)
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tiny.save_project(tmp_path_factory.mktemp("labelled"))
+    params, layout = config.load(path)
+    prepare(params.prepare, layout)
+    label_all(path)
+    return path
+
+
+@pytest.fixture
+def copy(labelled: Path, tmp_path: Path) -> Path:
+    shutil.copytree(labelled.parent, tmp_path / "copy")
+    return tmp_path / "copy" / "params.yaml"
+
+
+def change(path: Path, block: str, **values: Any) -> None:
+    content = yaml.safe_load(path.read_text())
+    content.setdefault(block, {}).update(values)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def integrate(path: Path) -> tuple[pl.DataFrame, Layout]:
+    params, layout = config.load(path)
+    integration.integrate(params, layout, layout.golden)
+    return pl.read_parquet(layout.golden / "*.parquet"), layout
+
+
+def read_labels(layout: Layout, teacher: str) -> pl.DataFrame:
+    return pl.read_parquet(layout.labels(teacher) / "*.parquet")
+
+
+def test_the_golden_table_is_the_method_applied_to_the_labels(copy: Path) -> None:
+    frame, layout = integrate(copy)
+    labels = {name: read_labels(layout, name) for name in tiny.TEACHER_LABELS}
+    texts = pl.read_parquet(layout.corpus / "*.parquet")
+    assert frame.select("id", "text").equals(texts)
+    scores = np.stack(
+        [1 - labels[name]["entropy"].to_numpy() / np.log(len(known)) for name, known in tiny.TEACHER_LABELS.items()], 1
+    )
+    np.testing.assert_allclose(frame["scores"].to_numpy(), scores, atol=1e-6)
+    weights = softmax(scores, 0.2)
+    parts = [weights[:, [n]] * softmax(labels[name]["logits"].to_numpy()) for n, name in enumerate(labels)]
+    np.testing.assert_allclose(frame["target"].to_numpy(), np.concatenate(parts, 1), atol=1e-6)
+    margin = np.abs(scores[:, 0] - scores[:, 1]) + 1e-6
+    np.testing.assert_allclose(frame["margin"].to_numpy(), margin, atol=1e-6)
+    np.testing.assert_allclose(frame["weight"].to_numpy(), margin / margin.mean(), rtol=1e-4)
+    assert frame["teacher"].to_list() == [["one", "two"][best] for best in scores.argmax(1)]
+    facts = read_footer(layout.golden, read_manifest(layout.golden, "")[0][0], "")
+    assert facts["labels"] == ["apple", "pear", "plum", "oak", "elm"]
+    assert facts["integrate"]["strategy"] == "soft"
+    keys = {name: read_manifest(layout.labels(name), "")[0][0].key for name in labels}
+    assert facts["label_keys"] == keys
+
+
+@pytest.mark.parametrize("scorer", ["mc_entropy", "entropy", "mutual_information"])
+@pytest.mark.parametrize("strategy", ["soft", "hard"])
+@pytest.mark.parametrize("distribution", ["deterministic", "mc"])
+def test_every_setting_gives_distributions_and_mean_weight_one(
+    copy: Path, scorer: str, strategy: str, distribution: str
+) -> None:
+    change(copy, "integrate", scorer=scorer, strategy=strategy, teacher_distribution=distribution)
+    frame, layout = integrate(copy)
+    target = frame["target"].to_numpy()
+    np.testing.assert_allclose(target.sum(axis=1), 1, atol=1e-6)
+    assert frame["weight"].mean() == pytest.approx(1, rel=1e-5)
+    if scorer == "entropy":
+        expected = 1 - entropy_of_logits(read_labels(layout, "two")["logits"].to_numpy()) / np.log(2)
+        np.testing.assert_allclose(frame["scores"].to_numpy()[:, 1], expected, atol=1e-6)
+    if strategy == "hard":
+        first = frame["teacher"].to_numpy() == "one"
+        assert (target[first][:, 3:] == 0).all()
+        assert (target[~first][:, :3] == 0).all()
+        if distribution == "mc":
+            probs = read_labels(layout, "one")["probs"].to_numpy()
+            np.testing.assert_allclose(target[first][:, :3], probs[first], atol=1e-6)
+
+
+def test_weights_raw_or_all_one(copy: Path) -> None:
+    change(copy, "integrate", normalise_weights=False)
+    frame, _ = integrate(copy)
+    assert frame["weight"].equals(frame["margin"].alias("weight"))
+    change(copy, "integrate", reweight="none")
+    frame, _ = integrate(copy)
+    assert set(frame["weight"]) == {1.0}
+    assert frame["margin"].n_unique() > 1
+
+
+def test_one_teacher_is_plain_distillation(copy: Path) -> None:
+    content = yaml.safe_load(copy.read_text())
+    del content["teachers"]["two"]  # its labels still lie on the disk
+    copy.write_text(yaml.safe_dump(content, sort_keys=False))
+    frame, layout = integrate(copy)
+    assert set(frame["weight"]) == {1.0}
+    np.testing.assert_allclose(
+        frame["target"].to_numpy(), softmax(read_labels(layout, "one")["logits"].to_numpy()), atol=1e-6
+    )
+
+
+def test_aliases_unite_labels_by_name(copy: Path) -> None:
+    change(copy, "integrate", aliases={"two": {"oak": "plum"}})
+    frame, layout = integrate(copy)
+    assert read_manifest(layout.golden, "")[1]["labels"] == ["apple", "pear", "plum", "elm"]
+    assert frame.schema["target"] == pl.Array(pl.Float32, 4)
+
+
+def test_the_temperature_of_the_student_is_that_of_the_teachers(copy: Path) -> None:
+    change(copy, "student", temperature=4.0)
+    change(copy, "integrate", strategy="hard")
+    frame, layout = integrate(copy)
+    first = frame["teacher"].to_numpy() == "one"
+    expected = softmax(read_labels(layout, "one")["logits"].to_numpy(), 4.0)
+    np.testing.assert_allclose(frame["target"].to_numpy()[first][:, :3], expected[first], atol=1e-6)
+    assert read_manifest(layout.golden, "")[1]["temperature"] == 4.0
+
+
+@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(1, 31))
+def test_the_join_ignores_how_the_corpus_is_sharded(labelled: Path, shard_rows: int) -> None:
+    expected, layout = integrate(labelled)
+    resharded = labelled.parent / "resharded"
+    shutil.rmtree(resharded, ignore_errors=True)
+    shutil.copytree(labelled.parent / "models", resharded / "models")
+    path = resharded / "params.yaml"
+    path.write_text(labelled.read_text())
+    other = Layout(resharded)
+    write_corpus(other.corpus, pl.read_parquet(layout.corpus / "*.parquet"), shard_rows)
+    label_all(path)
+    frame, _ = integrate(path)
+    assert frame["id"].equals(expected["id"])
+    for name in ("target", "scores", "weight"):
+        np.testing.assert_allclose(frame[name].to_numpy(), expected[name].to_numpy(), rtol=1e-3, atol=1e-5)
+
+
+# What integrate must refuse, by the name of the file.
+
+
+def refuse(path: Path, message: str) -> None:
+    with pytest.raises(MukiError, match=message):
+        integrate(path)
+
+
+def rewrite(layout: Layout, teacher: str, number: int, rows: Callable[[Any], Any], **facts: Any) -> None:
+    """Change a label shard's rows or footer and let the manifest vouch for it: a foreign but intact file."""
+    folder = layout.labels(teacher)
+    shards, others = read_manifest(folder, "")
+    path = folder / shards[number].file
+    table = rows(read_shard(folder, shards[number], ""))
+    metadata = read_footer(folder, shards[number], "") | facts
+    shards[number] = write_shard(path, table, shards[number].key, metadata)
+    seal(folder, shards, others)
+
+
+def test_ids_that_are_missing_extra_or_repeated_are_refused_with_counts(copy: Path) -> None:
+    _, layout = config.load(copy)
+    ids = pl.read_parquet(layout.corpus / "part-00001.parquet")["id"].to_list()
+
+    def replace(first: str) -> Callable[[Any], Any]:
+        return lambda table: table.set_column(0, "id", [[first, *table["id"].to_pylist()[1:]]])
+
+    rewrite(layout, "two", 1, replace("alien"))
+    refuse(copy, rf"two/part-00001\.parquet: 1 ids missing \('{ids[0]}'\); 1 ids extra \('alien'\)")
+    rewrite(layout, "two", 1, replace(ids[1]))
+    refuse(copy, rf"1 ids missing \('{ids[0]}'\); 1 ids repeated \('{ids[1]}'\)")
+    rewrite(layout, "two", 1, replace(ids[0]))
+    rewrite(layout, "two", 1, lambda table: table.take(list(range(len(table) - 1, -1, -1))))
+    refuse(copy, "its ids are in another order than the corpus's")
+
+
+def test_a_shard_of_another_number_of_rows_is_refused(copy: Path) -> None:
+    _, layout = config.load(copy)
+    rewrite(layout, "one", 0, lambda table: table.slice(0, 5))
+    refuse(copy, r"labels/one: labels 27 texts in 4 shards, but the corpus has 30 in 4")
+
+
+def test_labels_of_another_corpus_are_refused(copy: Path) -> None:
+    _, layout = config.load(copy)
+    texts = pl.DataFrame({"text": tiny.texts(30, seed=77)})
+    write_corpus(layout.corpus, with_ids(texts), 8)
+    refuse(
+        copy,
+        r"one/part-00000\.parquet: does not fit .*: corpus_digest is .*label --teacher one",
+    )
+
+
+def test_labels_of_another_teacher_are_refused(copy: Path) -> None:
+    _, layout = config.load(copy)
+    shutil.rmtree(layout.labels("two"))
+    shutil.copytree(layout.labels("one"), layout.labels("two"))
+    refuse(copy, r"two/part-00000\.parquet: does not fit the corpus and params\.yaml: teacher is 'one', not 'two'")
+
+
+@pytest.mark.parametrize(("setting", "value"), [("passes", 5), ("seed", 1), ("max_length", 12), ("dtype", "bfloat16")])
+def test_labels_made_with_other_settings_are_refused(copy: Path, setting: str, value: Any) -> None:
+    change(copy, "label", **{setting: value})
+    refuse(copy, rf"one/part-00000\.parquet: does not fit the corpus and params\.yaml: {setting} is .*, not {value!r}")
+
+
+def test_a_single_shard_of_other_settings_or_files_is_refused(copy: Path) -> None:
+    _, layout = config.load(copy)
+    rewrite(layout, "two", 2, lambda table: table, passes=99)
+    refuse(copy, r"two/part-00002\.parquet: does not fit the corpus and params\.yaml: passes is 99, not 3")
+    rewrite(layout, "two", 2, lambda table: table, passes=3, teacher_digest="beef")
+    refuse(copy, r"two/part-00002\.parquet: does not fit the corpus and params\.yaml: teacher_digest is 'beef'")
+
+
+def test_flipped_and_cut_files_are_refused(copy: Path) -> None:
+    _, layout = config.load(copy)
+    path = layout.labels("two") / "part-00003.parquet"
+    whole = path.read_bytes()
+    path.unlink()
+    path.write_bytes(whole[:200] + bytes([whole[200] ^ 1]) + whole[201:])
+    refuse(copy, r"two/part-00003\.parquet: .*the file was changed\. Run muki-pipeline label --teacher two")
+    path.write_bytes(whole[:-100])
+    refuse(copy, r"two/part-00003\.parquet: ")
+    path.unlink()
+    refuse(copy, r"two/part-00003\.parquet: is listed in the manifest but missing")
+
+
+def test_unfinished_labels_are_refused(copy: Path) -> None:
+    _, layout = config.load(copy)
+    (layout.labels("one") / MANIFEST).unlink()
+    refuse(copy, r"labels/one: there is no finished table\. Run muki-pipeline label --teacher one")
+
+
+def test_a_failed_run_leaves_no_table_behind_that_could_be_read(copy: Path) -> None:
+    _, layout = integrate(copy)
+    (layout.labels("one") / "part-00003.parquet").unlink()
+    change(copy, "integrate", reweight="none")
+    refuse(copy, "missing")
+    manifest = layout.golden / MANIFEST
+    assert not manifest.exists() or json.loads(manifest.read_text())["integrate"]["reweight"] == "margin"
+
+
+@pytest.mark.parametrize(
+    ("scorer", "names", "doubtful"),
+    [("gate", ["one", "two"], True), ("mc_entropy", ["one", "two"], False), ("gate", ["one"], False)],
+)
+def test_a_gate_between_random_teachers_is_doubted(copy: Path, scorer: str, names: list[str], doubtful: bool) -> None:
+    change(copy, "integrate", strategy="soft", scorer=scorer)
+    params, layout = config.load(copy)
+    chosen = params.model_copy(update={"teachers": {name: params.teachers[name] for name in names}})
+    found = integration.integrate(chosen, layout, layout.golden).doubtful_agreement
+    assert (found is not None and found <= FAIR) == doubtful
+
+
+def test_teachers_of_other_architectures_and_tokenizers_are_integrated_alike(tmp_path: Path) -> None:
+    teachers = {"one": ["a", "b"], "two": ["c", "d"], "three": ["e", "f", "g"]}
+    path = tiny.save_project(tmp_path, teachers=teachers)
+    for name, architecture in {"two": "roberta", "three": "deberta-v2"}.items():
+        folder = tmp_path / "models" / name
+        shutil.rmtree(folder)
+        tiny.save_teacher(folder, teachers[name], architecture)
+    tiny.tokenizer(by_character=True).save_pretrained(tmp_path / "models" / "two")
+    params, layout = config.load(path)
+    prepare(params.prepare, layout)
+    label_all(path)
+    frame, _ = integrate(path)
+    tokens = {name: read_labels(layout, name)["tokens"] for name in teachers}
+    assert tokens["one"].equals(tokens["three"])
+    assert (tokens["two"] >= tokens["one"]).all()
+    assert tokens["two"].sum() > 1.3 * tokens["one"].sum()
+    assert frame["target"].to_numpy().shape == (30, 7)
+    np.testing.assert_allclose(frame["target"].to_numpy().sum(axis=1), 1, atol=1e-6)
+
+
+def test_a_scorer_is_fitted_to_a_sample_of_a_large_corpus(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change(copy, "integrate", strategy="posterior", scorer="calibrated")
+    whole, layout = integrate(copy)
+    monkeypatch.setattr(integration, "SAMPLE_ROWS", 10)
+    sampled, _ = integrate(copy)
+    params, _ = config.load(copy)
+    said = [read_labels(layout, name) for name in tiny.TEACHER_LABELS]
+    rows = np.concatenate([np.arange(start, min(start + 8, 30), 3) for start in range(0, 30, 8)])
+    assert params.prepare.shard_rows == 8
+    z = []
+    for frame in said:
+        logits = frame["logits"].to_numpy().astype(float)
+        recognised = np.log(np.exp(logits).sum(axis=1))
+        information = -np.log(np.maximum((frame["entropy"] - frame["expected_entropy"]).to_numpy().astype(float), 1e-6))
+        z.append(sum((each - each[rows].mean()) / each[rows].std() for each in (recognised, information)))
+    np.testing.assert_allclose(sampled["scores"].to_numpy(), softmax(np.stack(z, axis=1)), atol=1e-4)
+    assert not np.allclose(whole["scores"].to_numpy(), sampled["scores"].to_numpy(), atol=1e-3)

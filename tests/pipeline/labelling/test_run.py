@@ -1,0 +1,141 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+
+from pipeline.config import Label, Teacher
+from pipeline.corpus import table
+from pipeline.errors import MukiError
+from pipeline.labelling.run import LabellingSummary, label_corpus
+from pipeline.layout import Layout
+from pipeline.tables.keys import canonical_key
+from pipeline.tables.manifest import read_manifest
+from pipeline.tables.shards import read_footer
+from tests import tiny
+from tests.recorder import Recorder
+
+SETTINGS = Label(passes=8, max_length=20, token_budget=150, device="cpu")
+
+
+def write_corpus(layout: Layout, texts: list[str]) -> None:
+    table.write_corpus(layout.corpus, table.with_ids(pl.DataFrame({"text": texts})), shard_rows=8)
+
+
+class Run:
+    """`label_corpus` on a tiny teacher, with the texts that went through the network counted."""
+
+    def __init__(self, root: Path) -> None:
+        self.layout = Layout(root)
+        tiny.save_teacher(root / "m", ["a", "b", "c"])
+
+    def __call__(self, **changes: Any) -> int:
+        recorder = Recorder()
+        teacher = Teacher(model="m", watch="m")
+        settings = SETTINGS.model_copy(update={"passes": 2, **changes})
+        self.done: LabellingSummary = label_corpus("t", teacher, settings, self.layout, recorder)
+        [task] = recorder.tasks
+        self.estimate = task.expected_seconds or 0.0
+        assert sum(task.amounts) == task.total
+        return task.total
+
+    def frame(self) -> pl.DataFrame:
+        return pl.read_parquet(self.layout.labels("t") / "*.parquet")
+
+
+def test_only_what_changed_is_labelled(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    texts = tiny.texts(20)
+    write_corpus(run.layout, texts)
+    assert run() == 20 * 3
+    first = run.frame()
+    assert run() == 0
+    write_corpus(run.layout, [*texts, "w1 w2 w3", "w4"])
+    assert run() == (4 + 2) * 3  # the last shard had room, so it is another shard now
+    assert run.frame()[:20].equals(first)
+    assert run(passes=3) == 22 * 4
+    assert run(seed=1) == 22 * 3
+    assert run(token_budget=50) == 0
+    tiny.save_teacher(tmp_path / "m", ["a", "b", "c"], seed=1)
+    assert run() == 22 * 3
+
+
+def test_a_damaged_shard_of_the_work_folder_is_labelled_again(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    write_corpus(run.layout, tiny.texts(20))
+    run()
+    before = run.frame()
+    victim = max((run.layout.work / "labels").glob("*.parquet"), key=lambda path: path.stat().st_size)
+    victim.write_bytes(victim.read_bytes()[:-1])
+    assert run() in (8 * 3, 4 * 3)
+    assert run.frame().equals(before)
+
+
+def test_published_labels_come_back_from_the_work_folder(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    write_corpus(run.layout, tiny.texts(20))
+    run()
+    before = run.frame()
+    shutil.rmtree(run.layout.labels("t"))  # as DVC does before it runs a stage
+    assert run() == 0
+    assert run.frame().equals(before)
+
+
+def test_the_footer_says_what_determined_the_numbers(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    write_corpus(run.layout, tiny.texts(3))
+    run()
+    shards, _ = read_manifest(run.layout.labels("t"), "")
+    facts = read_footer(run.layout.labels("t"), shards[0], "")
+    assert facts["labels"] == ["a", "b", "c"]
+    assert facts["corpus_digest"] == read_manifest(run.layout.corpus, "")[0][0].key
+    assert {site["p"] for site in facts["dropout"]} == {0.1}
+    assert sorted(site["kind"] for site in facts["dropout"]).count("attention") == 2
+    assert facts["versions"]["torch"] == torch.__version__
+    determining = {key: value for key, value in facts.items() if key not in ("dropout", "versions")}
+    assert canonical_key(determining) == shards[0].key
+
+
+def test_what_it_did_is_counted(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    write_corpus(run.layout, tiny.texts(20))
+    run()
+    tokens = run.frame()["tokens"].sum()
+    assert run.done.throughput.texts == 20 * 3
+    assert run.done.throughput.tokens == tokens * 3
+    assert run.done.throughput.positions >= run.done.throughput.tokens
+    assert run.estimate > 0
+    assert run.done.network_share is not None
+    assert 0 < run.done.network_share < 1
+    run()
+    assert run.done.throughput.texts == run.done.throughput.tokens == run.estimate == 0
+
+
+def test_the_estimate_is_of_the_right_size(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    write_corpus(run.layout, tiny.texts(400))
+    run(passes=8)
+    assert run.done.seconds / 20 < run.estimate < run.done.seconds * 20
+
+
+def test_dropout_in_the_last_layers_gives_other_labels(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    write_corpus(run.layout, tiny.texts(20))
+    run()
+    everywhere = run.frame()
+    run(dropout_layers=1)
+    last = run.frame()
+    assert last["logits"].equals(everywhere["logits"])
+    assert not last["probs"].equals(everywhere["probs"])
+    shards, _ = read_manifest(run.layout.labels("t"), "")
+    sites = read_footer(run.layout.labels("t"), shards[0], "")["dropout"]
+    assert [site["name"] for site in sites] == [
+        "bert.encoder.layer.1.attention.self",
+        "bert.encoder.layer.1.attention.output.dropout",
+        "bert.encoder.layer.1.output.dropout",
+        "dropout",
+    ]
+    with pytest.raises(MukiError, match=r"label\.dropout_layers is 3, but its encoder has 2 layers"):
+        run(dropout_layers=3)

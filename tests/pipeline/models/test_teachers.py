@@ -1,0 +1,148 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.config import Teacher
+from pipeline.errors import MukiError
+from pipeline.models.teachers import TeacherFiles, load, locate
+from tests import tiny
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tiny.save_teacher(tmp_path / "model", ["a", "b", "c"])
+
+
+def located(folder: Path, **settings: Any) -> TeacherFiles:
+    return locate("t", Teacher(model=folder.name, watch=folder.name, **settings), folder.parent)
+
+
+def change_config(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_teacher_is_read_with_its_labels(folder: Path) -> None:
+    files = located(folder)
+    assert files.labels == ("a", "b", "c")
+    model, tokenizer = load(files, 32, CPU)
+    assert not model.training
+    assert tokenizer("w1")["input_ids"] == [1, tiny.VOCABULARY["w1"], 2]
+
+
+def test_any_changed_file_changes_the_digest_and_nothing_else_does(folder: Path) -> None:
+    before = located(folder).digest
+    (folder / "notes.txt").write_text("not loaded")
+    assert located(folder).digest == before
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        path = folder / name
+        content = path.read_bytes()
+        path.write_bytes(content + b" ")
+        assert located(folder).digest != before, name
+        path.write_bytes(content)
+    assert located(folder).digest == before
+
+
+def test_given_labels_take_the_place_of_made_up_ones(folder: Path) -> None:
+    change_config(folder, id2label={str(n): f"LABEL_{n}" for n in range(3)})
+    with pytest.raises(MukiError, match=r"does not name its 3 labels, only 'LABEL_0', 'LABEL_1', 'LABEL_2'"):
+        located(folder)
+    assert located(folder, labels=["x", "y", "z"]).labels == ("x", "y", "z")
+    with pytest.raises(MukiError, match="labels gives 2 names, the model has 3 outputs"):
+        located(folder, labels=["x", "y"])
+    with pytest.raises(MukiError, match="labels occur more than once: 'x'"):
+        located(folder, labels=["x", "y", "x"])
+
+
+def test_a_config_without_names_means_two_made_up_ones(folder: Path) -> None:
+    tiny.save_teacher(folder, ["LABEL_0", "LABEL_1"])
+    with pytest.raises(MukiError, match="does not name its 2 labels"):
+        located(folder)
+
+
+def test_one_label_and_twice_the_same_are_refused(folder: Path) -> None:
+    change_config(folder, id2label={"0": "only"})
+    with pytest.raises(MukiError, match="it has only one label"):
+        located(folder)
+    change_config(folder, id2label={"0": "a", "1": "b", "2": "a"})
+    with pytest.raises(MukiError, match="labels occur more than once: 'a'"):
+        located(folder)
+
+
+def test_weights_that_are_not_safetensors_need_an_opt_in(folder: Path) -> None:
+    state = tiny.model(["a", "b", "c"]).state_dict()
+    (folder / "model.safetensors").unlink()
+    torch.save(state, folder / "pytorch_model.bin")
+    with pytest.raises(MukiError, match=r"no weights in safetensors .*teachers\.t\.allow_pickle_weights: true"):
+        located(folder)
+    model, _ = load(located(folder, allow_pickle_weights=True), 32, CPU)
+    torch.testing.assert_close(dict(model.state_dict()), dict(state))
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_code_of_its_own_needs_an_opt_in(folder: Path, name: str) -> None:
+    content = json.loads((folder / name).read_text()) | {"auto_map": {"AutoConfig": "code.Config"}}
+    (folder / name).write_text(json.dumps(content))
+    (folder / "code.py").write_text("raise SystemExit('ran')")
+    with pytest.raises(MukiError, match=r"run their own code .*teachers\.t\.trust_remote_code: true"):
+        located(folder)
+    assert located(folder, trust_remote_code=True).labels == ("a", "b", "c")
+
+
+def test_more_than_one_label_a_text_is_refused(folder: Path) -> None:
+    change_config(folder, problem_type="multi_label_classification")
+    with pytest.raises(MukiError, match="trained for multi_label_classification"):
+        located(folder)
+
+
+def test_a_model_without_a_trained_head_is_refused(folder: Path) -> None:
+    from transformers import AutoModel
+
+    AutoModel.from_pretrained(folder).save_pretrained(folder)
+    change_config(folder, id2label={"0": "a", "1": "b", "2": "c"})
+    with pytest.raises(MukiError, match=r"weights lack 'classifier\.bias'.*not a fine-tuned classifier"):
+        load(located(folder), 32, CPU)
+
+
+@pytest.mark.parametrize(("architecture", "limit"), [("bert", 64), ("roberta", 64), ("deberta-v2", 64)])
+def test_longer_inputs_than_it_reads_are_refused(tmp_path: Path, architecture: str, limit: int) -> None:
+    files = located(tiny.save_teacher(tmp_path / "m", ["a", "b"], architecture))
+    load(files, limit, CPU)
+    with pytest.raises(MukiError, match=rf"reads at most {limit} tokens and label\.max_length is {limit + 1}"):
+        load(files, limit + 1, CPU)
+
+
+def test_roberta_positions_begin_behind_the_padding_index(tmp_path: Path) -> None:
+    folder = tiny.save_teacher(tmp_path / "m", ["a", "b"], "roberta", max_position_embeddings=40)
+    with pytest.raises(MukiError, match="reads at most 39 tokens"):
+        load(located(folder), 40, CPU)
+
+
+def test_a_dropout_of_its_own_is_set_everywhere(folder: Path) -> None:
+    model, _ = load(located(folder, dropout=0.3), 32, CPU)
+    assert {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)} == {0.3}
+
+
+def test_a_folder_that_is_not_watched_and_an_unpinned_hub_id_are_refused(folder: Path) -> None:
+    with pytest.raises(MukiError, match=r"watch is params\.yaml, not the model's folder model"):
+        locate("t", Teacher(model="model", watch="params.yaml"), folder.parent)
+    with pytest.raises(MukiError, match=r"owner/name is not a folder, and as a hub id it is not pinned"):
+        locate("t", Teacher(model="owner/name", watch="params.yaml"), folder.parent)
+    with pytest.raises(MukiError, match="no such model folder"):
+        locate("t", Teacher(model="data/teachers/x", watch="data/teachers/x"), folder.parent)
+    with pytest.raises(MukiError, match="downloading it from the hub failed"):
+        locate("t", Teacher(model="owner/name", watch="params.yaml", revision="0" * 40), folder.parent)
+
+
+def test_files_that_make_no_model_are_refused(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(MukiError, match="teacher t: cannot be loaded from"):
+        load(located(folder), 32, CPU)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(MukiError, match=r"config\.json: is not valid JSON"):
+        located(folder)

@@ -1,0 +1,200 @@
+import json
+import os
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pipeline import config
+from pipeline.corpus.prepare import prepare
+from pipeline.errors import MukiError
+from pipeline.evaluation.compare import Comparison, compare
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.rules import RULES, SUPERVISED
+from pipeline.evaluation.significance import best_rules
+from pipeline.integration.integrate import integrate
+from pipeline.labelling.run import label_corpus
+from pipeline.layout import Layout
+from pipeline.reporting.figures import share_figure, svg
+from pipeline.reporting.html import CONFLICTS, summarise, write_report
+from pipeline.training.student import train_student
+from tests import tiny
+from tests.recorder import Recorder
+
+RULES_COMPARED = ["muki", "concat", "uhc", "gate", SUPERVISED]
+HOSTILE = "<script>alert(1)</script> & more"
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that is labelled, and whose teachers are gone."""
+    root = tmp_path_factory.mktemp("compared")
+    path = tiny.save_project(root, compare={"rules": RULES_COMPARED, "seeds": [0, 1]})
+    lines = (root / "corpus.csv").read_text().splitlines()
+    (root / "corpus.csv").write_text("\n".join([*lines, f'oak,"{HOSTILE}"']) + "\n")
+    params, layout = config.load(path)
+    prepare(params.prepare, layout)
+    for name, teacher in params.teachers.items():
+        label_corpus(name, teacher, params.label, layout)
+    integrate(params, layout, layout.golden)
+    train_student(params.student, layout.golden, layout.student, layout.work / "student", layout.root)
+    found = evaluate(params, layout)
+    layout.metrics.write_text(json.dumps(found.metrics))
+    layout.plots.mkdir()
+    for name in ("confusion", "reliability", "uncertainty"):
+        getattr(found, name).write_csv(layout.plots / f"{name}.csv")
+    for name in params.teachers:
+        shutil.rmtree(root / "models" / name)
+    return path
+
+
+def run(path: Path) -> tuple[Comparison, list[str]]:
+    params, layout = config.load(path)
+    recorder = Recorder()
+    comparison = compare(params, layout, recorder)
+    return comparison, [task.name for task in recorder.tasks if task.unit == "steps"]
+
+
+@pytest.fixture(scope="module")
+def compared(labelled: Path) -> tuple[Comparison, list[str]]:
+    return run(labelled)
+
+
+def test_every_rule_and_seed_has_a_student(compared: tuple[Comparison, list[str]]) -> None:
+    found, trained = compared
+    assert trained == [f"student of {rule}, seed {seed}" for rule in RULES_COMPARED for seed in (0, 1)]
+    frame = found.students
+    assert frame.select("rule", "seed").rows() == [(rule, seed) for rule in RULES_COMPARED for seed in (0, 1)]
+    assert frame["accuracy"].is_between(0, 1).all()
+    assert (frame["seconds"] > 0).all()
+    assert set(frame.filter(pl.col("teacher_selection").is_null())["rule"]) == {"concat", "uhc", SUPERVISED}
+    assert len(found.tests) == 10
+    assert found.tests["p_value"].is_between(0, 1).all()
+
+
+def test_what_is_finished_is_not_trained_again(labelled: Path, compared: tuple[Comparison, list[str]]) -> None:
+    again, trained = run(labelled)
+    assert trained == []
+    assert again.students.equals(compared[0].students)
+    assert again.tests.equals(compared[0].tests)
+
+
+def test_supervision_is_measured_as_evaluate_measures_it(
+    labelled: Path, compared: tuple[Comparison, list[str]]
+) -> None:
+    params, layout = config.load(labelled)
+    gold = pl.read_parquet(layout.corpus_gold)["label"]
+    labels = [label for known in tiny.TEACHER_LABELS.values() for label in known]
+    muki = params.model_copy(update={"integrate": params.integrate.model_copy(update=RULES["muki"][0])})
+    integrate(muki, layout, layout.root / "muki")
+    target = pl.read_parquet(layout.root / "muki" / "*.parquet")["target"].to_numpy()
+    columns = np.array([labels.index(label) for label in gold])
+    row = compared[0].students.filter(pl.col("rule") == "muki").row(0, named=True)
+    assert row["supervision_accuracy"] == pytest.approx((target.argmax(axis=1) == columns).mean())
+    assert row["kl_to_gold"] == pytest.approx(-np.log(target[np.arange(len(columns)), columns]).mean(), rel=1e-5)
+
+
+def test_an_unknown_rule_is_refused(labelled: Path) -> None:
+    params, layout = config.load(labelled)
+    changed = params.model_copy(update={"compare": config.Compare(rules=["mucki"])})
+    with pytest.raises(MukiError, match="there is no rule 'mucki'"):
+        compare(changed, layout)
+
+
+def test_the_undecided_are_the_best_and_what_no_test_tells_from_it() -> None:
+    students = pl.DataFrame({"rule": ["a", "a", "b", "c", SUPERVISED], "accuracy": [0.7, 0.9, 0.79, 0.5, 0.99]})
+    tests = pl.DataFrame(
+        {
+            "rule": ["a", "a", "b", "a"],
+            "other": ["b", "c", "c", SUPERVISED],
+            "difference": [0.01, 0.3, 0.29, -0.19],
+            "p_value": [0.6, 0.001, 0.001, 0.3],
+        }
+    )
+    assert best_rules(students, tests) == ["a", "b"]
+
+
+class Page(HTMLParser):
+    """The headings and tags of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.headings: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [str(value) for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1] == "h2":
+            self.headings.append(data.strip())
+
+
+@pytest.fixture(scope="module")
+def report(labelled: Path, compared: tuple[Comparison, list[str]]) -> Path:
+    params, layout = config.load(labelled)
+    compared[0].students.write_parquet(layout.comparison)
+    compared[0].tests.write_parquet(layout.comparison_tests)
+    write_report(params, layout)
+    return layout.report
+
+
+def test_the_report_has_every_section_and_needs_nothing_else(report: Path) -> None:
+    page = Page(report.read_text())
+    assert [heading for heading in page.headings if heading] == [
+        "Result",
+        "How uncertain right and wrong teachers are",
+        "Who teaches what",
+        "Margins and weights",
+        "Is the student as accurate as it is confident?",
+        "Which labels the student confuses",
+        "Training",
+        "Rules compared",
+        "Where teachers conflict most",
+        "Where it comes from",
+    ]
+    assert "script" not in page.tags
+    assert all(link.startswith(("data:", "#")) for link in page.links)
+
+
+def test_conflicts_are_the_least_margins_and_texts_are_escaped(labelled: Path, report: Path) -> None:
+    params, layout = config.load(labelled)
+    golden = summarise(params, layout, {})
+    margins = pl.read_parquet(layout.golden / "*.parquet")["margin"].sort()
+    assert len(golden.conflicts) == min(CONFLICTS, len(margins))
+    np.testing.assert_allclose([each.margin + 1e-6 for each in golden.conflicts], margins[:CONFLICTS], rtol=1e-6)
+    assert golden.counts.sum() == len(margins)
+    changed = Layout(layout.root)
+    assert HOSTILE not in changed.report.read_text()
+
+
+def test_a_figure_takes_the_pages_colour() -> None:
+    drawn = svg(share_figure(["a"], ["b", "c"], np.array([[1, 3]]), "what"))
+    assert drawn.startswith("<svg")
+    assert "currentColor" in drawn
+    assert "#010203" not in drawn
+
+
+# A browser is no Python package, so `make test` cannot bring one.
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_a_browser_draws_the_report_without_complaint(report: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "report.png"
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"]
+    options = [f"--screenshot={picture}", "--window-size=1200,5000", f"--user-data-dir={tmp_path / 'profile'}"]
+    done = subprocess.run(
+        [*command, *options, report.as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    assert "CONSOLE" not in done.stderr
+    assert picture.stat().st_size > 50_000

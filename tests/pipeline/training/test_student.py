@@ -1,0 +1,216 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from pipeline import config
+from pipeline.errors import MukiError
+from pipeline.layout import Layout
+from pipeline.progress import SILENT, Progress
+from pipeline.tables.columns import fixed_size_lists
+from pipeline.tables.manifest import read_manifest, seal, unseal
+from pipeline.tables.schema import GOLDEN_VERSION
+from pipeline.tables.shards import part_name, read_shard, write_shard
+from pipeline.training.losses import integration_loss, uhc_loss
+from pipeline.training.student import read_golden, train_student
+from tests import tiny
+from tests.recorder import Recorder
+
+LABELS = ["apple", "pear", "oak"]
+
+
+def save_golden(layout: Layout, rows: int = 40) -> None:
+    """A golden table whose target is told by the first word: something a student can learn."""
+    texts = [f"w{number % 3} {text}" for number, text in enumerate(tiny.texts(rows, longest=10))]
+    targets = np.full((rows, 3), 0.05, dtype=np.float32)
+    targets[np.arange(rows), np.arange(rows) % 3] = 0.9
+    table = pl.DataFrame({"text": texts, "weight": np.ones(rows, dtype=np.float32)}).to_arrow()
+    table = table.append_column("target", fixed_size_lists(targets))
+    facts = {
+        "schema": GOLDEN_VERSION,
+        "loss": "kl",
+        "labels": LABELS,
+        "teachers": {"one": {"labels": LABELS, "digest": "d" * 64, "columns": [0, 1, 2]}},
+        "label_settings": {},
+        "integrate": {},
+        "temperature": 1.0,
+        "corpus_digest": "c" * 64,
+        "rows": rows,
+    }
+    unseal(layout.golden)
+    parts = [table.slice(0, 25), table.slice(25)]
+    written = [write_shard(layout.golden / part_name(n), part, f"k{n}") for n, part in enumerate(parts)]
+    seal(layout.golden, written, facts)
+
+
+def train(settings: config.Student, layout: Layout, progress: Progress = SILENT) -> dict[str, float]:
+    return train_student(settings, layout.golden, layout.student, layout.work / "student", layout.root, progress)
+
+
+def save_base(layout: Layout, seed: int) -> None:
+    tiny.save_teacher(layout.root / "base", ["a", "b"], seed=seed, initializer_range=0.1)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(tmp_path)
+    save_golden(layout)
+    save_base(layout, 4)
+    return layout
+
+
+SETTINGS = config.Student(model="base", epochs=25, batch_size=8, learning_rate=5e-3, max_length=16, checkpoint_steps=40)
+
+
+def test_loss_by_hand() -> None:
+    logits = torch.log(torch.tensor([[0.5, 0.5], [0.25, 0.75]]))
+    target = torch.tensor([[1.0, 0.0], [0.25, 0.75]])
+    loss = integration_loss(logits, target, torch.tensor([3.0, 5.0]), 1.0)
+    assert loss.item() == pytest.approx(3 * np.log(2) / 2)
+
+
+def test_uhc_loss_by_hand() -> None:
+    logits = torch.log(torch.tensor([[0.1, 0.3, 0.6]]))
+    said = torch.tensor([[1.0, 0.0, 0.5, 0.5]])  # one teacher knows columns 0 and 1, the other 1 and 2
+    loss = uhc_loss(logits, said, [[0, 1], [1, 2]], torch.tensor([2.0]), 1.0)
+    first = -np.log(0.1 / 0.4)
+    second = 0.5 * np.log(0.5 / (0.3 / 0.9)) + 0.5 * np.log(0.5 / (0.6 / 0.9))
+    assert loss.item() == pytest.approx(2 * (first + second), rel=1e-5)
+
+
+def test_texts_without_weight_teach_nothing(layout: Layout) -> None:
+    shards, facts = read_manifest(layout.golden, "")
+    first = read_shard(layout.golden, shards[0], "")
+    weights = np.where(np.arange(len(first)) < 5, 0.0, 1.0).astype(np.float32)
+    table = first.set_column(first.column_names.index("weight"), "weight", pa.array(weights))
+    changed = write_shard(layout.golden / shards[0].file, table, "k")
+    seal(layout.golden, [changed, *shards[1:]], facts)
+    assert len(read_golden(layout.golden)[0]) == 35
+
+
+LOGITS = arrays(np.float32, (4, 3), elements=st.floats(-50, 50, width=32))
+
+
+@given(LOGITS, LOGITS, st.floats(0.5, 8))
+def test_loss_is_the_weighted_divergence_of_the_tempered_student(
+    student: np.ndarray, teacher: np.ndarray, temperature: float
+) -> None:
+    target = torch.softmax(torch.from_numpy(teacher) / temperature, dim=-1)
+    weight = torch.tensor([0.0, 1.0, 2.0, 0.5])
+    loss = integration_loss(torch.from_numpy(student), target, weight, temperature)
+    log_p = torch.log_softmax(torch.from_numpy(student).double() / temperature, dim=-1)
+    divergence = (torch.special.xlogy(target.double(), target.double()) - target.double() * log_p).sum(-1)
+    assert loss.item() == pytest.approx((weight * divergence).mean().item() * temperature**2, rel=1e-4, abs=1e-4)
+    own = torch.softmax(torch.from_numpy(student) / temperature, dim=-1)
+    assert integration_loss(torch.from_numpy(student), own, weight, temperature).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_the_student_learns_from_the_golden_table_alone_and_loads_anywhere(layout: Layout) -> None:
+    assert {path.name for path in layout.root.iterdir()} == {"base", "data"}
+    assert {path.name for path in (layout.root / "data").iterdir()} == {"golden"}
+    recorder = Recorder()
+    losses = train(SETTINGS, layout, recorder)
+    assert recorder.tasks[0].total == sum(recorder.tasks[0].amounts) == 125
+    assert losses["loss"] < 0.1
+    assert losses["validation_loss"] < 0.3
+    from transformers import pipeline
+
+    classify = pipeline("text-classification", str(layout.student), top_k=None)
+    for number, label in enumerate(LABELS):
+        scores = {found["label"]: found["score"] for found in classify(f"w{number} w9 w8")[0]}
+        assert set(scores) == set(LABELS)
+        assert max(scores, key=lambda name: scores[name]) == label
+    assert {path.name for path in layout.student.iterdir()} == {
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "training_curve.csv",
+    }
+    card = (layout.student / "README.md").read_text()
+    assert card.startswith("---\n")
+    for expected in ("apple, pear, oak", "d" * 16, "c" * 16, "40 texts", f"{losses['validation_loss']:.4f}"):
+        assert expected in card
+    curve = pl.read_csv(layout.student / "training_curve.csv")
+    assert curve.filter(pl.col("validation_loss").is_not_null())["step"].to_list() == [40, 80, 120, 125]
+    assert curve["loss"].drop_nulls()[-1] < curve["loss"].drop_nulls()[0]
+    model_config = (layout.student / "config.json").read_text()
+    assert '"problem_type": "single_label_classification"' in model_config
+
+
+class Killed(Exception):
+    pass
+
+
+def killer(step: int) -> Recorder:
+    """Stops the training after this step."""
+
+    def stop(done: int) -> None:
+        if done == step:
+            raise Killed
+
+    return Recorder(stop)
+
+
+@pytest.mark.parametrize("checkpoint_steps", [10, 7])  # at the end of an epoch, and within one
+def test_a_killed_training_goes_on_to_the_same_student(layout: Layout, checkpoint_steps: int) -> None:
+    settings = SETTINGS.model_copy(update={"checkpoint_steps": checkpoint_steps, "epochs": 6})
+    train(settings, layout)
+    expected = (layout.student / "model.safetensors").read_bytes()
+    shutil.rmtree(layout.student)
+
+    with pytest.raises(Killed):
+        train(settings, layout, killer(13))
+    assert not layout.student.exists()
+    recorder = Recorder()
+    train(settings, layout, recorder)
+    assert recorder.tasks[0].amounts == [checkpoint_steps + 1, *[1] * (30 - checkpoint_steps - 1)]
+    assert (layout.student / "model.safetensors").read_bytes() == expected
+
+
+@pytest.mark.parametrize(("seed_of_student", "seed_of_base"), [(1, 4), (0, 5)])
+def test_the_checkpoint_of_another_training_is_not_used(
+    layout: Layout, seed_of_student: int, seed_of_base: int
+) -> None:
+    settings = SETTINGS.model_copy(update={"checkpoint_steps": 5, "epochs": 2})
+
+    with pytest.raises(Killed):
+        train(settings, layout, killer(7))
+    save_base(layout, seed_of_base)
+    recorder = Recorder()
+    train(settings.model_copy(update={"seed": seed_of_student}), layout, recorder)
+    assert recorder.tasks[0].amounts[0] == 1
+
+
+def test_a_golden_table_of_another_temperature_is_refused(layout: Layout) -> None:
+    with pytest.raises(MukiError, match=r"made for temperature 1\.0, but student\.temperature is 2\.0"):
+        train(SETTINGS.model_copy(update={"temperature": 2.0}), layout)
+
+
+def test_a_missing_or_changed_golden_table_is_refused(layout: Layout) -> None:
+    path = layout.golden / "part-00001.parquet"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(MukiError, match=r"part-00001\.parquet: has SHA-256 .*Run muki-pipeline integrate"):
+        train(SETTINGS, layout)
+    shutil.rmtree(layout.golden)
+    with pytest.raises(MukiError, match="there is no finished table"):
+        train(SETTINGS, layout)
+
+
+def test_a_model_that_cannot_be_trained_is_refused(layout: Layout) -> None:
+    (layout.root / "base" / "model.safetensors").write_bytes(b"no")
+    with pytest.raises(MukiError, match="base: cannot be loaded as a classifier to train"):
+        train(SETTINGS, layout)
+
+
+def test_fewer_layers_make_a_smaller_student(layout: Layout) -> None:
+    train(SETTINGS.model_copy(update={"layers": 1, "epochs": 1}), layout)
+    assert '"num_hidden_layers": 1' in (layout.student / "config.json").read_text()
