@@ -75,7 +75,7 @@ def test_other_faults_are_refused(tmp_path: Path) -> None:
         "numbers.parquet": "column body holds Int64, which cannot be texts",
         "./nowhere.csv": "no such file",
         "package:no-such-package/x.csv": "no-such-package is not installed",
-        "package:pytest/x.csv": r"pytest carries no x\.csv",
+        "package:pytest/x.csv": r"pytest contains no x\.csv",
     }.items():
         with pytest.raises(MukiError, match=message):
             read(tmp_path, name)
