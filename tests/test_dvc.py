@@ -27,7 +27,8 @@ class Repository:
         self.root = root
         for name in ("pipeline", "stages", ".dvc"):
             shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "cache", "tmp"))
-        shutil.copy(ROOT / "dvc.yaml", root)
+        for name in ("dvc.yaml", ".dvcignore"):
+            shutil.copy(ROOT / name, root)
         tiny.save_project(root)
         tiny.save_teacher(root / "models" / "three", ["ash", "fir"], seed=5)
         self.change("prepare", "rows_per_label", 3)
@@ -77,6 +78,7 @@ def test_only_what_changed_runs_again(tmp_path: Path) -> None:
         ["prepare", "train-teacher@own", "label@one", "label@two", "label@own", *AFTER_INTEGRATE]
     )
     assert repository.repro() == []
+    assert "up to date" in repository.run("dvc", "status")
 
     repository.change("integrate", "temperature", 0.5)
     assert repository.repro() == AFTER_INTEGRATE
@@ -91,7 +93,7 @@ def test_only_what_changed_runs_again(tmp_path: Path) -> None:
     assert list(repository.golden()["teachers"]) == ["two", "own", "three"]
 
     # What would run, asked without running it.
-    metrics = tmp_path / "pipeline" / "metrics.py"
+    metrics = tmp_path / "pipeline" / "evaluation" / "metrics.py"
     metrics.write_text(metrics.read_text() + "\n# changed\n")
     assert repository.changed() == {"evaluate"}
     weights = tmp_path / "models" / "two" / "model.safetensors"

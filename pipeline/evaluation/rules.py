@@ -12,7 +12,7 @@ _MUKI: dict[str, Any] = {"teacher_distribution": "deterministic", "reweight": "m
 _PLAIN: dict[str, Any] = {"teacher_distribution": "deterministic", "reweight": "none"}
 
 RULES: dict[str, tuple[dict[str, Any], float]] = {
-    # The paper's, and what it compares itself with (method.md); vanilla distillation and UHC at its T = 5.
+    # The paper's, and what it compares itself with (docs/method.md); vanilla distillation and UHC at its T = 5.
     "muki": ({**_MUKI, "strategy": "soft", "scorer": "mc_entropy"}, 1.0),
     "muki_hard": ({**_MUKI, "strategy": "hard", "scorer": "mc_entropy"}, 1.0),
     "entropy": ({**_MUKI, "strategy": "soft", "scorer": "entropy"}, 1.0),

@@ -1,4 +1,7 @@
+import pickle
 import shutil
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,10 @@ import torch
 from pipeline.config import Label, Teacher
 from pipeline.corpus import table
 from pipeline.errors import MukiError
-from pipeline.labelling.run import LabellingSummary, label_corpus
+from pipeline.labelling.labeller import Labeller
+from pipeline.labelling.run import LabellingSummary, StoredShard, label_corpus, load_or_label_shard
 from pipeline.layout import Layout
+from pipeline.models.teachers import locate
 from pipeline.tables.keys import canonical_key
 from pipeline.tables.manifest import read_manifest
 from pipeline.tables.shards import read_footer
@@ -139,3 +144,20 @@ def test_dropout_in_the_last_layers_gives_other_labels(tmp_path: Path) -> None:
     ]
     with pytest.raises(MukiError, match=r"label\.dropout_layers is 3, but its encoder has 2 layers"):
         run(dropout_layers=3)
+
+
+def _in_another_process(arguments: bytes) -> StoredShard:
+    return load_or_label_shard(*pickle.loads(arguments))
+
+
+def test_a_shard_can_be_labelled_by_any_process(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    write_corpus(run.layout, tiny.texts(20))
+    labeller = Labeller(locate("t", Teacher(model="m", watch="m"), tmp_path), SETTINGS)
+    [first, *_] = table.corpus_shards(run.layout.corpus)
+    here = load_or_label_shard(labeller, run.layout.corpus, first, tmp_path / "here")
+    arguments = pickle.dumps((labeller, run.layout.corpus, first, tmp_path / "there"))  # after its weights were loaded
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        there = pool.submit(_in_another_process, arguments).result(timeout=120)
+    assert there.shard.key == here.shard.key
+    assert there.read(["probs"], "").equals(here.read(["probs"], ""))

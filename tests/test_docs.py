@@ -1,0 +1,113 @@
+"""The pages: their Python runs as it stands, generated parts are current, links and names exist, examples run."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from pipeline import config
+from pipeline.corpus.prepare import prepare
+from pipeline.integration.integrate import integrate
+from pipeline.integration.scorers import SCORERS
+from pipeline.labelling.run import label_corpus
+from pipeline.training.student import train_student
+from stages import cli
+from tests import generate_docs, tiny
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCKS = [
+    (page.name, number, dedent(block))
+    for page in PAGES
+    for number, block in enumerate(re.findall(r"^ *```python\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE))
+]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose teachers have the names of the demo's."""
+    teachers = {"rec": ["autos", "hockey"], "sci": ["med", "space", "crypt"], "politics": ["guns", "misc"]}
+    path = tiny.save_project(tmp_path_factory.mktemp("docs"), teachers=teachers)
+    params, layout = config.load(path)
+    prepare(params.prepare, layout)
+    for name, teacher in params.teachers.items():
+        label_corpus(name, teacher, params.label, layout)
+    integrate(params, layout, layout.golden)
+    train_student(params.student, layout.golden, layout.student, layout.work / "student", layout.root)
+    return path.parent
+
+
+@pytest.mark.parametrize(("page", "number", "block"), BLOCKS, ids=lambda value: str(value)[:20])
+def test_python_blocks_run(finished: Path, monkeypatch: pytest.MonkeyPatch, page: str, number: int, block: str) -> None:
+    monkeypatch.chdir(finished)
+    exec(compile(block, f"{page}, block {number}", "exec"), {})
+
+
+def test_there_are_blocks_for_every_table() -> None:
+    for folder in ("data/corpus", "data/labels", "data/golden", "data/eval", "data/student"):
+        assert any(folder in block for _, _, block in BLOCKS), folder
+
+
+def test_generated_pages_are_current() -> None:
+    """If this fails, run `make docs`."""
+    assert (ROOT / "docs" / "settings.md").read_text() == generate_docs.settings()
+    tables = (ROOT / "docs" / "tables.md").read_text()
+    assert tables == generate_docs.with_tables(tables)
+
+
+def test_every_setting_has_a_docstring() -> None:
+    for key, block in generate_docs.blocks(config.Params, ""):
+        assert [f"{key}.{name}" for name, field in block.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize("command", [command.callback.__name__ for command in cli.app.registered_commands])
+def test_every_command_is_explained(command: str) -> None:
+    assert f"`{command.replace('_', '-')}`" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("scorer", sorted(SCORERS))
+def test_every_scorer_has_a_result(scorer: str) -> None:
+    assert f"`{scorer}`" in (ROOT / "docs" / "results.md").read_text()
+
+
+def test_the_first_page_stays_short() -> None:
+    assert len((ROOT / "README.md").read_text().split()) <= 1600
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("folder", ["pipeline", "stages"])
+def test_docstrings_refer_to_pages_that_exist(folder: str) -> None:
+    named = {
+        (path.name, page)
+        for path in (ROOT / folder).rglob("*.py")
+        for page in re.findall(r"\b(?:docs/)?[a-z_-]+\.md\b", path.read_text())
+    }
+    assert [(file, page) for file, page in named if not (ROOT / page).exists()] == []
+
+
+def test_the_tree_in_contributing_is_the_tree() -> None:
+    tree = (ROOT / "CONTRIBUTING.md").read_text()
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        assert path.stem == "__init__" or path.stem in tree or path.parent.name in tree, path
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "expected"),
+    [
+        ("merge.py", ["params.yaml", "w1 w2"], "golden table: 30 texts"),
+        ("inspect_store.py", ["data"], "mutual_information"),
+    ],
+)
+def test_examples_run(finished: Path, script: str, arguments: list[str], expected: str) -> None:
+    command = [sys.executable, str(ROOT / "examples" / script), *arguments]
+    done = subprocess.run(command, cwd=finished, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout
