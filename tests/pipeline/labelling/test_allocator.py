@@ -35,6 +35,6 @@ def test_memory_of_an_activation_is_used_for_the_next() -> None:
 
 
 def test_importing_changes_nothing_about_the_process() -> None:
-    code = "import os; before = dict(os.environ); import pipeline, pipeline.labelling.allocator; print(before == os.environ)"
+    code = "import os; old = dict(os.environ); import pipeline, pipeline.labelling.allocator; print(old == os.environ)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "True"
