@@ -12,6 +12,7 @@ from transformers import pipeline as hugging_face_pipeline
 
 from pipeline import config
 from pipeline.corpus.prepare import prepare
+from pipeline.embedding.run import embed_corpus
 from pipeline.integration.integrate import integrate
 from pipeline.labelling.run import label_corpus
 from pipeline.training.student import train_student
@@ -31,6 +32,9 @@ def main(params_file: Path, text: str) -> None:
     for name, teacher in params.teachers.items():
         labelled = label_corpus(name, teacher, params.label, layout)
         print(f"{name}: {labelled.new_rows} of {labelled.rows} texts labelled now")
+
+    # A neutral encoder, none of the teachers, reads every text and label name once: it helps to find the right teacher.
+    embed_corpus(params, layout)
 
     # Stage two. Which teacher is right for which text? The answer becomes a table of target distributions.
     summary = integrate(params, layout, layout.golden)

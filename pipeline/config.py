@@ -172,6 +172,18 @@ class Label(Block):
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
 
 
+class Embed(Block):
+    """The neutral encoder, whose embeddings of texts and label names help to find the right teacher."""
+
+    model: str | None = None
+    """A pretrained text encoder that is none of the teachers; the student's `model` by default, with all its layers. A
+    sentence encoder reads label names best."""
+    revision: str | None = None
+    """Commit of a model on the hub."""
+    max_length: Annotated[int, Field(ge=4)] = 128
+    """Longest text in tokens; longer ones are cut."""
+
+
 class Integrate(Block):
     """Stage two's supervision (docs/method.md, steps 4 to 7)."""
 
@@ -240,6 +252,8 @@ class Params(Block):
     """The teachers, by name."""
     label: Label = Label()
     """Stage one."""
+    embed: Embed = Embed()
+    """Stage two: the neutral encoder."""
     integrate: Integrate = Integrate()
     """Stage two: supervision."""
     student: Student

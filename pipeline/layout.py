@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAKE_CORPUS = "Run muki-pipeline prepare"
+MAKE_EMBEDDINGS = "Run muki-pipeline embed"
 MAKE_GOLDEN = "Run muki-pipeline integrate"
 MAKE_STUDENT = "Run muki-pipeline train-student"
 TRAINING_CURVE = "training_curve.csv"
@@ -53,6 +54,26 @@ class Layout:
     def teacher(self, name: str) -> Path:
         """Where `train-teacher` saves the teacher `name`."""
         return self.root / "data" / "teachers" / name
+
+    @property
+    def embeddings(self) -> Path:
+        """Neutral embeddings of the corpus's texts."""
+        return self.root / "data" / "embeddings" / "texts"
+
+    @property
+    def label_names(self) -> Path:
+        """Neutral embeddings of the labels' names."""
+        return self.root / "data" / "embeddings" / "names"
+
+    @property
+    def routing(self) -> Path:
+        """The posterior of every teacher for every text, for other multi-teacher trainers."""
+        return self.root / "data" / "routing"
+
+    @property
+    def review(self) -> Path:
+        """The texts that a person is asked about."""
+        return self.root / "data" / "review.csv"
 
     @property
     def golden(self) -> Path:

@@ -47,6 +47,14 @@ def label(teacher: TeacherName, params: ParamsFile = DEFAULT_PARAMS) -> None:
 
 
 @app.command()
+def embed(params: ParamsFile = DEFAULT_PARAMS) -> None:
+    """Embed every text and label name with a neutral encoder. Continues where a killed run stopped."""
+    from stages import embed as stage
+
+    stage.main(params)
+
+
+@app.command()
 def integrate(params: ParamsFile = DEFAULT_PARAMS) -> None:
     """Join all teachers' labels into golden supervision."""
     from stages import integrate as stage

@@ -9,11 +9,7 @@ from textwrap import dedent
 import pytest
 
 from pipeline import config
-from pipeline.corpus.prepare import prepare
-from pipeline.integration.integrate import integrate
 from pipeline.integration.scorers import SCORERS
-from pipeline.labelling.run import label_corpus
-from pipeline.training.student import train_student
 from stages import cli
 from tests import generate_docs, tiny
 
@@ -31,12 +27,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose teachers have the names of the demo's."""
     teachers = {"rec": ["autos", "hockey"], "sci": ["med", "space", "crypt"], "politics": ["guns", "misc"]}
     path = tiny.save_project(tmp_path_factory.mktemp("docs"), teachers=teachers)
-    params, layout = config.load(path)
-    prepare(params.prepare, layout)
-    for name, teacher in params.teachers.items():
-        label_corpus(name, teacher, params.label, layout)
-    integrate(params, layout, layout.golden)
-    train_student(params.student, layout.golden, layout.student, layout.work / "student", layout.root)
+    tiny.finish(path)
     return path.parent
 
 

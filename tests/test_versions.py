@@ -18,6 +18,7 @@ import torch
 from pipeline import config
 from pipeline.config import Label, Teacher
 from pipeline.corpus.table import with_ids, write_corpus
+from pipeline.embedding.run import embed_corpus
 from pipeline.integration.integrate import integrate
 from pipeline.integration.strategies import STRATEGIES
 from pipeline.labelling.labeller import Labeller
@@ -65,6 +66,7 @@ def golden(root: Path) -> list[float]:
     write_corpus(layout.corpus, with_ids(pl.DataFrame({"text": texts})), 25)
     for name, teacher in params.teachers.items():
         label_corpus(name, teacher, params.label, layout)
+    embed_corpus(params, layout)
     numbers = []
     for strategy in STRATEGIES:
         scorer = config.Integrate().scorer if strategy == "posterior" else "mutual_information"

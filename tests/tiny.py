@@ -9,6 +9,13 @@ import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
+from pipeline import config
+from pipeline.corpus.prepare import prepare
+from pipeline.embedding.run import embed_corpus
+from pipeline.integration.integrate import integrate
+from pipeline.labelling.run import label_corpus
+from pipeline.training.student import train_student
+
 WORDS = [f"w{number}" for number in range(50)]
 SPECIAL = {"pad_token": "<pad>", "cls_token": "<s>", "sep_token": "</s>", "eos_token": "</s>", "unk_token": "<unk>"}
 VOCABULARY = {word: number for number, word in enumerate(["<pad>", "<s>", "</s>", "<unk>", *WORDS])}
@@ -109,3 +116,20 @@ def save_project(root: Path, rows: int = 30, teachers: dict[str, list[str]] = TE
     path = root / "params.yaml"
     path.write_text(yaml.safe_dump(params | changes, sort_keys=False))
     return path
+
+
+def label(path: Path) -> None:
+    """Run `prepare`, `label` with every teacher, and `embed`."""
+    params, layout = config.load(path)
+    prepare(params.prepare, layout)
+    for name, teacher in params.teachers.items():
+        label_corpus(name, teacher, params.label, layout)
+    embed_corpus(params, layout)
+
+
+def finish(path: Path) -> None:
+    """Run all stages up to the student."""
+    label(path)
+    params, layout = config.load(path)
+    integrate(params, layout, layout.golden)
+    train_student(params.student, layout.golden, layout.student, layout.work / "student", layout.root)

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from pipeline.config import POSTERIORS, Integrate, Params
 from pipeline.corpus.table import content_digest
+from pipeline.embedding.encoder import NeutralEncoder
 from pipeline.errors import MukiError
 from pipeline.evaluation import metrics
 from pipeline.evaluation.gold_labels import TestSet, gold_rows, read_corpus_gold, read_test
 from pipeline.evaluation.predict import predict_student, student_measures
 from pipeline.integration.confidence import softmax
-from pipeline.integration.integrate import fit_scorer, targets, teacher_outputs
+from pipeline.integration.embeddings import open_embeddings
+from pipeline.integration.integrate import fit_scorer, open_embeddings_of, targets, teacher_outputs
 from pipeline.integration.label_space import LabelSpace, unite
 from pipeline.integration.label_tables import LabelShard, open_labelled_corpus
 from pipeline.integration.scorers import SCORERS, TeacherOutputs
@@ -112,7 +114,8 @@ def _measure_supervision(params: Params, layout: Layout) -> SupervisionResult:
     """Teacher selection and golden targets against the corpus's gold labels, for every scorer, shard by shard."""
     corpus = open_labelled_corpus(params, layout)
     gold = read_corpus_gold(layout)
-    fitted = {scorer: fit_scorer(scorer, corpus) for scorer in SCORERS}
+    embeddings = open_embeddings(params, layout, corpus)
+    fitted = {scorer: fit_scorer(scorer, corpus, embeddings) for scorer in SCORERS}
     shards: dict[str, list[ScorerShard]] = {scorer: [] for scorer in SCORERS}
     right_teachers, known_rows = [], []
     for number in range(len(corpus.shards)):
@@ -123,7 +126,7 @@ def _measure_supervision(params: Params, layout: Layout) -> SupervisionResult:
                 f"has no label for {absent} texts of the corpus", where=str(layout.corpus_gold), fix=MAKE_CORPUS
             )
         labels = corpus.tables.read_checked(number, LABEL_COLUMNS, series(texts["id"]))
-        outputs = teacher_outputs(corpus, labels, texts)
+        outputs = teacher_outputs(corpus, number, labels, texts, embeddings)
         rows = gold_rows(ids, gold, corpus.label_space)
         right_teachers.append(corpus.label_space.known[rows.columns])
         known_rows.append(rows.known)
@@ -285,9 +288,15 @@ def _route(
         task = progress.begin(f"{name} for routing", len(rows) * (params.label.passes + 1), "texts x passes")
         stored = load_or_label(labeller, table, digest, layout.work, task)
         labels.append(LabelShard(stored.read(list(LABEL_COLUMNS), "Run muki-pipeline evaluate again")))
-    label_counts = [len(labeller.files.labels) for labeller in labellers.values()]
-    outputs = TeacherOutputs(rows["text"].to_list(), labels, label_counts)
-    score = fit_scorer(params.integrate.scorer, open_labelled_corpus(params, layout))
+    corpus = open_labelled_corpus(params, layout)
+    texts = rows["text"].to_list()
+    embeddings = open_embeddings_of(params, layout, corpus, params.integrate.scorer)
+    score = fit_scorer(params.integrate.scorer, corpus, embeddings)
+    if embeddings is None:
+        outputs = TeacherOutputs(None, labels, label_space)
+    else:
+        vectors = NeutralEncoder(params, layout.root).embed(texts, progress.begin("embed", len(texts), "texts"))
+        outputs = TeacherOutputs(texts, labels, label_space, vectors.astype(np.float64), embeddings.names)
     distributions = [softmax(shard.logits) for shard in labels]
     weights = hard_weights(score(outputs))
     predicted: NDArray[np.intp] = golden_targets(weights, distributions, label_space).argmax(axis=1)

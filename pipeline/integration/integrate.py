@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,15 +11,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.config import Integrate, Params
+from pipeline.config import POSTERIORS, Integrate, Params
 from pipeline.errors import MukiError
 from pipeline.integration.confidence import energy, softmax
+from pipeline.integration.embeddings import Embeddings, open_embeddings
 from pipeline.integration.golden_table import golden_facts, write_golden_shard
 from pipeline.integration.label_space import LabelSpace
 from pipeline.integration.label_tables import LabelledCorpus, LabelShard, open_labelled_corpus
-from pipeline.integration.routing.gate import FAIR
+from pipeline.integration.routing.gate import Estimate
 from pipeline.integration.scorers import SCORERS, Gate, Score, TeacherOutputs, measure
-from pipeline.integration.strategies import STRATEGIES, golden_targets, margins
+from pipeline.integration.strategies import STRATEGIES, best_teacher, golden_targets, margins
 from pipeline.layout import Layout
 from pipeline.progress import SILENT, Progress, Task
 from pipeline.tables import files
@@ -41,12 +42,27 @@ class IntegrationSummary:
     Attributes:
         rows: Texts of the golden table.
         abstained: Those of them with weight 0, because no teacher is sure enough.
-        doubtful_agreement: Kappa of the gate's views in the first round, where it is too low to build on; else None.
+        routing: What is known about the choice of teachers, see `RoutingSummary`; None where scores are no posterior.
     """
 
     rows: int
     abstained: int
-    doubtful_agreement: float | None
+    routing: "RoutingSummary | None"
+
+
+@dataclass(frozen=True)
+class RoutingSummary:
+    """What is known, without labels, about the choice of teachers.
+
+    Attributes:
+        mean_posterior: Mean of the highest posterior.
+        teachers: For each teacher, how many texts it is most likely right for, and its mean posterior on them.
+        estimate: What the gate knows about itself; None for other scorers and for a single teacher.
+    """
+
+    mean_posterior: float
+    teachers: dict[str, dict[str, float]]
+    estimate: Estimate | None
 
 
 def integrate(params: Params, layout: Layout, folder: Path, progress: Progress = SILENT) -> IntegrationSummary:
@@ -62,14 +78,15 @@ def integrate(params: Params, layout: Layout, folder: Path, progress: Progress =
         MukiError: See `open_labelled_corpus` and `LabelTables.read_checked`; `abstain_below` leaves no text.
     """
     corpus = open_labelled_corpus(params, layout)
-    score = fit_scorer(params.integrate.scorer, corpus)
+    embeddings = open_embeddings_of(params, layout, corpus, params.integrate.scorer)
+    score = fit_scorer(params.integrate.scorer, corpus, embeddings)
     task = progress.begin("integrate", 2 * corpus.rows, "rows")
     unseal(folder)
     with (
         files.only_one(layout.work / "integrate.lock", "integrating"),
         files.scratch_folder(layout.work / "integrate") as scratch,
     ):
-        scoring = ScoringPhase(corpus, params.integrate, score, scratch, task)
+        scoring = ScoringPhase(corpus, params.integrate, score, embeddings, scratch, task)
         sums = _on_all_cores(scoring.run, len(corpus.shards))
         taught = sum(shard.taught for shard in sums)
         if not taught:
@@ -80,7 +97,8 @@ def integrate(params: Params, layout: Layout, folder: Path, progress: Progress =
             )
         strategy = STRATEGIES[params.integrate.strategy]
         facts = golden_facts(params, corpus, strategy.loss, params.student.temperature)
-        facts["abstained"] = corpus.rows - taught
+        routing = _routing_summary(params, corpus, score, sums)
+        facts |= {"abstained": corpus.rows - taught, "routing": None if routing is None else asdict(routing)}
         mean_weight = sum(shard.weight for shard in sums) / taught
         writing = WritingPhase(
             corpus=corpus,
@@ -94,20 +112,24 @@ def integrate(params: Params, layout: Layout, folder: Path, progress: Progress =
         )
         shards = _on_all_cores(writing.run, len(corpus.shards))
     seal(folder, shards, facts)
-    return IntegrationSummary(corpus.rows, corpus.rows - taught, _doubtful_agreement(score, corpus))
+    return IntegrationSummary(corpus.rows, corpus.rows - taught, routing)
 
 
 @dataclass(frozen=True)
-class ShardWeights:
-    """What the mean weight is computed from.
+class ShardSums:
+    """What the mean weight and the routing summary are computed from.
 
     Attributes:
         weight: Sum of a shard's weights.
         taught: Texts with a weight above 0.
+        chosen: `[teachers]`, texts for which each teacher has the best score.
+        scores: `[teachers]`, sum of the best scores of these texts.
     """
 
     weight: float
     taught: int
+    chosen: NDArray[np.int64]
+    scores: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -118,6 +140,7 @@ class ScoringPhase:
         corpus: What is read.
         settings: The `integrate` block.
         score: The fitted scorer.
+        embeddings: Neutral embeddings, None where the scorer does not read them.
         scratch: Where `[rows, teachers + 1]` of each shard goes: the scores, then the weight.
         task: Told of every shard.
     """
@@ -125,21 +148,29 @@ class ScoringPhase:
     corpus: LabelledCorpus
     settings: Integrate
     score: Score
+    embeddings: Embeddings | None
     scratch: Path
     task: Task
 
-    def run(self, number: int) -> ShardWeights:
+    def run(self, number: int) -> ShardSums:
         """Score one shard."""
         scorer = SCORERS[self.settings.scorer]
         # Digests are not computed here: before anything is made of these scores, WritingPhase verifies the same files.
         labels = self.corpus.tables.read_unverified(number, score_columns(self.settings.scorer))
-        texts = self.corpus.read(number, ("text",)) if scorer.reads_texts else None
-        outputs = teacher_outputs(self.corpus, labels, texts)
+        texts = self.corpus.read(number) if scorer.reads_texts else None
+        outputs = teacher_outputs(self.corpus, number, labels, texts, self.embeddings)
         scores = self.score(outputs).astype(np.float32).astype(np.float64)  # as they are stored
         weights = _raw_weights(scores, outputs, self.settings)
         np.save(_scores_file(self.scratch, number), np.column_stack([scores, weights]).astype(np.float32))
         self.task.advance(len(scores))
-        return ShardWeights(float(weights.sum()), int(np.count_nonzero(weights)))
+        best = best_teacher(scores)
+        teachers = scores.shape[1]
+        return ShardSums(
+            weight=float(weights.sum()),
+            taught=int(np.count_nonzero(weights)),
+            chosen=np.bincount(best, minlength=teachers),
+            scores=np.bincount(best, scores.max(axis=1), minlength=teachers).astype(np.float64),
+        )
 
 
 @dataclass(frozen=True)
@@ -201,27 +232,50 @@ def score_columns(scorer: str) -> list[str]:
     return sorted({*SCORERS[scorer].columns, *SCORERS[ABSTENTION].columns})
 
 
-def teacher_outputs(corpus: LabelledCorpus, labels: Sequence[LabelShard], texts: pa.Table | None) -> TeacherOutputs:
-    """What a scorer reads, for some texts; `texts` may be None for a scorer that does not read them."""
-    return TeacherOutputs([] if texts is None else texts["text"].to_pylist(), labels, corpus.label_counts)
+def open_embeddings_of(params: Params, layout: Layout, corpus: LabelledCorpus, scorer: str) -> Embeddings | None:
+    """The neutral embeddings, where a scorer reads them.
+
+    Raises:
+        MukiError: See `open_embeddings`.
+    """
+    return open_embeddings(params, layout, corpus) if SCORERS[scorer].reads_texts else None
 
 
-def fit_scorer(scorer: str, corpus: LabelledCorpus) -> Score:
+def teacher_outputs(
+    corpus: LabelledCorpus,
+    number: int,
+    labels: Sequence[LabelShard],
+    texts: pa.Table | None,
+    embeddings: Embeddings | None,
+) -> TeacherOutputs:
+    """What a scorer reads of one shard; texts and embeddings may be None for a scorer that does not read them."""
+    if texts is None or embeddings is None:
+        return TeacherOutputs(None, labels, corpus.label_space)
+    vectors = embeddings.read(number, texts["id"])
+    return TeacherOutputs(texts["text"].to_pylist(), labels, corpus.label_space, vectors, embeddings.names)
+
+
+def fit_scorer(scorer: str, corpus: LabelledCorpus, embeddings: Embeddings | None) -> Score:
     """The scorer, fitted to evenly spaced rows of the corpus if it needs to be fitted."""
     if not SCORERS[scorer].needs_sample:
-        return SCORERS[scorer].fit(TeacherOutputs([], [], []))
+        return SCORERS[scorer].fit(TeacherOutputs(None, [], corpus.label_space))
     step = -(-corpus.rows // SAMPLE_ROWS)
-    texts: list[pa.Table] = []
+    texts: list[str] = []
+    vectors: list[NDArray[np.floating]] = []
     labels: list[list[pa.Table]] = []
     for number in range(len(corpus.shards)):
         shard = corpus.read(number)
         rows = np.arange(0, len(shard), step)
-        texts.append(shard.take(rows))
         label_shards = corpus.tables.read_checked(number, score_columns(scorer), series(shard["id"]))
         labels.append([label_shard.table.take(rows) for label_shard in label_shards])
+        if embeddings is not None:
+            texts += shard["text"].take(rows).to_pylist()
+            vectors.append(embeddings.read(number, shard["id"])[rows])
     teachers = [LabelShard(pa.concat_tables(tables)) for tables in zip(*labels, strict=True)]
-    sample = pa.concat_tables(texts) if SCORERS[scorer].reads_texts else None
-    return SCORERS[scorer].fit(teacher_outputs(corpus, teachers, sample))
+    if embeddings is None:
+        return SCORERS[scorer].fit(TeacherOutputs(None, teachers, corpus.label_space))
+    sample = TeacherOutputs(texts, teachers, corpus.label_space, np.concatenate(vectors), embeddings.names)
+    return SCORERS[scorer].fit(sample)
 
 
 def target_columns(settings: Integrate) -> list[str]:
@@ -265,10 +319,20 @@ def _raw_weights(scores: NDArray[np.floating], outputs: TeacherOutputs, settings
     return weights
 
 
-def _doubtful_agreement(score: Score, corpus: LabelledCorpus) -> float | None:
-    if not isinstance(score, Gate) or len(corpus.teachers) == 1 or score.router.agreement > FAIR:
+def _routing_summary(
+    params: Params, corpus: LabelledCorpus, score: Score, sums: Sequence[ShardSums]
+) -> RoutingSummary | None:
+    if params.integrate.scorer not in POSTERIORS:
         return None
-    return score.router.agreement
+    chosen = np.sum([shard.chosen for shard in sums], axis=0)
+    scores = np.sum([shard.scores for shard in sums], axis=0)
+    teachers = {
+        name: {"texts": int(count), **({"mean_posterior": float(total / count)} if count else {})}
+        for name, count, total in zip(corpus.teachers, chosen, scores, strict=True)
+    }
+    is_choice = isinstance(score, Gate) and len(corpus.teachers) > 1
+    estimate = score.router.estimate if is_choice and isinstance(score, Gate) else None
+    return RoutingSummary(float(scores.sum() / corpus.rows), teachers, estimate)
 
 
 def _on_all_cores(work: Callable[[int], _Result], shards: int) -> list[_Result]:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.integration.confidence import CONFIDENCES, StoredOutputs, mutual_information, softmax
-from pipeline.integration.routing.gate import Router, cotrain
+from pipeline.integration.label_space import LabelSpace
+from pipeline.integration.routing.gate import Router, Texts, fit_router, standardiser
 
 Floats = NDArray[np.floating]
 
@@ -22,14 +23,23 @@ class TeacherOutputs:
     """What every teacher's label table holds for some texts.
 
     Attributes:
-        texts: The texts; empty where the scorer does not read them.
+        texts: The texts; None where the scorer does not read them.
         teachers: Stored numbers of each teacher, in the order in which params.yaml lists them.
-        label_counts: How many labels each teacher has.
+        label_space: The union of their labels.
+        embeddings: `[rows, size]`, neutral embeddings of the texts; None where the scorer does not read them.
+        names: `[size, union]`, neutral embeddings of the labels' names; likewise.
     """
 
-    texts: Sequence[str]
+    texts: Sequence[str] | None
     teachers: Sequence[StoredOutputs]
-    label_counts: Sequence[int]
+    label_space: LabelSpace
+    embeddings: Floats | None = None
+    names: Floats | None = None
+
+    @property
+    def label_counts(self) -> list[int]:
+        """How many labels each teacher has."""
+        return [len(columns) for columns in self.label_space.columns]
 
 
 Score = Callable[[TeacherOutputs], Floats]
@@ -43,7 +53,7 @@ class Scorer:
         columns: The columns of a label shard that it reads.
         fit: A sample of the corpus -> a function that scores any part of it.
         needs_sample: Whether `fit` uses the sample at all.
-        reads_texts: Whether it reads the texts.
+        reads_texts: Whether it reads the texts, their neutral embeddings and those of the labels' names.
     """
 
     columns: tuple[str, ...]
@@ -64,7 +74,7 @@ def _unfitted(name: str) -> Scorer:
 
 def fit_standardised(name: str, sample: TeacherOutputs) -> Score:
     """Each teacher's confidence, standardised over the corpus: one scale for all teachers."""
-    standardise = _standardise(measure(name, sample))
+    standardise = standardiser(measure(name, sample))
     return lambda outputs: standardise(measure(name, outputs))
 
 
@@ -76,46 +86,49 @@ TWO_SCORES = ("logits", "entropy", "expected_entropy")
 def _two_scores(outputs: TeacherOutputs) -> NDArray[np.float64]:
     """Energy and -log mutual information, `[rows, teachers, 2]`: the two scores whose errors are least alike."""
     information = [
-        np.maximum(mutual_information(each.entropy, each.expected_entropy), _MI_FLOOR) for each in outputs.teachers
+        np.maximum(mutual_information(teacher.entropy, teacher.expected_entropy), _MI_FLOOR)
+        for teacher in outputs.teachers
     ]
     return np.stack([measure("energy", outputs), -np.log(np.stack(information, axis=1))], axis=-1)
 
 
-def _standardise(sample: NDArray[np.float64]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """Subtract each teacher's mean over the corpus and divide by its standard deviation: one scale for all teachers."""
-    mean, deviation = sample.mean(axis=0), np.maximum(sample.std(axis=0), 1e-12)
-    return lambda scores: (scores - mean) / deviation
-
-
 def fit_calibrated(sample: TeacherOutputs) -> Score:
     """Posterior of each teacher, softmax of the sum of its two standardised scores."""
-    standardise = _standardise(_two_scores(sample))
+    standardise = standardiser(_two_scores(sample))
     return lambda outputs: softmax(standardise(_two_scores(outputs)).sum(axis=-1))
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Posterior of each teacher by its two standardised scores and by the text's words (`pipeline.gate`).
+    """Posterior of each teacher by scores, words, embeddings and label names (`integration/routing/gate.py`).
 
     Attributes:
-        standardise: Brings the two scores to one scale.
-        router: Scores and words, calibrated on each other.
+        router: The fitted views.
     """
 
-    standardise: Callable[[NDArray[np.float64]], NDArray[np.float64]]
     router: Router
 
     def __call__(self, outputs: TeacherOutputs) -> NDArray[np.float64]:
         """`[rows, teachers]`, each row sums to 1."""
-        return self.router(self.standardise(_two_scores(outputs)), outputs.texts)
+        return self.router(_gate_texts(outputs))
+
+    def evidence(self, outputs: TeacherOutputs) -> dict[str, NDArray[np.float64]]:
+        """Logits of every teacher by each view, `[rows, teachers]`; empty where the start decides."""
+        return self.router.evidence(_gate_texts(outputs))
 
 
 def fit_gate(sample: TeacherOutputs) -> Gate:
     """The gate, from a sample of the corpus."""
-    standardise = _standardise(_two_scores(sample))
-    scores = standardise(_two_scores(sample))
-    # Mutual information is the better start: it depends less than energy on how a teacher was trained.
-    return Gate(standardise, cotrain(scores, scores[..., 1], sample.texts))
+    if sample.names is None:
+        raise ValueError("the gate reads embeddings of the label names")
+    return Gate(fit_router(_gate_texts(sample), sample.names, sample.label_space))
+
+
+def _gate_texts(outputs: TeacherOutputs) -> Texts:
+    if outputs.texts is None or outputs.embeddings is None:
+        raise ValueError("the gate reads texts and embeddings")
+    distributions = [softmax(teacher.logits) for teacher in outputs.teachers]
+    return Texts(_two_scores(outputs), distributions, outputs.texts, outputs.embeddings)
 
 
 SCORERS: dict[str, Scorer] = {

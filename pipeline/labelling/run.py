@@ -5,7 +5,7 @@ any engine may call it in any process.
 """
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,15 +13,14 @@ import pyarrow.compute as pc
 
 from pipeline.config import Label, Teacher
 from pipeline.corpus.table import corpus_shards, read_corpus_shard
-from pipeline.errors import MukiError
 from pipeline.labelling.labeller import Labeller, Throughput
 from pipeline.layout import Layout, make_labels
 from pipeline.models.teachers import locate
 from pipeline.progress import SILENT, Progress, Task
 from pipeline.tables import files
-from pipeline.tables.keys import file_digest
 from pipeline.tables.manifest import publish
-from pipeline.tables.shards import Shard, read_shard, write_shard
+from pipeline.tables.shards import Shard
+from pipeline.tables.work import StoredShard, find_stored, store_shard
 
 
 @dataclass(frozen=True)
@@ -45,40 +44,6 @@ class LabellingSummary:
     network_share: float | None
 
 
-@dataclass(frozen=True)
-class StoredShard:
-    """A finished label shard in the work folder.
-
-    Attributes:
-        folder: The folder of all finished label shards.
-        shard: Its file there, with size, digest and key.
-    """
-
-    folder: Path
-    shard: Shard
-
-    @property
-    def path(self) -> Path:
-        """The Parquet file."""
-        return self.folder / self.shard.file
-
-    def read(self, columns: list[str], remedy: str) -> pa.Table:
-        """Some of its columns, verified."""
-        return read_shard(self.folder, self.shard, remedy, columns)
-
-
-def find_finished(labeller: Labeller, corpus_digest: str, work: Path) -> StoredShard | None:
-    """The label shard of a corpus shard with this content, or None where it is missing or incomplete."""
-    key = labeller.key(corpus_digest)
-    path = work / "labels" / f"{key}.parquet"
-    try:
-        shard = Shard(**files.read_json(path.with_suffix(".json"), ""))
-        intact = file_digest(path) == shard.sha256
-    except (MukiError, TypeError, OSError):  # killed between the two files, or damaged: it will be labelled again
-        return None
-    return StoredShard(path.parent, shard) if intact and shard.key == key else None
-
-
 def load_or_label(
     labeller: Labeller, texts: pa.Table, corpus_digest: str, work: Path, task: Task = SILENT
 ) -> StoredShard:
@@ -91,15 +56,12 @@ def load_or_label(
         work: The work folder.
         task: Told of the texts that went through the network.
     """
-    finished = find_finished(labeller, corpus_digest, work)
-    if finished is not None:
-        return finished
-    labels = labeller.label(texts, task)
-    key = labeller.key(corpus_digest)
-    path = work / "labels" / f"{key}.parquet"
-    shard = write_shard(path, labels, key, labeller.metadata(corpus_digest))
-    files.write_json(path.with_suffix(".json"), asdict(shard))
-    return StoredShard(path.parent, shard)
+    folder, key = work / "labels", labeller.key(corpus_digest)
+    stored = find_stored(folder, key)
+    if stored is None:
+        labels = labeller.label(texts, task)
+        stored = store_shard(folder, key, labels, labeller.metadata(corpus_digest))
+    return stored
 
 
 def load_or_label_shard(labeller: Labeller, corpus: Path, shard: Shard, work: Path, task: Task = SILENT) -> StoredShard:
@@ -135,7 +97,8 @@ def label_corpus(
     shards = corpus_shards(layout.corpus)
     labeller = Labeller(locate(name, teacher, layout.root), settings)
     with files.only_one(layout.work / "labels" / f"{name}.lock", f"labelling with {name}"):
-        new = [shard for shard in shards if find_finished(labeller, shard.key, layout.work) is None]
+        folder = layout.work / "labels"
+        new = [shard for shard in shards if find_stored(folder, labeller.key(shard.key)) is None]
         new_rows = sum(shard.rows for shard in new)
         seconds_per_text = (
             labeller.estimate(read_corpus_shard(layout.corpus, new[0])["text"].to_pylist()) if new else 0.0

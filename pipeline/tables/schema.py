@@ -12,8 +12,10 @@ import pyarrow as pa
 
 LABELS_VERSION = 2
 """Label shards: the columns and the numbers in them (`pipeline/labelling/`)."""
-GOLDEN_VERSION = 1
+GOLDEN_VERSION = 2
 """Golden tables: scores, targets and weights (`pipeline/integration/`)."""
+EMBEDDINGS_VERSION = 1
+"""Neutral embeddings of texts and label names (`pipeline/embedding/`)."""
 STUDENT_VERSION = 1
 """A student's training: checkpoints and the students of a comparison (`pipeline/training/`)."""
 
@@ -45,6 +47,16 @@ LABELS = (
     Column("expected_entropy", pa.float32(), "average entropy of a single pass, in nats"),
     Column("tokens", pa.int32(), "tokens that the teacher read"),
     Column("truncated", pa.bool_(), "whether the text was longer than that"),
+)
+EMBEDDINGS = (_ID, Column("embedding", "size", "neutral embedding of the text, of length 1"))
+LABEL_NAMES = (
+    Column("label", pa.string(), "a label of the union"),
+    Column("embedding", "size", "neutral embedding of its name, of length 1"),
+)
+ROUTING = (
+    _ID,
+    Column("teacher", pa.string(), "a teacher"),
+    Column("posterior", pa.float32(), "probability that this teacher is the right one; sums to 1 over the teachers"),
 )
 GOLDEN = (
     _ID,

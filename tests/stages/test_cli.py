@@ -43,7 +43,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project that is prepared and labelled, made by the real command in a process of its own."""
     path = tiny.save_project(tmp_path_factory.mktemp("cli"))
-    for command in (["prepare"], ["label", "--teacher", "one"], ["label", "--teacher", "two"]):
+    for command in (["prepare"], ["label", "--teacher", "one"], ["label", "--teacher", "two"], ["embed"]):
         call = [sys.executable, "-m", "stages.cli", *command, "--params", str(path)]
         done = subprocess.run(call, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ Floats = NDArray[np.floating]
 _BISECTIONS = 60
 _NEWTON_STEPS, _RIDGE = 30, 1e-3
 _SMALLEST_STEP, _CONVERGED = 1e-4, 1e-9
+_FACTORS, _SECTIONS = (-6.0, 3.0), 25  # range of the logarithm
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,6 @@ class Calibration:
         logits: NDArray[np.float64] = (view * self.slopes).sum(axis=-1) + self.offsets
         return logits
 
-    def sharpened(self, view: Floats, accuracy: float) -> "Calibration":
-        """The same, scaled so that the mean of its highest probability on `view` equals `accuracy`."""
-        factor = sharpness(self(view), accuracy)
-        return Calibration(self.slopes * factor, self.offsets * factor)
-
 
 def sharpness(logits: Floats, accuracy: float) -> float:
     """The factor of `logits` at which the mean of the highest probability equals `accuracy`.
@@ -52,6 +48,35 @@ def sharpness(logits: Floats, accuracy: float) -> float:
         else:
             highest = factor
     return factor
+
+
+def fit_factor(log_likelihoods: Floats, targets: Floats) -> float:
+    """The factor of log-likelihoods whose softmax is nearest to `targets` in cross-entropy, by golden-section search.
+
+    Args:
+        log_likelihoods: `[texts, labels]`.
+        targets: `[texts, labels]`, each row sums to 1.
+    """
+
+    def loss(log_factor: float) -> float:
+        logits = np.exp(log_factor) * (log_likelihoods - log_likelihoods.max(axis=1, keepdims=True))
+        log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        return float(-(targets * log_p).sum(axis=1).mean())
+
+    golden = (np.sqrt(5.0) - 1.0) / 2.0
+    low, high = _FACTORS
+    left, right = high - golden * (high - low), low + golden * (high - low)
+    loss_left, loss_right = loss(left), loss(right)
+    for _ in range(_SECTIONS):
+        if loss_left < loss_right:
+            high, right, loss_right = right, left, loss_left
+            left = high - golden * (high - low)
+            loss_left = loss(left)
+        else:
+            low, left, loss_left = left, right, loss_right
+            right = low + golden * (high - low)
+            loss_right = loss(right)
+    return float(np.exp((low + high) / 2.0))
 
 
 def calibrate(view: Floats, posterior: Floats) -> Calibration:

@@ -1,113 +1,297 @@
-"""Which teacher a text is for, by its words: a gate that learns from the teachers' stored numbers and from no label.
+"""Which teacher a text is for: a posterior from four views that teach each other, without any label.
 
-Two views of a text tell whose it is: how sure the teachers are, and its words. Neither is good alone: scores of
-different teachers are not on one scale, and words need somebody to learn from. So they teach each other, in turns
-(co-training, Blum & Mitchell 1998). The constants of this module serve every corpus that was tried.
+The views are the teachers' scores, the text's words, its neutral embedding, and the labels' names:
+
+- *scores*: how certain each teacher is (energy and mutual information);
+- *content*: words and embedding, each a generative model of every label of the union. A teacher's evidence is
+  log Σ_y q_i(y|x) p(x|y): how likely the text is, if the teacher's own answer is right;
+- *names*: how similar the text is to the labels' names. No teacher was trained with them.
+
+They begin with the sum of mutual information and names, both standardised over the corpus: two witnesses that err for
+different reasons, and the two that depend least on how a teacher was trained. In each round the posterior r gives every
+text a distribution over the union's labels, Σ_i r_i q_i. The content view learns from it, scores and names are
+calibrated on r (co-training, Blum & Mitchell 1998), each view is made as sure as it is accurate by what the views'
+agreement says, and their sum is the next r.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.integration.confidence import softmax
-from pipeline.integration.routing.calibration import Calibration, calibrate
-from pipeline.integration.routing.words import BagsOfWords, WordIndex, WordView
+from pipeline.integration.label_space import LabelSpace
+from pipeline.integration.routing.agreement import estimated_accuracies, least_agreement
+from pipeline.integration.routing.calibration import Calibration, calibrate, fit_factor, sharpness
+from pipeline.integration.routing.embedded import EmbeddingView
+from pipeline.integration.routing.words import FOLDS, BagsOfWords, WordIndex, WordView
 
 Floats = NDArray[np.floating]
+Scale = Callable[[Floats], NDArray[np.float64]]
 
-_ROUNDS = 5
-_SLIGHT = 0.2
-"""A kappa below this is slight agreement at most (Landis & Koch 1977)."""
-FAIR = 0.4
-"""A kappa up to this is fair agreement at most (ibid.): views that begin so may talk each other into anything."""
-_HIGHEST_ACCURACY = 0.995
+_MOST_ROUNDS = 12
+_SETTLED = 0.01
+"""The rounds end when fewer texts than this share change their teacher: further ones only drift."""
+_BELIEVED = 0.9
+"""Mean of the highest posterior that a round may pass on: views that believe themselves more drift faster."""
+_UNSOUND = 0.1
+"""A kappa below this is agreement by chance: views that begin so have nothing to teach each other."""
+_DRIFT = 0.1
+"""A fall of the smallest kappa by more than this means that the views mislead each other."""
+_SMALLEST_PROBABILITY = 1e-6
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What the gate reads of some texts.
+
+    Attributes:
+        scores: `[texts, teachers, 2]`, energy and -log mutual information.
+        distributions: For each teacher `[texts, its labels]`, its distribution without dropout.
+        texts: The texts.
+        embeddings: `[texts, size]`, neutral embeddings of length 1.
+    """
+
+    scores: Floats
+    distributions: Sequence[Floats]
+    texts: Sequence[str]
+    embeddings: Floats
+
+    def __len__(self) -> int:
+        """Number of texts."""
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the gate knows about itself.
+
+    Attributes:
+        agreement: Smallest kappa of two views in the first round, before they taught each other.
+        is_sound: Whether that is more than chance; if not, nothing is learned and the start decides.
+        has_drifted: Whether the views came to agree less while they taught each other: one of them errs for good. The
+            round in which they agreed best is then kept.
+        accuracies: Estimated accuracy of each view.
+        rounds: How many rounds there were.
+    """
+
+    agreement: float
+    is_sound: bool
+    has_drifted: bool
+    accuracies: dict[str, float]
+    rounds: int
+
+
+@dataclass(frozen=True)
+class _Views:
+    """One round's views, fitted, each with the factor that makes it as sure as it is accurate."""
+
+    words: WordView
+    word_factor: float
+    embedding: EmbeddingView
+    embedding_factor: float
+    scores: Calibration
+    names: Calibration
+    factors: dict[str, float]
+    total_factor: float
+
+
+@dataclass(frozen=True)
+class _Round:
+    """One round: its views, their smallest kappa, and their estimated accuracies."""
+
+    views: _Views
+    agreement: float
+    accuracies: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Router:
-    """Both views, calibrated.
+    """The fitted gate.
 
     Attributes:
-        words: The index of words.
-        by_words: The word view.
-        word_odds: Its calibration; all 0 if the words tell nothing.
-        score_odds: That of the teachers' scores.
-        agreement: The least kappa of two views in the first round, before they taught each other.
+        label_space: The union, and each teacher's columns of it.
+        names: `[size, labels]`, embeddings of the labels' names, of length 1.
+        index: The words.
+        score_scale: Standardises the scores over the corpus.
+        name_scale: Standardises each name's similarities over the corpus.
+        views: The last round's views; None where the start decides.
+        estimate: What it knows about itself.
     """
 
-    words: WordIndex
-    by_words: WordView
-    word_odds: Calibration
-    score_odds: Calibration
-    agreement: float
+    label_space: LabelSpace
+    names: Floats
+    index: WordIndex
+    score_scale: Scale
+    name_scale: Scale
+    views: _Views | None
+    estimate: Estimate
 
-    def __call__(self, scores: Floats, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Posterior of every teacher, `[texts, teachers]`, of `[texts, teachers, features]` and the texts."""
-        return softmax(self.score_odds(scores) + self.word_odds(self.by_words(self.words.bags(texts))))
+    def __call__(self, texts: Texts) -> NDArray[np.float64]:
+        """Posterior of every teacher, `[texts, teachers]`, each row sums to 1."""
+        if self.views is None:
+            return softmax(_start(self.score_scale(texts.scores), self._names(texts)))
+        return _combine(self.evidence(texts), self.views)
+
+    def _names(self, texts: Texts) -> NDArray[np.float64]:
+        return _name_features(self.name_scale(texts.embeddings @ self.names), texts.distributions, self.label_space)
+
+    def evidence(self, texts: Texts) -> dict[str, NDArray[np.float64]]:
+        """Logits of every teacher by each view, `[texts, teachers]`; empty where the start decides."""
+        if self.views is None:
+            return {}
+        scores, bags, folds = self.score_scale(texts.scores), self.index.bags(texts.texts), _folds(texts.texts)
+        return _evidence(self.views, self.label_space, texts, bags, folds, scores, self._names(texts))
 
 
-def kappa(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
-    """Agreement beyond chance of the teachers that two views prefer (Cohen 1960): 1 where always, 0 where by chance.
+def fit_router(texts: Texts, names: Floats, label_space: LabelSpace) -> Router:
+    """Fit the gate to a sample of the corpus.
 
     Args:
-        first: `[texts, teachers]`, higher for the preferred teacher.
-        second: The same of the other view.
+        texts: The sample.
+        names: `[size, labels]`, neutral embeddings of the union's label names, of length 1.
+        label_space: The union.
     """
-    chosen = [each.argmax(axis=1) for each in (first, second)]
-    shares = [np.bincount(each, minlength=first.shape[1]) / len(first) for each in chosen]
-    chance = float(shares[0] @ shares[1])
-    return 0.0 if chance == 1.0 else (float((chosen[0] == chosen[1]).mean()) - chance) / (1.0 - chance)
+    score_scale = standardiser(texts.scores)
+    similarities = texts.embeddings @ names  # [texts, labels]
+    name_scale = standardiser(similarities)
+    scores = score_scale(texts.scores)
+    name_features = _name_features(name_scale(similarities), texts.distributions, label_space)
+    index = WordIndex(texts.texts)
+    bags, folds = index.bags(texts.texts), _folds(texts.texts)
+    posterior = softmax(_start(scores, name_features))
+    rounds: list[_Round] = []
+    for _ in range(_MOST_ROUNDS):
+        targets = label_targets(posterior, texts.distributions, label_space)
+        views = _fit_views(texts, bags, folds, len(index.table), scores, name_features, posterior, targets)
+        evidence = _evidence(views, label_space, texts, bags, folds, scores, name_features)
+        accuracies = estimated_accuracies(evidence)
+        views = _sharpen(views, evidence, accuracies)
+        rounds.append(_Round(views, least_agreement(evidence), accuracies))
+        best = max(rounds, key=lambda one: one.agreement)
+        if rounds[0].agreement < _UNSOUND or rounds[-1].agreement < best.agreement - _DRIFT:
+            break
+        updated = _combine(evidence, views)
+        changed = float((updated.argmax(axis=1) != posterior.argmax(axis=1)).mean())
+        posterior = updated
+        if changed < _SETTLED:
+            break
+    is_sound = rounds[0].agreement >= _UNSOUND
+    has_drifted = rounds[-1].agreement < best.agreement - _DRIFT
+    chosen = best if has_drifted else rounds[-1]
+    estimate = Estimate(rounds[0].agreement, is_sound, has_drifted, chosen.accuracies, len(rounds))
+    final = chosen.views if is_sound else None
+    return Router(label_space, names, index, score_scale, name_scale, final, estimate)
 
 
-def cotrain(scores: Floats, start: Floats, texts: Sequence[str]) -> Router:
-    """Let scores and words teach each other which teacher a text is for.
-
-    How far to trust a view is estimated from agreement alone, without labels. The words are split into two halves, so
-    that there are three views. If their errors are independent given the right teacher, the agreement beyond chance of
-    two views is the product of each one's agreement with the truth; the three products give the three factors
-    (Platanios et al. 2014). Each view is made as sure as it is right; their joint posterior teaches the words of the
-    next round, and at the end calibrates both views. If the views hardly agree beyond chance, the words are left out.
-
-    Args:
-        scores: `[texts, teachers, features]`, standardised over the corpus, higher for the surer teacher.
-        start: `[texts, teachers]`, log-odds that are believed to begin with.
-        texts: A sample of the corpus.
-    """
-    teachers = scores.shape[1]
-    words = WordIndex(texts)
-    bags = words.bags(texts)
-    posterior = softmax(start)
-    score_odds = calibrate(scores, posterior)
-    mute = Calibration(np.zeros((teachers, 1)), np.zeros(teachers))
-    for number in range(_ROUNDS):
-        by_words = WordView(bags, posterior, len(words.table))
-        view = by_words(bags)
-        word_odds = calibrate(view, posterior)
-        halves = [_odds_by_words(bags.half(each), posterior, len(words.table)) for each in (0, 1)]
-        agreements = [kappa(score_odds(scores), halves[0]), kappa(score_odds(scores), halves[1]), kappa(*halves)]
-        if number == 0:
-            router = Router(words, by_words, mute, score_odds, agreement=min(agreements))
-        if min(agreements) < _SLIGHT:
-            return router
-        of_scores = float(np.sqrt(agreements[0] * agreements[1] / agreements[2]))
-        of_words = kappa(score_odds(scores), word_odds(view)) / of_scores
-        router = replace(
-            router,
-            by_words=by_words,
-            word_odds=word_odds.sharpened(view, _accuracy(of_words, teachers)),
-            score_odds=score_odds.sharpened(scores, _accuracy(of_scores, teachers)),
-        )
-        posterior = softmax(router.score_odds(scores) + router.word_odds(view))
-        score_odds = calibrate(scores, posterior)
-    return replace(router, score_odds=score_odds, word_odds=calibrate(router.by_words(bags), posterior))
+def _start(scores: Floats, names: Floats) -> NDArray[np.float64]:
+    """Logits to begin with: -log mutual information plus similarity to the names of the answer's labels."""
+    logits: NDArray[np.float64] = scores[..., 1] + names[..., 1]
+    return logits
 
 
-def _odds_by_words(bags: BagsOfWords, posterior: Floats, words: int) -> NDArray[np.float64]:
-    view = WordView(bags, posterior, words)(bags)
-    return calibrate(view, posterior)(view)
+def standardiser(sample: Floats) -> Scale:
+    """Subtract the mean over the corpus and divide by the standard deviation, column by column."""
+    mean, deviation = sample.mean(axis=0), np.maximum(sample.std(axis=0), 1e-12)
+    return lambda values: (values - mean) / deviation
 
 
-def _accuracy(kappa_to_truth: float, teachers: int) -> float:
-    return 1.0 / teachers + min(kappa_to_truth, _HIGHEST_ACCURACY) * (1.0 - 1.0 / teachers)
+def label_targets(posterior: Floats, distributions: Sequence[Floats], label_space: LabelSpace) -> NDArray[np.float64]:
+    """Σ_i r_i q_i on the union's columns, `[texts, labels]`."""
+    targets = np.zeros((len(posterior), len(label_space.labels)))
+    for teacher, (distribution, columns) in enumerate(zip(distributions, label_space.columns, strict=True)):
+        targets[:, columns] += posterior[:, teacher, None] * distribution
+    return targets
+
+
+def _folds(texts: Sequence[str]) -> NDArray[np.intp]:
+    """`[texts]`, a part of the corpus that depends on the text alone: equal texts are in one fold."""
+    return np.array([crc32(text.encode()) % FOLDS for text in texts], dtype=np.intp)
+
+
+def _name_features(
+    similarities: Floats, distributions: Sequence[Floats], label_space: LabelSpace
+) -> NDArray[np.float64]:
+    """`[texts, teachers, 2]`: similarity to the nearest of a teacher's names, and on average over its answer."""
+    features = [
+        np.stack([similarities[:, columns].max(axis=1), (similarities[:, columns] * distribution).sum(axis=1)], axis=-1)
+        for columns, distribution in zip(label_space.columns, distributions, strict=True)
+    ]
+    return np.stack(features, axis=1)
+
+
+def _fit_views(
+    texts: Texts,
+    bags: BagsOfWords,
+    folds: NDArray[np.intp],
+    words: int,
+    scores: Floats,
+    names: Floats,
+    posterior: Floats,
+    targets: Floats,
+) -> _Views:
+    """One round's views, not yet sharpened."""
+    word_view = WordView(bags, folds, targets, words)
+    embedding_view = EmbeddingView(texts.embeddings, folds, targets)
+    return _Views(
+        words=word_view,
+        word_factor=fit_factor(word_view(bags, folds), targets),
+        embedding=embedding_view,
+        embedding_factor=fit_factor(embedding_view(texts.embeddings, folds), targets),
+        scores=calibrate(scores, posterior),
+        names=calibrate(names, posterior),
+        factors={"scores": 1.0, "content": 1.0, "names": 1.0},
+        total_factor=1.0,
+    )
+
+
+def _evidence(
+    views: _Views,
+    label_space: LabelSpace,
+    texts: Texts,
+    bags: BagsOfWords,
+    folds: NDArray[np.intp],
+    scores: Floats,
+    names: Floats,
+) -> dict[str, NDArray[np.float64]]:
+    """Logits of every teacher by each view, `[texts, teachers]`, not yet sharpened."""
+    words = views.word_factor * views.words(bags, folds)  # [texts, labels]
+    embedding = views.embedding_factor * views.embedding(texts.embeddings, folds)
+    content = [_teacher_evidence(likelihoods, texts.distributions, label_space) for likelihoods in (words, embedding)]
+    return {"scores": views.scores(scores), "content": content[0] + content[1], "names": views.names(names)}
+
+
+def _teacher_evidence(
+    log_likelihoods: Floats, distributions: Sequence[Floats], label_space: LabelSpace
+) -> NDArray[np.float64]:
+    """Log Σ_y q_i(y|x) p(x|y) of every teacher, `[texts, teachers]`."""
+    evidence = []
+    for columns, distribution in zip(label_space.columns, distributions, strict=True):
+        joint = log_likelihoods[:, columns] + np.log(np.maximum(distribution, _SMALLEST_PROBABILITY))
+        highest = joint.max(axis=1, keepdims=True)
+        evidence.append(highest[:, 0] + np.log(np.exp(joint - highest).sum(axis=1)))
+    return np.stack(evidence, axis=1)
+
+
+def _sharpen(views: _Views, evidence: dict[str, NDArray[np.float64]], accuracies: dict[str, float]) -> _Views:
+    """Make each view as sure as it is accurate, and their sum no surer than `_BELIEVED`."""
+    factors = {name: sharpness(logits, accuracies[name]) for name, logits in evidence.items()}
+    total = _total(evidence, factors)
+    is_too_sure = softmax(total).max(axis=1).mean() > _BELIEVED
+    return _Views(
+        **{**vars(views), "factors": factors, "total_factor": sharpness(total, _BELIEVED) if is_too_sure else 1.0}
+    )
+
+
+def _total(evidence: dict[str, NDArray[np.float64]], factors: dict[str, float]) -> NDArray[np.float64]:
+    total = np.zeros_like(evidence["scores"])
+    for name, logits in evidence.items():
+        total += factors[name] * logits
+    return total
+
+
+def _combine(evidence: dict[str, NDArray[np.float64]], views: _Views) -> NDArray[np.float64]:
+    """The posterior: softmax of the sharpened views' sum."""
+    return softmax(views.total_factor * _total(evidence, views.factors))

@@ -7,16 +7,13 @@ import pytest
 import yaml
 
 from pipeline import config
-from pipeline.corpus.prepare import prepare
+from pipeline.embedding.run import embed_corpus
 from pipeline.errors import MukiError
 from pipeline.evaluation.evaluate import Evaluation, evaluate
 from pipeline.integration.confidence import softmax
-from pipeline.integration.integrate import integrate
 from pipeline.integration.scorers import SCORERS
-from pipeline.labelling.run import label_corpus
 from pipeline.reporting.figures import uncertainty_figure
 from pipeline.reporting.inspect import inspect_store, inspect_text
-from pipeline.training.student import train_student
 from tests import tiny
 from tests.recorder import Recorder
 
@@ -25,12 +22,7 @@ from tests.recorder import Recorder
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project after all stages but `evaluate`."""
     path = tiny.save_project(tmp_path_factory.mktemp("finished"), evaluate={"routing_rows_per_label": 4})
-    params, layout = config.load(path)
-    prepare(params.prepare, layout)
-    for name, teacher in params.teachers.items():
-        label_corpus(name, teacher, params.label, layout)
-    integrate(params, layout, layout.golden)
-    train_student(params.student, layout.golden, layout.student, layout.work / "student", layout.root)
+    tiny.finish(path)
     return path
 
 
@@ -138,6 +130,8 @@ def test_a_student_of_other_labels_is_refused(finished: Path, tmp_path: Path) ->
     content = yaml.safe_load(path.read_text())
     del content["teachers"]["two"]
     path.write_text(yaml.safe_dump(content))
+    params, layout = config.load(path)
+    embed_corpus(params, layout)
     with pytest.raises(MukiError, match="its 5 labels are not the 3 labels of the teachers"):
         run(path)
 

@@ -7,6 +7,7 @@ import pytest
 from pipeline import config
 from pipeline.evaluation.rules import RULES
 from pipeline.integration.confidence import entropy, softmax
+from pipeline.integration.label_space import unite
 from pipeline.integration.scorers import SCORERS, TeacherOutputs
 
 
@@ -28,17 +29,25 @@ def teacher(labels: int, sharpness: np.ndarray, seed: int) -> Stored:
     return Stored(logits, probs.astype(np.float32), entropy(probs), entropy(passes).mean(axis=0))
 
 
+SPACE = unite({"one": ["red", "ruby", "rose"], "two": ["blue", "navy"]}, {})
+
+
 @pytest.fixture(scope="module")
-def said() -> tuple[TeacherOutputs, np.ndarray]:
+def sample() -> tuple[TeacherOutputs, np.ndarray]:
     owner = np.arange(200) % 2
     teachers = [teacher(3, (owner == 0) * 0.8 + 0.1, 1), teacher(2, (owner == 1) * 0.8 + 0.1, 2)]
-    texts = [f"the {'red' if own else 'blue'} one" for own in owner]
-    return TeacherOutputs(texts, teachers, [3, 2]), owner
+    texts = [f"the {'blue' if own else 'red'} one" for own in owner]
+    centres = np.random.default_rng(3).normal(size=(2, 4))
+    embeddings = centres[owner] + 0.1 * np.random.default_rng(4).normal(size=(200, 4))
+    names = centres[[0, 0, 0, 1, 1]].T
+    return TeacherOutputs(texts, teachers, SPACE, embeddings, names), owner
 
 
-def part(said: TeacherOutputs, rows: slice) -> TeacherOutputs:
-    teachers = [Stored(*(getattr(each, name)[rows] for name in each.__dataclass_fields__)) for each in said.teachers]
-    return TeacherOutputs(said.texts[rows], teachers, said.label_counts)
+def part(outputs: TeacherOutputs, rows: slice) -> TeacherOutputs:
+    teachers = [Stored(*(getattr(each, name)[rows] for name in each.__dataclass_fields__)) for each in outputs.teachers]
+    assert outputs.texts is not None
+    assert outputs.embeddings is not None
+    return TeacherOutputs(outputs.texts[rows], teachers, SPACE, outputs.embeddings[rows], outputs.names)
 
 
 def test_the_settings_name_every_scorer() -> None:
@@ -49,20 +58,20 @@ def test_the_settings_name_every_scorer() -> None:
 
 @pytest.mark.parametrize("name", sorted(SCORERS))
 def test_every_scorer_prefers_the_right_teacher_and_scores_any_part_alike(
-    name: str, said: tuple[TeacherOutputs, np.ndarray]
+    name: str, sample: tuple[TeacherOutputs, np.ndarray]
 ) -> None:
-    sample, owner = said
-    score = SCORERS[name].fit(sample)
-    scores = score(sample)
+    outputs, owner = sample
+    score = SCORERS[name].fit(outputs)
+    scores = score(outputs)
     assert scores.shape == (200, 2)
     assert (scores.argmax(axis=1) == owner).mean() > 0.95
-    np.testing.assert_allclose(score(part(sample, slice(20, 30))), scores[20:30])
+    np.testing.assert_allclose(score(part(outputs, slice(20, 30))), scores[20:30], atol=1e-9)
     if name in config.POSTERIORS:
         np.testing.assert_allclose(scores.sum(axis=1), 1)
 
 
-def test_standardised_scores_come_to_one_scale(said: tuple[TeacherOutputs, np.ndarray]) -> None:
-    scores = SCORERS["energy"].fit(said[0])(said[0])
+def test_standardised_scores_come_to_one_scale(sample: tuple[TeacherOutputs, np.ndarray]) -> None:
+    scores = SCORERS["energy"].fit(sample[0])(sample[0])
     np.testing.assert_allclose(scores.mean(axis=0), 0, atol=1e-9)
     np.testing.assert_allclose(scores.std(axis=0), 1)
 

@@ -10,18 +10,15 @@ import polars as pl
 import pytest
 
 from pipeline import config
-from pipeline.corpus.prepare import prepare
 from pipeline.errors import MukiError
 from pipeline.evaluation.compare import Comparison, compare
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.rules import RULES, SUPERVISED
 from pipeline.evaluation.significance import best_rules
 from pipeline.integration.integrate import integrate
-from pipeline.labelling.run import label_corpus
 from pipeline.layout import Layout
 from pipeline.reporting.figures import share_figure, svg
 from pipeline.reporting.html import CONFLICTS, summarise, write_report
-from pipeline.training.student import train_student
 from tests import tiny
 from tests.recorder import Recorder
 
@@ -36,12 +33,8 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tiny.save_project(root, compare={"rules": RULES_COMPARED, "seeds": [0, 1]})
     lines = (root / "corpus.csv").read_text().splitlines()
     (root / "corpus.csv").write_text("\n".join([*lines, f'oak,"{HOSTILE}"']) + "\n")
+    tiny.finish(path)
     params, layout = config.load(path)
-    prepare(params.prepare, layout)
-    for name, teacher in params.teachers.items():
-        label_corpus(name, teacher, params.label, layout)
-    integrate(params, layout, layout.golden)
-    train_student(params.student, layout.golden, layout.student, layout.work / "student", layout.root)
     found = evaluate(params, layout)
     layout.metrics.write_text(json.dumps(found.metrics))
     layout.plots.mkdir()

@@ -2,96 +2,181 @@ import numpy as np
 import pytest
 
 from pipeline.integration.confidence import softmax
-from pipeline.integration.routing.calibration import calibrate
-from pipeline.integration.routing.gate import FAIR, cotrain
-from pipeline.integration.routing.words import WordIndex, WordView
+from pipeline.integration.label_space import LabelSpace, unite
+from pipeline.integration.routing.agreement import estimated_accuracies, kappa
+from pipeline.integration.routing.calibration import calibrate, fit_factor, sharpness
+from pipeline.integration.routing.embedded import EmbeddingView
+from pipeline.integration.routing.gate import Texts, fit_router
+from pipeline.integration.routing.words import FOLDS, WordIndex, WordView
 
-TOPICS = [["ball", "goal", "team", "coach", "score"], ["star", "orbit", "moon", "rocket", "launch"]]
+TOPICS = [["ball", "goal", "team"], ["star", "orbit", "moon"], ["vote", "law", "court"], ["cell", "gene", "drug"]]
 COMMON = ["the", "a", "of", "and", "it", "was"]
+SIZE = 8
 
 
-def corpus(rows: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
-    """Texts of two topics, each with words of its own among common ones, and whose each is."""
-    drawn = np.random.default_rng(seed)
-    owner = drawn.integers(0, 2, rows)
-    texts = [" ".join([*drawn.choice(COMMON, 5), *drawn.choice(TOPICS[own], 3)]) for own in owner]
-    return texts, owner
+class World:
+    """Texts of four labels, two for each of two teachers, with words, embeddings and names of their own.
+
+    Args:
+        rows: Number of texts.
+        signal: By how many standard deviations the right teacher's scores are higher.
+        names: Whether the embeddings of the labels' names tell anything.
+        shares: Share of each label.
+    """
+
+    def __init__(
+        self, rows: int = 600, signal: float = 1.0, *, names: bool = True, shares: tuple[float, ...] = ()
+    ) -> None:
+        drawn = np.random.default_rng(0)
+        self.label = drawn.choice(4, rows, p=shares or None)
+        self.owner = self.label // 2
+        self.space: LabelSpace = unite({"one": ["a", "b"], "two": ["c", "d"]}, {})
+        texts = [" ".join([*drawn.choice(COMMON, 5), *drawn.choice(TOPICS[label], 2)]) for label in self.label]
+        centres = drawn.normal(size=(4, SIZE))
+        embeddings = centres[self.label] + 0.9 * drawn.normal(size=(rows, SIZE))
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+        scores = drawn.normal(size=(rows, 2, 2))
+        scores[np.arange(rows), self.owner] += signal
+        # A teacher knows which of its two labels it is; on the other's texts it guesses.
+        logits = drawn.normal(size=(rows, 4))
+        logits[np.arange(rows), self.label] += 4.0
+        distributions = [softmax(logits[:, columns]) for columns in self.space.columns]
+        self.names = (centres if names else drawn.normal(size=(4, SIZE))).T
+        self.names /= np.linalg.norm(self.names, axis=0)
+        self.texts = Texts(scores, distributions, texts, embeddings)
+
+    def part(self, rows: slice) -> Texts:
+        whole = self.texts
+        distributions = [distribution[rows] for distribution in whole.distributions]
+        return Texts(whole.scores[rows], distributions, whole.texts[rows], whole.embeddings[rows])
+
+    def share_right(self, posterior: np.ndarray) -> float:
+        return float((posterior.argmax(axis=1) == self.owner).mean())
 
 
-def scores(owner: np.ndarray, signal: float, seed: int = 1) -> np.ndarray:
-    """Two noisy scores a teacher, the right teacher's higher by `signal` standard deviations."""
-    drawn = np.random.default_rng(seed).normal(size=(len(owner), 2, 2))
-    drawn[np.arange(len(owner)), owner] += signal
-    return (drawn - drawn.mean(axis=0)) / drawn.std(axis=0)
+def test_weak_views_together_find_the_right_teacher() -> None:
+    world = World(signal=0.5)
+    router = fit_router(world.texts, world.names, world.space)
+    posterior = router(world.texts)
+    alone = world.share_right(world.texts.scores.sum(axis=-1))
+    assert alone < 0.75
+    assert world.share_right(posterior) > 0.95
+    assert router.estimate.is_sound
+    np.testing.assert_allclose(posterior.sum(axis=1), 1)
 
 
-def test_words_and_weak_scores_together_find_the_right_teacher() -> None:
-    texts, owner = corpus(600)
-    view = scores(owner, 0.5)
-    alone = (view.sum(axis=-1).argmax(axis=1) == owner).mean()
-    router = cotrain(view, view.sum(axis=-1), texts)
-    together = (router(view, texts).argmax(axis=1) == owner).mean()
-    assert alone < 0.8
-    assert together > 0.95
-    np.testing.assert_allclose(router(view, texts).sum(axis=1), 1)
+def test_teachers_of_unequal_shares_are_found_too() -> None:
+    world = World(1200, shares=(0.5, 0.4, 0.06, 0.04))
+    posterior = fit_router(world.texts, world.names, world.space)(world.texts)
+    assert world.share_right(posterior) > 0.95
 
 
-def test_words_that_tell_nothing_do_no_harm() -> None:
-    texts, owner = corpus(600)
-    mixed = list(np.random.default_rng(5).permutation(texts))
-    view = scores(owner, 2.0)
-    alone = (view.sum(axis=-1).argmax(axis=1) == owner).mean()
-    router = cotrain(view, view.sum(axis=-1), mixed)
-    assert (router(view, mixed).argmax(axis=1) == owner).mean() > alone - 0.02
-    assert router.agreement < FAIR
+def test_names_that_tell_nothing_do_little_harm() -> None:
+    world = World(signal=1.5, names=False)
+    posterior = fit_router(world.texts, world.names, world.space)(world.texts)
+    assert world.share_right(posterior) > world.share_right(world.texts.scores.sum(axis=-1))
 
 
-@pytest.mark.parametrize(("signal", "enough"), [(2.0, True), (0.1, False)])
-def test_agreement_tells_whether_the_scores_are_fit_to_teach(signal: float, enough: bool) -> None:
-    texts, owner = corpus(600)
-    view = scores(owner, signal)
-    assert (cotrain(view, view.sum(axis=-1), texts).agreement > FAIR) == enough
+def test_where_nothing_tells_the_start_decides_and_says_so() -> None:
+    world = World(signal=0.0, names=False)
+    drawn = np.random.default_rng(3)
+    noise = Texts(
+        world.texts.scores,
+        [softmax(drawn.normal(size=(600, 2))) for _ in range(2)],
+        [f"unique{number}" for number in range(600)],
+        drawn.normal(size=(600, SIZE)),
+    )
+    router = fit_router(noise, world.names, world.space)
+    assert not router.estimate.is_sound
+    assert router.evidence(noise) == {}
+    np.testing.assert_allclose(router(noise).sum(axis=1), 1)
 
 
-@pytest.mark.parametrize("texts", [[""] * 20, [f"unique{number}" for number in range(20)]])
-def test_without_common_words_the_scores_decide(texts: list[str]) -> None:
-    owner = np.arange(20) % 2
-    view = scores(owner, 6.0)
-    assert (cotrain(view, view.sum(axis=-1), texts)(view, texts).argmax(axis=1) == owner).all()
+@pytest.mark.parametrize("texts", [[""] * 60, [f"unique{number}" for number in range(60)]])
+def test_texts_without_common_words_are_routed(texts: list[str]) -> None:
+    world = World(60, signal=3.0)
+    bare = Texts(world.texts.scores, world.texts.distributions, texts, world.texts.embeddings)
+    assert world.share_right(fit_router(bare, world.names, world.space)(bare)) > 0.8
 
 
 def test_one_teacher_is_always_right() -> None:
-    texts, owner = corpus(30)
-    view = scores(owner, 1.0)[:, :1]
-    np.testing.assert_allclose(cotrain(view, view.sum(axis=-1), texts)(view, texts), 1)
+    world = World(50)
+    space = unite({"one": ["a", "b", "c", "d"]}, {})
+    distribution = np.concatenate(world.texts.distributions, axis=1) / 2
+    texts = Texts(world.texts.scores[:, :1], [distribution], world.texts.texts, world.texts.embeddings)
+    np.testing.assert_allclose(fit_router(texts, world.names, space)(texts), 1)
 
 
 def test_a_text_is_judged_the_same_alone_and_among_others() -> None:
-    texts, owner = corpus(200)
-    view = scores(owner, 1.0)
-    router = cotrain(view, view.sum(axis=-1), texts)
-    together = router(view, texts)
-    for row in (0, 7, 199):
-        np.testing.assert_allclose(router(view[row : row + 1], texts[row : row + 1])[0], together[row])
+    world = World(300)
+    router = fit_router(world.texts, world.names, world.space)
+    together = router(world.texts)
+    for row in (0, 7, 299):
+        np.testing.assert_allclose(router(world.part(slice(row, row + 1)))[0], together[row], atol=1e-9)
+
+
+def test_the_posterior_is_never_surer_than_is_believed() -> None:
+    world = World(signal=3.0)
+    posterior = fit_router(world.texts, world.names, world.space)(world.texts)
+    assert posterior.max(axis=1).mean() <= 0.901
 
 
 def test_a_text_never_votes_for_itself() -> None:
-    texts = ["odd odd odd", "odd even", "even even", "even odd even"] * 3
-    words = WordIndex(texts)
-    bags = words.bags(texts)
-    shares = np.full((12, 2), 0.5)
-    changed = shares.copy()
-    own = bags.folds == bags.folds[0]  # equal texts are in one fold
-    changed[own] = [1.0, 0.0]
-    before, after = (WordView(bags, each, len(words.table))(bags) for each in (shares, changed))
-    np.testing.assert_allclose(after[own], before[own], atol=1e-9)
-    assert not np.allclose(after[~own], before[~own])
+    texts = ["odd odd odd", "odd even", "even even", "even odd even", "odd"]
+    index = WordIndex(texts)
+    bags, folds = index.bags(texts), np.arange(5) % FOLDS
+    targets = np.full((5, 2), 0.5)
+    changed = targets.copy()
+    changed[0] = [1.0, 0.0]
+    embeddings = np.random.default_rng(0).normal(size=(5, 3))
+    for view in (
+        lambda t: WordView(bags, folds, t, len(index.table))(bags, folds),
+        lambda t: EmbeddingView(embeddings, folds, t)(embeddings, folds),
+    ):
+        before, after = view(targets), view(changed)
+        np.testing.assert_allclose(after[0], before[0], atol=1e-5)
+        assert not np.allclose(after[1], before[1], atol=1e-4)
 
 
-def test_calibration_recovers_what_made_the_shares() -> None:
+def test_scripts_without_spaces_are_read_by_characters() -> None:
+    texts = ["我想订一张机票", "我想订一间酒店", "取消我的机票", "取消我的酒店"]
+    words = set(WordIndex(texts).table["word"])
+    assert {"机票", "酒店", "取消", "我想订"} <= words
+    assert set(WordIndex(["two words", "two words"]).table["word"]) == {"two", "words", "two words"}
+
+
+def test_a_gaussian_per_label_finds_the_label() -> None:
+    drawn = np.random.default_rng(0)
+    label = np.arange(300) % 3
+    embeddings = drawn.normal(size=(3, 5))[label] * 3 + drawn.normal(size=(300, 5))
+    likelihoods = EmbeddingView(embeddings, np.arange(300) % FOLDS, np.eye(3)[label])(
+        embeddings, np.arange(300) % FOLDS
+    )
+    assert (likelihoods.argmax(axis=1) == label).mean() > 0.9
+
+
+def test_calibration_recovers_what_made_the_posterior() -> None:
     drawn = np.random.default_rng(0)
     view = drawn.normal(size=(4000, 3, 2))
     slopes, offsets = np.array([[2.0, 0.5], [1.0, 1.0], [0.2, 1.5]]), np.array([0.5, -0.5, 0.0])
-    found = calibrate(view, softmax((view * slopes).sum(axis=-1) + offsets))
-    np.testing.assert_allclose(found.slopes, slopes, atol=0.05)
-    np.testing.assert_allclose(found.offsets - found.offsets.mean(), offsets, atol=0.05)
+    calibration = calibrate(view, softmax((view * slopes).sum(axis=-1) + offsets))
+    np.testing.assert_allclose(calibration.slopes, slopes, atol=0.05)
+    np.testing.assert_allclose(calibration.offsets - calibration.offsets.mean(), offsets, atol=0.05)
+
+
+def test_factors_fit_what_they_are_asked_to() -> None:
+    logits = np.random.default_rng(0).normal(size=(500, 4)) * 3
+    assert fit_factor(logits, softmax(0.4 * logits)) == pytest.approx(0.4, rel=0.01)
+    assert softmax(sharpness(logits, 0.7) * logits).max(axis=1).mean() == pytest.approx(0.7, abs=1e-6)
+
+
+@pytest.mark.parametrize("teachers", [2, 4])
+def test_independent_views_tell_their_own_accuracy(teachers: int) -> None:
+    drawn = np.random.default_rng(1)
+    truth = drawn.integers(0, teachers, 50_000)
+    views, accuracies = {}, {"scores": 0.9, "content": 0.8, "names": 0.7}
+    for name, share in accuracies.items():
+        wrong = (truth + drawn.integers(1, teachers, len(truth))) % teachers
+        views[name] = np.eye(teachers)[np.where(drawn.random(len(truth)) < share, truth, wrong)]
+    assert estimated_accuracies(views) == pytest.approx(accuracies, abs=0.02)
+    assert kappa(views["scores"], views["scores"]) == pytest.approx(1.0)

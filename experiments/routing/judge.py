@@ -1,0 +1,227 @@
+"""Judges every rule on every setting of the suite that is built, and prints the tables of docs/results.md.
+
+Use: `python -m experiments.routing.judge [PART OF A NAME]`. It ends with an error where the default rule finds the
+right teacher less often than the best of `mc_entropy`, `mutual_information` and `calibrated`, less 0.2 points.
+"""
+
+import sys
+import time
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from experiments.routing.build import params_of
+from experiments.routing.settings import DATA, Base, Setting, bases, settings
+from pipeline.embedding.run import embed_corpus
+from pipeline.evaluation import metrics
+from pipeline.integration.confidence import softmax
+from pipeline.integration.embeddings import open_embeddings
+from pipeline.integration.label_tables import LabelShard, open_labelled_corpus
+from pipeline.integration.scorers import SCORERS, Gate, TeacherOutputs
+from pipeline.integration.strategies import best_teacher, golden_targets, soft_weights
+from pipeline.layout import Layout
+from pipeline.tables.columns import arrow
+from pipeline.tables.manifest import is_finished
+
+RULES = ("mc_entropy", "mutual_information", "energy", "calibrated", "gate")
+BOUND = ("mc_entropy", "mutual_information", "calibrated")
+ALLOWED = 0.002
+TAU = 0.2
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The texts of a setting with everything that is stored of them.
+
+    Attributes:
+        outputs: What scorers read.
+        known: `[texts]`, whether some teacher knows the label.
+        columns: `[known texts]`, the label's column in the union.
+    """
+
+    outputs: TeacherOutputs
+    known: NDArray[np.bool_]
+    columns: NDArray[np.intp]
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """`[known texts, teachers]`, whether a teacher knows the label."""
+        return self.outputs.label_space.known[self.columns]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One rule on one setting; what does not apply is None."""
+
+    right: float
+    auroc: float | None
+    kl: float | None
+    said: float | None
+    calibration_error: float | None
+    seconds: float
+    scores: NDArray[np.floating]
+    gate: Gate | None
+
+
+def base_of(name: str) -> Base:
+    """The base with this name."""
+    return next(base for base in bases() if base.name == name)
+
+
+@cache
+def stored(name: str) -> tuple[TeacherOutputs, list[str]]:
+    """All texts of a base, and their gold labels."""
+    base = base_of(name)
+    layout, params = Layout(DATA / base.name), params_of(base)
+    if not is_finished(layout.embeddings):
+        embed_corpus(params, layout)
+    corpus = open_labelled_corpus(params, layout)
+    embeddings = open_embeddings(params, layout, corpus)
+    numbers = range(len(corpus.shards))
+    texts = pl.concat([pl.DataFrame(pl.from_arrow(corpus.read(number))) for number in numbers])
+    gold = texts.join(pl.read_parquet(layout.corpus_gold), on="id", how="left", maintain_order="left")["label"]
+    parts = [corpus.tables.read(number, ["logits", "probs", "entropy", "expected_entropy"]) for number in numbers]
+    teachers = [
+        LabelShard(arrow(pl.concat([pl.DataFrame(pl.from_arrow(part.table)) for part in shards])))
+        for shards in zip(*parts, strict=True)
+    ]
+    vectors = np.concatenate([embeddings.read(number) for number in numbers])
+    outputs = TeacherOutputs(texts["text"].to_list(), teachers, corpus.label_space, vectors, embeddings.names)
+    return outputs, gold.to_list()
+
+
+def is_built(base: Base) -> bool:
+    """Whether all its teachers have labelled the corpus."""
+    layout = Layout(DATA / base.name)
+    return all(is_finished(layout.labels(name)) for name in base.teachers)
+
+
+def ask(setting: Setting) -> Asked:
+    """The texts of a setting."""
+    base = base_of(setting.base)
+    outputs, gold = stored(setting.base)
+    columns = {label: number for number, label in enumerate(outputs.label_space.labels)}
+    of_text = np.array([columns.get(label, -1) for label in gold], dtype=np.intp)
+    rows = np.arange(len(gold))
+    drawn = np.random.default_rng(0)
+    if setting.shares:
+        owner = outputs.label_space.known[of_text].argmax(axis=1)
+        share = np.array([setting.shares[name] for name in base.teachers])
+        rows = rows[drawn.random(len(rows)) < share[owner]]
+    if setting.rows is not None:
+        rows = np.sort(drawn.choice(rows, setting.rows, replace=False))
+    texts = [str(outputs.texts[row]) for row in rows] if outputs.texts else []
+    assert outputs.embeddings is not None
+    part = TeacherOutputs(
+        ["".join(text.split()) for text in texts] if setting.spaceless else texts,
+        [LabelShard(teacher.table.take(rows)) for teacher in outputs.teachers],  # type: ignore[attr-defined]
+        outputs.label_space,
+        outputs.embeddings[rows],
+        outputs.names,
+    )
+    known = of_text[rows] >= 0
+    return Asked(part, known, of_text[rows][known])
+
+
+def judge(rule: str, asked: Asked) -> Judged:
+    """Fit a rule to a setting's texts and hold it against the gold labels."""
+    start = time.perf_counter()
+    score = SCORERS[rule].fit(asked.outputs)
+    scores = np.asarray(score(asked.outputs), dtype=np.float64)
+    seconds = time.perf_counter() - start
+    known, right = scores[asked.known], asked.right
+    is_right = right[np.arange(len(right)), best_teacher(known)]
+    is_posterior = np.allclose(scores.sum(axis=1), 1.0)
+    weights = scores if is_posterior else soft_weights(scores, TAU)
+    distributions = [softmax(teacher.logits) for teacher in asked.outputs.teachers]
+    target = golden_targets(weights, distributions, asked.outputs.label_space)[asked.known]
+    nats = metrics.kl_to_gold(target, asked.columns)
+    return Judged(
+        right=float(is_right.mean()),
+        auroc=metrics.auroc(known.ravel(), right.ravel()),
+        kl=float(nats.mean()) if np.isfinite(nats).all() else None,
+        said=float(known.max(axis=1).mean()) if is_posterior else None,
+        calibration_error=calibration_error(known, is_right) if is_posterior else None,
+        seconds=seconds,
+        scores=scores,
+        gate=score if isinstance(score, Gate) else None,
+    )
+
+
+def calibration_error(posterior: NDArray[np.float64], is_right: NDArray[np.bool_]) -> float:
+    """Expected calibration error of the choice of teachers."""
+    chosen = np.where(is_right, posterior.argmax(axis=1), -1)
+    return metrics.expected_calibration_error(posterior, chosen)
+
+
+def shown(value: float | None) -> str:
+    """Three decimals."""
+    return "" if value is None else f"{value:.3f}"
+
+
+def main(part: str) -> bool:
+    """Print the tables; returns whether the bound holds everywhere."""
+    console = Console(width=150)
+    finished = [
+        base.name for base in bases() if all(is_finished(Layout(DATA / base.name).labels(t)) for t in base.teachers)
+    ]
+    rules = Table(title="Share of texts whose right teacher has the best score")
+    details = Table(title="The default rule")
+    for heading in ("setting", "texts", "teachers", *RULES, "gain"):
+        rules.add_column(heading)
+    for heading in (
+        "setting",
+        "AUROC",
+        "KL",
+        "posterior",
+        "right",
+        "calibration error",
+        "views: estimated / true",
+        "s",
+    ):
+        details.add_column(heading)
+    holds = True
+    for setting in settings(finished):
+        if part not in setting.name:
+            continue
+        asked = ask(setting)
+        judged = {rule: judge(rule, asked) for rule in RULES}
+        default = judged[RULES[-1]]
+        gain = default.right - max(judged[rule].right for rule in BOUND)
+        holds &= gain >= -ALLOWED
+        teachers = str(len(asked.outputs.teachers))
+        rights = [shown(judged[rule].right) for rule in RULES]
+        rules.add_row(setting.name, str(len(asked.known)), teachers, *rights, f"{100 * gain:+.1f}")
+        details.add_row(
+            setting.name,
+            *(shown(value) for value in (default.auroc, default.kl, default.said, default.right)),
+            shown(default.calibration_error),
+            views(default, asked),
+            f"{default.seconds:.1f}",
+        )
+        print(setting.name, *rights, f"{100 * gain:+.1f}", file=sys.stderr, flush=True)
+    console.print(rules)
+    console.print(details)
+    return holds
+
+
+def views(judged: Judged, asked: Asked) -> str:
+    """Estimated and true accuracy of every view."""
+    if judged.gate is None or not judged.gate.router.estimate.is_sound:
+        return "not sound: the start decides"
+    evidence = judged.gate.evidence(asked.outputs)
+    right = asked.right
+    parts = []
+    for name, estimate in judged.gate.router.estimate.accuracies.items():
+        chosen = evidence[name][asked.known].argmax(axis=1)
+        parts.append(f"{name} {estimate:.2f}/{right[np.arange(len(right)), chosen].mean():.2f}")
+    return ", ".join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(0 if main(" ".join(sys.argv[1:])) else 1)

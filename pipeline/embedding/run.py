@@ -1,0 +1,92 @@
+"""The corpus and the label names embedded, shard by shard; finished shards are stored by key and found again."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.config import Params
+from pipeline.corpus.table import corpus_shards, read_corpus_shard
+from pipeline.embedding.encoder import NeutralEncoder
+from pipeline.integration.label_tables import open_labelled_corpus
+from pipeline.layout import Layout
+from pipeline.progress import SILENT, Progress
+from pipeline.tables import files, schema
+from pipeline.tables.columns import fixed_size_lists
+from pipeline.tables.keys import canonical_key
+from pipeline.tables.manifest import publish, seal, unseal
+from pipeline.tables.shards import part_name, write_shard
+from pipeline.tables.work import find_stored, store_shard
+
+
+@dataclass(frozen=True)
+class EmbeddingSummary:
+    """What `embed_corpus` did.
+
+    Attributes:
+        rows: Texts of the corpus.
+        new_rows: Those of them that were embedded now.
+        names: Label names.
+    """
+
+    rows: int
+    new_rows: int
+    names: int
+
+
+def embed_corpus(params: Params, layout: Layout, progress: Progress = SILENT) -> EmbeddingSummary:
+    """Embed every text of the corpus and every label name: `data/embeddings/`.
+
+    Args:
+        params: All settings.
+        layout: Where the tables lie.
+        progress: Told of the texts.
+
+    Raises:
+        MukiError: There is no corpus or label table; see `NeutralEncoder`.
+    """
+    shards = corpus_shards(layout.corpus)
+    labels = open_labelled_corpus(params, layout).label_space.labels
+    encoder = NeutralEncoder(params, layout.root)
+    work = layout.work / "embeddings"
+    with files.only_one(work / "embed.lock", "embedding"):
+        new = [shard for shard in shards if find_stored(work, encoder.key(shard.key)) is None]
+        new_rows = sum(shard.rows for shard in new)
+        task = progress.begin("embed", new_rows, "texts")
+        stored = []
+        for shard in shards:
+            key = encoder.key(shard.key)
+            finished = find_stored(work, key)
+            if finished is None:
+                texts = read_corpus_shard(layout.corpus, shard)
+                embeddings = encoder.embed(texts["text"].to_pylist(), task)
+                columns = {"id": texts["id"], "embedding": fixed_size_lists(embeddings)}
+                table = schema.arrow_table(schema.EMBEDDINGS, columns, size=embeddings.shape[1])
+                finished = store_shard(work, key, table, encoder.facts | {"corpus_digest": shard.key})
+            stored.append(finished)
+        facts = encoder.facts | {"settings": params.embed.model_dump(), "encoder": encoder.name}
+        publish(layout.embeddings, [(each.path, each.shard) for each in stored], facts)
+        _write_names(encoder, list(labels), layout)
+    return EmbeddingSummary(sum(shard.rows for shard in shards), new_rows, len(labels))
+
+
+def _write_names(encoder: NeutralEncoder, labels: list[str], layout: Layout) -> None:
+    embeddings = embed_names(encoder, labels)
+    columns = {"label": pa.array(labels, pa.string()), "embedding": fixed_size_lists(embeddings)}
+    table = schema.arrow_table(schema.LABEL_NAMES, columns, size=embeddings.shape[1])
+    key = canonical_key(encoder.facts | {"labels": labels})
+    unseal(layout.label_names)
+    seal(layout.label_names, [write_shard(layout.label_names / part_name(0), table, key, encoder.facts)], encoder.facts)
+
+
+def embed_names(encoder: NeutralEncoder, labels: list[str]) -> NDArray[np.float32]:
+    """Embeddings of label names, `[labels, size]`."""
+    return encoder.embed([readable(label) for label in labels])
+
+
+def readable(label: str) -> str:
+    """A label's name as words: `rec.sport.hockey` as "rec sport hockey", `cancelOrder` as "cancel Order"."""
+    words = re.sub(r"[\W_]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", label)).strip()
+    return words or label
