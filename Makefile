@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: demo test lint bench docs
+.PHONY: demo test lint bench docs routing
 
 demo: .venv/demo.stamp
 	dvc repro --quiet
@@ -27,6 +27,11 @@ lint: .venv/test.stamp
 
 docs: .venv/test.stamp
 	python -m tests.generate_docs
+
+# Trains the suite's teachers once (about an hour on 2 cores), then judges in minutes; see experiments/README.md.
+routing: .venv/demo.stamp
+	python -m experiments.routing.build
+	python -m experiments.routing.judge
 
 bench: .venv/test.stamp
 	python -m tests.benchmarks

@@ -66,11 +66,6 @@ class Layout:
         return self.root / "data" / "embeddings" / "names"
 
     @property
-    def routing(self) -> Path:
-        """The posterior of every teacher for every text, for other multi-teacher trainers."""
-        return self.root / "data" / "routing"
-
-    @property
     def review(self) -> Path:
         """The texts that a person is asked about."""
         return self.root / "data" / "review.csv"

@@ -87,6 +87,19 @@ def compare(params: ParamsFile = DEFAULT_PARAMS) -> None:
 
 
 @app.command()
+def review(
+    params: ParamsFile = DEFAULT_PARAMS,
+    texts: Annotated[int, typer.Option("--texts", min=2, help="How many texts to ask about.")] = 100,
+    read: Annotated[Path | None, typer.Option("--read", help="Read the answers in this file.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing review.csv.")] = False,
+) -> None:
+    """Write texts for a person to check, or read the answers: how often is the right teacher chosen?"""
+    from stages import review as stage
+
+    stage.main(params, texts, read, force)
+
+
+@app.command()
 def report(params: ParamsFile = DEFAULT_PARAMS) -> None:
     """Write data/report.html, the results on one page."""
     from stages import report as stage

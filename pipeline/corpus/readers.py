@@ -29,7 +29,7 @@ def read_source(source: Source, root: Path) -> pl.DataFrame:
     path = locations.local(source.source, root)
     if path is None and locations.looks_like_path(source.source):
         raise MukiError("no such file", where=source.source, fix=f"Correct the path; it is relative to {root}")
-    frame = _from_hub(source) if path is None else _from_file(path)
+    frame = _from_hub(source) if path is None else read_table(path)
     where = source.source
     columns = {"text": source.text} | ({"label": source.label} if source.label else {})
     if missing := [name for name in columns.values() if name not in frame.columns]:
@@ -105,7 +105,12 @@ READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
 """How to read a file, by its ending. To add a format, add a function and a line."""
 
 
-def _from_file(path: Path) -> pl.DataFrame:
+def read_table(path: Path) -> pl.DataFrame:
+    """All columns of a file, by its ending.
+
+    Raises:
+        MukiError: The file is missing, of an unknown format, or unreadable.
+    """
     suffix = path.suffix.lower()
     if suffix not in READERS:
         raise MukiError(

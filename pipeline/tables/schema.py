@@ -53,11 +53,6 @@ LABEL_NAMES = (
     Column("label", pa.string(), "a label of the union"),
     Column("embedding", "size", "neutral embedding of its name, of length 1"),
 )
-ROUTING = (
-    _ID,
-    Column("teacher", pa.string(), "a teacher"),
-    Column("posterior", pa.float32(), "probability that this teacher is the right one; sums to 1 over the teachers"),
-)
 GOLDEN = (
     _ID,
     _TEXT,

@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pipeline import config
+from pipeline.errors import MukiError
+from pipeline.evaluation.review import NONE, read_review, sample_review, wilson_interval
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tiny.save_project(tmp_path_factory.mktemp("review"))
+    tiny.finish(path)
+    return path
+
+
+def answer(path: Path, target: Path, answers: dict[str, str]) -> Path:
+    params, layout = config.load(path)
+    sample = sample_review(params, layout, 12)
+    sample.with_columns(answer=pl.col("id").replace_strict(answers, default="")).write_csv(target)
+    return target
+
+
+def test_half_is_random_and_half_has_the_least_margins(finished: Path) -> None:
+    params, layout = config.load(finished)
+    sample = sample_review(params, layout, 12)
+    assert sample.columns == ["id", "text", "one", "two", "chosen", "drawn", "answer"]
+    assert sample["drawn"].to_list() == ["random"] * 6 + ["conflict"] * 6
+    assert sample["id"].n_unique() == 12
+    golden = pl.read_parquet(layout.golden / "*.parquet")
+    others = golden.filter(~pl.col("id").is_in(sample["id"][:6].to_list()))
+    assert set(sample["id"][6:]) == set(others.sort("margin")["id"][:6])
+    row = sample.row(0, named=True)
+    assert row["one"].split(" ")[0] in tiny.TEACHER_LABELS["one"]
+    assert len(sample_review(params, layout, 1000)) == 30
+
+
+def test_gold_answers_give_the_share_of_right_teachers(finished: Path, tmp_path: Path) -> None:
+    params, layout = config.load(finished)
+    gold = dict(pl.read_parquet(layout.corpus_gold).iter_rows())
+    result = read_review(params, layout, answer(finished, tmp_path / "a.csv", gold))
+    sample = sample_review(params, layout, 12)
+    right = [gold[row["id"]] in tiny.TEACHER_LABELS[row["chosen"]] for row in sample.iter_rows(named=True)]
+    assert (result.rows, result.answered, result.unknown, result.judged) == (12, 12, 0, 6)
+    assert (result.right, result.conflicts_right) == (sum(right[:6]), sum(right[6:]))
+
+
+def test_texts_without_an_answer_or_without_a_teacher_are_left_out(finished: Path, tmp_path: Path) -> None:
+    params, layout = config.load(finished)
+    ids = sample_review(params, layout, 12)["id"]
+    result = read_review(params, layout, answer(finished, tmp_path / "a.csv", {ids[0]: "oak", ids[1]: NONE}))
+    assert (result.answered, result.unknown, result.judged) == (2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [({"first": "tree"}, "the column answer holds 'tree'"), ({}, "no random text has an answer")],
+)
+def test_wrong_answers_are_refused(finished: Path, tmp_path: Path, answers: dict[str, str], message: str) -> None:
+    params, layout = config.load(finished)
+    ids = sample_review(params, layout, 12)["id"]
+    path = answer(finished, tmp_path / "a.csv", dict(zip(ids[:1], answers.values(), strict=False)))
+    with pytest.raises(MukiError, match=message):
+        read_review(params, layout, path)
+
+
+def test_a_foreign_file_is_refused(finished: Path, tmp_path: Path) -> None:
+    params, layout = config.load(finished)
+    path = tmp_path / "a.csv"
+    path.write_text("id,drawn,answer\nalien,random,oak\n")
+    with pytest.raises(MukiError, match="1 of its ids are not in the golden table"):
+        read_review(params, layout, path)
+    path.write_text("id\nalien\n")
+    with pytest.raises(MukiError, match=r"has no column \['answer', 'drawn'\]"):
+        read_review(params, layout, path)
+
+
+def test_wilsons_interval() -> None:
+    assert wilson_interval(9, 10) == pytest.approx((0.5958, 0.9821), abs=1e-4)
+    assert wilson_interval(10, 10)[1] == pytest.approx(1.0)
