@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.config import Params
 from pipeline.errors import MukiError
 from pipeline.models import locations
 from pipeline.models.batching import by_token_budget, collate, tokenise
 from pipeline.models.devices import choose_device, token_budget
+from pipeline.models.tokenizers import load_tokenizer
 from pipeline.progress import SILENT, Task
 from pipeline.tables import schema
 from pipeline.tables.keys import canonical_key, files_digest
@@ -61,8 +62,8 @@ class NeutralEncoder:
 
     @cached_property
     def _loaded(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        tokenizer = load_tokenizer(self._folder, self.name)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(self._folder)
             model = AutoModel.from_pretrained(self._folder, use_safetensors=True, dtype=torch.float32)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             what = f"cannot be loaded as a text encoder ({' '.join(str(error).split())[:300]})"

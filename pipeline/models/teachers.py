@@ -10,7 +10,6 @@ from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -19,7 +18,8 @@ from transformers import (
 from pipeline.config import Teacher
 from pipeline.errors import MukiError, first
 from pipeline.models import locations
-from pipeline.tables.files import read_json
+from pipeline.models.tokenizers import load_tokenizer
+from pipeline.tables.files import exists, read_json
 from pipeline.tables.keys import files_digest
 
 _SAFE_WEIGHTS = ("model*.safetensors", "model.safetensors.index.json")
@@ -67,7 +67,7 @@ def locate(name: str, settings: Teacher, root: Path) -> TeacherFiles:
     patterns = weights + _TEXT + (_CODE if settings.trust_remote_code else ())
     _check_watch(where, settings, root)
     folder = locations.model_folder(settings.model, root, revision=settings.revision, patterns=patterns)
-    files = locations.matching(folder, patterns)
+    files = sorted({*locations.matching(folder, patterns), *_indexed_weights(folder, where)})
     if not any(path.name.endswith((".safetensors", ".bin")) for path in files):
         raise MukiError(
             f"no weights in safetensors in {folder}",
@@ -77,7 +77,7 @@ def locate(name: str, settings: Teacher, root: Path) -> TeacherFiles:
     config = read_json(folder / "config.json", "Name a folder saved by save_pretrained")
     tokenizer = folder / "tokenizer_config.json"
     if not settings.trust_remote_code and (
-        "auto_map" in config or (tokenizer.exists() and "auto_map" in read_json(tokenizer, "Save the tokenizer again"))
+        "auto_map" in config or (exists(tokenizer) and "auto_map" in read_json(tokenizer, "Save the tokenizer again"))
     ):
         raise MukiError(
             "its files want to run their own code (auto_map)",
@@ -91,6 +91,29 @@ def locate(name: str, settings: Teacher, root: Path) -> TeacherFiles:
             fix="Use a single-label classifier",
         )
     return TeacherFiles(name, folder, _labels(where, config, settings), files_digest(files), settings)
+
+
+def _indexed_weights(folder: Path, where: str) -> list[Path]:
+    """The weight files that an index names: they are loaded, so they must lie in the folder and be in the digest.
+
+    Raises:
+        MukiError: The index is damaged, or names a file elsewhere or of another format.
+    """
+    index = folder / "model.safetensors.index.json"
+    if not exists(index):
+        return []
+    remedy = "Save the model again with save_pretrained"
+    weight_map = read_json(index, remedy).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise MukiError("has no weight_map of file names", where=str(index), fix=remedy)
+    names = sorted(set(weight_map.values()))
+    if unsafe := [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]:
+        raise MukiError(
+            f"{index.name} names {first(unsafe)}, not a safetensors file beside it", where=where, fix=remedy
+        )
+    if missing := [name for name in names if not exists(folder / name)]:
+        raise MukiError(f"{index.name} names {first(missing)}, which is missing", where=where, fix=remedy)
+    return [folder / name for name in names]
 
 
 def _check_watch(where: str, settings: Teacher, root: Path) -> None:
@@ -148,12 +171,12 @@ def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[Pr
     """
     where, settings = f"teacher {files.name}", files.settings
     trust = settings.trust_remote_code
+    tokenizer = load_tokenizer(files.folder, where, trust_remote_code=trust)
     try:
         config = AutoConfig.from_pretrained(files.folder, trust_remote_code=trust)
         if settings.dropout is not None:
             for field in dropout_settings(config):
                 setattr(config, field, settings.dropout)
-        tokenizer = AutoTokenizer.from_pretrained(files.folder, trust_remote_code=trust)
         model, report = AutoModelForSequenceClassification.from_pretrained(
             files.folder,
             config=config,

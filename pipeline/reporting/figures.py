@@ -17,7 +17,7 @@ TITLES = {
     "mc_max_probability": "largest MC probability",
     "energy": "energy, standardised",
     "calibrated": "energy and mutual information",
-    "gate": "scores and words",
+    "gate": "four views",
 }
 _PANELS_A_LINE = 3
 _COLOURS = {"right": "#2a7fb8", "wrong": "#e07b39"}

@@ -1,6 +1,7 @@
 """Training a classifier with the Hugging Face Trainer: what teachers and students have in common."""
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ from datasets import Dataset
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
+    AutoConfig,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
@@ -27,9 +28,10 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import get_last_checkpoint
 
 from pipeline.config import Training
-from pipeline.errors import MukiError
+from pipeline.errors import MukiError, first
 from pipeline.layout import TRAINING_CURVE
 from pipeline.models import locations
+from pipeline.models.tokenizers import load_tokenizer
 from pipeline.progress import Progress
 from pipeline.tables import files
 from pipeline.tables.keys import files_digest
@@ -58,10 +60,14 @@ def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTra
         MukiError: No such model, or it cannot be made a text classifier.
     """
     folder = _base_folder(settings, root)
+    tokenizer = load_tokenizer(folder, settings.model)
     set_seed(settings.seed)  # the head is drawn here
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForSequenceClassification.from_pretrained(
+        config = AutoConfig.from_pretrained(folder)
+        if settings.layers is not None and settings.layers > getattr(config, "num_hidden_layers", settings.layers):
+            what = f"it has {config.num_hidden_layers} layers, and {settings.layers} are asked for"
+            raise MukiError(what, where=settings.model, fix="Lower layers, or leave it out")
+        model, report = AutoModelForSequenceClassification.from_pretrained(
             folder,
             id2label=dict(enumerate(labels)),
             label2id={label: number for number, label in enumerate(labels)},
@@ -69,14 +75,30 @@ def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTra
             use_safetensors=True,
             ignore_mismatched_sizes=True,
             dtype=torch.float32,
+            output_loading_info=True,
             **({"num_hidden_layers": settings.layers} if settings.layers else {}),
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         what = f"cannot be loaded as a classifier to train ({' '.join(str(error).split())[:300]})"
         raise MukiError(what, where=settings.model, fix="Name a folder or hub id of a text encoder") from None
+    _check_loaded(settings, model, report)
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
+
+
+def _check_loaded(settings: Training, model: PreTrainedModel, report: Mapping[str, Any]) -> None:
+    """Only the head and the pooler may be new; weights of layers are left out only where fewer layers are asked for."""
+    mismatched = {str(key[0]) if isinstance(key, tuple) else str(key) for key in report["mismatched_keys"]}
+    new = {str(key) for key in report["missing_keys"]} | mismatched
+    encoder = f"{model.base_model_prefix}."
+    if random := sorted(key for key in new if key.startswith(encoder) and "pooler" not in key):
+        what = f"its weights do not fit its config: {first(random)} would be random"
+        raise MukiError(what, where=settings.model, fix="Name a model whose weights and config.json belong together")
+    unused = sorted(str(key) for key in report["unexpected_keys"] if re.search(r"\.(layer|layers|h)\.\d+\.", str(key)))
+    if unused and settings.layers is None:
+        what = f"its config.json has fewer layers than its weights: {first(unused)} would be left out"
+        raise MukiError(what, where=settings.model, fix="Set layers to what is wanted, or correct config.json")
 
 
 def tokenised(data: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
@@ -104,6 +126,7 @@ def arguments(settings: Training, output: Path, **others: Any) -> TrainingArgume
         remove_unused_columns=False,
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,
+        logging_nan_inf_filter=False,  # a loss of NaN must be seen, not shown as 0
         report_to="none",
         disable_tqdm=True,
         **others,
@@ -193,8 +216,11 @@ def run(trainer: Trainer, progress: Progress, name: str) -> None:
     last: str | None = get_last_checkpoint(str(output)) if output.is_dir() else None  # type: ignore[no-untyped-call]
     trainer.train(resume_from_checkpoint=last)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    if not all(map(math.isfinite, losses)):
-        raise MukiError("the training loss is not finite", where=str(output), fix="Lower the learning rate")
+    weights = [] if trainer.model is None else trainer.model.parameters()
+    is_finite = all(map(math.isfinite, losses)) and all(bool(tensor.isfinite().all()) for tensor in weights)
+    if not is_finite:
+        what = "the training diverged: its loss or weights are NaN or infinite, so nothing was saved"
+        raise MukiError(what, where=name, fix="Lower the learning rate")
 
 
 def save(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, folder: Path, card: str | None = None) -> None:

@@ -146,3 +146,32 @@ def test_files_that_make_no_model_are_refused(folder: Path) -> None:
     (folder / "config.json").write_text("{")
     with pytest.raises(MukiError, match=r"config\.json: is not valid JSON"):
         located(folder)
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    tiny.model(["a", "b"]).save_pretrained(tmp_path / "m")  # what model.save_pretrained alone leaves
+    files = locate("t", Teacher(model="m", watch="m"), tmp_path)
+    with pytest.raises(MukiError, match=r"teacher t: .*tokenizer.*tokenizer\.save_pretrained"):
+        load(files, 16, torch.device("cpu"))
+    (tmp_path / "m" / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    with pytest.raises(MukiError, match=r"teacher t: .*tokenizer"):
+        load(files, 16, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x.safetensors", "/etc/x.safetensors", "sub/x.safetensors", "pytorch_model.bin"]
+)
+def test_an_index_that_names_files_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    tiny.save_teacher(tmp_path / "m", ["a", "b"])
+    (tmp_path / "m" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": name}}))
+    with pytest.raises(MukiError, match="not a safetensors file beside it"):
+        locate("t", Teacher(model="m", watch="m"), tmp_path)
+
+
+def test_weights_that_an_index_names_are_in_the_digest(tmp_path: Path) -> None:
+    tiny.save_teacher(tmp_path / "m", ["a", "b"])
+    (tmp_path / "m" / "part.safetensors").write_bytes(b"one")
+    (tmp_path / "m" / "model.safetensors.index.json").write_text('{"weight_map": {"w": "part.safetensors"}}')
+    before = locate("t", Teacher(model="m", watch="m"), tmp_path).digest
+    (tmp_path / "m" / "part.safetensors").write_bytes(b"two")
+    assert locate("t", Teacher(model="m", watch="m"), tmp_path).digest != before

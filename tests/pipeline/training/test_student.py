@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -214,3 +215,29 @@ def test_a_model_that_cannot_be_trained_is_refused(layout: Layout) -> None:
 def test_fewer_layers_make_a_smaller_student(layout: Layout) -> None:
     train(SETTINGS.model_copy(update={"layers": 1, "epochs": 1}), layout)
     assert '"num_hidden_layers": 1' in (layout.student / "config.json").read_text()
+
+
+def test_a_diverged_training_keeps_the_old_student(layout: Layout) -> None:
+    train(SETTINGS.model_copy(update={"epochs": 1}), layout)
+    before = (layout.student / "model.safetensors").read_bytes()
+    with pytest.raises(MukiError, match="the training diverged"):
+        train(SETTINGS.model_copy(update={"epochs": 1, "learning_rate": 1e30}), layout)
+    assert (layout.student / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("layers", "changes", "message"),
+    [
+        (3, {}, "it has 2 layers, and 3 are asked for"),
+        (None, {"num_hidden_layers": 1}, "fewer layers than its weights"),
+        (None, {"num_hidden_layers": 3}, "would be random"),
+        (None, {"hidden_size": 32}, "would be random"),
+    ],
+)
+def test_a_base_whose_weights_do_not_fit_is_refused(
+    layout: Layout, layers: int | None, changes: dict[str, int], message: str
+) -> None:
+    path = layout.root / "base" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(MukiError, match=message):
+        train(SETTINGS.model_copy(update={"layers": layers}), layout)
