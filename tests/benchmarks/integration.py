@@ -16,12 +16,19 @@ from pipeline.integration.integrate import integrate
 from pipeline.tables.columns import fixed_size_lists
 from pipeline.tables.keys import canonical_key
 from pipeline.tables.manifest import seal
-from pipeline.tables.schema import LABELS_VERSION
+from pipeline.tables.schema import EMBEDDINGS_VERSION, LABELS_VERSION
 from pipeline.tables.shards import Shard, part_name, write_shard
 from tests.benchmarks.measure import Row, in_a_process
 
 TEACHERS, LABELS, SHARD = ["a", "b", "c"], 8, 50_000
+SIZE = 384  # of an embedding, as MiniLM's
 PAPERS = {"strategy": "soft", "scorer": "mc_entropy"}
+
+
+def unit_vectors(drawn: np.random.Generator, rows: int) -> pa.Array:
+    """Random embeddings of length 1."""
+    vectors = drawn.normal(size=(rows, SIZE)).astype(np.float32)
+    return fixed_size_lists(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
 def write_project(root: Path, rows: int) -> None:
@@ -39,11 +46,16 @@ def write_project(root: Path, rows: int) -> None:
     words = np.array([f"word{number:04d}" for number in range(2000)])
     shards: list[Shard] = []
     parts: dict[str, list[Shard]] = {name: [] for name in TEACHERS}
+    embedded: list[Shard] = []
+    encoder = {"schema": EMBEDDINGS_VERSION, "settings": params.embed.model_dump(), "encoder_digest": "bench"}
     for number in range(rows // SHARD):
         ids = pa.array([f"{number:08x}{row:024x}" for row in range(SHARD)])
         texts = pa.array([" ".join(chosen) for chosen in words[drawn.integers(0, 2000, (SHARD, 11))]])
         file, key = part_name(number), f"shard {number}"
         shards.append(write_shard(layout.corpus / file, pa.table({"id": ids, "text": texts}), key))
+        vectors = {"id": ids, "embedding": unit_vectors(drawn, SHARD)}
+        digest = {"corpus_digest": key}
+        embedded.append(write_shard(layout.embeddings / file, pa.table(vectors), key, digest))
         for name in TEACHERS:
             logits = drawn.normal(size=(SHARD, LABELS)).astype(np.float32) * 3
             columns = {
@@ -67,6 +79,10 @@ def write_project(root: Path, rows: int) -> None:
             written = write_shard(layout.labels(name) / file, pa.table(columns), canonical_key(facts), facts)
             parts[name].append(written)
     seal(layout.corpus, shards)
+    seal(layout.embeddings, embedded, encoder)
+    labels = [f"{name}{label}" for name in TEACHERS for label in range(LABELS)]
+    named = pa.table({"label": labels, "embedding": unit_vectors(drawn, len(labels))})
+    seal(layout.label_names, [write_shard(layout.label_names / part_name(0), named, "names")], encoder)
     for name in TEACHERS:
         seal(layout.labels(name), parts[name], {"teacher": name})
     os.sync()  # else the disk is still busy with it when something is measured
