@@ -191,7 +191,7 @@ class Integrate(Block):
     """How the teachers are mixed: `posterior` by the scorer's probabilities, `soft` by softmax(score / τ), `hard` the
     best teacher alone, `concat` vanilla distillation, `uhc` each teacher separately."""
     scorer: Scorer = "gate"
-    """What tells which teacher to trust; see docs/rules.md."""
+    """How to score the teachers of a text; see docs/rules.md."""
     temperature: PositiveFloat = 0.2
     """τ of the soft weights."""
     teacher_distribution: Literal["deterministic", "mc"] = "deterministic"

@@ -1,4 +1,4 @@
-"""How long work tells what it is doing. The library reports to a `Progress`; only the command line draws bars."""
+"""How long-running work reports its progress. The library reports to a `Progress`; only the command line draws bars."""
 
 from typing import Protocol
 

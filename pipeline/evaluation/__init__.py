@@ -1,1 +1,1 @@
-"""What teachers, supervision and students are worth where gold labels are known."""
+"""How good teachers, supervision and students are, where gold labels are known."""

@@ -1,4 +1,4 @@
-"""A student's predictions, and what they are worth."""
+"""A student's predictions, and how good they are."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -28,7 +28,7 @@ def paired_tests(right: Mapping[str, NDArray[np.floating]]) -> pl.DataFrame:
 
 
 def best_rules(students: pl.DataFrame, tests: pl.DataFrame, level: float = 0.05) -> Sequence[str]:
-    """The best rule without gold labels, and all rules that no test tells from it.
+    """The best rule without gold labels, and all rules that are not significantly worse.
 
     Args:
         students: `rule`, `accuracy`; a row per rule and seed.

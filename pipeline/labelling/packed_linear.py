@@ -1,4 +1,4 @@
-"""Matrix products on a CPU: weights laid out once, bias and GELU added while a product's tile is in the cache."""
+"""Matrix products on a CPU: weights packed once, bias and GELU fused into the product."""
 
 import platform
 from functools import partial
@@ -36,7 +36,7 @@ class _PackedLinear(nn.Module):
 def pack_products(model: PreTrainedModel, token_ids: list[int], dtype: torch.dtype) -> bool:
     """Replace a classifier's linear layers by packed ones, and a GELU that follows one by a part of it.
 
-    What the network computes stays what it was, but for rounding; a probe sees to that. Only x86 CPUs gain by it.
+    The network computes the same numbers except for rounding, which a probe checks. Only x86 CPUs gain from it.
 
     Args:
         model: A classifier in `eval()`.
@@ -75,7 +75,7 @@ def _supported(dtype: torch.dtype) -> bool:
 
 
 def _followed_by_gelu(model: PreTrainedModel, ids: Tensor) -> dict[str, str]:
-    """Each linear layer whose output is what a GELU reads -> that GELU, where both run once in a forward pass."""
+    """Each linear layer whose output goes straight into a GELU, and that GELU; both run once in a forward pass."""
     outputs: list[tuple[str, Tensor]] = []
     inputs: list[tuple[str, Tensor]] = []
 

@@ -86,12 +86,7 @@ def read_unverified(folder: Path, shard: Shard, remedy: str, columns: list[str])
         MukiError: The file is missing, has another size or number of rows, or lacks a column.
     """
     path = folder / shard.file
-    try:
-        file = pa.memory_map(str(path))
-    except FileNotFoundError:
-        raise _missing(path, remedy) from None
-    _check_size(file.size(), shard, path, remedy)
-    table = _parse(file, path, remedy, columns)
+    table = _parse(_map(path, shard, remedy), path, remedy, columns)
     if len(table) != shard.rows:
         what = f"has {len(table):,} rows, but its manifest says {shard.rows:,}"
         raise MukiError(what, where=str(path), fix=remedy)
@@ -114,12 +109,7 @@ def read_footer(folder: Path, shard: Shard, remedy: str) -> dict[str, Any]:
         MukiError: The file is missing, unreadable or of another size, or was not written by this project.
     """
     path = folder / shard.file
-    try:
-        file = pa.memory_map(str(path))
-    except FileNotFoundError:
-        raise _missing(path, remedy) from None
-    _check_size(file.size(), shard, path, remedy)
-    return footer_of(file, path, remedy)
+    return footer_of(_map(path, shard, remedy), path, remedy)
 
 
 def metadata_of(table: pa.Table) -> dict[str, Any]:
@@ -157,6 +147,18 @@ def _verified(folder: Path, shard: Shard, remedy: str) -> bytes:
         what = f"has SHA-256 {digest[:12]}…, but its manifest says {shard.sha256[:12]}…: the file was changed"
         raise MukiError(what, where=str(path), fix=remedy)
     return content
+
+
+def _map(path: Path, shard: Shard, remedy: str) -> pa.MemoryMappedFile:
+    """An open file, after a check of its size."""
+    try:
+        file = pa.memory_map(str(path))
+    except FileNotFoundError:
+        raise _missing(path, remedy) from None
+    except OSError as error:
+        raise MukiError(f"cannot be read ({error.strerror or error})", where=str(path), fix=remedy) from None
+    _check_size(file.size(), shard, path, remedy)
+    return file
 
 
 def _missing(path: Path, remedy: str) -> MukiError:
