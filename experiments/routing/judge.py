@@ -119,6 +119,7 @@ def ask(setting: Setting) -> Asked:
     assert outputs.embeddings is not None
     part = TeacherOutputs(
         ["".join(text.split()) for text in texts] if setting.spaceless else texts,
+        # `stored` made them LabelShards; the scorers' protocol does not know their table.
         [LabelShard(teacher.table.take(rows)) for teacher in outputs.teachers],  # type: ignore[attr-defined]
         outputs.label_space,
         outputs.embeddings[rows],
