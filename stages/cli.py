@@ -1,6 +1,8 @@
 """The command line. Heavy imports stand inside the commands, so that --help answers at once."""
 
+import errno
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +22,18 @@ app = typer.Typer(
 ParamsFile = Annotated[Path, typer.Option("--params", help="The settings; paths in them are relative to this file.")]
 TeacherName = Annotated[str, typer.Option("--teacher", help="A teacher's name in params.yaml.")]
 DEFAULT_PARAMS = Path("params.yaml")
+
+
+_debug = False
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
+) -> None:
+    """Merge text classifiers with different label sets into one, from unlabelled text alone."""
+    global _debug  # the handler of errors runs outside of any command
+    _debug = debug
 
 
 @app.command()
@@ -127,13 +141,43 @@ def results(params: ParamsFile = DEFAULT_PARAMS) -> None:
     stage.main(params)
 
 
+_REMEDIES = {
+    errno.ENOSPC: "Free some space",
+    errno.EDQUOT: "Free some space",
+    errno.EROFS: "Use a disk that can be written",
+    errno.EACCES: "Correct the permissions",
+    errno.EPERM: "Correct the permissions",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n)",
+    errno.EIO: "Check the disk",
+}
+
+
+def explain(error: Exception) -> str | None:
+    """One line about an error that the user can correct; None for a fault of this program."""
+    if isinstance(error, MukiError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        remedy = _REMEDIES.get(error.errno or 0, "Check this path")
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}. {remedy}, then run the command again: what is finished is kept."
+    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
+        return "out of memory. Lower label.token_budget or student.batch_size, or use a larger machine."
+    return None
+
+
 def main() -> None:
     """Run a command; a mistake that the user can correct is one line on stderr and exit code 2."""
     keep_freed_memory()
     try:
         app()
-    except MukiError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        line = explain(error)
+        if line is None or _debug:
+            traceback.print_exc()
+        if line is None:
+            print("This is a fault of muki-pipeline. Please report it with the lines above.", file=sys.stderr)
+            sys.exit(1)
+        print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
 
 

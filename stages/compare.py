@@ -11,6 +11,7 @@ from pipeline import config
 from pipeline.evaluation.compare import Comparison, compare
 from pipeline.evaluation.significance import best_rules
 from pipeline.tables.columns import arrow
+from pipeline.tables.files import only_one
 from pipeline.tables.shards import write_shard
 from stages.terminal import progress, quiet_libraries, say
 
@@ -27,7 +28,7 @@ def main(params_file: Path) -> None:
     """Run the stage."""
     quiet_libraries()
     params, layout = config.load(params_file)
-    with progress() as bars:
+    with only_one(layout.work / "compare.lock", "comparing"), progress() as bars:
         comparison = compare(params, layout, bars)
     write_shard(layout.comparison, arrow(comparison.students), "")
     write_shard(layout.comparison_tests, arrow(comparison.tests), "")

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from pipeline import config
-from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.evaluate import Evaluation, evaluate
+from pipeline.layout import Layout
 from pipeline.reporting.figures import png, uncertainty_figure
-from pipeline.tables.files import make_folder, write_bytes, write_json
+from pipeline.tables.columns import spreadsheet_csv
+from pipeline.tables.files import make_folder, only_one, write_bytes, write_json
 from stages.terminal import progress, quiet_libraries, say
 
 
@@ -13,14 +15,18 @@ def main(params_file: Path) -> None:
     """Run the stage."""
     quiet_libraries()
     params, layout = config.load(params_file)
-    with progress() as bars:
+    with only_one(layout.work / "evaluate.lock", "evaluating"), progress() as bars:
         result = evaluate(params, layout, bars)
+        _write(result, layout)
+    say(f"{layout.metrics}; muki-pipeline results shows it as a table")
+
+
+def _write(result: Evaluation, layout: Layout) -> None:
     make_folder(layout.plots)
     tables = {"confusion": result.confusion, "reliability": result.reliability, "uncertainty": result.uncertainty}
     for name, table in tables.items():
         if not table.is_empty():
-            write_bytes(layout.plots / f"{name}.csv", table.write_csv().encode())
+            write_bytes(layout.plots / f"{name}.csv", spreadsheet_csv(table))
     if not result.uncertainty.is_empty():
         write_bytes(layout.plots / "uncertainty.png", png(uncertainty_figure(result.uncertainty)))
     write_json(layout.metrics, result.metrics)
-    say(f"{layout.metrics}; muki-pipeline results shows it as a table")

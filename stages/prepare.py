@@ -4,11 +4,13 @@ from pathlib import Path
 
 from pipeline import config
 from pipeline.corpus.prepare import prepare
+from pipeline.tables import files
 from stages.terminal import say
 
 
 def main(params_file: Path) -> None:
     """Run the stage."""
     params, layout = config.load(params_file)
-    rows = prepare(params.prepare, layout)
+    with files.only_one(layout.work / "prepare.lock", "preparing the corpus"):
+        rows = prepare(params.prepare, layout)
     say(", ".join(f"{name} {count:,} texts" for name, count in rows.items()))

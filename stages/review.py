@@ -6,6 +6,7 @@ from pipeline import config
 from pipeline.errors import MukiError
 from pipeline.evaluation.review import read_review, sample_review
 from pipeline.tables import files
+from pipeline.tables.columns import spreadsheet_csv
 from stages.terminal import say
 
 
@@ -16,7 +17,7 @@ def main(params_file: Path, texts: int, answers: Path | None, force: bool) -> No
         if files.exists(layout.review) and not force:
             raise MukiError("is there already", where=str(layout.review), fix="Move it, or overwrite it with --force")
         sample = sample_review(params, layout, texts)
-        files.write_bytes(layout.review, sample.write_csv().encode())
+        files.write_bytes(layout.review, spreadsheet_csv(sample))
         say(
             f"{layout.review}: {len(sample):,} texts. Write each text's label, or none, into the column answer, then "
             "run muki-pipeline review --read FILE"

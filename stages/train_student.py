@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pipeline import config
+from pipeline.tables import files
 from pipeline.training.student import train_student
 from stages.terminal import progress, quiet_libraries, say
 
@@ -11,7 +12,7 @@ def main(params_file: Path) -> None:
     """Run the stage."""
     quiet_libraries()
     params, layout = config.load(params_file)
-    with progress() as bars:
+    with files.only_one(layout.work / "student.lock", "training the student"), progress() as bars:
         losses = train_student(
             params.student, layout.golden, layout.student, layout.work / "student", layout.root, bars
         )

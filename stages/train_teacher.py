@@ -5,6 +5,7 @@ from pathlib import Path
 from pipeline import config
 from pipeline.errors import MukiError
 from pipeline.tables.columns import frame
+from pipeline.tables.files import only_one
 from pipeline.tables.shards import read_table_file
 from pipeline.training.teacher import train_teacher
 from stages.terminal import progress, quiet_libraries, say
@@ -24,7 +25,8 @@ def main(params_file: Path, teacher: str) -> None:
     rows = read_table_file(
         layout.teacher_train, ["text", "label"], "Set prepare.rows_per_label and run muki-pipeline prepare"
     )
-    with progress() as bars:
+    lock = layout.work / "teachers" / f"{teacher}.lock"
+    with only_one(lock, f"training teacher {teacher}"), progress() as bars:
         train_teacher(
             params.train_teacher.settings_of(teacher),
             params.train_teacher.teachers[teacher].labels,

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.config import Params
@@ -15,7 +14,7 @@ from pipeline.errors import MukiError
 from pipeline.models import locations
 from pipeline.models.batching import by_token_budget, collate, tokenise
 from pipeline.models.devices import choose_device, token_budget
-from pipeline.models.tokenizers import load_tokenizer
+from pipeline.models.tokenizers import align_padding, load_tokenizer
 from pipeline.progress import SILENT, Task
 from pipeline.tables import schema
 from pipeline.tables.keys import canonical_key, files_digest
@@ -65,9 +64,11 @@ class NeutralEncoder:
         tokenizer = load_tokenizer(self._folder, self.name)
         try:
             model = AutoModel.from_pretrained(self._folder, use_safetensors=True, dtype=torch.float32)
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # a library's refusal may be of any type
             what = f"cannot be loaded as a text encoder ({' '.join(str(error).split())[:300]})"
-            raise MukiError(what, where=self.name, fix="Set embed.model to a folder or hub id of one") from None
+            raise MukiError(what, where=self.name, fix="Set embed.model to a folder or hub id of one") from error
         return model.eval().to(self._device), tokenizer
 
     @torch.inference_mode()
@@ -82,10 +83,11 @@ class NeutralEncoder:
             MukiError: The encoder cannot be loaded, or its output is NaN or infinite.
         """
         model, tokenizer = self._loaded
+        pad = align_padding(model, tokenizer)
         tokens = tokenise(tokenizer, texts, self.settings.max_length)
         embeddings = np.zeros((len(texts), int(model.config.hidden_size)), dtype=np.float32)
         for rows in by_token_budget(tokens.lengths, self._budget):
-            inputs = collate(tokenizer, tokens, rows, self._device).inputs
+            inputs = collate(tokens, rows, pad, self._device).inputs
             hidden = model(**inputs).last_hidden_state  # [batch, tokens, size]
             mask = inputs["attention_mask"].unsqueeze(-1)
             average = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)

@@ -22,7 +22,7 @@ from pipeline.integration.label_tables import LabelledCorpus, open_labelled_corp
 from pipeline.integration.strategies import STRATEGIES
 from pipeline.layout import MAKE_GOLDEN, Layout
 from pipeline.progress import SILENT, Progress
-from pipeline.tables import files
+from pipeline.tables import files, folders
 from pipeline.tables.columns import fixed_size_lists, matrix
 from pipeline.tables.keys import canonical_key
 from pipeline.tables.manifest import read_manifest, seal, unseal
@@ -121,7 +121,7 @@ class _Comparer:
 
     def run(self, rule: str) -> _RuleResult:
         """Integrate by one rule, then train and measure a student for every seed."""
-        with files.scratch_folder(self._work / rule) as scratch:
+        with folders.scratch_folder(self._work / rule) as scratch:
             golden = scratch / "golden"
             if rule == SUPERVISED:
                 temperature = 1.0

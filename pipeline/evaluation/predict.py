@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification
 
 from pipeline.config import Params
 from pipeline.errors import MukiError
@@ -17,6 +17,7 @@ from pipeline.integration.label_space import LabelSpace
 from pipeline.layout import MAKE_STUDENT
 from pipeline.models.batching import by_token_budget, collate, tokenise
 from pipeline.models.devices import choose_device, token_budget
+from pipeline.models.tokenizers import align_padding, load_tokenizer
 from pipeline.progress import SILENT, Progress
 from pipeline.tables import files
 
@@ -33,10 +34,13 @@ def predict_student(
         raise MukiError("there is no student", where=str(folder), fix=MAKE_STUDENT)
     try:
         model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, RuntimeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a library's refusal may be of any type
         what = f"cannot be loaded ({' '.join(str(error).split())[:200]})"
-        raise MukiError(what, where=str(folder), fix=MAKE_STUDENT) from None
+        raise MukiError(what, where=str(folder), fix=MAKE_STUDENT) from error
+    tokenizer = load_tokenizer(folder, str(folder))
+    pad = align_padding(model, tokenizer)
     known = [model.config.id2label[number] for number in range(model.config.num_labels)]
     if known != list(labels):
         raise MukiError(
@@ -51,7 +55,7 @@ def predict_student(
     logits = np.empty((len(texts), len(labels)), dtype=np.float32)
     with torch.inference_mode():
         for rows in by_token_budget(tokens.lengths, token_budget(params.label, device)):
-            logits[rows] = model(**collate(tokenizer, tokens, rows, device).inputs).logits.float().cpu().numpy()
+            logits[rows] = model(**collate(tokens, rows, pad, device).inputs).logits.float().cpu().numpy()
             task.advance(len(rows))
     return softmax(logits)
 

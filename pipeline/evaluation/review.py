@@ -114,6 +114,8 @@ def read_review(params: Params, layout: Layout, path: Path) -> Review:
     if missing := sorted({"id", "drawn", "answer"} - set(table.columns)):
         raise MukiError(f"has no column {missing}", where=str(path), fix="Fill in a file that review has written")
     answers = table.select("id", "drawn", answer=pl.col("answer").fill_null("").str.strip_chars())
+    # spreadsheet_csv puts an apostrophe before labels that look like formulas, and they may be copied with it.
+    answers = answers.with_columns(pl.col("answer").str.replace(r"^'([=+\-@])", "$1"))
     answered = answers.filter(pl.col("answer") != "")
     known = {*corpus.label_space.labels, NONE}
     if wrong := answered.filter(~pl.col("answer").is_in(list(known)))["answer"].unique(maintain_order=True).to_list():

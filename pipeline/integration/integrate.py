@@ -23,7 +23,7 @@ from pipeline.integration.scorers import SCORERS, Gate, Score, TeacherOutputs, m
 from pipeline.integration.strategies import STRATEGIES, best_teacher, golden_targets, margins
 from pipeline.layout import Layout
 from pipeline.progress import SILENT, Progress, Task
-from pipeline.tables import files
+from pipeline.tables import files, folders
 from pipeline.tables.columns import series
 from pipeline.tables.manifest import seal, unseal
 from pipeline.tables.shards import Shard
@@ -84,7 +84,7 @@ def integrate(params: Params, layout: Layout, folder: Path, progress: Progress =
     unseal(folder)
     with (
         files.only_one(layout.work / "integrate.lock", "integrating"),
-        files.scratch_folder(layout.work / "integrate") as scratch,
+        folders.scratch_folder(layout.work / "integrate") as scratch,
     ):
         scoring = ScoringPhase(corpus, params.integrate, score, embeddings, scratch, task)
         sums = _on_all_cores(scoring.run, len(corpus.shards))

@@ -93,11 +93,14 @@ class MonteCarloDropout:
         self.sites = dict(self.masks.sites)
         self._functional = any(site.kind == "functional" for site in self.sites.values())
         if not self.sites:
-            raise MukiError(
-                f"no dropout is active; its config has {dropout_settings(model.config)}",
-                where=f"teacher {teacher}",
-                fix=f"Set one in params.yaml, say teachers.{teacher}.dropout: 0.1",
-            )
+            settings = dropout_settings(model.config)
+            if any(settings.values()):
+                what = f"its config sets dropout {settings}, but the network applies none"
+                fix = "Use a teacher of another architecture"
+            else:
+                what = f"no dropout is active; its config has {settings}"
+                fix = f"Set one in params.yaml, say teachers.{teacher}.dropout: 0.1"
+            raise MukiError(what, where=f"teacher {teacher}", fix=fix)
 
     def logits(self, inputs: dict[str, Tensor]) -> Tensor:
         """Logits `[batch, labels]` of the network of the current pass, or without dropout outside of a pass.

@@ -9,6 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+_CHARACTERS_A_TOKEN = 16
+"""More than texts have on average; where they have more, `beginnings` takes a longer beginning."""
+_SPARE_TOKENS = 64
+"""Tokens by which a beginning is longer than needed, because the cut may have gone through a word."""
+
 
 @dataclass(frozen=True)
 class Tokenised:
@@ -41,7 +46,12 @@ class Batch:
 
 
 def tokenise(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int) -> Tokenised:
-    """Tokenise texts without padding, cutting those longer than `max_length` tokens as the tokenizer does."""
+    """Tokenise texts without padding, cutting those longer than `max_length` tokens as the tokenizer does.
+
+    A text without any token gets one, so that every network can read it. Only the beginning of a very long text is
+    tokenised: a text of megabytes costs what its first tokens cost.
+    """
+    texts = beginnings(tokenizer, texts, max_length)
     features = {name: list(column) for name, column in tokenizer(texts, truncation=False, verbose=False).items()}
     lengths = np.array([len(ids) for ids in features["input_ids"]], dtype=np.int32)
     truncated = lengths > max_length
@@ -52,7 +62,33 @@ def tokenise(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: i
             for row, feature in zip(long, column, strict=True):
                 features[name][row] = feature
         lengths[long] = [len(ids) for ids in cut["input_ids"]]
-    return Tokenised(features, lengths, truncated)
+    fill_empty(tokenizer, features)
+    return Tokenised(features, np.maximum(lengths, 1), truncated)
+
+
+def beginnings(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int) -> list[str]:
+    """Each text, or a beginning of it that has more than `max_length` tokens and some to spare."""
+    result, size = list(texts), _CHARACTERS_A_TOKEN * max_length
+    rows = [row for row, text in enumerate(texts) if len(text) > size]
+    while rows:
+        cut = [texts[row][:size] for row in rows]
+        counts = [len(ids) for ids in tokenizer(cut, truncation=False, verbose=False)["input_ids"]]
+        enough = [count > max_length + _SPARE_TOKENS for count in counts]
+        for row, beginning, is_enough in zip(rows, cut, enough, strict=True):
+            result[row] = beginning if is_enough else texts[row]
+        size *= 4
+        rows = [row for row, done in zip(rows, enough, strict=True) if not done and len(texts[row]) > size]
+    return result
+
+
+def fill_empty(tokenizer: PreTrainedTokenizerBase, features: dict[str, list[list[int]]]) -> None:
+    """Give each text without tokens (an empty one, where the tokenizer adds no special tokens) one token, in place."""
+    known = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id, tokenizer.pad_token_id, 0)
+    token = next(each for each in known if each is not None)
+    for row, ids in enumerate(features["input_ids"]):
+        if not ids:
+            for name, column in features.items():
+                column[row] = [{"input_ids": token, "attention_mask": 1}.get(name, 0)]
 
 
 def by_token_budget(lengths: NDArray[np.int32], budget: int) -> list[NDArray[np.intp]]:
@@ -68,15 +104,19 @@ def by_token_budget(lengths: NDArray[np.int32], budget: int) -> list[NDArray[np.
     return [order[start:end] for start, end in pairwise(starts)]
 
 
-def collate(
-    tokenizer: PreTrainedTokenizerBase, tokenised: Tokenised, rows: NDArray[np.intp], device: torch.device
-) -> Batch:
-    """The model's inputs for `rows`, padded on the right: positions start at 0 whatever the batch."""
+def collate(tokenised: Tokenised, rows: NDArray[np.intp], pad_token_id: int, device: torch.device) -> Batch:
+    """The model's inputs for `rows`, padded on the right: positions start at 0 whatever the batch.
+
+    Args:
+        tokenised: The texts.
+        rows: Which of them.
+        pad_token_id: The token that the model pads with (`align_padding`).
+        device: Where the inputs are wanted.
+    """
     longest = int(tokenised.lengths[rows].max())
-    padding = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
     inputs = {}
     for name, column in tokenised.features.items():
-        padded = np.full((len(rows), longest), padding.get(name, 0), dtype=np.int64)
+        padded = np.full((len(rows), longest), pad_token_id if name == "input_ids" else 0, dtype=np.int64)
         for line, row in zip(padded, rows, strict=True):
             line[: len(column[row])] = column[row]
         inputs[name] = _to_device(torch.from_numpy(padded), device)

@@ -70,5 +70,12 @@ def model_folder(reference: str, root: Path, *, revision: str | None, patterns: 
 
 
 def matching(folder: Path, patterns: Iterable[str]) -> list[Path]:
-    """The files of a folder whose names match one of the patterns, by name."""
-    return sorted(path for path in folder.iterdir() if any(fnmatch(path.name, pattern) for pattern in patterns))
+    """The files of a folder whose names match one of the patterns, by name.
+
+    Raises:
+        MukiError: One of them is a broken link or no regular file (reading a pipe would wait for ever).
+    """
+    found = sorted(path for path in folder.iterdir() if any(fnmatch(path.name, pattern) for pattern in patterns))
+    if odd := [path for path in found if not path.is_file() and not path.is_dir()]:
+        raise MukiError("is a broken link or no regular file", where=str(odd[0]), fix="Remove or replace it")
+    return [path for path in found if path.is_file()]

@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -18,7 +16,8 @@ from transformers import (
 from pipeline.config import Teacher
 from pipeline.errors import MukiError, first
 from pipeline.models import locations
-from pipeline.models.tokenizers import load_tokenizer
+from pipeline.models.model_config import ModelConfig, read_model_config
+from pipeline.models.tokenizers import align_padding, load_tokenizer, longest_input
 from pipeline.tables.files import exists, read_json
 from pipeline.tables.keys import files_digest
 
@@ -74,19 +73,20 @@ def locate(name: str, settings: Teacher, root: Path) -> TeacherFiles:
             where=where,
             fix=f"Convert them, or set teachers.{name}.allow_pickle_weights: true if you trust their author",
         )
-    config = read_json(folder / "config.json", "Name a folder saved by save_pretrained")
+    config = read_model_config(folder / "config.json")
     tokenizer = folder / "tokenizer_config.json"
     if not settings.trust_remote_code and (
-        "auto_map" in config or (exists(tokenizer) and "auto_map" in read_json(tokenizer, "Save the tokenizer again"))
+        config.auto_map is not None
+        or (exists(tokenizer) and "auto_map" in read_json(tokenizer, "Save the tokenizer again"))
     ):
         raise MukiError(
             "its files want to run their own code (auto_map)",
             where=where,
             fix=f"Set teachers.{name}.trust_remote_code: true if you trust its author",
         )
-    if config.get("problem_type") not in (None, "single_label_classification"):
+    if config.problem_type not in (None, "single_label_classification"):
         raise MukiError(
-            f"it is trained for {config['problem_type']}, but only single-label classifiers can be integrated",
+            f"it is trained for {config.problem_type}, but only single-label classifiers can be integrated",
             where=where,
             fix="Use a single-label classifier",
         )
@@ -135,10 +135,10 @@ def _check_watch(where: str, settings: Teacher, root: Path) -> None:
         )
 
 
-def _labels(where: str, config: dict[str, Any], settings: Teacher) -> tuple[str, ...]:
-    named = config.get("id2label") or {}
+def _labels(where: str, config: ModelConfig, settings: Teacher) -> tuple[str, ...]:
+    named = config.id2label
     # Without id2label a config stands for transformers' default: two outputs, LABEL_0 and LABEL_1.
-    count = len(named) or config.get("num_labels") or 2
+    count = len(named) or config.num_labels or 2
     made_up = [f"LABEL_{number}" for number in range(count)]
     if count < 2:
         raise MukiError("it has only one label, so it chooses nothing", where=where, fix="Leave it out")
@@ -157,7 +157,7 @@ def _labels(where: str, config: dict[str, Any], settings: Teacher) -> tuple[str,
             fix="Give them in params.yaml as its labels: [first, second, ...], in the order of its outputs",
         )
     else:
-        labels = tuple(str(named[str(number)]) for number in range(count))
+        labels = tuple(str(named[number]) for number in range(count))
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
         raise MukiError(f"labels occur more than once: {first(twice)}", where=where, fix="Give distinct labels")
     return labels
@@ -185,12 +185,14 @@ def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[Pr
             dtype=torch.float32,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a library's refusal may be of any type: kernels, quantisation, a config's values
         raise MukiError(
             f"cannot be loaded from {files.folder} ({' '.join(str(error).split())[:300]})",
             where=where,
             fix="Name a folder or hub id that AutoModelForSequenceClassification loads",
-        ) from None
+        ) from error
     if report["missing_keys"]:
         raise MukiError(
             f"its weights lack {first(sorted(report['missing_keys']))}: it is not a fine-tuned classifier",
@@ -204,14 +206,14 @@ def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[Pr
             where=where,
             fix="Give one name for each output, in their order",
         )
-    if (limit := _longest(model, tokenizer)) < max_length:
+    if (limit := longest_input(model, tokenizer)) < max_length:
         raise MukiError(
             f"it reads at most {limit} tokens and label.max_length is {max_length}",
             where=where,
             fix=f"Set label.max_length to {limit} or less",
         )
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = tokenizer.pad_token_id
+    align_padding(model, tokenizer)
+    _check_vocabulary(model, tokenizer, where)
     return model.eval().to(device), tokenizer
 
 
@@ -224,11 +226,24 @@ def dropout_settings(config: PretrainedConfig) -> dict[str, float | None]:
     }
 
 
-def _longest(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Longest input in tokens: the least of what the tokenizer and the table of positions allow."""
-    limits = [int(tokenizer.model_max_length)]
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Embedding) and name.endswith("position_embeddings"):
-            # RoBERTa and similar models start counting positions after the padding index.
-            limits.append(module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1))
-    return min(limits)
+def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, where: str) -> None:
+    """Every token that a text can have must have an embedding; special tokens count where the tokenizer adds them."""
+    special = set(tokenizer.all_special_ids)
+    highest = max(
+        *(number for number in tokenizer.get_vocab().values() if number not in special), *tokenizer("a")["input_ids"]
+    )
+    if (rows := _embedding_rows(model)) is not None and highest >= rows:
+        raise MukiError(
+            f"its tokenizer knows tokens up to number {highest:,}, but its weights have {rows:,} embeddings",
+            where=where,
+            fix="Save the tokenizer that belongs to the model into its folder",
+        )
+
+
+def _embedding_rows(model: PreTrainedModel) -> int | None:
+    """Rows of the table of token embeddings; None for a network without one (CANINE hashes characters)."""
+    try:
+        weight: Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]  # of one module in a union
+        return len(weight)
+    except NotImplementedError:
+        return None

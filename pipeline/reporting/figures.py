@@ -97,8 +97,9 @@ def share_figure(rows: Sequence[str], columns: Sequence[str], counts: NDArray[np
     axis.imshow(
         np.concatenate([np.broadcast_to(colour, (*shares.shape, 3)), shares[:, :, None]], axis=2), aspect="auto"
     )
-    axis.set_xticks(range(len(columns)), columns, rotation=60, ha="right")
-    axis.set_yticks(range(len(rows)), rows)
+    # A label may hold $ signs, which would be read as mathematics.
+    axis.set_xticks(range(len(columns)), columns, rotation=60, ha="right", parse_math=False)
+    axis.set_yticks(range(len(rows)), rows, parse_math=False)
     axis.set_xlabel(across)
     if counts.size <= _MOST_WRITTEN:
         for row, column in np.argwhere(counts > 0):

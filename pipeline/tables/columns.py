@@ -31,3 +31,14 @@ def frame(table: pa.Table) -> pl.DataFrame:
 def arrow(frame: pl.DataFrame) -> pa.Table:
     """A polars frame as a table of plain Arrow types (`string`, not polars's string views)."""
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def spreadsheet_csv(table: pl.DataFrame) -> bytes:
+    """A table as a CSV file in which no text can become a formula: spreadsheets run what begins with =, +, - or @."""
+    texts = [name for name, kind in table.schema.items() if kind == pl.String]
+    dangerous = pl.col(texts).str.contains(r"^[=+\-@\t\r]")
+    return (
+        table.with_columns(pl.when(dangerous).then("'" + pl.col(texts)).otherwise(pl.col(texts)).name.keep())
+        .write_csv()
+        .encode()
+    )

@@ -1,17 +1,23 @@
-"""Files and folders: atomic writes, publishing, locks, removal. No other module changes anything on the disk."""
+"""Files: atomic writes, publishing, locks, removal. Only `tables/` changes anything on the disk."""
 
+import errno
 import fcntl
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 
 from pipeline.errors import MukiError
+
+_LOG = logging.getLogger(__name__)
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+"""What a file system without locks answers."""
 
 
 def sync_folder(folder: Path) -> None:
@@ -27,12 +33,16 @@ def write_bytes(path: Path, content: bytes | pa.Buffer) -> None:
     """Write a file so that a crash leaves the old file, the new file or no file, but never part of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write to an open file fails without its name
+        raise
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -105,38 +115,6 @@ def remove(paths: Iterable[Path]) -> None:
 
 
 @contextmanager
-def scratch_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder for intermediate files, removed at the end; leftovers of a killed run are removed first."""
-    remove([folder])
-    try:
-        yield make_folder(folder)
-    finally:
-        remove([folder])
-
-
-@contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Build a folder's new content beside it; it takes the old folder's place only when everything is written.
-
-    A kill between the two renames leaves the old content in `.NAME.old`; the next call puts it back first.
-    """
-    unfinished, old = (folder.with_name(f".{folder.name}.{what}") for what in ("unfinished", "old"))
-    if old.exists() and not folder.exists():
-        old.rename(folder)
-    remove([unfinished, old])
-    yield make_folder(unfinished)
-    for path in unfinished.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-    if folder.exists():
-        folder.rename(old)
-    unfinished.rename(folder)
-    sync_folder(folder.parent)
-    remove([old])
-
-
-@contextmanager
 def only_one(lock: Path, what: str) -> Iterator[None]:
     """Hold a lock file while the work lasts; the system releases it when the process dies.
 
@@ -146,7 +124,21 @@ def only_one(lock: Path, what: str) -> Iterator[None]:
     make_folder(lock.parent)
     with lock.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            _acquire(file)
+        except (BlockingIOError, PermissionError):
             raise MukiError(f"another process is {what}", where=str(lock), fix="Wait until it ends") from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            _LOG.warning("%s: this file system has no locks, so make sure that nothing else is %s", lock, what)
         yield
+
+
+def _acquire(file: IO[str]) -> None:
+    """Lock by `flock`, or by POSIX where the file system has only that (some network file systems)."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

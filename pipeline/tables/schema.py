@@ -10,13 +10,13 @@ from typing import Any
 
 import pyarrow as pa
 
-LABELS_VERSION = 2
+LABELS_VERSION = 3
 """Label shards: the columns and the numbers in them (`pipeline/labelling/`)."""
 GOLDEN_VERSION = 2
 """Golden tables: scores, targets and weights (`pipeline/integration/`)."""
-EMBEDDINGS_VERSION = 1
+EMBEDDINGS_VERSION = 2
 """Neutral embeddings of texts and label names (`pipeline/embedding/`)."""
-STUDENT_VERSION = 1
+STUDENT_VERSION = 2
 """A student's training: checkpoints and the students of a comparison (`pipeline/training/`)."""
 
 

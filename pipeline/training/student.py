@@ -141,7 +141,6 @@ def train_student(
             num_train_epochs=settings.epochs,
             logging_steps=logging_steps(steps),
             save_steps=settings.checkpoint_steps,
-            save_total_limit=1,
             # Validation just before each checkpoint: it draws random numbers, and after a resume they must be the same.
             eval_strategy="steps" if validation else "no",
             eval_steps=settings.checkpoint_steps,

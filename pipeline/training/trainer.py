@@ -25,15 +25,16 @@ from transformers import (
     set_seed,
 )
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.trainer_utils import get_last_checkpoint
 
 from pipeline.config import Training
 from pipeline.errors import MukiError, first
 from pipeline.layout import TRAINING_CURVE
 from pipeline.models import locations
-from pipeline.models.tokenizers import load_tokenizer
+from pipeline.models.batching import beginnings, fill_empty
+from pipeline.models.model_config import read_model_config
+from pipeline.models.tokenizers import align_padding, load_tokenizer, longest_input
 from pipeline.progress import Progress
-from pipeline.tables import files
+from pipeline.tables import files, folders
 from pipeline.tables.keys import files_digest
 
 _LOGS = 50
@@ -60,6 +61,7 @@ def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTra
         MukiError: No such model, or it cannot be made a text classifier.
     """
     folder = _base_folder(settings, root)
+    read_model_config(folder / "config.json")
     tokenizer = load_tokenizer(folder, settings.model)
     set_seed(settings.seed)  # the head is drawn here
     try:
@@ -78,12 +80,16 @@ def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTra
             output_loading_info=True,
             **({"num_hidden_layers": settings.layers} if settings.layers else {}),
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (MukiError, MemoryError):
+        raise
+    except Exception as error:  # a library's refusal may be of any type
         what = f"cannot be loaded as a classifier to train ({' '.join(str(error).split())[:300]})"
-        raise MukiError(what, where=settings.model, fix="Name a folder or hub id of a text encoder") from None
+        raise MukiError(what, where=settings.model, fix="Name a folder or hub id of a text encoder") from error
     _check_loaded(settings, model, report)
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = tokenizer.pad_token_id
+    align_padding(model, tokenizer)
+    if (limit := longest_input(model, tokenizer)) < settings.max_length:
+        what = f"it reads at most {limit} tokens, and max_length is {settings.max_length}"
+        raise MukiError(what, where=settings.model, fix=f"Set max_length to {limit} or less")
     return model, tokenizer
 
 
@@ -105,7 +111,9 @@ def tokenised(data: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int
     """`data` with its `text` column turned into the model's inputs and `length`; other columns stay."""
 
     def encode(rows: dict[str, list[str]]) -> Mapping[str, Any]:
-        encoded = tokenizer(rows["text"], truncation=True, max_length=max_length)
+        texts = beginnings(tokenizer, rows["text"], max_length)
+        encoded = dict(tokenizer(texts, truncation=True, max_length=max_length))
+        fill_empty(tokenizer, encoded)
         return {**encoded, "length": [len(ids) for ids in encoded["input_ids"]]}
 
     return data.map(encode, batched=True, remove_columns=["text"])
@@ -164,11 +172,36 @@ class ResumableTrainer(Trainer):
 
     The Trainer's own length-grouped sampler draws from the global generator, whose state at an epoch's beginning a
     checkpoint inside the epoch does not hold.
+
+    A checkpoint counts only when it is sealed, and the one before it is removed only then: a kill or a full disk while
+    one is written loses no finished work.
     """
 
     def _get_train_sampler(self, train_dataset: Any = None) -> _EpochSampler:
         data: Any = self.train_dataset if train_dataset is None else train_dataset
         return _EpochSampler(self.args.train_batch_size, list(data["length"]), self.args.seed)
+
+    def _save_checkpoint(self, *args: Any) -> None:
+        output = Path(str(self.args.output_dir))
+        try:
+            super()._save_checkpoint(*args)
+            newest = output / f"checkpoint-{self.state.global_step}"
+            folders.seal_folder(newest)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            what = f"a checkpoint cannot be written ({' '.join(str(error).split())[:200]})"
+            raise MukiError(
+                what, where=str(output), fix="Free space or make the folder writable, then run the command again"
+            ) from error
+        files.remove(folder for folder in folders.subfolders(output, "checkpoint-*") if folder != newest)
+
+
+def _last_whole_checkpoint(output: Path) -> str | None:
+    """The newest sealed checkpoint whose files are intact; all others are removed."""
+    found = folders.subfolders(output, "checkpoint-*")
+    found.sort(key=lambda folder: int(folder.name.rpartition("-")[2]), reverse=True)
+    whole = next((folder for folder in found if folders.is_sealed(folder)), None)
+    files.remove(folder for folder in found if folder != whole)
+    return None if whole is None else str(whole)
 
 
 class _Reporter(TrainerCallback):
@@ -212,9 +245,7 @@ def run(trainer: Trainer, progress: Progress, name: str) -> None:
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_Reporter(progress, name))
     output = Path(str(trainer.args.output_dir))
-    # transformers leaves this function unannotated.
-    last: str | None = get_last_checkpoint(str(output)) if output.is_dir() else None  # type: ignore[no-untyped-call]
-    trainer.train(resume_from_checkpoint=last)
+    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(output))
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     weights = [] if trainer.model is None else trainer.model.parameters()
     is_finite = all(map(math.isfinite, losses)) and all(bool(tensor.isfinite().all()) for tensor in weights)
@@ -225,8 +256,12 @@ def run(trainer: Trainer, progress: Progress, name: str) -> None:
 
 def save(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, folder: Path, card: str | None = None) -> None:
     """Save model, tokenizer, training curve and card; they replace the old folder only when everything is written."""
-    with files.replacing_folder(folder) as unfinished:
-        trainer.save_model(str(unfinished))
+    with folders.replacing_folder(folder) as unfinished:
+        try:
+            trainer.save_model(str(unfinished))
+        except SafetensorError as error:
+            fix = "Free space or make the folder writable, then run the command again"
+            raise MukiError(f"cannot be written ({error})", where=str(folder), fix=fix) from error
         files.remove([unfinished / "training_args.bin"])  # a pickle with this machine's paths
         tokenizer.save_pretrained(str(unfinished))
         curve = pl.DataFrame(

@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+from pipeline.tables.files import only_one
 from pipeline.tables.manifest import seal, unseal
 from pipeline.tables.shards import part_name, write_shard
 from stages import cli
@@ -284,6 +285,53 @@ def test_a_mistake_is_one_line_and_exit_code_2(project: Path, run: Run, mistake:
     assert message in err
     assert "Traceback" not in err
     assert err.rstrip().endswith(".")
+
+
+FAILURES: dict[str, tuple[Exception, int, str]] = {
+    "disk full": (OSError(28, "No space left on device", "data/x"), 2, "data/x: No space left on device. Free some"),
+    "read only": (OSError(30, "Read-only file system", "data/x"), 2, "Use a disk that can be written"),
+    "forbidden": (PermissionError(13, "Permission denied", "data/x"), 2, "Correct the permissions"),
+    "input or output": (OSError(5, "Input/output error", "data/x"), 2, "Check the disk"),
+    "too many files": (OSError(24, "Too many open files", "data/x"), 2, "ulimit -n"),
+    "no memory": (MemoryError(), 2, "out of memory. Lower label.token_budget"),
+    "no memory in torch": (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 2, "out of memory"),
+    "a fault of ours": (KeyError("x"), 1, "Please report it with the lines above"),
+}
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("failure", FAILURES)
+def test_what_stops_a_command_is_told_apart_from_a_fault_of_ours(
+    project: Path, run: Run, monkeypatch: pytest.MonkeyPatch, failure: str, debug: bool
+) -> None:
+    error, expected, message = FAILURES[failure]
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("stages.integrate.main", fail)
+    code, _, err = run(*(["--debug"] if debug else []), "integrate", "--params", str(project))
+    assert code == expected
+    assert message in err
+    assert ("Traceback" in err) == (debug or expected == 1)
+
+
+LOCKS = {
+    "prepare": "prepare.lock",
+    "train-student": "student.lock",
+    "evaluate": "evaluate.lock",
+    "compare": "compare.lock",
+    "integrate": "integrate.lock",
+    "embed": "embeddings/embed.lock",
+}
+
+
+@pytest.mark.parametrize("command", LOCKS)
+def test_a_second_process_is_refused(project: Path, run: Run, command: str) -> None:
+    with only_one(project.parent / "data" / ".work" / LOCKS[command], "working"):
+        code, _, err = run(command, "--params", str(project))
+    assert code == 2
+    assert "another process is" in err
 
 
 def test_a_missing_option_is_exit_code_2_too(run: Run) -> None:

@@ -33,7 +33,7 @@ def test_padding_is_on_the_right_even_if_the_tokenizer_pads_left() -> None:
     tokenizer = tiny.tokenizer()
     tokenizer.padding_side = "left"
     tokens = tokenise(tokenizer, ["w1", "w1 w2 w3"], max_length=10)
-    batch = collate(tokenizer, tokens, np.array([1, 0]), torch.device("cpu"))
+    batch = collate(tokens, np.array([1, 0]), 0, torch.device("cpu"))
     assert batch.rows.tolist() == [1, 0]
     assert batch.inputs["input_ids"][1].tolist() == [1, tiny.VOCABULARY["w1"], 2, 0, 0]
     assert batch.inputs["attention_mask"].tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]

@@ -168,6 +168,12 @@ def test_conflicts_are_the_least_margins_and_texts_are_escaped(labelled: Path, r
     assert HOSTILE not in changed.report.read_text()
 
 
+def test_labels_are_never_read_as_mathematics() -> None:
+    labels = ["$_$", "$5 and $6", "x^2", "\\frac"]
+    drawn = svg(share_figure(labels, labels, np.eye(4, dtype=int), "said $x$"))
+    assert all(f"<!-- {label} -->" in drawn for label in labels)
+
+
 def test_a_figure_takes_the_pages_colour() -> None:
     drawn = svg(share_figure(["a"], ["b", "c"], np.array([[1, 3]]), "what"))
     assert drawn.startswith("<svg")

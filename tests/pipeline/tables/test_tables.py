@@ -1,7 +1,10 @@
+import errno
+import fcntl
 import json
 import multiprocessing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import MukiError
-from pipeline.tables.columns import fixed_size_lists, matrix
+from pipeline.tables.columns import fixed_size_lists, matrix, spreadsheet_csv
 from pipeline.tables.files import only_one
 from pipeline.tables.keys import canonical_key
 from pipeline.tables.manifest import MANIFEST, publish, read_manifest, seal, unseal
@@ -129,6 +132,32 @@ def _hold(lock: Path, ready: "multiprocessing.synchronize.Event") -> None:
     with only_one(lock, "working"):
         ready.set()
         multiprocessing.Event().wait(60)
+
+
+@pytest.mark.parametrize("posix_works", [True, False])
+def test_a_file_system_without_flock_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, posix_works: bool
+) -> None:
+    def no_locks(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    if not posix_works:
+        monkeypatch.setattr(fcntl, "lockf", no_locks)
+    with only_one(tmp_path / "lock", "working"):
+        pass
+    assert ("has no locks" in caplog.text) != posix_works
+
+
+def test_no_text_becomes_a_formula() -> None:
+    table = pl.DataFrame(
+        {"text": ["=cmd|' /C calc'!A0", "+1", "-1", "@x", "\t=1", "plain", "a=b", None], "n": range(8)}
+    )
+    read = pl.read_csv(spreadsheet_csv(table))
+    dangerous = read["text"].str.contains(r"^[=+\-@\t\r]")
+    assert not dangerous.any()
+    assert read["text"].str.strip_prefix("'").to_list() == table["text"].to_list()
+    assert read["n"].to_list() == list(range(8))
 
 
 def test_a_lock_is_freed_when_its_holder_is_killed(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -175,6 +176,61 @@ def test_a_killed_training_goes_on_to_the_same_student(layout: Layout, checkpoin
     train(settings, layout, recorder)
     assert recorder.tasks[0].amounts == [checkpoint_steps + 1, *[1] * (30 - checkpoint_steps - 1)]
     assert (layout.student / "model.safetensors").read_bytes() == expected
+
+
+@pytest.mark.parametrize("damage", ["partial", "flipped", "cut", "unsealed", "all"])
+def test_a_partial_or_damaged_checkpoint_is_never_used(layout: Layout, damage: str) -> None:
+    settings = SETTINGS.model_copy(update={"checkpoint_steps": 5, "epochs": 6})
+    train(settings, layout)
+    expected = (layout.student / "model.safetensors").read_bytes()
+
+    with pytest.raises(Killed):
+        train(settings, layout, killer(13))
+    (whole,) = layout.work.rglob("checkpoint-10")
+    if damage in ("partial", "all"):  # killed while the next one was written
+        shutil.copytree(whole, whole.with_name("checkpoint-15"))
+        (whole.with_name("checkpoint-15") / "complete.json").unlink()
+        (whole.with_name("checkpoint-15") / "trainer_state.json").unlink()
+    optimiser = whole / "optimizer.pt"
+    content = optimiser.read_bytes()
+    if damage == "unsealed":
+        (whole / "complete.json").unlink()
+    if damage in ("flipped", "all"):
+        optimiser.write_bytes(content[:500] + bytes([content[500] ^ 1]) + content[501:])
+    if damage == "cut":
+        optimiser.write_bytes(content[:500])
+    recorder = Recorder()
+    train(settings, layout, recorder)
+    assert recorder.tasks[0].amounts[0] == (11 if damage == "partial" else 1)
+    assert (layout.student / "model.safetensors").read_bytes() == expected
+
+
+def test_a_disk_that_fills_during_a_checkpoint_is_one_line_and_loses_no_checkpoint(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = SETTINGS.model_copy(update={"checkpoint_steps": 5, "epochs": 6})
+    train(settings, layout)
+    expected = (layout.student / "model.safetensors").read_bytes()
+    saved = torch.save
+
+    def full(content: Any, path: Any, *args: Any, **kwargs: Any) -> None:
+        if "checkpoint-10" in str(path):
+            raise OSError(28, "No space left on device", str(path))
+        saved(content, path, *args, **kwargs)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(MukiError, match=r"a checkpoint cannot be written .*No space left"):
+        train(settings, layout)
+    monkeypatch.setattr(torch, "save", saved)
+    recorder = Recorder()
+    train(settings, layout, recorder)
+    assert recorder.tasks[0].amounts[0] == 6
+    assert (layout.student / "model.safetensors").read_bytes() == expected
+
+
+def test_a_student_is_not_asked_to_read_more_than_its_base_can(layout: Layout) -> None:
+    with pytest.raises(MukiError, match="it reads at most 64 tokens, and max_length is 100"):
+        train(SETTINGS.model_copy(update={"max_length": 100}), layout)
 
 
 @pytest.mark.parametrize(("seed_of_student", "seed_of_base"), [(1, 4), (0, 5)])

@@ -1,0 +1,72 @@
+"""Folders: scratch, replaced as a whole, and sealed with a digest of every file."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.errors import MukiError
+from pipeline.tables.files import make_folder, read_json, remove, sync_folder, write_json
+from pipeline.tables.keys import file_digest
+
+_SEAL = "complete.json"
+
+
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder for intermediate files, removed at the end; leftovers of a killed run are removed first."""
+    remove([folder])
+    try:
+        yield make_folder(folder)
+    finally:
+        remove([folder])
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Build a folder's new content beside it; it takes the old folder's place only when everything is written.
+
+    A kill between the two renames leaves the old content in `.NAME.old`; the next call puts it back first.
+    """
+    unfinished, old = (folder.with_name(f".{folder.name}.{what}") for what in ("unfinished", "old"))
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    remove([unfinished, old])
+    yield make_folder(unfinished)
+    _sync_files(unfinished)
+    if folder.exists():
+        folder.rename(old)
+    unfinished.rename(folder)
+    sync_folder(folder.parent)
+    remove([old])
+
+
+def subfolders(folder: Path, pattern: str) -> list[Path]:
+    """The folders in a folder whose names match; none where it does not exist."""
+    return sorted(path for path in folder.glob(pattern) if path.is_dir())
+
+
+def seal_folder(folder: Path) -> None:
+    """Mark a folder that a library has written as complete: the digest of every file, written last."""
+    _sync_files(folder)
+    write_json(folder / _SEAL, _digests(folder))
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether a folder was sealed and every file is still as it was then."""
+    try:
+        return read_json(folder / _SEAL, "") == _digests(folder)
+    except (MukiError, OSError):  # killed before the seal, or damaged
+        return False
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _SEAL)
+    return {str(path.relative_to(folder)): file_digest(path) for path in paths}
+
+
+def _sync_files(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
