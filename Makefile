@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: demo test lint bench docs routing
+.PHONY: demo test lint bench docs routing faults
 
 demo: .venv/demo.stamp
 	dvc repro --quiet
@@ -32,6 +32,10 @@ docs: .venv/test.stamp
 routing: .venv/demo.stamp
 	python -m experiments.routing.build
 	python -m experiments.routing.judge
+
+# Kills, full disks, flipped bits and races: 20 minutes; more with python -m tests.faults SECONDS.
+faults: .venv/test.stamp
+	python -m tests.faults
 
 bench: .venv/test.stamp
 	python -m tests.benchmarks

@@ -12,7 +12,7 @@ from pipeline.evaluation.compare import Comparison, compare
 from pipeline.evaluation.significance import best_rules
 from pipeline.tables.columns import arrow
 from pipeline.tables.files import only_one
-from pipeline.tables.shards import write_shard
+from pipeline.tables.shards import write_table_file
 from stages.terminal import progress, quiet_libraries, say
 
 SUPERVISION = {
@@ -30,8 +30,8 @@ def main(params_file: Path) -> None:
     params, layout = config.load(params_file)
     with only_one(layout.work / "compare.lock", "comparing"), progress() as bars:
         comparison = compare(params, layout, bars)
-    write_shard(layout.comparison, arrow(comparison.students), "")
-    write_shard(layout.comparison_tests, arrow(comparison.tests), "")
+    write_table_file(layout.comparison, arrow(comparison.students))
+    write_table_file(layout.comparison_tests, arrow(comparison.tests))
     show(comparison)
     say(f"{layout.comparison}, {layout.comparison_tests}")
 

@@ -16,6 +16,8 @@ from pipeline.config import Embed, Integrate, Label, Params, Prepare, Source, St
 from pipeline.corpus.table import with_ids, write_corpus
 from pipeline.labelling.run import label_corpus
 from pipeline.layout import Layout
+from pipeline.tables.columns import arrow
+from pipeline.tables.shards import write_table_file
 from pipeline.training.teacher import train_teacher
 from stages.terminal import quiet_libraries
 
@@ -48,8 +50,7 @@ def write_texts(base: Base, layout: Layout) -> pl.DataFrame:
     corpus = with_ids(corpus.sample(fraction=1, shuffle=True, seed=1))
     if not (layout.corpus / "manifest.json").exists():
         write_corpus(layout.corpus, corpus, 2000)
-        layout.gold.mkdir(parents=True, exist_ok=True)
-        corpus.select("id", "label").write_parquet(layout.corpus_gold)
+        write_table_file(layout.corpus_gold, arrow(corpus.select("id", "label")))
     return texts.train
 
 

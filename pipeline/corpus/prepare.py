@@ -10,7 +10,7 @@ from pipeline.layout import Layout
 from pipeline.models import locations
 from pipeline.tables import files
 from pipeline.tables.columns import arrow
-from pipeline.tables.shards import write_shard
+from pipeline.tables.shards import write_table_file
 
 
 def split_source(frame: pl.DataFrame, settings: Prepare) -> tuple[pl.DataFrame, pl.DataFrame | None]:
@@ -77,7 +77,7 @@ def prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
     files.remove(tables)  # an older table that is no longer wanted must not be taken for a current one
     for path, frame in tables.items():
         if frame is not None:
-            write_shard(path, arrow(frame), "")
+            write_table_file(path, arrow(frame))
     rows = {path.stem: len(frame) for path, frame in tables.items() if frame is not None}
     return {"corpus": len(corpus), **rows}
 

@@ -26,7 +26,7 @@ from pipeline.tables import files, folders
 from pipeline.tables.columns import fixed_size_lists, matrix
 from pipeline.tables.keys import canonical_key
 from pipeline.tables.manifest import read_manifest, seal, unseal
-from pipeline.tables.shards import Shard, metadata_of, read_shard, read_table_file, write_shard
+from pipeline.tables.shards import Shard, metadata_of, read_shard, read_table_file, write_table_file
 from pipeline.training.student import train_student, training_key
 
 
@@ -162,7 +162,7 @@ class _Comparer:
             texts = self.test.texts["text"].to_list()
             probs = predict_student(folder, facts["labels"], texts, self.params, self.progress)
             columns = {"probs": fixed_size_lists(probs.astype(np.float32))}
-            write_shard(path, pa.table(columns), key, metadata)
+            write_table_file(path, pa.table(columns), metadata)
         table = read_table_file(path, ["probs"], "Remove it and run muki-pipeline compare again")
         return matrix(table["probs"]), float(metadata_of(table)["seconds"])
 

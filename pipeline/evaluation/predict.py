@@ -19,7 +19,7 @@ from pipeline.models.batching import by_token_budget, collate, tokenise
 from pipeline.models.devices import choose_device, token_budget
 from pipeline.models.tokenizers import align_padding, load_tokenizer
 from pipeline.progress import SILENT, Progress
-from pipeline.tables import files
+from pipeline.tables import files, folders
 
 
 def predict_student(
@@ -32,6 +32,9 @@ def predict_student(
     """
     if not files.exists(folder / "config.json"):
         raise MukiError("there is no student", where=str(folder), fix=MAKE_STUDENT)
+    if not folders.is_sealed(folder):
+        what = "its files are not those that the training saved"
+        raise MukiError(what, where=str(folder), fix=f"Remove it, then {MAKE_STUDENT[0].lower()}{MAKE_STUDENT[1:]}")
     try:
         model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
     except MemoryError:

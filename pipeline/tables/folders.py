@@ -9,7 +9,7 @@ from pipeline.errors import MukiError
 from pipeline.tables.files import make_folder, read_json, remove, sync_folder, write_json
 from pipeline.tables.keys import file_digest
 
-_SEAL = "complete.json"
+_SEAL = "sha256.json"
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def subfolders(folder: Path, pattern: str) -> list[Path]:
 
 
 def seal_folder(folder: Path) -> None:
-    """Mark a folder that a library has written as complete: the digest of every file, written last."""
+    """Mark a folder that a library has written as complete: the digest of every file but notes (.md), written last."""
     _sync_files(folder)
     write_json(folder / _SEAL, _digests(folder))
 
@@ -61,7 +61,7 @@ def is_sealed(folder: Path) -> bool:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _SEAL)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _SEAL and path.suffix != ".md")
     return {str(path.relative_to(folder)): file_digest(path) for path in paths}
 
 

@@ -14,6 +14,8 @@ from pipeline.errors import MukiError
 from pipeline.tables import files
 
 METADATA_KEY = b"muki"
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError)
+"""What pyarrow raises for a damaged file."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,43 @@ def read_unverified(folder: Path, shard: Shard, remedy: str, columns: list[str])
     return table
 
 
+def write_table_file(path: Path, table: pa.Table, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write a table of a single file, which no manifest lists: its footer holds the digest of its content.
+
+    Args:
+        path: Target file.
+        table: Its rows.
+        metadata: Also written to the footer.
+    """
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer)
+    as_read = pq.read_table(pa.BufferReader(buffer.getvalue()))
+    write_shard(path, table, "", {**(metadata or {}), "content_sha256": _content_digest(as_read)})
+
+
 def read_table_file(path: Path, columns: list[str] | None, remedy: str) -> pa.Table:
-    """Read a single-file table that has no manifest; None for all columns.
+    """Read a single-file table after checking its content against its digest; None for all columns.
 
     Raises:
-        MukiError: The file is missing, unreadable or lacks a column.
+        MukiError: The file is missing, unreadable, changed or lacks a column.
     """
-    return _parse(pa.BufferReader(files.read_bytes(path, remedy)), path, remedy, columns)
+    content = pa.BufferReader(files.read_bytes(path, remedy))
+    expected = footer_of(content, path, remedy).get("content_sha256")
+    table = _parse(content, path, remedy, None)
+    if _content_digest(table) != expected:
+        raise MukiError("was changed since it was written", where=str(path), fix=remedy)
+    if missing := sorted(set(columns or []) - set(table.column_names)):
+        raise MukiError(f"has no column {missing}", where=str(path), fix=remedy)
+    return table if columns is None else table.select(columns)
+
+
+def _content_digest(table: pa.Table) -> str:
+    """SHA-256 of a table's names, types and values, however they are divided into chunks."""
+    sink = pa.BufferOutputStream()
+    plain = table.combine_chunks().replace_schema_metadata(None)
+    with pa.ipc.new_stream(sink, plain.schema) as stream:
+        stream.write_table(plain)
+    return hashlib.sha256(sink.getvalue()).hexdigest()
 
 
 def read_footer(folder: Path, shard: Shard, remedy: str) -> dict[str, Any]:
@@ -127,7 +159,7 @@ def footer_of(file: pa.NativeFile, path: Path, remedy: str) -> dict[str, Any]:
     try:
         stored = (pq.read_metadata(file).metadata or {}).get(METADATA_KEY)
         content = None if stored is None else json.loads(stored)
-    except (pa.ArrowInvalid, OSError, ValueError) as error:
+    except _UNREADABLE as error:
         raise MukiError(f"is not a readable Parquet file ({error})", where=str(path), fix=remedy) from None
     if not isinstance(content, dict):
         raise MukiError("has no muki metadata", where=str(path), fix=remedy)
@@ -177,5 +209,5 @@ def _parse(content: pa.NativeFile, path: Path, remedy: str, columns: list[str] |
         if missing := sorted(set(columns or []) - set(file.schema_arrow.names)):
             raise MukiError(f"has no column {missing}", where=str(path), fix=remedy)
         return file.read(columns, use_threads=False)
-    except (pa.ArrowInvalid, OSError) as error:
+    except _UNREADABLE as error:
         raise MukiError(f"is not a readable Parquet file ({error})", where=str(path), fix=remedy) from None

@@ -271,6 +271,7 @@ def save(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, folder: Path, car
         files.write_bytes(unfinished / TRAINING_CURVE, curve.write_csv().encode())
         if card is not None:
             files.write_bytes(unfinished / "README.md", card.encode())
+        folders.seal_folder(unfinished)
 
 
 def _curve(history: list[dict[str, float]]) -> dict[int, dict[str, float]]:

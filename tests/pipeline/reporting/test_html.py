@@ -19,6 +19,8 @@ from pipeline.integration.integrate import integrate
 from pipeline.layout import Layout
 from pipeline.reporting.figures import share_figure, svg
 from pipeline.reporting.html import CONFLICTS, summarise, write_report
+from pipeline.tables.columns import arrow
+from pipeline.tables.shards import write_table_file
 from tests import tiny
 from tests.recorder import Recorder
 
@@ -133,8 +135,8 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def report(labelled: Path, compared: tuple[Comparison, list[str]]) -> Path:
     params, layout = config.load(labelled)
-    compared[0].students.write_parquet(layout.comparison)
-    compared[0].tests.write_parquet(layout.comparison_tests)
+    write_table_file(layout.comparison, arrow(compared[0].students))
+    write_table_file(layout.comparison_tests, arrow(compared[0].tests))
     write_report(params, layout)
     return layout.report
 

@@ -16,7 +16,15 @@ from pipeline.tables.columns import fixed_size_lists, matrix, spreadsheet_csv
 from pipeline.tables.files import only_one
 from pipeline.tables.keys import canonical_key
 from pipeline.tables.manifest import MANIFEST, publish, read_manifest, seal, unseal
-from pipeline.tables.shards import part_name, read_footer, read_shard, read_unverified, write_shard
+from pipeline.tables.shards import (
+    part_name,
+    read_footer,
+    read_shard,
+    read_table_file,
+    read_unverified,
+    write_shard,
+    write_table_file,
+)
 
 
 def table(rows: int = 5) -> pa.Table:
@@ -147,6 +155,27 @@ def test_a_file_system_without_flock_is_no_obstacle(
     with only_one(tmp_path / "lock", "working"):
         pass
     assert ("has no locks" in caplog.text) != posix_works
+
+
+def test_a_single_file_is_refused_whatever_bit_flips(tmp_path: Path) -> None:
+    path = tmp_path / "one.parquet"
+    content = pa.table({"id": ["a", "b"], "label": ["x", None], "n": [1, 2]})
+    write_table_file(path, content, {"seconds": 3})
+    whole = path.read_bytes()
+    assert read_table_file(path, None, "Make it").to_pylist() == content.to_pylist()
+    for position in range(0, 8 * len(whole), 5):
+        flipped = bytearray(whole)
+        flipped[position // 8] ^= 1 << position % 8
+        path.write_bytes(flipped)
+        try:
+            read = read_table_file(path, ["id", "label", "n"], "Make it")
+        except MukiError:
+            continue
+        assert read.to_pylist() == content.to_pylist()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(MukiError):
+            read_table_file(path, None, "Make it")
 
 
 def test_no_text_becomes_a_formula() -> None:

@@ -133,6 +133,7 @@ def test_the_student_learns_from_the_golden_table_alone_and_loads_anywhere(layou
         "README.md",
         "config.json",
         "model.safetensors",
+        "sha256.json",
         "tokenizer.json",
         "tokenizer_config.json",
         "training_curve.csv",
@@ -189,12 +190,12 @@ def test_a_partial_or_damaged_checkpoint_is_never_used(layout: Layout, damage: s
     (whole,) = layout.work.rglob("checkpoint-10")
     if damage in ("partial", "all"):  # killed while the next one was written
         shutil.copytree(whole, whole.with_name("checkpoint-15"))
-        (whole.with_name("checkpoint-15") / "complete.json").unlink()
+        (whole.with_name("checkpoint-15") / "sha256.json").unlink()
         (whole.with_name("checkpoint-15") / "trainer_state.json").unlink()
     optimiser = whole / "optimizer.pt"
     content = optimiser.read_bytes()
     if damage == "unsealed":
-        (whole / "complete.json").unlink()
+        (whole / "sha256.json").unlink()
     if damage in ("flipped", "all"):
         optimiser.write_bytes(content[:500] + bytes([content[500] ^ 1]) + content[501:])
     if damage == "cut":

@@ -1,0 +1,62 @@
+"""`python -m tests.faults`: the whole campaign, as a table; exit code 1 if any outcome is not allowed."""
+
+import random
+import sys
+import tempfile
+from itertools import chain
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.faults import campaign, project
+
+SEED = 0
+
+
+def main(budget: float, share: float, kills: int, flips: int, rounds: int) -> dict[str, campaign.Row]:
+    """Run the campaign.
+
+    Args:
+        budget: Seconds after which no further case begins.
+        share: Share of the faults at file operations that are injected, 1 for all.
+        kills: Kills at random moments for each command.
+        flips: Flipped bits.
+        rounds: Races.
+    """
+    random.seed(SEED)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        cases = project.cases(root)
+        scratch = root / "scratch"
+        scratch.mkdir()
+        jobs = list(
+            chain(
+                campaign.truncated(cases),
+                campaign.changed(cases) if share == 1 else (),
+                campaign.races(cases, rounds),
+                campaign.at_every_operation(cases, scratch, share),
+                campaign.flipped(cases, flips),
+                campaign.killed_at_random(cases, kills),
+            )
+        )
+        return campaign.run_all(iter(jobs), scratch, budget)
+
+
+def show(rows: dict[str, campaign.Row]) -> None:
+    """Print the table, and every bad outcome."""
+    table = Table(title="Faults")
+    for heading in ("what was injected", "times", "bad outcomes", "seconds"):
+        table.add_column(heading, justify="left" if heading.startswith("what") else "right")
+    for row in rows.values():
+        table.add_row(row.kind, f"{row.runs:,}", str(len(row.bad)), f"{row.seconds:.0f}")
+    Console().print(table)
+    for row in rows.values():
+        for bad in row.bad[:20]:
+            print(f"{row.kind}: {bad}")
+
+
+if __name__ == "__main__":
+    results = main(budget=float(sys.argv[1]) if len(sys.argv) > 1 else 1080, share=1, kills=100, flips=1000, rounds=50)
+    show(results)
+    sys.exit(1 if any(row.bad for row in results.values()) else 0)

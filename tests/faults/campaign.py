@@ -1,0 +1,320 @@
+"""The kinds of fault: what is injected, and which outcomes are allowed."""
+
+import os
+import random
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import count, product
+from pathlib import Path
+
+from pipeline.errors import MukiError
+from pipeline.tables.manifest import read_manifest
+from pipeline.tables.shards import read_shard
+from tests.faults import project
+from tests.faults.child import ERRORS, Fault
+from tests.faults.project import COMMANDS, OUTPUTS, Case
+
+SIZES = (0, 100, 1_000, 3_000, 10_000, 30_000)
+"""Sizes in bytes that no file can exceed: writes end at the beginning, in the middle or near the end."""
+_ONE_LINE = re.compile(r"^error: .*\.$", re.MULTILINE)
+Job = Callable[[Path], list[str]]
+
+
+@dataclass
+class Row:
+    """A line of the table.
+
+    Attributes:
+        kind: What was injected.
+        runs: How often.
+        bad: Outcomes that are not allowed, each described.
+        seconds: How long it took.
+    """
+
+    kind: str
+    runs: int = 0
+    bad: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def operations(case: Case, scratch: Path) -> int:
+    """How many file operations a command makes."""
+    output = project.run(case.copy(scratch), case.command, Fault("count")).output
+    shutil.rmtree(scratch)
+    return int(re.findall(r"operations: (\d+)", output)[-1])
+
+
+def recover(case: Case, root: Path, what: str, *, finished: bool = True) -> list[str]:
+    """Check what a fault left behind, run the command undisturbed, and check again."""
+    bad = [f"{what}: {each}" for each in case.judge(project.state(root))]
+    before = project.finished_shards(root)
+    again = project.run(root, case.command)
+    if again.code != 0:
+        bad.append(f"{what}: the rerun ends with {again.code}: {again.output[-300:]}")
+    after = project.state(root)
+    bad += [
+        f"{what}: after the rerun {name} differs" for name in OUTPUTS[case.command] if after[name] != case.new[name]
+    ]
+    now = project.finished_shards(root)
+    if finished and any(now.get(name) != written for name, written in before.items()):
+        bad.append(f"{what}: a finished shard was lost or made again")
+    return bad
+
+
+def with_fault(case: Case, fault: Fault, what: str) -> Job:
+    """A command with a fault, and its recovery. Errors must end in one line with exit code 2, or do no harm."""
+
+    def job(root: Path) -> list[str]:
+        case.copy(root)
+        outcome = project.run(root, case.command, fault)
+        bad = []
+        is_one_line = outcome.code == 2 and len(_ONE_LINE.findall(outcome.output)) == 1
+        if fault.kind in ("error", "size") and outcome.code != 0 and (not is_one_line or "Traceback" in outcome.output):
+            bad.append(f"{what}: exit code {outcome.code}: {outcome.output[-400:]}")
+        return bad + recover(case, root, what)
+
+    return job
+
+
+def at_every_operation(cases: list[Case], scratch: Path, share: float) -> Iterator[tuple[str, Job]]:
+    """Kill, and each kind of error, at every file operation of every command."""
+    totals = {case.command: operations(case, scratch / "count") for case in cases}
+    faults = [("killed", "kill", 0), *((name, "error", code) for name, code in ERRORS.items())]
+    for name, kind, code in faults:
+        for case in cases:
+            for number in range(1, totals[case.command] + 1):
+                if random.random() < share:
+                    what = f"{name} at {case.command}, operation {number} of {totals[case.command]}"
+                    yield f"{name} at a file operation", with_fault(case, Fault(kind, number, code), what)
+    for case, size in product(cases, SIZES):
+        if random.random() < share:
+            what = f"{case.command}, no file beyond {size} bytes"
+            yield "writes that end in the middle", with_fault(case, Fault("size", size), what)
+
+
+def killed_at_random(cases: list[Case], kills: int) -> Iterator[tuple[str, Job]]:
+    """Kill -9 at random moments."""
+
+    def kill(case: Case, moment: float) -> Job:
+        def job(root: Path) -> list[str]:
+            case.copy(root)
+            process, _ = project.start(root, case.command)
+            process.join(moment)
+            process.kill()
+            process.join()
+            return recover(case, root, f"{case.command} killed after {moment:.2f} s")
+
+        return job
+
+    for case in cases:
+        for _ in range(kills):
+            yield "killed at a random moment", kill(case, random.uniform(0, 2.0))
+
+
+def flipped(cases: list[Case], flips: int) -> Iterator[tuple[str, Job]]:
+    """A flipped bit in a file that a command reads: the same numbers, or refused by name."""
+
+    def flip(case: Case) -> Job:
+        def job(root: Path) -> list[str]:
+            case.copy(root)
+            files = [path for path in (root / "data").rglob("*") if path.suffix in _READ and path.stat().st_size]
+            path = random.choice([each for each in files if _reads(case.command, each.relative_to(root / "data"))])
+            content = bytearray(path.read_bytes())
+            position = random.randrange(8 * len(content))
+            content[position // 8] ^= 1 << position % 8
+            path.unlink()
+            path.write_bytes(content)
+            outcome = project.run(root, case.command)
+            what = f"{case.command}, bit {position} of {path.relative_to(root)}"
+            if outcome.code == 0:
+                found = project.state(root)
+                return [f"{what}: {name} differs" for name in OUTPUTS[case.command] if found[name] != case.new[name]]
+            is_refused = outcome.code == 2 and len(_ONE_LINE.findall(outcome.output)) == 1
+            return [] if is_refused else [f"{what}: exit code {outcome.code}: {outcome.output[-400:]}"]
+
+        return job
+
+    readers = [case for case in cases if case.command != "prepare"]
+    for number in range(flips):
+        yield "a flipped bit", flip(readers[number % len(readers)])
+
+
+_READ = {".parquet", ".json", ".safetensors"}
+
+
+def _reads(command: str, path: Path) -> bool:
+    """Whether a command reads a file of data/; its own old output is none of its inputs."""
+    inputs = {
+        "label": ("corpus", ".work/labels"),
+        "embed": ("corpus", "labels", ".work/embeddings"),
+        "integrate": ("corpus", "labels", "embeddings"),
+        "train-student": ("golden", ".work/student"),
+        "evaluate": ("corpus", "labels", "embeddings", "golden", "eval", "student"),
+    }[command.split()[0]]
+    return any(path.as_posix().startswith(f"{folder}/") for folder in inputs) and "generation" not in path.name
+
+
+def truncated(cases: list[Case]) -> Iterator[tuple[str, Job]]:
+    """Every length of a small shard."""
+    folder = cases[-1].before / "data" / "golden"
+
+    def job(root: Path) -> list[str]:
+        shutil.copytree(folder, root)
+        (shard, *_), _ = read_manifest(root, "x")
+        content = (root / shard.file).read_bytes()
+        bad = []
+        for length in range(len(content)):
+            (root / shard.file).write_bytes(content[:length])
+            try:
+                read_shard(root, shard, "x")
+                bad.append(f"a shard cut to {length} bytes was read")
+            except MukiError:
+                continue
+        return bad
+
+    yield "a shard cut to every length", job
+
+
+def races(cases: list[Case], rounds: int) -> Iterator[tuple[str, Job]]:
+    """Two or four processes of the same command at once: right, or refused."""
+
+    def race(case: Case, processes: int) -> Job:
+        def job(root: Path) -> list[str]:
+            case.copy(root)
+            running = [project.start(root, case.command, name=f"log{number}") for number in range(processes)]
+            bad = []
+            for process, log in running:
+                process.join(project.TIMEOUT)
+                output = log.read_text(errors="replace")
+                if process.exitcode not in (0, 2) or (process.exitcode == 2 and len(_ONE_LINE.findall(output)) != 1):
+                    bad.append(f"{processes} x {case.command}: exit code {process.exitcode}: {output[-400:]}")
+            return bad + recover(case, root, f"{processes} x {case.command}")
+
+        return job
+
+    for (case, processes), _ in zip(product(cases * rounds, (2, 4)), range(rounds), strict=False):
+        yield "several processes at once", race(case, processes)
+
+
+def changed(cases: list[Case]) -> Iterator[tuple[str, Job]]:
+    """An input changes after everything was made: what comes out is what a fresh project makes of it."""
+    last = cases[-1]
+
+    def change(what: str, edit: Callable[[Path], None]) -> Job:
+        def job(root: Path) -> list[str]:
+            last.copy(root)
+            edit(root)
+            fresh = root.with_name(f"{root.name}-fresh")
+            shutil.copytree(root, fresh, symlinks=True)
+            shutil.rmtree(fresh / "data")
+            bad = []
+            for tree in (root, fresh):
+                for command in COMMANDS:
+                    outcome = project.run(tree, command)
+                    if outcome.code != 0:
+                        bad.append(f"{what}: {command} ends with {outcome.code}: {outcome.output[-300:]}")
+            found, expected = project.state(root), project.state(fresh)
+            bad += [f"{what}: {name} is stale" for name in found if found[name] != expected[name]]
+            shutil.rmtree(fresh)
+            return bad
+
+        return job
+
+    for what, edit in CHANGES.items():
+        yield "a changed input", change(what, edit)
+
+
+def _own_models(root: Path) -> Path:
+    """Give a project its own copy of the models."""
+    target = (root / "models").resolve()
+    (root / "models").unlink()
+    shutil.copytree(target, root / "models")
+    return root / "models"
+
+
+def _text(path: Path, old: str, new: str) -> None:
+    content = path.read_text()
+    if old not in content:
+        raise RuntimeError(f"{path} does not contain {old!r}")
+    path.write_text(content.replace(old, new, 1))
+
+
+def _weights(name: str, seed: int) -> Callable[[Path], None]:
+    def edit(root: Path) -> None:
+        from tests import tiny
+
+        labels = {**tiny.TEACHER_LABELS, "base": ["a", "b"]}[name]
+        tiny.save_teacher(_own_models(root) / name, labels, seed=seed)
+
+    return edit
+
+
+def _params(old: str, new: str) -> Callable[[Path], None]:
+    return lambda root: _text(root / "params.yaml", old, new)
+
+
+CHANGES: dict[str, Callable[[Path], None]] = {
+    "a text": lambda root: _text(root / "corpus.csv", "w", "w1 w"),
+    "a gold label": lambda root: _text(root / "corpus.csv", "apple,", "plum,"),
+    "a test text": lambda root: _text(root / "test.csv", "w", "w1 w"),
+    "an appended text": lambda root: (
+        (root / "corpus.csv").write_text((root / "corpus.csv").read_text() + "elm,w3 w4 w5\n") and None
+    ),
+    "a shorter corpus": lambda root: (
+        (root / "corpus.csv").write_text("\n".join((root / "corpus.csv").read_text().splitlines()[:20]) + "\n") and None
+    ),
+    "a teacher's weights": _weights("one", 31),
+    "the other teacher's weights": _weights("two", 32),
+    "the base model": _weights("base", 33),
+    "a teacher's dropout": lambda root: _text(
+        _own_models(root) / "one" / "config.json", '"hidden_dropout_prob": 0.1', '"hidden_dropout_prob": 0.2'
+    ),
+    "a label's name": lambda root: _text(_own_models(root) / "two" / "config.json", '"oak"', '"ash"'),
+    "a tokenizer": lambda root: _text(_own_models(root) / "one" / "tokenizer.json", '"w7": 11', '"w7": 12'),
+    "the base's tokenizer": lambda root: _text(_own_models(root) / "base" / "tokenizer.json", '"w7": 11', '"w7": 12'),
+    "passes": _params("passes: 4", "passes: 5"),
+    "label.max_length": _params("passes: 4\n  max_length: 24", "passes: 4\n  max_length: 12"),
+    "scorer": _params("scorer: mc_entropy", "scorer: entropy"),
+    "strategy": _params("strategy: soft", "strategy: hard"),
+    "temperature": _params("temperature: 0.3", "temperature: 0.7"),
+    "epochs": _params("epochs: 2", "epochs: 1"),
+    "shard rows": _params("shard_rows: 7", "shard_rows: 11"),
+    "learning rate": _params("learning_rate: 0.001", "learning_rate: 0.002"),
+}
+
+
+def run_all(jobs: Iterator[tuple[str, Job]], scratch: Path, budget: float) -> dict[str, Row]:
+    """Run jobs in as many threads as there are cores, each on a copy of its own, until all are done or time is up."""
+    rows: dict[str, Row] = {}
+    numbers = count()
+    end = time.monotonic() + budget
+
+    def work(item: tuple[str, Job]) -> tuple[str, list[str], float] | None:
+        if time.monotonic() > end:
+            return None
+        kind, job = item
+        root = scratch / f"case-{next(numbers)}"
+        started = time.monotonic()
+        try:
+            bad = job(root)
+        finally:
+            for path in scratch.glob(f"{root.name}*"):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+        return kind, bad, time.monotonic() - started
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for result in pool.map(work, jobs):
+            if result is None:
+                row = rows.setdefault("not run: time was up", Row("not run: time was up"))
+                row.runs += 1
+                continue
+            kind, bad, seconds = result
+            row = rows.setdefault(kind, Row(kind))
+            row.runs += 1
+            row.seconds += seconds
+            row.bad += bad
+    return rows
