@@ -202,6 +202,9 @@ class Integrate(Block):
     """Scale the weights to a mean of 1."""
     abstain_below: float | None = None
     """Texts on which no teacher's `mutual_information` score (0 to 1) reaches this get weight 0."""
+    answers: Annotated[str, Field(pattern=r".+@[0-9a-f]{12}$")] | None = None
+    """A person's answers, `FILE@DIGEST` as `review --read` says: the gate takes them as known and learns from them how
+    accurate it is."""
     aliases: dict[TeacherName, dict[str, str]] = {}
     """Per teacher, its name for a label and the union's: `{support: {cancel: cancellation}}`."""
 
@@ -209,6 +212,8 @@ class Integrate(Block):
     def _posterior_has_one(self) -> Self:
         if self.strategy == "posterior" and self.scorer not in POSTERIORS:
             raise ValueError(f"strategy posterior needs a scorer of probabilities, one of {sorted(POSTERIORS)}")
+        if self.answers is not None and self.scorer != "gate":
+            raise ValueError("answers are only used by scorer gate")
         return self
 
 

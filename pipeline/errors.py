@@ -11,7 +11,7 @@ class MukiError(Exception):
     """
 
     def __init__(self, what: str, *, where: str, fix: str) -> None:
-        super().__init__(f"{where}: {what}. {fix}.")
+        super().__init__(" ".join(f"{where}: {what}. {fix}.".split()))  # libraries' own messages may have many lines
         self.what, self.where, self.fix = what, where, fix
 
 

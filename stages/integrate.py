@@ -3,8 +3,11 @@
 from pathlib import Path
 
 from pipeline import config
-from pipeline.integration.integrate import RoutingSummary, integrate
+from pipeline.integration.integrate import integrate
 from pipeline.integration.routing.agreement import SLIGHT
+from pipeline.integration.routing.answers import wilson_interval
+from pipeline.integration.routing.gate import Estimate
+from pipeline.integration.routing_summary import RoutingSummary
 from stages.terminal import progress, say
 
 
@@ -25,6 +28,13 @@ def _say_routing(routing: RoutingSummary) -> None:
     estimate = routing.estimate
     if estimate is None:
         return
+    if estimate.audited:
+        right, texts = sum(estimate.audited_right), sum(estimate.audited)
+        low, high = wilson_interval(right, texts)
+        say(
+            f"accuracy of the routing by {texts:,} answers: {right / texts:.2f} (95 % interval {low:.2f} to "
+            f"{high:.2f}); {', '.join(_teacher_accuracies(routing, estimate))}"
+        )
     if not estimate.is_sound:
         say(
             "warning: the teachers' certainty, the texts and the labels' names hardly agree on which teacher a text "
@@ -34,7 +44,8 @@ def _say_routing(routing: RoutingSummary) -> None:
         )
         return
     views = ", ".join(f"{name} {accuracy:.2f}" for name, accuracy in estimate.accuracies.items())
-    say(f"estimated accuracy of each view: {views} (from their agreement; up to 0.1 too high)")
+    source = "from their agreement and the answers" if estimate.audited else "from their agreement; up to 0.1 too high"
+    say(f"estimated accuracy of each view: {views} ({source})")
     doubts = []
     if estimate.agreement <= SLIGHT:
         doubts.append(f"at first the views agreed only slightly (kappa {estimate.agreement:.2f})")
@@ -42,3 +53,13 @@ def _say_routing(routing: RoutingSummary) -> None:
         doubts.append("the views came to agree less from round to round, as when a teacher is only half trained")
     if doubts:
         say(f"warning: {' and '.join(doubts)}. Check a sample with muki-pipeline review before you train on this")
+
+
+def _teacher_accuracies(routing: RoutingSummary, estimate: Estimate) -> list[str]:
+    """For each teacher that was chosen for an answered text, how often that was right, with its interval."""
+    lines = []
+    for name, texts, right in zip(routing.teachers, estimate.audited, estimate.audited_right, strict=True):
+        if texts:
+            low, high = wilson_interval(right, texts)
+            lines.append(f"{name} {right} of {texts} ({low:.2f} to {high:.2f})")
+    return lines

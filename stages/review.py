@@ -5,6 +5,7 @@ from pathlib import Path
 from pipeline import config
 from pipeline.errors import MukiError
 from pipeline.evaluation.review import read_review, sample_review
+from pipeline.integration.routing.answers import reference
 from pipeline.tables import files
 from pipeline.tables.columns import spreadsheet_csv
 from stages.terminal import say
@@ -33,5 +34,6 @@ def main(params_file: Path, texts: int, answers: Path | None, force: bool) -> No
     )
     if result.mean_posterior is not None:
         say(f"the posterior says {result.mean_posterior:.3f} on these texts")
+    say(f"to use the answers, set integrate.answers: {reference(answers)} in {params_file} and integrate again")
     if result.conflicts:
         say(f"right teacher on the texts of least margin: {result.conflicts_right:,} of {result.conflicts:,}")

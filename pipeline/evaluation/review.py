@@ -1,6 +1,5 @@
 """An audit by a person: texts to check, and how often the right teacher is chosen by the answers."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,21 +7,17 @@ import numpy as np
 import polars as pl
 
 from pipeline.config import POSTERIORS, Params
-from pipeline.corpus.readers import read_table
-from pipeline.errors import MukiError, first
+from pipeline.errors import MukiError
 from pipeline.integration.confidence import softmax
 from pipeline.integration.label_space import LabelSpace
 from pipeline.integration.label_tables import LabelledCorpus, LabelShard, open_labelled_corpus
+from pipeline.integration.routing.answers import CONFLICT, NONE, RANDOM, read_answer_table, wilson_interval
 from pipeline.layout import MAKE_GOLDEN, Layout
 from pipeline.tables.columns import frame
 from pipeline.tables.manifest import read_manifest
 from pipeline.tables.shards import read_shard
 
-NONE = "none"
-"""The answer for a text whose label no teacher knows."""
-RANDOM, CONFLICT = "random", "conflict"
 _SEED = 0
-_Z = 1.959963984540054  # of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -53,14 +48,6 @@ class Review:
     def interval(self) -> tuple[float, float]:
         """95 % interval of the share right (Wilson 1927)."""
         return wilson_interval(self.right, self.judged)
-
-
-def wilson_interval(right: int, rows: int) -> tuple[float, float]:
-    """The 95 % score interval of a share (Wilson 1927)."""
-    share, z2 = right / rows, _Z * _Z
-    centre = (share + z2 / (2 * rows)) / (1 + z2 / rows)
-    half = _Z / (1 + z2 / rows) * math.sqrt(share * (1 - share) / rows + z2 / (4 * rows * rows))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 def sample_review(params: Params, layout: Layout, texts: int) -> pl.DataFrame:
@@ -110,17 +97,8 @@ def read_review(params: Params, layout: Layout, path: Path) -> Review:
             text has an answer.
     """
     corpus = open_labelled_corpus(params, layout)
-    table = read_table(path)
-    if missing := sorted({"id", "drawn", "answer"} - set(table.columns)):
-        raise MukiError(f"has no column {missing}", where=str(path), fix="Fill in a file that review has written")
-    answers = table.select("id", "drawn", answer=pl.col("answer").fill_null("").str.strip_chars())
-    # spreadsheet_csv puts an apostrophe before labels that look like formulas, and they may be copied with it.
-    answers = answers.with_columns(pl.col("answer").str.replace(r"^'([=+\-@])", "$1"))
+    answers = read_answer_table(path, corpus.label_space)
     answered = answers.filter(pl.col("answer") != "")
-    known = {*corpus.label_space.labels, NONE}
-    if wrong := answered.filter(~pl.col("answer").is_in(list(known)))["answer"].unique(maintain_order=True).to_list():
-        what = f"the column answer holds {first(wrong)}, which is neither a label of the union nor {NONE}"
-        raise MukiError(what, where=str(path), fix="Correct these answers")
     golden = _golden(layout, ["id", "teacher", "scores"])
     joined = answered.join(golden, on="id", how="inner")
     if len(joined) != len(answered):

@@ -11,15 +11,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.config import POSTERIORS, Integrate, Params
+from pipeline.config import Integrate, Params
 from pipeline.errors import MukiError
 from pipeline.integration.confidence import energy, softmax
 from pipeline.integration.embeddings import Embeddings, open_embeddings
 from pipeline.integration.golden_table import golden_facts, write_golden_shard
 from pipeline.integration.label_space import LabelSpace
 from pipeline.integration.label_tables import LabelledCorpus, LabelShard, open_labelled_corpus
-from pipeline.integration.routing.gate import Estimate
-from pipeline.integration.scorers import SCORERS, Gate, Score, TeacherOutputs, measure
+from pipeline.integration.routing.answers import Answers, read_answers
+from pipeline.integration.routing_summary import RoutingSummary, ShardSums, summarise
+from pipeline.integration.scorers import SCORERS, Score, TeacherOutputs, measure
 from pipeline.integration.strategies import STRATEGIES, best_teacher, golden_targets, margins
 from pipeline.layout import Layout
 from pipeline.progress import SILENT, Progress, Task
@@ -47,22 +48,7 @@ class IntegrationSummary:
 
     rows: int
     abstained: int
-    routing: "RoutingSummary | None"
-
-
-@dataclass(frozen=True)
-class RoutingSummary:
-    """What is known, without labels, about the choice of teachers.
-
-    Attributes:
-        mean_posterior: Mean of the highest posterior.
-        teachers: For each teacher, how many texts it is most likely right for, and its mean posterior on them.
-        estimate: What the gate knows about itself; None for other scorers and for a single teacher.
-    """
-
-    mean_posterior: float
-    teachers: dict[str, dict[str, float]]
-    estimate: Estimate | None
+    routing: RoutingSummary | None
 
 
 def integrate(params: Params, layout: Layout, folder: Path, progress: Progress = SILENT) -> IntegrationSummary:
@@ -79,14 +65,16 @@ def integrate(params: Params, layout: Layout, folder: Path, progress: Progress =
     """
     corpus = open_labelled_corpus(params, layout)
     embeddings = open_embeddings_of(params, layout, corpus, params.integrate.scorer)
-    score = fit_scorer(params.integrate.scorer, corpus, embeddings)
+    named = params.integrate.answers
+    answers = None if named is None else read_answers(named, layout.root, corpus.label_space)
+    score = fit_scorer(params.integrate.scorer, corpus, embeddings, answers)
     task = progress.begin("integrate", 2 * corpus.rows, "rows")
     unseal(folder)
     with (
         files.only_one(layout.work / "integrate.lock", "integrating"),
         folders.scratch_folder(layout.work / "integrate") as scratch,
     ):
-        scoring = ScoringPhase(corpus, params.integrate, score, embeddings, scratch, task)
+        scoring = ScoringPhase(corpus, params.integrate, score, embeddings, answers, scratch, task)
         sums = _on_all_cores(scoring.run, len(corpus.shards))
         taught = sum(shard.taught for shard in sums)
         if not taught:
@@ -97,7 +85,7 @@ def integrate(params: Params, layout: Layout, folder: Path, progress: Progress =
             )
         strategy = STRATEGIES[params.integrate.strategy]
         facts = golden_facts(params, corpus, strategy.loss, params.student.temperature)
-        routing = _routing_summary(params, corpus, score, sums)
+        routing = summarise(params.integrate.scorer, corpus.teachers, score, sums)
         facts |= {"abstained": corpus.rows - taught, "routing": None if routing is None else asdict(routing)}
         mean_weight = sum(shard.weight for shard in sums) / taught
         writing = WritingPhase(
@@ -116,23 +104,6 @@ def integrate(params: Params, layout: Layout, folder: Path, progress: Progress =
 
 
 @dataclass(frozen=True)
-class ShardSums:
-    """What the mean weight and the routing summary are computed from.
-
-    Attributes:
-        weight: Sum of a shard's weights.
-        taught: Texts with a weight above 0.
-        chosen: `[teachers]`, texts for which each teacher has the best score.
-        scores: `[teachers]`, sum of the best scores of these texts.
-    """
-
-    weight: float
-    taught: int
-    chosen: NDArray[np.int64]
-    scores: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
 class ScoringPhase:
     """Scores and raw weights of every shard, stored in the scratch folder, so that memory stays flat.
 
@@ -141,6 +112,7 @@ class ScoringPhase:
         settings: The `integrate` block.
         score: The fitted scorer.
         embeddings: Neutral embeddings, None where the scorer does not read them.
+        answers: A person's answers, if there are any.
         scratch: Where `[rows, teachers + 1]` of each shard goes: the scores, then the weight.
         task: Told of every shard.
     """
@@ -149,6 +121,7 @@ class ScoringPhase:
     settings: Integrate
     score: Score
     embeddings: Embeddings | None
+    answers: Answers | None
     scratch: Path
     task: Task
 
@@ -158,7 +131,7 @@ class ScoringPhase:
         # Digests are not computed here: before anything is made of these scores, WritingPhase verifies the same files.
         labels = self.corpus.tables.read_unverified(number, score_columns(self.settings.scorer))
         texts = self.corpus.read(number) if scorer.reads_texts else None
-        outputs = teacher_outputs(self.corpus, number, labels, texts, self.embeddings)
+        outputs = teacher_outputs(self.corpus, number, labels, texts, self.embeddings, self.answers)
         scores = self.score(outputs).astype(np.float32).astype(np.float64)  # as they are stored
         weights = _raw_weights(scores, outputs, self.settings)
         np.save(_scores_file(self.scratch, number), np.column_stack([scores, weights]).astype(np.float32))
@@ -247,25 +220,33 @@ def teacher_outputs(
     labels: Sequence[LabelShard],
     texts: pa.Table | None,
     embeddings: Embeddings | None,
+    answers: Answers | None = None,
 ) -> TeacherOutputs:
     """What a scorer reads of one shard; texts and embeddings may be None for a scorer that does not read them."""
     if texts is None or embeddings is None:
         return TeacherOutputs(None, labels, corpus.label_space)
     vectors = embeddings.read(number, texts["id"])
-    return TeacherOutputs(texts["text"].to_pylist(), labels, corpus.label_space, vectors, embeddings.names)
+    anchors = None if answers is None else answers.anchors(texts["id"].to_pylist())
+    return TeacherOutputs(texts["text"].to_pylist(), labels, corpus.label_space, vectors, embeddings.names, anchors)
 
 
-def fit_scorer(scorer: str, corpus: LabelledCorpus, embeddings: Embeddings | None) -> Score:
-    """The scorer, fitted to evenly spaced rows of the corpus if it needs to be fitted."""
+def fit_scorer(
+    scorer: str, corpus: LabelledCorpus, embeddings: Embeddings | None, answers: Answers | None = None
+) -> Score:
+    """The scorer, fitted to evenly spaced rows of the corpus, and all answered ones, if it needs to be fitted."""
     if not SCORERS[scorer].needs_sample:
         return SCORERS[scorer].fit(TeacherOutputs(None, [], corpus.label_space))
     step = -(-corpus.rows // SAMPLE_ROWS)
+    ids: list[str] = []
     texts: list[str] = []
     vectors: list[NDArray[np.floating]] = []
     labels: list[list[pa.Table]] = []
     for number in range(len(corpus.shards)):
         shard = corpus.read(number)
         rows = np.arange(0, len(shard), step)
+        if answers is not None:
+            rows = np.union1d(rows, answers.anchors(shard["id"].to_pylist()).rows)
+            ids += shard["id"].take(rows).to_pylist()
         label_shards = corpus.tables.read_checked(number, score_columns(scorer), series(shard["id"]))
         labels.append([label_shard.table.take(rows) for label_shard in label_shards])
         if embeddings is not None:
@@ -274,7 +255,8 @@ def fit_scorer(scorer: str, corpus: LabelledCorpus, embeddings: Embeddings | Non
     teachers = [LabelShard(pa.concat_tables(tables)) for tables in zip(*labels, strict=True)]
     if embeddings is None:
         return SCORERS[scorer].fit(TeacherOutputs(None, teachers, corpus.label_space))
-    sample = TeacherOutputs(texts, teachers, corpus.label_space, np.concatenate(vectors), embeddings.names)
+    anchors = None if answers is None else answers.anchors(ids)
+    sample = TeacherOutputs(texts, teachers, corpus.label_space, np.concatenate(vectors), embeddings.names, anchors)
     return SCORERS[scorer].fit(sample)
 
 
@@ -317,22 +299,6 @@ def _raw_weights(scores: NDArray[np.floating], outputs: TeacherOutputs, settings
     if settings.abstain_below is not None:
         weights[measure(ABSTENTION, outputs).max(axis=1) < settings.abstain_below] = 0.0
     return weights
-
-
-def _routing_summary(
-    params: Params, corpus: LabelledCorpus, score: Score, sums: Sequence[ShardSums]
-) -> RoutingSummary | None:
-    if params.integrate.scorer not in POSTERIORS:
-        return None
-    chosen = np.sum([shard.chosen for shard in sums], axis=0)
-    scores = np.sum([shard.scores for shard in sums], axis=0)
-    teachers = {
-        name: {"texts": int(count), **({"mean_posterior": float(total / count)} if count else {})}
-        for name, count, total in zip(corpus.teachers, chosen, scores, strict=True)
-    }
-    is_choice = isinstance(score, Gate) and len(corpus.teachers) > 1
-    estimate = score.router.estimate if is_choice and isinstance(score, Gate) else None
-    return RoutingSummary(float(scores.sum() / corpus.rows), teachers, estimate)
 
 
 def _on_all_cores(work: Callable[[int], _Result], shards: int) -> list[_Result]:

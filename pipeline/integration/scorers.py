@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from pipeline.integration.confidence import CONFIDENCES, StoredOutputs, mutual_information, softmax
 from pipeline.integration.label_space import LabelSpace
+from pipeline.integration.routing.answers import Anchors
+from pipeline.integration.routing.audit import anchored
 from pipeline.integration.routing.gate import Router, Texts, fit_router, standardiser
 
 Floats = NDArray[np.floating]
@@ -28,6 +30,7 @@ class TeacherOutputs:
         label_space: The union of their labels.
         embeddings: `[rows, size]`, neutral embeddings of the texts; None where the scorer does not read them.
         names: `[size, union]`, neutral embeddings of the labels' names; likewise.
+        anchors: Texts whose label a person has given; None where nobody was asked.
     """
 
     texts: Sequence[str] | None
@@ -35,6 +38,7 @@ class TeacherOutputs:
     label_space: LabelSpace
     embeddings: Floats | None = None
     names: Floats | None = None
+    anchors: Anchors | None = None
 
     @property
     def label_counts(self) -> list[int]:
@@ -110,21 +114,23 @@ class Gate:
 
     def __call__(self, outputs: TeacherOutputs) -> NDArray[np.float64]:
         """`[rows, teachers]`, each row sums to 1."""
-        return self.router(_gate_texts(outputs))
+        posterior = self.router(gate_texts(outputs))
+        return posterior if outputs.anchors is None else anchored(posterior, outputs.anchors, outputs.label_space)
 
     def evidence(self, outputs: TeacherOutputs) -> dict[str, NDArray[np.float64]]:
         """Logits of every teacher by each view, `[rows, teachers]`; empty where the start decides."""
-        return self.router.evidence(_gate_texts(outputs))
+        return self.router.evidence(gate_texts(outputs))
 
 
 def fit_gate(sample: TeacherOutputs) -> Gate:
     """The gate, from a sample of the corpus."""
     if sample.names is None:
         raise ValueError("the gate reads embeddings of the label names")
-    return Gate(fit_router(_gate_texts(sample), sample.names, sample.label_space))
+    return Gate(fit_router(gate_texts(sample), sample.names, sample.label_space, sample.anchors))
 
 
-def _gate_texts(outputs: TeacherOutputs) -> Texts:
+def gate_texts(outputs: TeacherOutputs) -> Texts:
+    """What the gate reads of the teachers' outputs."""
     if outputs.texts is None or outputs.embeddings is None:
         raise ValueError("the gate reads texts and embeddings")
     distributions = [softmax(teacher.logits) for teacher in outputs.teachers]

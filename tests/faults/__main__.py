@@ -35,8 +35,8 @@ def main(budget: float, share: float, kills: int, flips: int, rounds: int) -> di
                 campaign.truncated(cases),
                 campaign.changed(cases) if share == 1 else (),
                 campaign.races(cases, rounds),
-                campaign.at_every_operation(cases, scratch, share),
                 campaign.flipped(cases, flips),
+                campaign.at_every_operation(cases, scratch, share),
                 campaign.killed_at_random(cases, kills),
             )
         )

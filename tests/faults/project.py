@@ -5,7 +5,7 @@ import json
 import multiprocessing
 import shutil
 from dataclasses import dataclass
-from multiprocessing.context import ForkServerContext
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 import yaml
@@ -48,15 +48,18 @@ class Outcome:
     output: str
 
 
-def start(root: Path, command: str, fault: Fault = Fault(), name: str = "log") -> tuple[multiprocessing.Process, Path]:
+NO_FAULT = Fault()
+
+
+def start(root: Path, command: str, fault: Fault = NO_FAULT, name: str = "log") -> tuple[ForkServerProcess, Path]:
     """Start a command; its output goes to the returned file."""
     log = root.with_name(f"{root.name}.{name}")
     process = _CONTEXT.Process(target=child.main, args=(root, COMMANDS[command], fault, log))
     process.start()
-    return process, log  # type: ignore[return-value]
+    return process, log
 
 
-def run(root: Path, command: str, fault: Fault = Fault()) -> Outcome:
+def run(root: Path, command: str, fault: Fault = NO_FAULT) -> Outcome:
     """Run a command to its end."""
     process, log = start(root, command, fault)
     process.join(TIMEOUT)
@@ -175,7 +178,7 @@ def _settings(path: Path, **blocks: dict[str, object]) -> None:
 
 
 def cases(root: Path) -> list[Case]:
-    """All commands' cases: everything is made by one set of settings, then made again by another, command by command."""
+    """All commands' cases: everything is made by one set of settings, then command by command by another."""
     models = root / "models"
     work = root / "work"
     params = tiny.save_project(work)

@@ -12,10 +12,12 @@ different reasons, and the two that depend least on how a teacher was trained. I
 text a distribution over the union's labels, Σ_i r_i q_i. The content view learns from it, scores and names are
 calibrated on r (co-training, Blum & Mitchell 1998), each view is made as sure as it is accurate by what the views'
 agreement says, and their sum is the next r.
+
+Texts whose label a person has given are anchors: r is known there, and they tell how accurate the views are.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
@@ -24,6 +26,8 @@ from numpy.typing import NDArray
 from pipeline.integration.confidence import softmax
 from pipeline.integration.label_space import LabelSpace
 from pipeline.integration.routing.agreement import estimated_accuracies, least_agreement
+from pipeline.integration.routing.answers import NO_ANCHORS, Anchors
+from pipeline.integration.routing.audit import Audit, anchored
 from pipeline.integration.routing.calibration import Calibration, calibrate, fit_factor, sharpness
 from pipeline.integration.routing.embedded import EmbeddingView
 from pipeline.integration.routing.words import FOLDS, BagsOfWords, WordIndex, WordView
@@ -75,6 +79,8 @@ class Estimate:
             round in which they agreed best is then kept.
         accuracies: Estimated accuracy of each view.
         rounds: How many rounds there were.
+        audited: Anchors that were drawn at random, by the teacher that the views choose; empty where nobody was asked.
+        audited_right: Those of them whose chosen teacher knows the label.
     """
 
     agreement: float
@@ -82,6 +88,8 @@ class Estimate:
     has_drifted: bool
     accuracies: dict[str, float]
     rounds: int
+    audited: tuple[int, ...] = ()
+    audited_right: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -146,14 +154,16 @@ class Router:
         return _evidence(self.views, self.label_space, texts, bags, folds, scores, self._names(texts))
 
 
-def fit_router(texts: Texts, names: Floats, label_space: LabelSpace) -> Router:
+def fit_router(texts: Texts, names: Floats, label_space: LabelSpace, anchors: Anchors | None = None) -> Router:
     """Fit the gate to a sample of the corpus.
 
     Args:
         texts: The sample.
         names: `[size, labels]`, neutral embeddings of the union's label names, of length 1.
         label_space: The union.
+        anchors: Texts of the sample whose label is known.
     """
+    anchors = NO_ANCHORS if anchors is None else anchors
     score_scale = standardiser(texts.scores)
     similarities = texts.embeddings @ names  # [texts, labels]
     name_scale = standardiser(similarities)
@@ -161,19 +171,22 @@ def fit_router(texts: Texts, names: Floats, label_space: LabelSpace) -> Router:
     name_features = _name_features(name_scale(similarities), texts.distributions, label_space)
     index = WordIndex(texts.texts)
     bags, folds = index.bags(texts.texts), _folds(texts.texts)
-    posterior = softmax(_start(scores, name_features))
+    posterior = anchored(softmax(_start(scores, name_features)), anchors, label_space)
     rounds: list[_Round] = []
     for _ in range(_MOST_ROUNDS):
         targets = label_targets(posterior, texts.distributions, label_space)
+        targets[anchors.rows] = np.eye(len(label_space.labels))[anchors.columns]
         views = _fit_views(texts, bags, folds, len(index.table), scores, name_features, posterior, targets)
         evidence = _evidence(views, label_space, texts, bags, folds, scores, name_features)
-        accuracies = estimated_accuracies(evidence)
-        views = _sharpen(views, evidence, accuracies)
+        audit = Audit(anchors, label_space)
+        estimated = estimated_accuracies(evidence)
+        accuracies = {name: audit.accuracy(evidence[name], value) for name, value in estimated.items()}
+        views = _sharpen(views, evidence, accuracies, audit)
         rounds.append(_Round(views, least_agreement(evidence), accuracies))
         best = max(rounds, key=lambda one: one.agreement)
         if rounds[0].agreement < _UNSOUND or rounds[-1].agreement < best.agreement - _DRIFT:
             break
-        updated = _combine(evidence, views)
+        updated = anchored(_combine(evidence, views), anchors, label_space)
         changed = float((updated.argmax(axis=1) != posterior.argmax(axis=1)).mean())
         posterior = updated
         if changed < _SETTLED:
@@ -183,7 +196,11 @@ def fit_router(texts: Texts, names: Floats, label_space: LabelSpace) -> Router:
     chosen = best if has_drifted else rounds[-1]
     estimate = Estimate(rounds[0].agreement, is_sound, has_drifted, chosen.accuracies, len(rounds))
     final = chosen.views if is_sound else None
-    return Router(label_space, names, index, score_scale, name_scale, final, estimate)
+    router = Router(label_space, names, index, score_scale, name_scale, final, estimate)
+    if not len(anchors.rows):
+        return router
+    audited, audited_right = Audit(anchors, label_space).counts(router(texts))
+    return replace(router, estimate=replace(estimate, audited=audited, audited_right=audited_right))
 
 
 def _start(scores: Floats, names: Floats) -> NDArray[np.float64]:
@@ -275,14 +292,15 @@ def _teacher_evidence(
     return np.stack(evidence, axis=1)
 
 
-def _sharpen(views: _Views, evidence: dict[str, NDArray[np.float64]], accuracies: dict[str, float]) -> _Views:
-    """Make each view as sure as it is accurate, and their sum no surer than `_BELIEVED`."""
+def _sharpen(
+    views: _Views, evidence: dict[str, NDArray[np.float64]], accuracies: dict[str, float], audit: Audit
+) -> _Views:
+    """Make each view as sure as it is accurate, and their sum as sure as anchors say, or no surer than `_BELIEVED`."""
     factors = {name: sharpness(logits, accuracies[name]) for name, logits in evidence.items()}
     total = _total(evidence, factors)
-    is_too_sure = softmax(total).max(axis=1).mean() > _BELIEVED
-    return _Views(
-        **{**vars(views), "factors": factors, "total_factor": sharpness(total, _BELIEVED) if is_too_sure else 1.0}
-    )
+    believed = audit.accuracy(total, _BELIEVED)
+    must_change = audit.anchors.is_random.any() or softmax(total).max(axis=1).mean() > _BELIEVED
+    return replace(views, factors=factors, total_factor=sharpness(total, believed) if must_change else 1.0)
 
 
 def _total(evidence: dict[str, NDArray[np.float64]], factors: dict[str, float]) -> NDArray[np.float64]:

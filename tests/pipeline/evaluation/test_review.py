@@ -1,11 +1,19 @@
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 
 from pipeline import config
 from pipeline.errors import MukiError
-from pipeline.evaluation.review import NONE, read_review, sample_review, wilson_interval
+from pipeline.evaluation.review import read_review, sample_review
+from pipeline.integration.integrate import integrate
+from pipeline.integration.routing.answers import NONE, reference, wilson_interval
+from stages import integrate as stage
+from stages import review
 from tests import tiny
 
 
@@ -80,3 +88,75 @@ def test_a_foreign_file_is_refused(finished: Path, tmp_path: Path) -> None:
 def test_wilsons_interval() -> None:
     assert wilson_interval(9, 10) == pytest.approx((0.5958, 0.9821), abs=1e-4)
     assert wilson_interval(10, 10)[1] == pytest.approx(1.0)
+
+
+def gate_project(root: Path) -> Path:
+    """A labelled project of the default rule, on texts whose words tell their teacher."""
+    path = tiny.save_project(root, rows=60, integrate={}, embed={"max_length": 24})
+    tiny.label(path)
+    return path
+
+
+def with_answers(path: Path, answers: dict[str, str], texts: int = 40) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """The golden table by these answers, and its manifest."""
+    params, layout = config.load(path)
+    integrate(params, layout, layout.golden)
+    sample = sample_review(params, layout, texts)
+    file = path.parent / "review.csv"
+    sample.with_columns(answer=pl.col("id").replace_strict(answers, default="")).write_csv(file)
+    settings = params.integrate.model_copy(update={"answers": reference(file).replace(f"{path.parent}/", "")})
+    integrate(params.model_copy(update={"integrate": settings}), layout, layout.golden)
+    golden = pl.read_parquet(layout.golden / "*.parquet").join(sample.select("id", "drawn"), on="id", how="left")
+    return golden, json.loads((layout.golden / "manifest.json").read_text())
+
+
+def test_answered_texts_have_their_teacher_and_tell_the_accuracy(tmp_path: Path) -> None:
+    path = gate_project(tmp_path)
+    gold = dict(pl.read_parquet(config.load(path)[1].corpus_gold).iter_rows())
+    golden, manifest = with_answers(path, gold)
+    asked = golden.filter(pl.col("drawn").is_not_null())
+    assert len(asked) == 40
+    for row in asked.iter_rows(named=True):
+        assert gold[row["id"]] in tiny.TEACHER_LABELS[row["teacher"]]
+        assert max(row["scores"]) == 1
+        assert row["margin"] == pytest.approx(1, abs=1e-5)
+    estimate = manifest["routing"]["estimate"]
+    assert sum(estimate["audited"]) == 20
+    assert all(right <= texts for right, texts in zip(estimate["audited_right"], estimate["audited"], strict=True))
+    others = golden.filter(pl.col("drawn").is_null())
+    assert others["scores"].arr.max().min() < 1
+
+
+def test_without_answers_nothing_is_audited_and_numbers_are_as_before(tmp_path: Path) -> None:
+    path = gate_project(tmp_path)
+    params, layout = config.load(path)
+    integrate(params, layout, layout.golden)
+    before = pl.read_parquet(layout.golden / "*.parquet")
+    golden, manifest = with_answers(path, {})
+    assert golden.drop("drawn").equals(before)
+    assert manifest["routing"]["estimate"]["audited"] == []
+
+
+def test_answers_that_changed_are_refused(tmp_path: Path) -> None:
+    path = gate_project(tmp_path)
+    gold = dict(pl.read_parquet(config.load(path)[1].corpus_gold).iter_rows())
+    with_answers(path, gold)
+    params, layout = config.load(path)
+    settings = params.integrate.model_copy(update={"answers": "review.csv@000000000000"})
+    with pytest.raises(MukiError, match="has changed since it was named"):
+        integrate(params.model_copy(update={"integrate": settings}), layout, layout.golden)
+
+
+def test_the_command_says_how_to_use_answers_and_what_they_tell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = gate_project(tmp_path)
+    gold = dict(pl.read_parquet(config.load(path)[1].corpus_gold).iter_rows())
+    with_answers(path, gold)
+    review.main(path, 40, path.parent / "review.csv", False)
+    (named,) = re.findall(r"set integrate\.answers: (\S+) in", capsys.readouterr().err)
+    content = yaml.safe_load(path.read_text())
+    content["integrate"] = {"answers": named}
+    path.write_text(yaml.safe_dump(content))
+    stage.main(path)
+    assert re.search(r"accuracy of the routing by 20 answers: 0\.\d\d \(95 % interval", capsys.readouterr().err)

@@ -1,0 +1,118 @@
+"""A person's answers to a review: for some texts the right label is known, so the gate need not guess there."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pipeline.corpus.readers import read_table
+from pipeline.errors import MukiError, first
+from pipeline.integration.label_space import LabelSpace
+from pipeline.tables.keys import file_digest
+
+NONE = "none"
+"""The answer for a text whose label no teacher knows."""
+RANDOM, CONFLICT = "random", "conflict"
+_DIGITS = 12
+_Z = 1.959963984540054  # of a 95 % interval
+
+
+def wilson_interval(right: int, rows: int) -> tuple[float, float]:
+    """The 95 % score interval of a share (Wilson 1927)."""
+    share, z2 = right / rows, _Z * _Z
+    centre = (share + z2 / (2 * rows)) / (1 + z2 / rows)
+    half = _Z / (1 + z2 / rows) * math.sqrt(share * (1 - share) / rows + z2 / (4 * rows * rows))
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Texts whose label is known.
+
+    Attributes:
+        rows: `[anchors]`, which texts.
+        columns: `[anchors]`, the union's column of their label.
+        is_random: `[anchors]`, whether the text was drawn at random, so that it tells an accuracy.
+    """
+
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    is_random: NDArray[np.bool_]
+
+
+NO_ANCHORS = Anchors(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, np.bool_))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers by text.
+
+    Attributes:
+        columns: For each id, the union's column of its label.
+        random: The ids that were drawn at random.
+    """
+
+    columns: dict[str, int]
+    random: frozenset[str]
+
+    def anchors(self, ids: Sequence[str]) -> Anchors:
+        """The anchors among some texts."""
+        rows = [row for row, text_id in enumerate(ids) if text_id in self.columns]
+        return Anchors(
+            np.array(rows, dtype=np.intp),
+            np.array([self.columns[ids[row]] for row in rows], dtype=np.intp),
+            np.array([ids[row] in self.random for row in rows], dtype=np.bool_),
+        )
+
+
+def read_answer_table(path: Path, label_space: LabelSpace) -> pl.DataFrame:
+    """`id`, `drawn`, `answer` of a review file, checked; unanswered texts have an empty answer.
+
+    Raises:
+        MukiError: The file is missing or lacks a column; an answer is no label of the union.
+    """
+    table = read_table(path)
+    if missing := sorted({"id", "drawn", "answer"} - set(table.columns)):
+        raise MukiError(f"has no column {missing}", where=str(path), fix="Fill in a file that review has written")
+    answers = table.select("id", "drawn", answer=pl.col("answer").fill_null("").str.strip_chars())
+    # spreadsheet_csv puts an apostrophe before labels that look like formulas, and they may be copied with it.
+    answers = answers.with_columns(pl.col("answer").str.replace(r"^'([=+\-@])", "$1"))
+    known = ["", NONE, *label_space.labels]
+    if wrong := answers.filter(~pl.col("answer").is_in(known))["answer"].unique(maintain_order=True).to_list():
+        what = f"the column answer holds {first(wrong)}, which is neither a label of the union nor {NONE}"
+        raise MukiError(what, where=str(path), fix="Correct these answers")
+    return answers
+
+
+def reference(path: Path) -> str:
+    """What `integrate.answers` names a file by: its name and the beginning of its SHA-256, so that DVC sees changes."""
+    return f"{path}@{file_digest(path)[:_DIGITS]}"
+
+
+def read_answers(named: str, root: Path, label_space: LabelSpace) -> Answers:
+    """The answers that `integrate.answers` names.
+
+    Args:
+        named: See `reference`.
+        root: What a relative path is relative to.
+        label_space: The union.
+
+    Raises:
+        MukiError: The file is missing or has changed; see `read_answer_table`.
+    """
+    name, _, digest = named.rpartition("@")
+    path = root / name
+    answers = read_answer_table(path, label_space)
+    if file_digest(path)[:_DIGITS] != digest:
+        fix = f"Set integrate.answers to {name}@{file_digest(path)[:_DIGITS]}"
+        raise MukiError("has changed since it was named in params.yaml", where=str(path), fix=fix)
+    given = answers.filter(~pl.col("answer").is_in(["", NONE]))
+    columns = {label: column for column, label in enumerate(label_space.labels)}
+    return Answers(
+        {text_id: columns[label] for text_id, label in given.select("id", "answer").iter_rows()},
+        frozenset(given.filter(pl.col("drawn") == RANDOM)["id"]),
+    )
