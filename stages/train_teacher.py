@@ -1,5 +1,6 @@
 """Stage `train-teacher`: one of the demo's own teachers, from labelled texts outside the corpus."""
 
+import math
 from pathlib import Path
 
 from pipeline import config
@@ -9,6 +10,9 @@ from pipeline.tables.files import only_one
 from pipeline.tables.shards import read_table_file
 from pipeline.training.teacher import train_teacher
 from stages.terminal import progress, quiet_libraries, say
+
+_LEARNED = 0.9
+"""Share of the loss of guessing up to which a teacher has learned something."""
 
 
 def main(params_file: Path, teacher: str) -> None:
@@ -27,7 +31,7 @@ def main(params_file: Path, teacher: str) -> None:
     )
     lock = layout.work / "teachers" / f"{teacher}.lock"
     with only_one(lock, f"training teacher {teacher}"), progress() as bars:
-        train_teacher(
+        loss = train_teacher(
             params.train_teacher.settings_of(teacher),
             params.train_teacher.teachers[teacher].labels,
             frame(rows),
@@ -36,3 +40,9 @@ def main(params_file: Path, teacher: str) -> None:
             bars,
         )
     say(f"teacher {teacher}: {layout.teacher(teacher)}")
+    guessing = math.log(len(params.train_teacher.teachers[teacher].labels))
+    if loss is not None and loss > _LEARNED * guessing:
+        say(
+            f"warning: the loss at the end is {loss:.2f}, and guessing gives {guessing:.2f}: the teacher has learned "
+            "next to nothing. Lower its learning rate or give it more steps"
+        )

@@ -17,6 +17,7 @@ from pipeline.evaluation.gold_labels import read_corpus_gold
 from pipeline.evaluation.significance import best_rules
 from pipeline.integration.confidence import softmax
 from pipeline.integration.label_tables import LabelShard, open_labelled_corpus
+from pipeline.integration.routing.answers import wilson_interval
 from pipeline.integration.strategies import MARGIN_FLOOR
 from pipeline.layout import MAKE_GOLDEN, TRAINING_CURVE, Layout, make_labels
 from pipeline.reporting import figures
@@ -109,6 +110,7 @@ def write_report(params: Params, layout: Layout) -> None:
     by = "true label" if gold else "label of the golden target"
     sections = [
         *_results(layout),
+        *_routing(facts, layout),
         *_plot(layout, "uncertainty.csv", "How uncertain right and wrong teachers are", figures.uncertainty_figure),
         _section(
             "Who teaches what",
@@ -228,6 +230,26 @@ def _results(layout: Layout) -> list[str]:
     ]
     table = _table(["labels of", "their teacher, among its own labels", "the student, among all"], rows)
     return [f'<section><h2>Result</h2><div class="figures">{figures_shown}</div><p></p>{table}</section>']
+
+
+def _routing(facts: Mapping[str, Any], layout: Layout) -> list[str]:
+    """How often the right teacher is chosen: what is believed, what answers say, and what gold labels say."""
+    routing = facts["routing"]
+    if routing is None:
+        return []
+    rows = [["mean posterior of the chosen teacher", f"{routing['mean_posterior']:.3f}", "no label"]]
+    estimate = routing["estimate"]
+    if estimate is not None and sum(estimate["audited"]):
+        right, texts = sum(estimate["audited_right"]), sum(estimate["audited"])
+        low, high = wilson_interval(right, texts)
+        share = f"{right / texts:.3f} (95 % interval {low:.3f} to {high:.3f})"
+        rows.append(["right teacher, by a person's answers", share, f"{texts:,} random texts"])
+    if files.exists(layout.metrics):
+        corpus = files.read_json(layout.metrics, "Run muki-pipeline evaluate").get("corpus", {})
+        if scorer := corpus.get(facts["integrate"]["scorer"]):
+            known = f"{corpus['rows_of_known_labels']:,} gold labels"
+            rows.append(["right teacher, by gold labels", f"{scorer['right_teacher_best']:.3f}", known])
+    return [f"<section><h2>Is the right teacher chosen?</h2>{_table(['', 'share', 'from'], rows)}</section>"]
 
 
 def _csv(layout: Layout, file: str) -> pl.DataFrame | None:

@@ -103,10 +103,7 @@ def write_table_file(path: Path, table: pa.Table, metadata: Mapping[str, Any] | 
         table: Its rows.
         metadata: Also written to the footer.
     """
-    buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer)
-    as_read = pq.read_table(pa.BufferReader(buffer.getvalue()))
-    write_shard(path, table, "", {**(metadata or {}), "content_sha256": _content_digest(as_read)})
+    write_shard(path, table, "", {**(metadata or {}), "content_sha256": _content_digest(table)})
 
 
 def read_table_file(path: Path, columns: list[str] | None, remedy: str) -> pa.Table:
@@ -118,7 +115,11 @@ def read_table_file(path: Path, columns: list[str] | None, remedy: str) -> pa.Ta
     content = pa.BufferReader(files.read_bytes(path, remedy))
     expected = footer_of(content, path, remedy).get("content_sha256")
     table = _parse(content, path, remedy, None)
-    if _content_digest(table) != expected:
+    try:
+        digest = _content_digest(table)
+    except _UNREADABLE as error:
+        raise MukiError(f"is not readable ({error})", where=str(path), fix=remedy) from None
+    if digest != expected:
         raise MukiError("was changed since it was written", where=str(path), fix=remedy)
     if missing := sorted(set(columns or []) - set(table.column_names)):
         raise MukiError(f"has no column {missing}", where=str(path), fix=remedy)
@@ -126,12 +127,9 @@ def read_table_file(path: Path, columns: list[str] | None, remedy: str) -> pa.Ta
 
 
 def _content_digest(table: pa.Table) -> str:
-    """SHA-256 of a table's names, types and values, however they are divided into chunks."""
-    sink = pa.BufferOutputStream()
-    plain = table.combine_chunks().replace_schema_metadata(None)
-    with pa.ipc.new_stream(sink, plain.schema) as stream:
-        stream.write_table(plain)
-    return hashlib.sha256(sink.getvalue()).hexdigest()
+    """SHA-256 of a table's names and values; not of its buffers, which hold anything where a value is null."""
+    content = table.to_pydict()
+    return hashlib.sha256(json.dumps(content, default=repr).encode()).hexdigest()
 
 
 def read_footer(folder: Path, shard: Shard, remedy: str) -> dict[str, Any]:

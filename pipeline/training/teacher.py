@@ -28,7 +28,7 @@ def train_teacher(
     folder: Path,
     root: Path,
     progress: Progress = SILENT,
-) -> None:
+) -> float | None:
     """Fine-tune a pretrained model on the rows that bear `labels`, and save it to `folder`.
 
     Args:
@@ -38,6 +38,9 @@ def train_teacher(
         folder: Where it is saved.
         root: What a relative model path is relative to.
         progress: Told of the training's steps.
+
+    Returns:
+        The last loss that was logged, in nats; log(labels) is what guessing gives.
 
     Raises:
         MukiError: A label has no row, or the model cannot be loaded.
@@ -68,3 +71,4 @@ def train_teacher(
         )
         run(trainer, progress, f"teacher {folder.name}")
     save(trainer, tokenizer, folder)
+    return next((float(entry["loss"]) for entry in reversed(trainer.state.log_history) if "loss" in entry), None)

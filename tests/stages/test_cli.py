@@ -189,6 +189,7 @@ def test_a_teacher_of_the_demo_is_trained_from_rows_outside_the_corpus(project: 
     saved = project.parent / "data" / "teachers" / "trees"
     assert json.loads((saved / "config.json").read_text())["id2label"] == {"0": "oak", "1": "elm"}
     assert pl.read_csv(saved / "training_curve.csv")["step"].max() == 3
+    assert "the teacher has learned next to nothing" in err
     code, _, err = run("train-teacher", "--teacher", "one", *params)
     assert code == 2
     assert "there is no teacher 'one' to train, only ['trees']" in err

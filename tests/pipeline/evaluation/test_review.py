@@ -12,6 +12,7 @@ from pipeline.errors import MukiError
 from pipeline.evaluation.review import read_review, sample_review
 from pipeline.integration.integrate import integrate
 from pipeline.integration.routing.answers import NONE, reference, wilson_interval
+from pipeline.reporting.html import write_report
 from stages import integrate as stage
 from stages import review
 from tests import tiny
@@ -159,4 +160,7 @@ def test_the_command_says_how_to_use_answers_and_what_they_tell(
     content["integrate"] = {"answers": named}
     path.write_text(yaml.safe_dump(content))
     stage.main(path)
+    params, layout = config.load(path)
+    write_report(params, layout)
+    assert "right teacher, by a person&#x27;s answers" in layout.report.read_text()
     assert re.search(r"accuracy of the routing by 20 answers: 0\.\d\d \(95 % interval", capsys.readouterr().err)
