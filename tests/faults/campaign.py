@@ -18,8 +18,8 @@ from tests.faults import project
 from tests.faults.child import ERRORS, Fault
 from tests.faults.project import COMMANDS, OUTPUTS, Case
 
-SIZES = (0, 100, 1_000, 3_000, 10_000, 30_000)
-"""Sizes in bytes that no file can exceed: writes end at the beginning, in the middle or near the end."""
+SIZES = (1_000, 2_000, 3_000, 5_000, 10_000, 30_000)
+"""Sizes in bytes that no file can exceed: writes end in the middle or near the end. The log must fit."""
 _ONE_LINE = re.compile(r"^error: .*\.$", re.MULTILINE)
 Job = Callable[[Path], list[str]]
 
@@ -189,9 +189,9 @@ def races(cases: list[Case], rounds: int) -> Iterator[tuple[str, Job]]:
             bad = []
             for process, log in running:
                 process.join(project.TIMEOUT)
-                output = log.read_text(errors="replace")
-                if process.exitcode not in (0, 2) or (process.exitcode == 2 and len(_ONE_LINE.findall(output)) != 1):
-                    bad.append(f"{processes} x {case.command}: exit code {process.exitcode}: {output[-400:]}")
+                done = project.outcome(process, log)
+                if done.code not in (0, 2) or (done.code == 2 and len(_ONE_LINE.findall(done.output)) != 1):
+                    bad.append(f"{processes} x {case.command}: exit code {done.code}: {done.output[-400:]}")
             return bad + recover(case, root, f"{processes} x {case.command}")
 
         return job

@@ -41,7 +41,7 @@ class _Injector:
     """Counts the file operations below a folder, and fails or kills at one of them."""
 
     def __init__(self, root: Path, fault: Fault) -> None:
-        self.root, self.fault, self.count = str(root), fault, 0
+        self.root, self.fault, self.count = f"{root}/", fault, 0
         self._sync = os.fsync
         os.fsync = self._fsync
         sys.addaudithook(self._hook)
@@ -87,6 +87,10 @@ def main(root: Path, command: tuple[str, ...], fault: Fault, log: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (fault.number, fault.number))
     try:
         cli.main()
+    except SystemExit as stop:
+        # Written down, because the server of the forked children may lose an exit code where several threads wait.
+        Path(f"{log}.code").write_text(str(stop.code or 0))
+        raise
     finally:
         if injector is not None and fault.kind == "count":
             os.write(descriptor, f"\noperations: {injector.count}\n".encode())

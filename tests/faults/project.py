@@ -67,7 +67,15 @@ def run(root: Path, command: str, fault: Fault = NO_FAULT) -> Outcome:
         process.kill()
         process.join()
         return Outcome(-99, "it did not end")
-    return Outcome(process.exitcode, log.read_text(errors="replace") if log.exists() else "")
+    return outcome(process, log)
+
+
+def outcome(process: ForkServerProcess, log: Path) -> Outcome:
+    """What a process that has ended did."""
+    written = Path(f"{log}.code")
+    code = int(written.read_text()) if written.exists() else process.exitcode
+    written.unlink(missing_ok=True)
+    return Outcome(-1 if code is None else code, log.read_text(errors="replace") if log.exists() else "")
 
 
 def state(root: Path) -> dict[str, str]:
