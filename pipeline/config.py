@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
-from pipeline.errors import MukiError
+from pipeline.errors import MukiError, brief
 from pipeline.layout import Layout
 
 TeacherName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -307,9 +307,7 @@ def load(path: Path) -> tuple[Params, Layout]:
             f"cannot be read ({error.strerror})", where=str(path), fix="Name a file with --params"
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise MukiError(
-            f"is not valid YAML ({' '.join(str(error).split())})", where=str(path), fix="Correct the syntax"
-        ) from None
+        raise MukiError(f"is not valid YAML ({brief(error)})", where=str(path), fix="Correct the syntax") from None
     try:
         return Params.model_validate(content), Layout(path.resolve().parent)
     except ValidationError as error:

@@ -1,5 +1,10 @@
 """The one exception for what the user can mend."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_QUOTED = 300
+
 
 class MukiError(Exception):
     """Something in the user's files, settings or arguments is wrong and can be put right.
@@ -19,3 +24,23 @@ def first(values: list[str], limit: int = 3) -> str:
     """The first few of `values`, quoted, with a count of the rest: what an error message has room for."""
     shown = ", ".join(repr(value) for value in values[:limit])
     return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"
+
+
+def brief(error: Exception) -> str:
+    """A library's message on one line, cut where it gets long."""
+    return " ".join(str(error).split())[:_QUOTED]
+
+
+@contextmanager
+def refusing(what: str, *, where: str, fix: str) -> Iterator[None]:
+    """Inside, whatever a library raises means that it refuses the user's files: libraries refuse in any type of error.
+
+    Raises:
+        MukiError: `what`, with the library's message. A lack of memory stays what it is.
+    """
+    try:
+        yield
+    except (MukiError, MemoryError):
+        raise
+    except Exception as error:
+        raise MukiError(f"{what} ({brief(error)})", where=where, fix=fix) from error

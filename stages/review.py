@@ -34,6 +34,7 @@ def main(params_file: Path, texts: int, answers: Path | None, force: bool) -> No
     )
     if result.mean_posterior is not None:
         say(f"the posterior says {result.mean_posterior:.3f} on these texts")
-    say(f"to use the answers, set integrate.answers: {reference(answers)} in {params_file} and integrate again")
+    named = reference(answers, layout.root)
+    say(f"to use the answers, set integrate.answers: {named} in {params_file} and integrate again")
     if result.conflicts:
         say(f"right teacher on the texts of least margin: {result.conflicts_right:,} of {result.conflicts:,}")

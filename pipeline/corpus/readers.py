@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config import Source
-from pipeline.errors import MukiError
+from pipeline.errors import MukiError, brief
 from pipeline.models import locations
 
 
@@ -125,9 +125,7 @@ def read_table(path: Path) -> pl.DataFrame:
             _check_utf8(path)
         return READERS[suffix](path)
     except (pl.exceptions.PolarsError, pa.ArrowInvalid, OSError) as error:
-        raise MukiError(
-            f"cannot be read ({' '.join(str(error).split())[:200]})", where=str(path), fix="Correct the file"
-        ) from None
+        raise MukiError(f"cannot be read ({brief(error)})", where=str(path), fix="Correct the file") from None
 
 
 def _without_trailing_nulls(frame: pl.DataFrame) -> pl.DataFrame:
@@ -176,7 +174,7 @@ def _from_hub(source: Source) -> pl.DataFrame:
         data = load_dataset(source.source, source.config, split=source.split)
     except (OSError, ValueError) as error:  # what datasets raises for a name, config or split that it cannot load
         raise MukiError(
-            f"is neither a file nor a data set that can be loaded ({' '.join(str(error).split())[:200]})",
+            f"is neither a file nor a data set that can be loaded ({brief(error)})",
             where=source.source,
             fix="Correct source, config or split in prepare, or connect to the network it needs",
         ) from None

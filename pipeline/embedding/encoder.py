@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.config import Params
-from pipeline.errors import MukiError
+from pipeline.errors import MukiError, refusing
 from pipeline.models import locations
 from pipeline.models.batching import by_token_budget, collate, tokenise
 from pipeline.models.devices import choose_device, token_budget
@@ -62,13 +62,10 @@ class NeutralEncoder:
     @cached_property
     def _loaded(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         tokenizer = load_tokenizer(self._folder, self.name)
-        try:
+        fix = "Set embed.model to a folder or hub id of one"
+        with refusing("cannot be loaded as a text encoder", where=self.name, fix=fix):
             model = AutoModel.from_pretrained(self._folder, use_safetensors=True, dtype=torch.float32)
-        except MemoryError:
-            raise
-        except Exception as error:  # a library's refusal may be of any type
-            what = f"cannot be loaded as a text encoder ({' '.join(str(error).split())[:300]})"
-            raise MukiError(what, where=self.name, fix="Set embed.model to a folder or hub id of one") from error
+        align_padding(model, tokenizer)
         return model.eval().to(self._device), tokenizer
 
     @torch.inference_mode()
@@ -83,11 +80,10 @@ class NeutralEncoder:
             MukiError: The encoder cannot be loaded, or its output is NaN or infinite.
         """
         model, tokenizer = self._loaded
-        pad = align_padding(model, tokenizer)
         tokens = tokenise(tokenizer, texts, self.settings.max_length)
         embeddings = np.zeros((len(texts), int(model.config.hidden_size)), dtype=np.float32)
         for rows in by_token_budget(tokens.lengths, self._budget):
-            inputs = collate(tokens, rows, pad, self._device).inputs
+            inputs = collate(tokens, rows, model.config.pad_token_id, self._device).inputs
             hidden = model(**inputs).last_hidden_state  # [batch, tokens, size]
             mask = inputs["attention_mask"].unsqueeze(-1)
             average = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)

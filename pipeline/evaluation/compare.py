@@ -25,7 +25,7 @@ from pipeline.progress import SILENT, Progress
 from pipeline.tables import files, folders
 from pipeline.tables.columns import fixed_size_lists, matrix
 from pipeline.tables.keys import canonical_key
-from pipeline.tables.manifest import read_manifest, seal, unseal
+from pipeline.tables.manifest import read_golden_manifest, seal, unseal
 from pipeline.tables.shards import Shard, metadata_of, read_shard, read_table_file, write_table_file
 from pipeline.training.student import train_student, training_key
 
@@ -147,7 +147,7 @@ class _Comparer:
 
     def _student(self, settings: Student, golden: Path, scratch: Path, name: str) -> tuple[NDArray[np.float32], float]:
         """Test predictions `[rows, union]` of a golden table's student, and the seconds that its training took."""
-        shards, facts = read_manifest(golden, MAKE_GOLDEN)
+        shards, facts = read_golden_manifest(golden)
         root = self.layout.root
         determining = {"training": training_key(settings, shards, root), "test": self.test.texts["id"].to_list()}
         key = canonical_key(determining)
@@ -171,7 +171,7 @@ class _Comparer:
         if not self.gold:
             return _NOT_MEASURED
         right, selected, nats = [], [], []
-        for shard in read_manifest(golden, MAKE_GOLDEN)[0]:
+        for shard in read_golden_manifest(golden)[0]:
             table = read_shard(golden, shard, MAKE_GOLDEN, ["id", "target", "scores"])
             rows = gold_rows(table["id"].to_pylist(), self.gold, self.corpus.label_space)
             target, scores = (matrix(table[name])[rows.known] for name in ("target", "scores"))

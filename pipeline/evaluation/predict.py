@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification
 
 from pipeline.config import Params
-from pipeline.errors import MukiError
+from pipeline.errors import MukiError, refusing
 from pipeline.evaluation import metrics
 from pipeline.integration.confidence import softmax
 from pipeline.integration.label_space import LabelSpace
@@ -35,15 +35,10 @@ def predict_student(
     if not folders.is_sealed(folder):
         what = "its files are not those that the training saved"
         raise MukiError(what, where=str(folder), fix=f"Remove it, then {MAKE_STUDENT[0].lower()}{MAKE_STUDENT[1:]}")
-    try:
+    with refusing("cannot be loaded", where=str(folder), fix=MAKE_STUDENT):
         model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
-    except MemoryError:
-        raise
-    except Exception as error:  # a library's refusal may be of any type
-        what = f"cannot be loaded ({' '.join(str(error).split())[:200]})"
-        raise MukiError(what, where=str(folder), fix=MAKE_STUDENT) from error
     tokenizer = load_tokenizer(folder, str(folder))
-    pad = align_padding(model, tokenizer)
+    align_padding(model, tokenizer)
     known = [model.config.id2label[number] for number in range(model.config.num_labels)]
     if known != list(labels):
         raise MukiError(
@@ -58,7 +53,8 @@ def predict_student(
     logits = np.empty((len(texts), len(labels)), dtype=np.float32)
     with torch.inference_mode():
         for rows in by_token_budget(tokens.lengths, token_budget(params.label, device)):
-            logits[rows] = model(**collate(tokens, rows, pad, device).inputs).logits.float().cpu().numpy()
+            inputs = collate(tokens, rows, model.config.pad_token_id, device).inputs
+            logits[rows] = model(**inputs).logits.float().cpu().numpy()
             task.advance(len(rows))
     return softmax(logits)
 

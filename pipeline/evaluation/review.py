@@ -14,7 +14,7 @@ from pipeline.integration.label_tables import LabelledCorpus, LabelShard, open_l
 from pipeline.integration.routing.answers import CONFLICT, NONE, RANDOM, read_answer_table, wilson_interval
 from pipeline.layout import MAKE_GOLDEN, Layout
 from pipeline.tables.columns import frame
-from pipeline.tables.manifest import read_manifest
+from pipeline.tables.manifest import read_golden_manifest
 from pipeline.tables.shards import read_shard
 
 _SEED = 0
@@ -124,7 +124,7 @@ def read_review(params: Params, layout: Layout, path: Path) -> Review:
 
 
 def _golden(layout: Layout, columns: list[str]) -> pl.DataFrame:
-    shards, _ = read_manifest(layout.golden, MAKE_GOLDEN)
+    shards, _ = read_golden_manifest(layout.golden)
     return pl.concat([frame(read_shard(layout.golden, shard, MAKE_GOLDEN, columns)) for shard in shards])
 
 

@@ -256,6 +256,9 @@ def fit_scorer(
     if embeddings is None:
         return SCORERS[scorer].fit(TeacherOutputs(None, teachers, corpus.label_space))
     anchors = None if answers is None else answers.anchors(ids)
+    if answers is not None and anchors is not None and len(anchors.rows) < len(answers.columns):
+        what = f"{len(answers.columns) - len(anchors.rows)} of the answered texts are not in the corpus"
+        raise MukiError(what, where="integrate.answers", fix="Make a new sample with muki-pipeline review")
     sample = TeacherOutputs(texts, teachers, corpus.label_space, np.concatenate(vectors), embeddings.names, anchors)
     return SCORERS[scorer].fit(sample)
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.config import Label
-from pipeline.errors import MukiError, first
+from pipeline.errors import MukiError, first, refusing
 from pipeline.labelling.dropout import MonteCarloDropout
 from pipeline.labelling.encoder import keep_pooled_position
 from pipeline.labelling.packed_linear import pack_products
@@ -85,7 +85,12 @@ class Labeller:
     def _loaded(self) -> tuple[MonteCarloDropout, PreTrainedTokenizerBase]:
         model, tokenizer = load(self.files, self.settings.max_length, self.device)
         token_ids = tokenizer("a probe of dropout")["input_ids"]
-        try:
+        # The network's own code meets its first text here.
+        with refusing(
+            "its network cannot read a text padded to a batch",
+            where=f"teacher {self.files.name}",
+            fix="Use a teacher of another architecture, or the tokenizer that belongs to the model",
+        ):
             keep_pooled_position(model, token_ids)
             pack_products(model, token_ids, getattr(torch, self.settings.dtype))
             dropout = MonteCarloDropout(
@@ -95,12 +100,6 @@ class Labeller:
                 token_ids=token_ids,
                 layers=self.settings.dropout_layers,
             )
-        except (MukiError, MemoryError):
-            raise
-        except Exception as error:  # the network's own code meets its first text here, and may refuse it in any way
-            what = f"its network cannot read a text padded to a batch ({' '.join(str(error).split())[:200]})"
-            fix = "Use a teacher of another architecture, or the tokenizer that belongs to the model"
-            raise MukiError(what, where=f"teacher {self.files.name}", fix=fix) from error
         return dropout, tokenizer
 
     def key(self, corpus_digest: str) -> str:

@@ -110,7 +110,7 @@ def collate(tokenised: Tokenised, rows: NDArray[np.intp], pad_token_id: int, dev
     Args:
         tokenised: The texts.
         rows: Which of them.
-        pad_token_id: The token that the model pads with (`align_padding`).
+        pad_token_id: The token that the model pads with (`align_padding` sees to it that there is one).
         device: Where the inputs are wanted.
     """
     longest = int(tokenised.lengths[rows].max())

@@ -5,7 +5,7 @@ from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
 
-from pipeline.errors import MukiError
+from pipeline.errors import MukiError, brief
 
 PACKAGE = "package:"
 
@@ -63,7 +63,7 @@ def model_folder(reference: str, root: Path, *, revision: str | None, patterns: 
         return Path(snapshot_download(reference, revision=revision, allow_patterns=list(patterns)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise MukiError(
-            f"is not a folder, and downloading it from the hub failed ({' '.join(str(error).split())[:200]})",
+            f"is not a folder, and downloading it from the hub failed ({brief(error)})",
             where=reference,
             fix="Correct the name, or provide the network or HF_TOKEN it needs",
         ) from None

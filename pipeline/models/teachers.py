@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -14,7 +13,7 @@ from transformers import (
 )
 
 from pipeline.config import Teacher
-from pipeline.errors import MukiError, first
+from pipeline.errors import MukiError, first, refusing
 from pipeline.models import locations
 from pipeline.models.model_config import ModelConfig, read_model_config
 from pipeline.models.tokenizers import align_padding, load_tokenizer, longest_input
@@ -172,7 +171,11 @@ def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[Pr
     where, settings = f"teacher {files.name}", files.settings
     trust = settings.trust_remote_code
     tokenizer = load_tokenizer(files.folder, where, trust_remote_code=trust)
-    try:
+    with refusing(
+        f"cannot be loaded from {files.folder}",
+        where=where,
+        fix="Name a folder or hub id that AutoModelForSequenceClassification loads",
+    ):
         config = AutoConfig.from_pretrained(files.folder, trust_remote_code=trust)
         if settings.dropout is not None:
             for field in dropout_settings(config):
@@ -185,14 +188,6 @@ def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[Pr
             dtype=torch.float32,
             output_loading_info=True,
         )
-    except MemoryError:
-        raise
-    except Exception as error:  # a library's refusal may be of any type: kernels, quantisation, a config's values
-        raise MukiError(
-            f"cannot be loaded from {files.folder} ({' '.join(str(error).split())[:300]})",
-            where=where,
-            fix="Name a folder or hub id that AutoModelForSequenceClassification loads",
-        ) from error
     if report["missing_keys"]:
         raise MukiError(
             f"its weights lack {first(sorted(report['missing_keys']))}: it is not a fine-tuned classifier",
@@ -243,7 +238,6 @@ def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 def _embedding_rows(model: PreTrainedModel) -> int | None:
     """Rows of the table of token embeddings; None for a network without one (CANINE hashes characters)."""
     try:
-        weight: Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]  # of one module in a union
-        return len(weight)
+        return len(model.get_input_embeddings().get_parameter("weight"))
     except NotImplementedError:
         return None

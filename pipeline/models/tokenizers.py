@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline.errors import MukiError
+from pipeline.errors import MukiError, refusing
 
 
 def load_tokenizer(folder: Path, where: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
@@ -23,21 +23,18 @@ def load_tokenizer(folder: Path, where: str, *, trust_remote_code: bool = False)
         MukiError: Its files are missing or unreadable, or it knows no token besides the special ones.
     """
     fix = "Save the tokenizer into the folder too: tokenizer.save_pretrained(FOLDER)"
-    try:
+    with refusing(f"its tokenizer cannot be loaded from {folder}", where=where, fix=fix):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=trust_remote_code, split_special_tokens=True
         )
-    except Exception as error:  # tokenizers raises bare Exceptions for files that it cannot parse
-        what = f"its tokenizer cannot be loaded from {folder} ({' '.join(str(error).split())[:200]})"
-        raise MukiError(what, where=where, fix=fix) from None
     if len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) == 0:
         what = f"the tokenizer in {folder} has no vocabulary, so every word would be unknown"
         raise MukiError(what, where=where, fix=fix)
     return tokenizer
 
 
-def align_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token to pad with: the model's own, which it was trained with, even where its tokenizer names another.
+def align_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make model and tokenizer pad with the same token: the model's own, which it was trained with.
 
     Where the model names none, it is told the tokenizer's, or else the token that ends a text.
     """
@@ -48,7 +45,6 @@ def align_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) ->
     token = tokenizer.convert_ids_to_tokens(config.pad_token_id)
     if tokenizer.pad_token_id != config.pad_token_id and isinstance(token, str):
         tokenizer.pad_token = token
-    return int(config.pad_token_id)
 
 
 def longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:

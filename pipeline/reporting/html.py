@@ -23,7 +23,7 @@ from pipeline.layout import MAKE_GOLDEN, TRAINING_CURVE, Layout, make_labels
 from pipeline.reporting import figures
 from pipeline.tables import files
 from pipeline.tables.columns import frame, matrix
-from pipeline.tables.manifest import read_manifest
+from pipeline.tables.manifest import read_golden_manifest, read_manifest
 from pipeline.tables.shards import read_footer, read_shard, read_table_file
 
 CONFLICTS = 20
@@ -103,7 +103,7 @@ def write_report(params: Params, layout: Layout) -> None:
     Raises:
         MukiError: There is no golden table, or a table is damaged.
     """
-    facts = read_manifest(layout.golden, MAKE_GOLDEN)[1]
+    facts = read_golden_manifest(layout.golden)[1]
     gold = read_corpus_gold(layout)
     golden = summarise(params, layout, gold)
     teachers = list(facts["teachers"])
@@ -150,7 +150,7 @@ def summarise(params: Params, layout: Layout, gold: Mapping[str, str]) -> Golden
         layout: Where the tables lie.
         gold: True label by id, empty where they are not known.
     """
-    shards, facts = read_manifest(layout.golden, MAKE_GOLDEN)
+    shards, facts = read_golden_manifest(layout.golden)
     labels, teachers = facts["labels"], list(facts["teachers"])
     counted: dict[str, NDArray[np.int64]] = {}
     margins, weights = [], []
@@ -183,7 +183,7 @@ def summarise(params: Params, layout: Layout, gold: Mapping[str, str]) -> Golden
 def _conflicting(params: Params, layout: Layout, worst: Sequence[tuple[float, int, int]]) -> Iterator[Conflict]:
     """The texts at (margin, shard, row), with every teacher's answer."""
     corpus = open_labelled_corpus(params, layout)
-    shards, _ = read_manifest(layout.golden, MAKE_GOLDEN)
+    shards, _ = read_golden_manifest(layout.golden)
     for margin, number, row in worst:
         table = read_shard(layout.golden, shards[number], MAKE_GOLDEN, ["text", "scores"])
         scores = matrix(table["scores"])[row]

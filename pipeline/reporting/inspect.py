@@ -12,7 +12,7 @@ from pipeline.corpus.table import corpus_digest, corpus_shards, read_corpus_shar
 from pipeline.errors import MukiError
 from pipeline.layout import MAKE_GOLDEN, Layout, make_labels
 from pipeline.tables.columns import frame
-from pipeline.tables.manifest import is_finished, read_manifest
+from pipeline.tables.manifest import is_finished, read_golden_manifest, read_manifest
 from pipeline.tables.shards import read_footer, read_shard
 
 
@@ -30,7 +30,7 @@ def inspect_store(params: Params, layout: Layout) -> dict[str, Any]:
             "digest": corpus_digest(shards),
         },
         "teachers": {name: _teacher(name, layout) for name in params.teachers},
-        "golden": read_manifest(layout.golden, MAKE_GOLDEN)[1] if is_finished(layout.golden) else None,
+        "golden": read_golden_manifest(layout.golden)[1] if is_finished(layout.golden) else None,
     }
 
 

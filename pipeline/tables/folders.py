@@ -24,7 +24,7 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Build a folder's new content beside it; it takes the old folder's place only when everything is written.
+    """Build a folder's new content beside it; sealed, it takes the old folder's place when everything is written.
 
     A kill between the two renames leaves the old content in `.NAME.old`; the next call puts it back first.
     """
@@ -33,7 +33,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         old.rename(folder)
     remove([unfinished, old])
     yield make_folder(unfinished)
-    _sync_files(unfinished)
+    seal_folder(unfinished)
     if folder.exists():
         folder.rename(old)
     unfinished.rename(folder)
@@ -48,7 +48,10 @@ def subfolders(folder: Path, pattern: str) -> list[Path]:
 
 def seal_folder(folder: Path) -> None:
     """Mark a folder that a library has written as complete: the digest of every file but notes (.md), written last."""
-    _sync_files(folder)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
     write_json(folder / _SEAL, _digests(folder))
 
 
@@ -63,10 +66,3 @@ def is_sealed(folder: Path) -> bool:
 def _digests(folder: Path) -> dict[str, str]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _SEAL and path.suffix != ".md")
     return {str(path.relative_to(folder)): file_digest(path) for path in paths}
-
-
-def _sync_files(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())

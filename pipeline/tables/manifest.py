@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import MukiError
+from pipeline.layout import MAKE_GOLDEN
 from pipeline.tables import files
+from pipeline.tables.schema import GOLDEN_VERSION
 from pipeline.tables.shards import Shard, part_name
 
 MANIFEST = "manifest.json"
@@ -50,6 +52,18 @@ def read_manifest(folder: Path, remedy: str) -> tuple[list[Shard], dict[str, Any
     if unsafe := [shard.file for shard in shards if Path(shard.file).name != shard.file]:
         raise MukiError(f"lists {unsafe[0]!r}, which is not a file name", where=str(path), fix=remedy)
     return shards, content
+
+
+def read_golden_manifest(folder: Path) -> tuple[list[Shard], dict[str, Any]]:
+    """The shards of a golden table and the facts in its manifest.
+
+    Raises:
+        MukiError: See `read_manifest`; the table is of another version.
+    """
+    shards, facts = read_manifest(folder, MAKE_GOLDEN)
+    if facts.get("schema") != GOLDEN_VERSION:
+        raise MukiError("was made by another version of this program", where=str(folder), fix=MAKE_GOLDEN)
+    return shards, facts
 
 
 def is_finished(folder: Path) -> bool:

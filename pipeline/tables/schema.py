@@ -12,8 +12,8 @@ import pyarrow as pa
 
 LABELS_VERSION = 3
 """Label shards: the columns and the numbers in them (`pipeline/labelling/`)."""
-GOLDEN_VERSION = 2
-"""Golden tables: scores, targets and weights (`pipeline/integration/`)."""
+GOLDEN_VERSION = 3
+"""Golden tables: scores, targets and weights, and what the manifest says (`pipeline/integration/`)."""
 EMBEDDINGS_VERSION = 2
 """Neutral embeddings of texts and label names (`pipeline/embedding/`)."""
 STUDENT_VERSION = 2

@@ -15,7 +15,7 @@ from pipeline.layout import MAKE_GOLDEN
 from pipeline.progress import SILENT, Progress
 from pipeline.tables import files, schema
 from pipeline.tables.keys import canonical_key
-from pipeline.tables.manifest import read_manifest
+from pipeline.tables.manifest import read_golden_manifest
 from pipeline.tables.shards import Shard, read_shard
 from pipeline.training.losses import LOSSES, Columns
 from pipeline.training.model_card import model_card
@@ -62,8 +62,8 @@ def read_golden(folder: Path) -> tuple[pa.Table, Mapping[str, Any]]:
     Raises:
         MukiError: There is none, a file differs from the manifest, or the table is of another version.
     """
-    shards, facts = read_manifest(folder, MAKE_GOLDEN)
-    if facts.get("schema") != schema.GOLDEN_VERSION or facts.get("loss") not in LOSSES:
+    shards, facts = read_golden_manifest(folder)
+    if facts.get("loss") not in LOSSES:
         raise MukiError("was made by another version of this program", where=str(folder), fix=MAKE_GOLDEN)
     columns = ["text", LOSSES[facts["loss"]].targets, "weight"]
     table = pa.concat_tables([read_shard(folder, shard, MAKE_GOLDEN, columns) for shard in shards])
@@ -129,7 +129,7 @@ def train_student(
             fix=MAKE_GOLDEN,
         )
     model, tokenizer = load_base(settings, list(facts["labels"]), root)
-    own_checkpoints = checkpoints / training_key(settings, read_manifest(golden, MAKE_GOLDEN)[0], root)
+    own_checkpoints = checkpoints / training_key(settings, read_golden_manifest(golden)[0], root)
     data = tokenised(Dataset(table), tokenizer, settings.max_length)
     train, validation = _hold_out(data, settings)
     steps = -(-len(train) // settings.batch_size) * settings.epochs

@@ -27,7 +27,7 @@ from transformers import (
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from pipeline.config import Training
-from pipeline.errors import MukiError, first
+from pipeline.errors import MukiError, brief, first, refusing
 from pipeline.layout import TRAINING_CURVE
 from pipeline.models import locations
 from pipeline.models.batching import beginnings, fill_empty
@@ -64,7 +64,8 @@ def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTra
     read_model_config(folder / "config.json")
     tokenizer = load_tokenizer(folder, settings.model)
     set_seed(settings.seed)  # the head is drawn here
-    try:
+    fix = "Name a folder or hub id of a text encoder"
+    with refusing("cannot be loaded as a classifier to train", where=settings.model, fix=fix):
         config = AutoConfig.from_pretrained(folder)
         if settings.layers is not None and settings.layers > getattr(config, "num_hidden_layers", settings.layers):
             what = f"it has {config.num_hidden_layers} layers, and {settings.layers} are asked for"
@@ -80,11 +81,6 @@ def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTra
             output_loading_info=True,
             **({"num_hidden_layers": settings.layers} if settings.layers else {}),
         )
-    except (MukiError, MemoryError):
-        raise
-    except Exception as error:  # a library's refusal may be of any type
-        what = f"cannot be loaded as a classifier to train ({' '.join(str(error).split())[:300]})"
-        raise MukiError(what, where=settings.model, fix="Name a folder or hub id of a text encoder") from error
     _check_loaded(settings, model, report)
     align_padding(model, tokenizer)
     if (limit := longest_input(model, tokenizer)) < settings.max_length:
@@ -188,7 +184,7 @@ class ResumableTrainer(Trainer):
             newest = output / f"checkpoint-{self.state.global_step}"
             folders.seal_folder(newest)
         except (OSError, RuntimeError, SafetensorError) as error:
-            what = f"a checkpoint cannot be written ({' '.join(str(error).split())[:200]})"
+            what = f"a checkpoint cannot be written ({brief(error)})"
             raise MukiError(
                 what, where=str(output), fix="Free space or make the folder writable, then run the command again"
             ) from error
@@ -271,7 +267,6 @@ def save(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, folder: Path, car
         files.write_bytes(unfinished / TRAINING_CURVE, curve.write_csv().encode())
         if card is not None:
             files.write_bytes(unfinished / "README.md", card.encode())
-        folders.seal_folder(unfinished)
 
 
 def _curve(history: list[dict[str, float]]) -> dict[int, dict[str, float]]:

@@ -48,7 +48,7 @@ def operations(case: Case, scratch: Path) -> int:
     return int(re.findall(r"operations: (\d+)", output)[-1])
 
 
-def recover(case: Case, root: Path, what: str, *, finished: bool = True) -> list[str]:
+def recover(case: Case, root: Path, what: str) -> list[str]:
     """Check what a fault left behind, run the command undisturbed, and check again."""
     bad = [f"{what}: {each}" for each in case.judge(project.state(root))]
     before = project.finished_shards(root)
@@ -60,7 +60,7 @@ def recover(case: Case, root: Path, what: str, *, finished: bool = True) -> list
         f"{what}: after the rerun {name} differs" for name in OUTPUTS[case.command] if after[name] != case.new[name]
     ]
     now = project.finished_shards(root)
-    if finished and any(now.get(name) != written for name, written in before.items()):
+    if any(now.get(name) != written for name, written in before.items()):
         bad.append(f"{what}: a finished shard was lost or made again")
     return bad
 

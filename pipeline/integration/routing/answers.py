@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.corpus.readers import read_table
 from pipeline.errors import MukiError, first
 from pipeline.integration.label_space import LabelSpace
+from pipeline.tables.files import exists
 from pipeline.tables.keys import file_digest
 
 NONE = "none"
@@ -73,7 +74,7 @@ def read_answer_table(path: Path, label_space: LabelSpace) -> pl.DataFrame:
     """`id`, `drawn`, `answer` of a review file, checked; unanswered texts have an empty answer.
 
     Raises:
-        MukiError: The file is missing or lacks a column; an answer is no label of the union.
+        MukiError: The file is missing or lacks a column; an id occurs twice; an answer is no label of the union.
     """
     table = read_table(path)
     if missing := sorted({"id", "drawn", "answer"} - set(table.columns)):
@@ -81,6 +82,9 @@ def read_answer_table(path: Path, label_space: LabelSpace) -> pl.DataFrame:
     answers = table.select("id", "drawn", answer=pl.col("answer").fill_null("").str.strip_chars())
     # spreadsheet_csv puts an apostrophe before labels that look like formulas, and they may be copied with it.
     answers = answers.with_columns(pl.col("answer").str.replace(r"^'([=+\-@])", "$1"))
+    if not (twice := answers.filter(pl.col("id").is_duplicated())).is_empty():
+        what = f"these ids occur more than once: {first(twice['id'].unique(maintain_order=True).to_list())}"
+        raise MukiError(what, where=str(path), fix="Leave one line for each text")
     known = ["", NONE, *label_space.labels]
     if wrong := answers.filter(~pl.col("answer").is_in(known))["answer"].unique(maintain_order=True).to_list():
         what = f"the column answer holds {first(wrong)}, which is neither a label of the union nor {NONE}"
@@ -88,9 +92,16 @@ def read_answer_table(path: Path, label_space: LabelSpace) -> pl.DataFrame:
     return answers
 
 
-def reference(path: Path) -> str:
-    """What `integrate.answers` names a file by: its name and the beginning of its SHA-256, so that DVC sees changes."""
-    return f"{path}@{file_digest(path)[:_DIGITS]}"
+def reference(path: Path, root: Path) -> str:
+    """What `integrate.answers` names a file by: its path and the beginning of its SHA-256, so that DVC sees changes.
+
+    Args:
+        path: The file.
+        root: The folder of params.yaml; a file below it is named relative to it.
+    """
+    full = path.resolve()
+    name = full.relative_to(root) if full.is_relative_to(root) else full
+    return f"{name}@{file_digest(full)[:_DIGITS]}"
 
 
 def read_answers(named: str, root: Path, label_space: LabelSpace) -> Answers:
@@ -106,10 +117,12 @@ def read_answers(named: str, root: Path, label_space: LabelSpace) -> Answers:
     """
     name, _, digest = named.rpartition("@")
     path = root / name
-    answers = read_answer_table(path, label_space)
+    if not exists(path):
+        raise MukiError("no such file", where=str(path), fix="Correct integrate.answers")
     if file_digest(path)[:_DIGITS] != digest:
-        fix = f"Set integrate.answers to {name}@{file_digest(path)[:_DIGITS]}"
+        fix = f"Set integrate.answers to {reference(path, root)}"
         raise MukiError("has changed since it was named in params.yaml", where=str(path), fix=fix)
+    answers = read_answer_table(path, label_space)
     given = answers.filter(~pl.col("answer").is_in(["", NONE]))
     columns = {label: column for column, label in enumerate(label_space.labels)}
     return Answers(

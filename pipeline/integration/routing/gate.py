@@ -79,7 +79,8 @@ class Estimate:
             round in which they agreed best is then kept.
         accuracies: Estimated accuracy of each view.
         rounds: How many rounds there were.
-        audited: Anchors that were drawn at random, by the teacher that the views choose; empty where nobody was asked.
+        audited: Anchors that were drawn at random, by the teacher that the views choose; empty where there
+            are none.
         audited_right: Those of them whose chosen teacher knows the label.
     """
 
@@ -172,13 +173,13 @@ def fit_router(texts: Texts, names: Floats, label_space: LabelSpace, anchors: An
     index = WordIndex(texts.texts)
     bags, folds = index.bags(texts.texts), _folds(texts.texts)
     posterior = anchored(softmax(_start(scores, name_features)), anchors, label_space)
+    audit = Audit(anchors, label_space)
     rounds: list[_Round] = []
     for _ in range(_MOST_ROUNDS):
         targets = label_targets(posterior, texts.distributions, label_space)
         targets[anchors.rows] = np.eye(len(label_space.labels))[anchors.columns]
         views = _fit_views(texts, bags, folds, len(index.table), scores, name_features, posterior, targets)
         evidence = _evidence(views, label_space, texts, bags, folds, scores, name_features)
-        audit = Audit(anchors, label_space)
         estimated = estimated_accuracies(evidence)
         accuracies = {name: audit.accuracy(evidence[name], value) for name, value in estimated.items()}
         views = _sharpen(views, evidence, accuracies, audit)
@@ -197,9 +198,9 @@ def fit_router(texts: Texts, names: Floats, label_space: LabelSpace, anchors: An
     estimate = Estimate(rounds[0].agreement, is_sound, has_drifted, chosen.accuracies, len(rounds))
     final = chosen.views if is_sound else None
     router = Router(label_space, names, index, score_scale, name_scale, final, estimate)
-    if not len(anchors.rows):
+    if not anchors.is_random.any():
         return router
-    audited, audited_right = Audit(anchors, label_space).counts(router(texts))
+    audited, audited_right = audit.counts(router(texts))
     return replace(router, estimate=replace(estimate, audited=audited, audited_right=audited_right))
 
 

@@ -105,7 +105,7 @@ def with_answers(path: Path, answers: dict[str, str], texts: int = 40) -> tuple[
     sample = sample_review(params, layout, texts)
     file = path.parent / "review.csv"
     sample.with_columns(answer=pl.col("id").replace_strict(answers, default="")).write_csv(file)
-    settings = params.integrate.model_copy(update={"answers": reference(file).replace(f"{path.parent}/", "")})
+    settings = params.integrate.model_copy(update={"answers": reference(file, layout.root)})
     integrate(params.model_copy(update={"integrate": settings}), layout, layout.golden)
     golden = pl.read_parquet(layout.golden / "*.parquet").join(sample.select("id", "drawn"), on="id", how="left")
     return golden, json.loads((layout.golden / "manifest.json").read_text())
@@ -146,6 +146,40 @@ def test_answers_that_changed_are_refused(tmp_path: Path) -> None:
     settings = params.integrate.model_copy(update={"answers": "review.csv@000000000000"})
     with pytest.raises(MukiError, match="has changed since it was named"):
         integrate(params.model_copy(update={"integrate": settings}), layout, layout.golden)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["alien,random,oak"], "1 of the answered texts are not in the corpus"),
+        (["alien,random,oak", "alien,random,elm"], "these ids occur more than once: 'alien'"),
+        (None, "no such file"),
+    ],
+)
+def test_answers_that_do_not_fit_are_refused(tmp_path: Path, lines: list[str] | None, message: str) -> None:
+    path = gate_project(tmp_path)
+    params, layout = config.load(path)
+    file = path.parent / "review.csv"
+    file.write_text("\n".join(["id,drawn,answer", *(lines or [])]) + "\n")
+    settings = params.integrate.model_copy(update={"answers": reference(file, layout.root)})
+    if lines is None:
+        file.unlink()
+    with pytest.raises(MukiError, match=message):
+        integrate(params.model_copy(update={"integrate": settings}), layout, layout.golden)
+
+
+def test_answers_about_conflicts_alone_tell_no_accuracy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = gate_project(tmp_path)
+    gold = dict(pl.read_parquet(config.load(path)[1].corpus_gold).iter_rows())
+    with_answers(path, gold)
+    file = path.parent / "review.csv"
+    table = pl.read_csv(file)
+    table.filter(pl.col("drawn") == "conflict").write_csv(file)
+    content = yaml.safe_load(path.read_text())
+    content["integrate"] = {"answers": reference(file, path.parent)}
+    path.write_text(yaml.safe_dump(content))
+    stage.main(path)
+    assert "accuracy of the routing by" not in capsys.readouterr().err
 
 
 def test_the_command_says_how_to_use_answers_and_what_they_tell(

@@ -19,6 +19,7 @@ from pipeline.integration.integrate import integrate
 from pipeline.layout import Layout
 from pipeline.reporting.figures import share_figure, svg
 from pipeline.reporting.html import CONFLICTS, summarise, write_report
+from pipeline.tables import manifest
 from pipeline.tables.columns import arrow
 from pipeline.tables.shards import write_table_file
 from tests import tiny
@@ -168,6 +169,12 @@ def test_conflicts_are_the_least_margins_and_texts_are_escaped(labelled: Path, r
     assert golden.counts.sum() == len(margins)
     changed = Layout(layout.root)
     assert HOSTILE not in changed.report.read_text()
+
+
+def test_a_golden_table_of_another_version_is_refused(labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "GOLDEN_VERSION", 99)
+    with pytest.raises(MukiError, match="was made by another version of this program"):
+        write_report(*config.load(labelled))
 
 
 def test_labels_are_never_read_as_mathematics() -> None:
