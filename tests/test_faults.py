@@ -1,12 +1,18 @@
-"""A minute of the campaign of faults (`make faults`)."""
+"""The short part of the campaign of faults (`make faults`)."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from tests.faults.__main__ import main
-
 
 @pytest.mark.slow
-def test_a_minute_of_faults_does_no_harm() -> None:
-    rows = main(budget=45, share=0.03, kills=2, flips=20, rounds=7)
-    assert {kind: row.bad for kind, row in rows.items() if row.bad} == {}
-    assert sum(row.runs for kind, row in rows.items() if not kind.startswith("not run")) > 30
+def test_some_faults_of_each_kind_do_no_harm() -> None:
+    # In a process of its own: its children are forked from a server that has imported what they need.
+    command = [sys.executable, "-m", "tests.faults", "short"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "not run" not in done.stdout
+    for kind in ("several processes", "a flipped bit", "killed at a random moment", "disk full", "read-only"):
+        assert kind in done.stdout
