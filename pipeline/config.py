@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
 
 from pipeline.errors import MukiError, brief
 from pipeline.layout import Layout
 
 TeacherName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Count = Annotated[int, Field(gt=0, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Posterior = Literal["calibrated", "gate"]
@@ -54,11 +55,11 @@ class Prepare(Block):
     """A labelled test set."""
     labels: list[str] | None = None
     """Use only rows with these labels."""
-    rows_per_label: PositiveInt | None = None
+    rows_per_label: Count | None = None
     """Draw this many rows of each label for the corpus, and leave the others to `train-teacher`."""
     teachers_see_corpus: bool = False
     """Let `train-teacher` train on all rows, as in the paper, not only on those outside the corpus."""
-    shard_rows: PositiveInt = 10_000
+    shard_rows: Count = 10_000
     """Texts in a shard. A killed run loses at most one shard of work."""
     seed: Seed = 0
     """Seed of the draw."""
@@ -79,9 +80,9 @@ class Training(Block):
 
     model: str
     """The pretrained model to start from: a folder, `package:DISTRIBUTION/PATH`, or a hub id."""
-    layers: PositiveInt | None = None
+    layers: Count | None = None
     """Use only this many of its layers; all by default."""
-    batch_size: PositiveInt = 32
+    batch_size: Count = 32
     """Texts in a training step."""
     learning_rate: PositiveFloat = 5e-5
     """Highest learning rate; it falls linearly to 0."""
@@ -89,7 +90,7 @@ class Training(Block):
     """Share of the steps in which the learning rate rises."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Weight decay of AdamW."""
-    max_length: Annotated[int, Field(ge=4)] = 128
+    max_length: Annotated[int, Field(ge=4, lt=2**31)] = 128
     """Longest text in tokens; longer ones are cut."""
     seed: Seed = 0
     """Seed of the new head, the order of the texts and dropout."""
@@ -102,7 +103,7 @@ class Training(Block):
 class TeacherTraining(Training):
     """How `train-teacher` trains the teachers of the demo and of the experiments."""
 
-    steps: PositiveInt = 300
+    steps: Count = 300
     """Training steps."""
 
 
@@ -113,9 +114,9 @@ class TrainedTeacher(Block):
     """The labels that it is trained on."""
     model: str | None = None
     """As in `settings`, for this teacher only."""
-    layers: PositiveInt | None = None
+    layers: Count | None = None
     """As in `settings`, for this teacher only."""
-    steps: PositiveInt | None = None
+    steps: Count | None = None
     """As in `settings`, for this teacher only."""
     learning_rate: PositiveFloat | None = None
     """As in `settings`, for this teacher only."""
@@ -156,17 +157,17 @@ class Teacher(Block):
 class Label(Block):
     """Stage one: the dropout passes."""
 
-    passes: Annotated[int, Field(ge=2)] = 16
+    passes: Annotated[int, Field(ge=2, lt=2**31)] = 16
     """K, the number of Monte-Carlo dropout passes."""
-    dropout_layers: PositiveInt | None = None
+    dropout_layers: Count | None = None
     """An approximation: dropout in the last layers only, this many, so that earlier layers run once per text."""
     seed: Seed = 0
     """Seed of the dropout masks."""
-    max_length: Annotated[int, Field(ge=4)] = 128
+    max_length: Annotated[int, Field(ge=4, lt=2**31)] = 128
     """Longest text in tokens; longer ones are cut and counted."""
     dtype: Dtype = "float32"
     """Arithmetic of the passes."""
-    token_budget: PositiveInt | Literal["auto"] = "auto"
+    token_budget: Count | Literal["auto"] = "auto"
     """Tokens in a batch, including padding. It does not change any number."""
     device: Device = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
@@ -180,7 +181,7 @@ class Embed(Block):
     sentence encoder reads label names best."""
     revision: str | None = None
     """Commit of a model on the hub."""
-    max_length: Annotated[int, Field(ge=4)] = 128
+    max_length: Annotated[int, Field(ge=4, lt=2**31)] = 128
     """Longest text in tokens; longer ones are cut."""
 
 
@@ -220,20 +221,20 @@ class Integrate(Block):
 class Student(Training):
     """The student and its training."""
 
-    epochs: PositiveInt = 3
+    epochs: Count = 3
     """Passes over the golden table."""
     temperature: PositiveFloat = 1.0
     """T of the distillation loss and of the teachers' softmax."""
     validation_share: Share = 0.02
     """Share of the texts held out for the validation loss."""
-    checkpoint_steps: PositiveInt = 500
+    checkpoint_steps: Count = 500
     """Steps between checkpoints."""
 
 
 class Evaluate(Block):
     """What is measured besides the student."""
 
-    routing_rows_per_label: PositiveInt | None = None
+    routing_rows_per_label: Count | None = None
     """Test texts per label for routing without a student, which costs K passes of every teacher. All by default."""
 
 

@@ -85,16 +85,9 @@ def texts(count: int, seed: int = 0, longest: int = 30) -> list[str]:
 TEACHER_LABELS = {"one": ["apple", "pear", "plum"], "two": ["oak", "elm"]}
 
 
-def save_project(root: Path, rows: int = 30, teachers: dict[str, list[str]] = TEACHER_LABELS, **changes: Any) -> Path:
-    """A project with tiny teachers and a CSV corpus; returns its params.yaml. `changes` replace whole blocks."""
-    for number, (name, labels) in enumerate(teachers.items()):
-        save_teacher(root / "models" / name, labels, seed=number)
-    save_teacher(root / "models" / "base", ["a", "b"], seed=9)
-    names = [label for labels in teachers.values() for label in labels]
-    for part, seed in (("corpus", 1), ("test", 2)):
-        lines = [f'{names[number % len(names)]},"{text}"' for number, text in enumerate(texts(rows, seed))]
-        (root / f"{part}.csv").write_text("\n".join(["topic,body", *lines]) + "\n")
-    params: dict[str, Any] = {
+def params(teachers: list[str]) -> dict[str, Any]:
+    """The content of a project's params.yaml."""
+    return {
         "prepare": {
             "corpus": {"source": "corpus.csv", "text": "body", "label": "topic"},
             "test": {"source": "test.csv", "text": "body", "label": "topic"},
@@ -113,8 +106,19 @@ def save_project(root: Path, rows: int = 30, teachers: dict[str, list[str]] = TE
         },
         "evaluate": {},
     }
+
+
+def save_project(root: Path, rows: int = 30, teachers: dict[str, list[str]] = TEACHER_LABELS, **changes: Any) -> Path:
+    """A project with tiny teachers and a CSV corpus; returns its params.yaml. `changes` replace whole blocks."""
+    for number, (name, labels) in enumerate(teachers.items()):
+        save_teacher(root / "models" / name, labels, seed=number)
+    save_teacher(root / "models" / "base", ["a", "b"], seed=9)
+    names = [label for labels in teachers.values() for label in labels]
+    for part, seed in (("corpus", 1), ("test", 2)):
+        lines = [f'{names[number % len(names)]},"{text}"' for number, text in enumerate(texts(rows, seed))]
+        (root / f"{part}.csv").write_text("\n".join(["topic,body", *lines]) + "\n")
     path = root / "params.yaml"
-    path.write_text(yaml.safe_dump(params | changes, sort_keys=False))
+    path.write_text(yaml.safe_dump(params(list(teachers)) | changes, sort_keys=False))
     return path
 
 

@@ -8,11 +8,12 @@ import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import polars as pl
 
 from experiments.routing.settings import DATA, ROOT, Base, bases
-from pipeline.config import Embed, Integrate, Label, Params, Prepare, Source, Student, Teacher, TeacherTraining
+from pipeline.config import Dtype, Embed, Integrate, Label, Params, Prepare, Source, Student, Teacher, TeacherTraining
 from pipeline.corpus.table import with_ids, write_corpus
 from pipeline.labelling.run import label_corpus
 from pipeline.layout import Layout
@@ -26,13 +27,13 @@ LABEL = Label(passes=8, max_length=128, dtype="bfloat16", device="cpu")
 HALF = 10
 
 
-def params_of(base: Base) -> Params:
-    """The settings of a base as a project."""
+def params_of(base: Base, dtype: Dtype = LABEL.dtype) -> Params:
+    """The settings of a base as a project, labelled in an arithmetic."""
     folders = {name: f"data/teachers/{name}" for name in base.teachers}
     return Params(
         prepare=Prepare(corpus=Source(source="none.csv", text="text")),
         teachers={name: Teacher(model=folder, watch=folder) for name, folder in folders.items()},
-        label=LABEL.model_copy(update={"max_length": base.max_length}),
+        label=LABEL.model_copy(update={"max_length": base.max_length, "dtype": dtype}),
         embed=Embed(max_length=base.max_length),
         integrate=Integrate(),
         student=Student(model=MODEL),
@@ -75,16 +76,16 @@ def train(base: Base, name: str) -> None:
     train_teacher(settings, base.teachers[name], base.texts().train, layout.teacher(name), ROOT)
 
 
-def label(base: Base, name: str) -> None:
-    """Label the corpus with one teacher."""
+def label(base: Base, name: str, data: Path = DATA, dtype: Dtype = LABEL.dtype) -> None:
+    """Label the corpus in a folder of bases with one teacher."""
     import torch
 
     torch.set_num_threads(1)
     quiet_libraries()
-    layout = Layout(DATA / base.name)
+    layout = Layout(data / base.name)
     if (layout.labels(name) / "manifest.json").exists():
         return
-    params = params_of(base)
+    params = params_of(base, dtype)
     label_corpus(name, params.teachers[name], params.label, layout)
     print(f"{base.name}: {name}", flush=True)
 

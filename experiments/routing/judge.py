@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from experiments.routing.build import params_of
+from experiments.routing.build import LABEL, params_of
 from experiments.routing.settings import DATA, Base, Setting, bases, settings
+from pipeline.config import Dtype
 from pipeline.embedding.run import embed_corpus
 from pipeline.evaluation import metrics
 from pipeline.integration.confidence import softmax
@@ -74,10 +76,10 @@ def base_of(name: str) -> Base:
 
 
 @cache
-def stored(name: str) -> tuple[TeacherOutputs, list[str]]:
-    """All texts of a base, and their gold labels."""
+def stored(name: str, data: Path = DATA, dtype: Dtype = LABEL.dtype) -> tuple[TeacherOutputs, list[str]]:
+    """All texts of a base in a folder of bases labelled in one arithmetic, and their gold labels."""
     base = base_of(name)
-    layout, params = Layout(DATA / base.name), params_of(base)
+    layout, params = Layout(data / base.name), params_of(base, dtype)
     if not is_finished(layout.embeddings):
         embed_corpus(params, layout)
     corpus = open_labelled_corpus(params, layout)
@@ -101,10 +103,10 @@ def is_built(base: Base) -> bool:
     return all(is_finished(layout.labels(name)) for name in base.teachers)
 
 
-def ask(setting: Setting) -> Asked:
-    """The texts of a setting."""
+def ask(setting: Setting, data: Path = DATA, dtype: Dtype = LABEL.dtype) -> Asked:
+    """The texts of a setting; see `stored`."""
     base = base_of(setting.base)
-    outputs, gold = stored(setting.base)
+    outputs, gold = stored(setting.base, data, dtype)
     columns = {label: number for number, label in enumerate(outputs.label_space.labels)}
     of_text = np.array([columns.get(label, -1) for label in gold], dtype=np.intp)
     rows = np.arange(len(gold))

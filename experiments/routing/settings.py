@@ -147,6 +147,12 @@ def reuters_r8() -> Texts:
     return _orange("reuters-r8", "Text", "Category", None)
 
 
+@cache
+def reuters_r52() -> Texts:
+    """Reuters R52: half of each topic to ask about; most topics have fewer than 50 texts."""
+    return _orange("reuters-r52", "Text", "Category", None)
+
+
 def split(labels: Sequence[str], parts: int, seed: int = 0) -> dict[str, list[str]]:
     """Labels dealt to so many teachers at random."""
     dealt = sorted(labels)
@@ -221,6 +227,7 @@ def bases() -> list[Base]:
         Base("news-4", teachers={name: NEWS[name] for name in ("comp", "rec", "sci", "belief")}, **news),
         Base("news-6", teachers=NEWS, **news),
         Base("r8", reuters_r8, EARN, max_length=48, steps=150),
+        Base("r52", reuters_r52, split(sorted(set(reuters_r52().train["label"])), 4), max_length=48),
     ]
     return found
 
@@ -242,6 +249,7 @@ def settings(built: Sequence[str]) -> list[Setting]:
         Setting("20 Newsgroups, 4", "news-4"),
         Setting("20 Newsgroups, 6", "news-6"),
         Setting("Reuters R8, 3", "r8"),
+        Setting("Reuters R52, random 4", "r52"),
         Setting("shares 81/12/7", "news-3", shares={"rec": 1.0, "sci": 0.148, "politics": 0.115}),
         Setting("overlapping labels", "clinc-overlap"),
         Setting("200 texts", "clinc-random-2", rows=200),

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.faults import campaign, project
+from tests.faults import campaign, project, with_dvc
 
 SEED = 0
 
@@ -39,6 +39,8 @@ def main(budget: float, share: float, kills: int, flips: int, rounds: int) -> di
                 campaign.truncated(cases),
                 campaign.changed(cases) if share == 1 else (),
                 campaign.races(cases, rounds),
+                campaign.mixed_races(cases, share),
+                with_dvc.cases(root / "repositories") if share == 1 else (),
                 campaign.flipped(cases, flips),
                 campaign.at_every_operation(cases, scratch, share),
                 campaign.killed_at_random(cases, kills),

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import count, product
+from itertools import combinations, count, product
 from pathlib import Path
 
 from pipeline.errors import MukiError
@@ -189,15 +189,45 @@ def races(cases: list[Case], rounds: int) -> Iterator[tuple[str, Job]]:
             bad = []
             for process, log in running:
                 process.join(project.TIMEOUT)
-                done = project.outcome(process, log)
-                if done.code not in (0, 2) or (done.code == 2 and len(_ONE_LINE.findall(done.output)) != 1):
-                    bad.append(f"{processes} x {case.command}: exit code {done.code}: {done.output[-400:]}")
+                bad += _not_right_or_refused(f"{processes} x {case.command}", project.outcome(process, log))
             return bad + recover(case, root, f"{processes} x {case.command}")
 
         return job
 
     for (case, processes), _ in zip(product(cases * rounds, (2, 4)), range(rounds), strict=False):
         yield "several processes at once", race(case, processes)
+
+
+def mixed_races(cases: list[Case], share: float) -> Iterator[tuple[str, Job]]:
+    """Two different commands at once: right, or refused; all commands in turn then make what they should."""
+
+    def race(case: Case, other: Case) -> Job:
+        def job(root: Path) -> list[str]:
+            case.copy(root)
+            what = f"{case.command} and {other.command} at once"
+            running = [project.start(root, each.command, name=f"log{each.command}") for each in (case, other)]
+            bad = []
+            for process, log in running:
+                process.join(project.TIMEOUT)
+                bad += _not_right_or_refused(what, project.outcome(process, log))
+            for command in COMMANDS:
+                done = project.run(root, command)
+                if done.code != 0:
+                    bad.append(f"{what}: then {command} ends with {done.code}: {done.output[-300:]}")
+            found = project.state(root)
+            return bad + [f"{what}: {name} is stale" for name in found if found[name] != cases[-1].new[name]]
+
+        return job
+
+    for case, other in combinations(cases, 2):
+        if random.random() < share:
+            yield "two different commands at once", race(case, other)
+
+
+def _not_right_or_refused(what: str, done: project.Outcome) -> list[str]:
+    if done.code == 0 or (done.code == 2 and len(_ONE_LINE.findall(done.output)) == 1):
+        return []
+    return [f"{what}: exit code {done.code}: {done.output[-400:]}"]
 
 
 def changed(cases: list[Case]) -> Iterator[tuple[str, Job]]:
