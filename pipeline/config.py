@@ -21,6 +21,7 @@ Scorer = (
     | Posterior
 )
 Dtype = Literal["float32", "bfloat16"]
+Arithmetic = Literal["auto"] | Dtype
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
 
@@ -94,8 +95,8 @@ class Training(Block):
     """Longest text in tokens; longer ones are cut."""
     seed: Seed = 0
     """Seed of the new head, the order of the texts and dropout."""
-    precision: Dtype = "float32"
-    """Arithmetic of the training."""
+    precision: Arithmetic = "auto"
+    """Arithmetic of the products in training; `auto` takes bfloat16 where the machine multiplies it faster."""
     revision: str | None = None
     """Commit of a model on the hub."""
 
@@ -165,8 +166,9 @@ class Label(Block):
     """Seed of the dropout masks."""
     max_length: Annotated[int, Field(ge=4, lt=2**31)] = 128
     """Longest text in tokens; longer ones are cut and counted."""
-    dtype: Dtype = "float32"
-    """Arithmetic of the passes."""
+    dtype: Arithmetic = "auto"
+    """Arithmetic of the passes; `auto` takes bfloat16 where the machine multiplies it faster and a teacher's numbers
+    on 64 texts hardly change, else float32."""
     token_budget: Count | Literal["auto"] = "auto"
     """Tokens in a batch, including padding. It does not change any number."""
     device: Device = "auto"

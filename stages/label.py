@@ -18,6 +18,8 @@ def main(params_file: Path, teacher: str) -> None:
         f"teacher {teacher}: {done.rows:,} texts, {done.new_rows:,} of them labelled now with {params.label.passes} "
         f"passes and one without dropout, {done.truncated:,} cut to {params.label.max_length} tokens"
     )
+    if done.arithmetic:
+        say(f"teacher {teacher}: arithmetic {done.arithmetic}")
     if done.new_rows:
         say(f"teacher {teacher}: {_cost(done)}")
 

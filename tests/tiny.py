@@ -94,7 +94,7 @@ def params(teachers: list[str]) -> dict[str, Any]:
             "shard_rows": 8,
         },
         "teachers": {name: {"model": f"models/{name}", "watch": f"models/{name}"} for name in teachers},
-        "label": {"passes": 3, "max_length": 24, "token_budget": 200, "device": "cpu"},
+        "label": {"passes": 3, "max_length": 24, "token_budget": 200, "device": "cpu", "dtype": "float32"},
         "integrate": {"strategy": "soft", "scorer": "mc_entropy"},
         "student": {
             "model": "models/base",
@@ -103,6 +103,7 @@ def params(teachers: list[str]) -> dict[str, Any]:
             "learning_rate": 1e-3,
             "max_length": 24,
             "temperature": 1.0,
+            "precision": "float32",
         },
         "evaluate": {},
     }

@@ -156,7 +156,7 @@ def _check_surrogates(content: bytes, start: int, path: Path) -> None:
     for number, line in enumerate(content.splitlines()[first_line - 1 :], start=first_line):
         if b"\\u" in line:
             try:
-                str(json.loads(line)).encode()
+                json.dumps(json.loads(line), ensure_ascii=False).encode()  # str() would escape it
             except UnicodeEncodeError:
                 raise MukiError(
                     f"line {number} holds half of a surrogate pair, which stands for no character",

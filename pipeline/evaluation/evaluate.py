@@ -19,7 +19,7 @@ from pipeline.integration.confidence import softmax
 from pipeline.integration.embeddings import open_embeddings
 from pipeline.integration.integrate import fit_scorer, open_embeddings_of, targets, teacher_outputs
 from pipeline.integration.label_space import LabelSpace, unite
-from pipeline.integration.label_tables import LabelShard, open_labelled_corpus
+from pipeline.integration.label_tables import LabelledCorpus, LabelShard, open_labelled_corpus
 from pipeline.integration.scorers import SCORERS, TeacherOutputs
 from pipeline.integration.strategies import best_teacher, golden_targets, hard_weights
 from pipeline.labelling.labeller import Labeller
@@ -214,15 +214,20 @@ class TestSetResult:
 
 def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> TestSetResult:
     """Student, single teachers and routed teachers on the test set."""
+    corpus = open_labelled_corpus(params, layout)
     labellers = {
-        name: Labeller(locate(name, teacher, layout.root), params.label) for name, teacher in params.teachers.items()
+        name: Labeller(
+            locate(name, teacher, layout.root),
+            params.label.model_copy(update={"dtype": corpus.tables.footers[name]["dtype"]}),  # as the corpus was
+        )
+        for name, teacher in params.teachers.items()
     }
     label_space = unite({name: labeller.files.labels for name, labeller in labellers.items()}, params.integrate.aliases)
     test = read_test(layout, label_space)
     probs = predict_student(layout.student, label_space.labels, test.texts["text"].to_list(), params, progress)
     predicted = probs.argmax(axis=1)
     sampled = _sample(test.texts["label"], params.evaluate.routing_rows_per_label)
-    routed = _route(params, layout, test.texts.filter(sampled), labellers, label_space, progress)
+    routed = _route(params, corpus, test.texts.filter(sampled), labellers, label_space, progress)
     measured: dict[str, Any] = {
         "student": {
             "rows": len(test.texts),
@@ -271,7 +276,7 @@ def _sample(labels: pl.Series, per_label: int | None) -> NDArray[np.bool_]:
 
 def _route(
     params: Params,
-    layout: Layout,
+    corpus: LabelledCorpus,
     rows: pl.DataFrame,
     labellers: Mapping[str, Labeller],
     label_space: LabelSpace,
@@ -281,14 +286,13 @@ def _route(
 
     The rows are labelled like a corpus shard and stored in the work folder, so this is done only once.
     """
-    table = arrow(rows.select("id", "text"))
+    table, layout = arrow(rows.select("id", "text")), corpus.layout
     digest = content_digest(table)
     labels = []
     for name, labeller in labellers.items():
         task = progress.begin(f"{name} for routing", len(rows) * (params.label.passes + 1), "texts x passes")
         stored = load_or_label(labeller, table, digest, layout.work, task)
         labels.append(LabelShard(stored.read(list(LABEL_COLUMNS), "Run muki-pipeline evaluate again")))
-    corpus = open_labelled_corpus(params, layout)
     texts = rows["text"].to_list()
     embeddings = open_embeddings_of(params, layout, corpus, params.integrate.scorer)
     score = fit_scorer(params.integrate.scorer, corpus, embeddings)

@@ -34,11 +34,12 @@ def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature:
             name: {
                 "labels": footer["labels"],
                 "digest": footer["teacher_digest"],
+                "dtype": footer["dtype"],
                 "columns": corpus.label_space.columns[number].tolist(),
             }
             for number, (name, footer) in enumerate(corpus.tables.footers.items())
         },
-        "label_settings": params.label.model_dump(exclude={"token_budget", "device"}),
+        "label_settings": params.label.model_dump(exclude={"token_budget", "device", "dtype"}),
         "integrate": params.integrate.model_dump(),
         "loss": loss,
         "temperature": temperature,

@@ -21,7 +21,9 @@ from pipeline.tables.manifest import read_manifest
 from pipeline.tables.shards import Shard, read_footer, read_shard, read_unverified
 
 _SETTINGS = ("passes", "seed", "max_length", "dtype", "dropout_layers")
-_SAME_IN_ALL_SHARDS = ("labels", "teacher_digest", "dropout_override")
+_SAME_IN_ALL_SHARDS = ("labels", "teacher_digest", "dropout_override", "dtype")
+_AUTO = "auto"
+"""A setting that leaves the choice to `label`; its choice stands in the footer."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,7 @@ def open_labels(layout: Layout, names: list[str], settings: Label, corpus_shards
             )
         for shard, corpus_shard in zip(shards[name], corpus_shards, strict=True):
             footer = read_footer(folder, shard, make_labels(name))
-            expected = {setting: getattr(settings, setting) for setting in _SETTINGS}
+            expected = {each: value for each in _SETTINGS if (value := getattr(settings, each)) != _AUTO}
             expected |= {"schema": schema.LABELS_VERSION, "teacher": name, "corpus_digest": corpus_shard.key}
             if name in footers:
                 expected |= {fact: footers[name].get(fact) for fact in _SAME_IN_ALL_SHARDS}

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from pipeline.config import Label
+from pipeline.config import Dtype, Label
 from pipeline.errors import MukiError, first, refusing
 from pipeline.labelling.dropout import MonteCarloDropout
 from pipeline.labelling.encoder import keep_pooled_position
@@ -66,14 +66,18 @@ class Labeller:
 
     Attributes:
         files: The teacher.
-        settings: The `label` block.
+        settings: The `label` block, with a dtype other than `auto`.
+        dtype: Its arithmetic.
         device: Where it runs.
         token_budget: Most tokens in a batch, including padding.
         throughput: What it has done so far, without its checks.
     """
 
     def __init__(self, files: TeacherFiles, settings: Label) -> None:
+        if settings.dtype == "auto":
+            raise ValueError("a labeller needs to know its arithmetic: see labelling/arithmetic.py")
         self.files, self.settings, self.throughput = files, settings, Throughput()
+        self.dtype: Dtype = settings.dtype
         self.device = choose_device(settings.device)
         self.token_budget = token_budget(settings, self.device)
 
@@ -92,7 +96,7 @@ class Labeller:
             fix="Use a teacher of another architecture, or the tokenizer that belongs to the model",
         ):
             keep_pooled_position(model, token_ids)
-            pack_products(model, token_ids, getattr(torch, self.settings.dtype))
+            pack_products(model, token_ids, getattr(torch, self.dtype))
             dropout = MonteCarloDropout(
                 model,
                 seed=self.settings.seed,
@@ -116,7 +120,7 @@ class Labeller:
             "passes": self.settings.passes,
             "seed": self.settings.seed,
             "max_length": self.settings.max_length,
-            "dtype": self.settings.dtype,
+            "dtype": self.dtype,
             "dropout_override": self.files.settings.dropout,
             "dropout_layers": self.settings.dropout_layers,
         }
@@ -183,6 +187,13 @@ class Labeller:
         }
         return schema.arrow_table(schema.LABELS, columns, labels=len(self.files.labels))
 
+    def probe(self, table: pa.Table) -> pa.Table:
+        """As `label`, without being counted in `throughput`."""
+        counted, self.throughput = self.throughput, Throughput()
+        labels = self.label(table)
+        self.throughput = counted
+        return labels
+
     def logits(self, texts: list[str], task: Task = SILENT) -> NDArray[np.float32]:
         """Logits `[texts, labels]` without dropout."""
         _, tokenizer = self._loaded
@@ -199,7 +210,7 @@ class Labeller:
         return collate(tokens, rows, dropout.model.config.pad_token_id, self.device)
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        if self.settings.dtype == "float32":
+        if self.dtype == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
@@ -271,7 +282,7 @@ class Labeller:
                 fix=f"Set a higher teachers.{self.files.name}.dropout",
             )
         difference = float((batched - single).abs().max() / batched.abs().max().clamp(min=1.0))
-        if difference > _TOLERANCE[self.settings.dtype]:
+        if difference > _TOLERANCE[self.dtype]:
             raise MukiError(
                 f"a text's logits depend on its batch (they differ by {difference:.2g})",
                 where=where,

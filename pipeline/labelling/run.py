@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from pipeline.config import Label, Teacher
 from pipeline.corpus.table import corpus_shards, read_corpus_shard
+from pipeline.labelling.arithmetic import choose
 from pipeline.labelling.labeller import Labeller, Throughput
 from pipeline.layout import Layout, make_labels
 from pipeline.models.teachers import locate
@@ -34,6 +35,7 @@ class LabellingSummary:
         throughput: What went through the network.
         seconds: From the first shard to the last, without the time to load the teacher.
         network_share: The network's share of that time, None on a GPU.
+        arithmetic: The arithmetic and why it was chosen; empty where the settings name it.
     """
 
     rows: int
@@ -42,6 +44,7 @@ class LabellingSummary:
     throughput: Throughput
     seconds: float
     network_share: float | None
+    arithmetic: str
 
 
 def load_or_label(
@@ -95,16 +98,20 @@ def label_corpus(
         MukiError: The corpus or the teacher cannot be used; see `Labeller.label`, `locate` and `load`.
     """
     shards = corpus_shards(layout.corpus)
-    labeller = Labeller(locate(name, teacher, layout.root), settings)
     with files.only_one(layout.work / "labels" / f"{name}.lock", f"labelling with {name}"):
         folder = layout.work / "labels"
+        choice = choose(locate(name, teacher, layout.root), settings, layout.corpus, shards, folder)
+        labeller = choice.labeller
         new = [shard for shard in shards if find_stored(folder, labeller.key(shard.key)) is None]
         new_rows = sum(shard.rows for shard in new)
         seconds_per_text = (
             labeller.estimate(read_corpus_shard(layout.corpus, new[0])["text"].to_pylist()) if new else 0.0
         )
         task = progress.begin(
-            f"label with {name}", new_rows * (settings.passes + 1), "texts x passes", seconds_per_text * new_rows
+            f"label with {name} in {labeller.dtype}",
+            new_rows * (settings.passes + 1),
+            "texts x passes",
+            seconds_per_text * new_rows,
         )
         start = time.perf_counter()
         stored = [load_or_label_shard(labeller, layout.corpus, shard, layout.work, task) for shard in shards]
@@ -118,4 +125,5 @@ def label_corpus(
         labeller.throughput,
         seconds,
         labeller.throughput.seconds / seconds if labeller.device.type == "cpu" else None,
+        choice.reason,
     )

@@ -26,6 +26,7 @@ from pipeline.training.trainer import (
     base_digest,
     load_base,
     logging_steps,
+    resolved,
     run,
     save,
     tokenised,
@@ -85,7 +86,7 @@ def training_key(settings: Student, shards: Sequence[Shard], root: Path) -> str:
         {
             "version": schema.STUDENT_VERSION,
             "golden": [shard.sha256 for shard in shards],
-            "student": settings.model_dump(),
+            "student": resolved(settings).model_dump(),
             "base": base_digest(settings, root),
         }
     )
@@ -121,6 +122,7 @@ def train_student(
         MukiError: The golden table is missing, damaged or made for another temperature; the model cannot be loaded;
             the training diverged.
     """
+    settings = resolved(settings)
     table, facts = read_golden(golden)
     if facts["temperature"] != settings.temperature:
         raise MukiError(

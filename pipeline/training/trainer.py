@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 import torch
@@ -31,12 +31,14 @@ from pipeline.errors import MukiError, brief, first, refusing
 from pipeline.layout import TRAINING_CURVE
 from pipeline.models import locations
 from pipeline.models.batching import beginnings, fill_empty
+from pipeline.models.devices import choose_device, fast_dtype
 from pipeline.models.model_config import read_model_config
 from pipeline.models.tokenizers import align_padding, load_tokenizer, longest_input
 from pipeline.progress import Progress
 from pipeline.tables import files, folders
 from pipeline.tables.keys import files_digest
 
+SomeTraining = TypeVar("SomeTraining", bound=Training)
 _LOGS = 50
 _BASE_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 
@@ -115,6 +117,13 @@ def tokenised(data: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int
     return data.map(encode, batched=True, remove_columns=["text"])
 
 
+def resolved(settings: SomeTraining) -> SomeTraining:
+    """The settings with the arithmetic that `precision: auto` stands for on this machine."""
+    if settings.precision != "auto":
+        return settings
+    return settings.model_copy(update={"precision": fast_dtype(choose_device("auto"))})
+
+
 def arguments(settings: Training, output: Path, **others: Any) -> TrainingArguments:
     """Trainer arguments that teacher and student share; `others` add to them."""
     on_cpu = not torch.cuda.is_available()
@@ -126,7 +135,7 @@ def arguments(settings: Training, output: Path, **others: Any) -> TrainingArgume
         warmup_steps=settings.warmup,  # below 1 it is a share of all steps
         weight_decay=settings.weight_decay,
         seed=settings.seed,
-        bf16=settings.precision == "bfloat16",
+        bf16=resolved(settings).precision == "bfloat16",
         remove_unused_columns=False,
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,

@@ -21,7 +21,7 @@ NUMBERS = {
     "student.warmup": (1, 1.5, -0.1),
     "student.validation_share": (1, -1, ".nan"),
     "student.batch_size": (0, -8, 1.5),
-    "student.epochs": (0, ".inf"),
+    "student.epochs": (0, ".inf", 10**30),
     "prepare.shard_rows": (0, -1),
 }
 CASES = [(key, value) for key, values in NUMBERS.items() for value in values]
@@ -65,4 +65,20 @@ def test_a_teacher_whose_name_is_no_plain_folder_name_is_refused(tmp_path: Path,
     content["teachers"][name] = {"model": "m", "watch": "m"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content, allow_unicode=True))
     with pytest.raises(MukiError, match="teachers"):
+        config.load(tmp_path / "params.yaml")
+
+
+def test_a_key_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+    text = yaml.safe_dump(tiny.params(["one", "two"]))
+    (tmp_path / "params.yaml").write_text(text.replace("  passes: 3\n", "  passes: 3\n  passes: 5\n"))
+    with pytest.raises(MukiError, match=r"key 'passes' occurs twice"):
+        config.load(tmp_path / "params.yaml")
+
+
+def test_a_reference_is_refused(tmp_path: Path) -> None:
+    text = yaml.safe_dump(tiny.params(["one", "two"]))
+    (tmp_path / "params.yaml").write_text(
+        text.replace("topic", "&a topic", 1).replace("topic", "*a").replace("&a *a", "&a topic")
+    )
+    with pytest.raises(MukiError, match="aliases"):
         config.load(tmp_path / "params.yaml")

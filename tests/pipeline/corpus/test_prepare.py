@@ -74,3 +74,19 @@ def test_teachers_may_see_the_corpus_as_in_the_paper(tmp_path: Path) -> None:
     assert set(pl.read_parquet(layout.corpus / "*.parquet")["text"]) < set(seen)
     prepare(settings(tmp_path, ROWS, teachers_see_corpus=True), layout)
     assert len(pl.read_parquet(layout.teacher_train)) == len(ROWS)
+
+
+@pytest.mark.parametrize("folder", ["corpus", "eval", "eval/sub"])
+@pytest.mark.parametrize("part", ["corpus", "test"])
+def test_a_source_in_a_folder_that_would_be_overwritten_is_refused_and_kept(
+    tmp_path: Path, folder: str, part: str
+) -> None:
+    given = settings(tmp_path, ROWS)
+    own = tmp_path / "data" / folder / "mine.csv"
+    own.parent.mkdir(parents=True)
+    (tmp_path / "all.csv").rename(own)
+    (tmp_path / "all.csv").write_bytes(own.read_bytes())
+    source = getattr(given, part).model_copy(update={"source": f"data/{folder}/mine.csv"})
+    with pytest.raises(MukiError, match="which prepare overwrites"):
+        prepare(given.model_copy(update={part: source}), Layout(tmp_path))
+    assert own.exists()

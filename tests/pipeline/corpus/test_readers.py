@@ -101,3 +101,13 @@ def test_a_data_set_by_name_gives_its_label_names(tmp_path: Path, monkeypatch: p
     frame = read(tmp_path, "owner/set", config="plus", split="validation")
     assert frame.rows() == [("x", "a"), ("y", "b")]
     assert asked == [(("owner/set", "plus"), {"split": "validation"})]
+
+
+@pytest.mark.parametrize("half", [r"\ud800", r"\udc00x", r"a \uD83D b"])
+def test_half_of_a_surrogate_pair_is_refused_with_its_line(tmp_path: Path, half: str) -> None:
+    lines = ['{"body": "fine \\ud83d\\ude00", "topic": "a"}', f'{{"body": "{half}", "topic": "b"}}']
+    (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(MukiError, match="line 2 holds half of a surrogate pair"):
+        read(tmp_path, "a.jsonl")
+    (tmp_path / "a.jsonl").write_text(lines[0] + "\n")
+    assert read(tmp_path, "a.jsonl")["text"].to_list() == ["fine 😀"]

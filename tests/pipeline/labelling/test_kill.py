@@ -19,7 +19,7 @@ from pipeline.tables.shards import read_shard
 from tests import tiny
 
 KILLS, SHARDS = 20, 30
-SETTINGS = Label(passes=6, max_length=24, device="cpu")
+SETTINGS = Label(passes=6, max_length=24, device="cpu", dtype="float32")
 
 
 def work(root: Path) -> None:

@@ -20,7 +20,7 @@ from pipeline.models.teachers import locate
 from tests import tiny
 
 TEXTS = [*tiny.texts(24, seed=5), "", "w1", "w1"]
-SETTINGS = Label(passes=8, max_length=20, token_budget=150, device="cpu")
+SETTINGS = Label(passes=8, max_length=20, token_budget=150, device="cpu", dtype="float32")
 
 
 @functools.cache

@@ -22,7 +22,7 @@ from pipeline.tables.shards import read_footer
 from tests import tiny
 from tests.recorder import Recorder
 
-SETTINGS = Label(passes=8, max_length=20, token_budget=150, device="cpu")
+SETTINGS = Label(passes=8, max_length=20, token_budget=150, device="cpu", dtype="float32")
 
 
 def write_corpus(layout: Layout, texts: list[str]) -> None:

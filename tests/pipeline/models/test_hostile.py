@@ -21,7 +21,7 @@ from pipeline.models.batching import tokenise
 from pipeline.models.teachers import load, locate
 from tests import tiny
 
-SETTINGS = Label(passes=3, max_length=24, token_budget=200, device="cpu")
+SETTINGS = Label(passes=3, max_length=24, token_budget=200, device="cpu", dtype="float32")
 TEXTS = ["w1 w2 w3", "", "w4 </s> w5 </s>", "w9 " * 40]
 DECODER: dict[str, Any] = {"num_key_value_heads": 2, "attention_dropout": 0.1}
 BART = {

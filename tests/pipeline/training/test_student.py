@@ -68,7 +68,9 @@ def layout(tmp_path: Path) -> Layout:
     return layout
 
 
-SETTINGS = config.Student(model="base", epochs=25, batch_size=8, learning_rate=5e-3, max_length=16, checkpoint_steps=40)
+SETTINGS = config.Student(
+    model="base", epochs=25, batch_size=8, learning_rate=5e-3, max_length=16, checkpoint_steps=40, precision="float32"
+)
 
 
 def test_loss_by_hand() -> None:

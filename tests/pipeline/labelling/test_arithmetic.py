@@ -1,0 +1,69 @@
+"""`label.dtype: auto`: what is chosen, and that what is finished decides first."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pipeline.config import Dtype, Label, Teacher
+from pipeline.corpus import table
+from pipeline.labelling import arithmetic
+from pipeline.labelling.run import LabellingSummary, label_corpus
+from pipeline.layout import Layout, make_labels
+from pipeline.tables.manifest import read_manifest
+from pipeline.tables.shards import read_footer
+from tests import tiny
+
+AUTO = Label(passes=2, max_length=24, token_budget=200, device="cpu")
+
+
+class Project:
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.layout, self.monkeypatch = Layout(root), monkeypatch
+        tiny.save_teacher(root / "m", ["a", "b", "c"], initializer_range=0.05)
+        self.write(16)
+
+    def write(self, rows: int) -> None:
+        table.write_corpus(self.layout.corpus, table.with_ids(pl.DataFrame({"text": tiny.texts(rows)})), shard_rows=8)
+
+    def label(self, fast: Dtype = "bfloat16", **changes: Any) -> LabellingSummary:
+        self.monkeypatch.setattr(arithmetic, "fast_dtype", lambda device: fast)
+        teacher = Teacher(model="m", watch="m")
+        return label_corpus("t", teacher, AUTO.model_copy(update=changes), self.layout)
+
+    @property
+    def dtypes(self) -> list[str]:
+        shards, _ = read_manifest(self.layout.labels("t"), make_labels("t"))
+        return [read_footer(self.layout.labels("t"), shard, make_labels("t"))["dtype"] for shard in shards]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    return Project(tmp_path, monkeypatch)
+
+
+def test_bfloat16_where_it_is_faster_and_changes_little(project: Project) -> None:
+    assert "bfloat16, which is faster here; on 8 texts its entropies differ by 0.0" in project.label().arithmetic
+    assert project.dtypes == ["bfloat16", "bfloat16"]
+
+
+def test_float32_where_bfloat16_is_not_faster(project: Project) -> None:
+    assert project.label(fast="float32").arithmetic == "float32: this machine is not faster in bfloat16"
+    assert project.dtypes == ["float32", "float32"]
+
+
+def test_float32_where_bfloat16_changes_too_much(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arithmetic, "_MOST_ENTROPY", 0.0)
+    assert "float32, because bfloat16 changes too much: on 8 texts" in project.label().arithmetic
+    assert project.dtypes == ["float32", "float32"]
+
+
+def test_what_is_finished_stays(project: Project) -> None:
+    project.label()
+    again = project.label(fast="float32")
+    assert (again.new_rows, again.arithmetic) == (0, "bfloat16, as it was labelled before")
+    project.write(24)
+    assert project.label().arithmetic == "bfloat16, as it was begun"
+    assert project.label(dtype="float32").new_rows == 24
+    assert project.dtypes == ["float32"] * 3
