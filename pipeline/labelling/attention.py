@@ -15,9 +15,10 @@ from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_f
 from transformers.masking_utils import eager_mask
 
 from pipeline.errors import MukiError
-from pipeline.labelling.masks import Kind, Masks
+from pipeline.labelling.masks import Kind, Masks, drop
 
 NAME = "muki_monte_carlo"
+_CACHED_SCORES = 1 << 18
 Record = Callable[[str, Kind, float, Tensor], None]
 """Is told name, kind, p and input of every dropout that a probe meets."""
 
@@ -98,18 +99,18 @@ def attention_forward(
     key, value = repeat_kv(key, heads_per_key), repeat_kv(value, heads_per_key)
     given = (kwargs.get("position_bias"), attention_mask)
     biases = [bias.expand(-1, heads, -1, -1) for bias in given if bias is not None]
-    factors = attention.masks.scale(site, (heads, queries, key.shape[2]), query.device)  # [heads, queries, keys]
     query = query * (size**-0.5 if scaling is None else scaling)
     mixed = value.new_empty((batch, queries, heads, value.shape[-1]))
-    # On a CPU head by head: a product reads one head of the whole batch where it lies, and its scores fit the cache.
-    step = 1 if query.device.type == "cpu" else heads
+    # On a CPU a few heads at a time, so that their scores stay in the cache.
+    keys = key.shape[2]
+    step = max(1, _CACHED_SCORES // (batch * queries * keys)) if query.device.type == "cpu" else heads
+    mask = attention.masks.kept(site, (heads, queries, keys), query)  # [heads, queries, keys]
     tensors = (query, key.transpose(-1, -2), value, mixed.transpose(1, 2), *biases)
-    by_heads = zip(torch.split(factors, step), *(torch.split(tensor, step, dim=1) for tensor in tensors), strict=True)
-    for head_factors, q, k, v, head_output, *head_biases in by_heads:
+    by_heads = zip(torch.split(mask, step), *(torch.split(tensor, step, dim=1) for tensor in tensors), strict=True)
+    for head_mask, q, k, v, head_output, *head_biases in by_heads:
         scores = q @ k  # [batch, step, queries, keys]
         for bias in head_biases:
-            scores = scores + bias
-        probs = torch.softmax(scores, dim=-1, dtype=torch.float32)
-        probs *= head_factors
-        head_output.copy_(probs.to(v.dtype) @ v)
+            scores += bias
+        probs = torch.softmax(scores, dim=-1)
+        head_output.copy_(drop(probs, head_mask, site.p, out=probs) @ v)
     return mixed, None

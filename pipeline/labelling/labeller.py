@@ -19,7 +19,7 @@ import pyarrow as pa
 import torch
 import transformers
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.config import Dtype, Label
@@ -97,6 +97,10 @@ class Labeller:
         ):
             keep_pooled_position(model, token_ids)
             pack_products(model, token_ids, getattr(torch, self.dtype))
+            if self.dtype == "bfloat16":
+                for module in model.modules():
+                    if isinstance(module, nn.Embedding):
+                        module.to(torch.bfloat16)  # and so is everything that is added to it, layer by layer
             dropout = MonteCarloDropout(
                 model,
                 seed=self.settings.seed,

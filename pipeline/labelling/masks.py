@@ -69,6 +69,19 @@ def keep_mask(key: int, shape: tuple[int, ...], p: float, device: torch.device) 
     return uniform >= round(p * 2**32)
 
 
+def drop(x: Tensor, kept: Tensor, p: float, out: Tensor | None = None) -> Tensor:
+    """`x` with dropped elements 0 and the others divided by 1 - p, in one sweep over memory.
+
+    Args:
+        x: What is dropped.
+        kept: 1 where an element stays and 0 where not, of the type of `x` and broadcast against it.
+        p: Probability that an element is dropped.
+        out: Where the result goes; a new tensor by default.
+    """
+    # addcmul rounds once; a factor of 1 / (1 - p) would itself be rounded to three digits in bfloat16.
+    return torch.addcmul(x.new_zeros(()), x, kept, value=1.0 / (1.0 - p), out=out)
+
+
 class Masks:
     """The masks of the current pass.
 
@@ -104,21 +117,25 @@ class Masks:
         self._calls[owner] += 1
         return owner if self._calls[owner] == 1 else f"{owner}#{self._calls[owner]}"
 
-    def scale(self, site: Site, shape: tuple[int, ...], device: torch.device) -> Tensor:
-        """The site's factors for one instance: 0 where dropped, 1 / (1 - p) where kept, float32, of `shape`."""
+    def kept(self, site: Site, shape: tuple[int, ...], x: Tensor) -> Tensor:
+        """The site's mask for one instance, 1 where an element stays and 0 where not, of the type of `x`."""
         cached = self._cache.get(site.name)
-        if cached is None or any(have < want for have, want in zip(cached.shape, shape, strict=True)):
+        if (
+            cached is None
+            or cached.dtype != x.dtype
+            or any(have < want for have, want in zip(cached.shape, shape, strict=True))
+        ):
             size = shape if cached is None else tuple(max(pair) for pair in zip(cached.shape, shape, strict=True))
             digest = hashlib.sha256(f"{self._identity}/{self._pass}/{site.name}".encode()).digest()
-            kept = keep_mask(int.from_bytes(digest[:8], "big"), size, site.p, device)
-            cached = self._cache[site.name] = kept.to(torch.float32).div_(1.0 - site.p)
+            kept = keep_mask(int.from_bytes(digest[:8], "big"), size, site.p, x.device)
+            cached = self._cache[site.name] = kept.to(x.dtype)
         return cached[tuple(slice(length) for length in shape)]
 
     def apply(self, name: str, x: Tensor) -> Tensor:
-        """`x` times the site's mask, the same for every instance; the product is computed in float32."""
+        """`x` with what the site drops, the same for every instance."""
         site = self.sites.get(name)
         if site is None or not self.active:
             return x
         rows = x.view(self._batch, site.groups, *x.shape[1:]) if site.groups > 1 else x
         shape = tuple(rows.shape[1:] if site.groups else rows.shape)
-        return (rows * self.scale(site, shape, x.device)).to(x.dtype).view_as(x)
+        return drop(rows, self.kept(site, shape, x), site.p).view_as(x)

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.activations import GELUActivation
 
+from pipeline.labelling.encoder import layer_stack
+
 # By rounding alone logits move less, by a wrong fusion far more.
 _ROUNDING = 1e-4
 
@@ -62,8 +64,11 @@ def pack_products(model: PreTrainedModel, token_ids: list[int], dtype: torch.dty
             model.set_submodule(name, module)
         return False
     if dtype != torch.float32:
+        stack = layer_stack(model)
         for name, linear in linears.items():
-            model.set_submodule(name, _PackedLinear(linear, dtype, gelu=name in followed))
+            # The head is small, and its output is what is measured: it stays in float32.
+            if stack is not None and name.startswith(f"{stack[0]}."):
+                model.set_submodule(name, _PackedLinear(linear, dtype, gelu=name in followed))
     return True
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
-LABELS_VERSION = 3
+LABELS_VERSION = 4
 """Label shards: the columns and the numbers in them (`pipeline/labelling/`)."""
-GOLDEN_VERSION = 3
+GOLDEN_VERSION = 4
 """Golden tables: scores, targets and weights, and what the manifest says (`pipeline/integration/`)."""
 EMBEDDINGS_VERSION = 2
 """Neutral embeddings of texts and label names (`pipeline/embedding/`)."""

@@ -84,7 +84,7 @@ def test_masked_attention_is_dropout_after_softmax() -> None:
             for projection in (attention.query, attention.key, attention.value)
         )
         probs = torch.softmax(query @ key.transpose(-1, -2) / 8**0.5, dim=-1)
-        probs = probs * dropout.masks.scale(site, (2, 4, 4), torch.device("cpu"))
+        probs = probs * dropout.masks.kept(site, (2, 4, 4), probs) / (1 - site.p)
         expected = (probs @ value).transpose(1, 2).reshape(1, 4, 16)
     torch.testing.assert_close(seen["output"], expected)
 

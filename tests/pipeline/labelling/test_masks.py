@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.labelling.masks import Masks, Site, keep_mask
+from pipeline.labelling.masks import Masks, Site, drop, keep_mask
 
 CPU = torch.device("cpu")
+DOUBLE = torch.zeros((), dtype=torch.float64)
 
 
 def squares(counter: int, key: int) -> int:
@@ -36,9 +37,9 @@ def test_elements_are_independent_of_neighbours_passes_and_sites() -> None:
     site, other = Site("layer", "module", 0.1, 1), Site("other", "module", 0.1, 1)
     masks = Masks(seed=3, teacher="t")
     masks.begin(0)
-    first, beside = ((masks.scale(each, (1000, 1000), CPU) > 0).double() for each in (site, other))
+    first, beside = (masks.kept(each, (1000, 1000), DOUBLE) for each in (site, other))
     masks.begin(1)
-    second = (masks.scale(site, (1000, 1000), CPU) > 0).double()
+    second = masks.kept(site, (1000, 1000), DOUBLE)
     pairs = {
         "next column": (first[:, 1:], first[:, :-1]),
         "next row": (first[1:], first[:-1]),
@@ -59,17 +60,17 @@ def test_masks_grow_without_changing() -> None:
     site = Site("layer", "module", 0.5, 1)
     masks = Masks(seed=0, teacher="t")
     masks.begin(4)
-    short = masks.scale(site, (3, 8), CPU).clone()
-    long = masks.scale(site, (9, 8), CPU)
+    short = masks.kept(site, (3, 8), DOUBLE).clone()
+    long = masks.kept(site, (9, 8), DOUBLE)
     assert torch.equal(long[:3], short)
-    assert set(long.unique().tolist()) == {0.0, 2.0}
+    assert set(long.unique().tolist()) == {0.0, 1.0}
 
 
 def test_every_part_of_the_key_matters() -> None:
     def mask(seed: int, teacher: str, number: int, name: str) -> torch.Tensor:
         masks = Masks(seed, teacher)
         masks.begin(number)
-        return masks.scale(Site(name, "module", 0.5, 1), (64, 64), CPU)
+        return masks.kept(Site(name, "module", 0.5, 1), (64, 64), DOUBLE)
 
     base = mask(0, "a", 0, "x")
     assert torch.equal(base, mask(0, "a", 0, "x"))
@@ -80,3 +81,13 @@ def test_every_part_of_the_key_matters() -> None:
 def test_axes_beyond_the_counter_are_refused() -> None:
     with pytest.raises(ValueError, match="too long"):
         keep_mask(1, (2, 1 << 20), 0.1, CPU)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_kept_is_rounded_once_and_not_on_the_average_less(dtype: torch.dtype) -> None:
+    x = torch.rand((64, 64)).to(dtype)
+    kept = keep_mask(5, (64, 64), 0.1, CPU)
+    dropped = drop(x, kept.to(dtype), 0.1)
+    assert dropped.dtype == dtype
+    exact = (x.double() / 0.9 * kept).to(dtype)
+    torch.testing.assert_close(dropped, exact, rtol=2e-7 if dtype == torch.float32 else 0, atol=0)
