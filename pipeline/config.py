@@ -1,5 +1,6 @@
 """pydantic models of params.yaml: every default and every bound, once."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -329,5 +330,7 @@ def teacher(params: Params, name: str, path: Path) -> Teacher:
     """
     if name not in params.teachers:
         known = ", ".join(sorted(params.teachers))
-        raise MukiError(f"no teacher {name!r}", where=f"{path}, teachers", fix=f"Choose one of {known}, or add it")
+        near = get_close_matches(name, params.teachers, n=1)
+        fix = f"Did you mean {near[0]}? There are {known}" if near else f"Choose one of {known}, or add it"
+        raise MukiError(f"no teacher {name!r}", where=f"{path}, teachers", fix=fix)
     return params.teachers[name]

@@ -37,6 +37,41 @@ def options(
 
 
 @app.command()
+def init(
+    models: Annotated[list[str], typer.Argument(help="Folders of fine-tuned classifiers, or hub ids (ID@COMMIT).")],
+    texts: Annotated[Path, typer.Option("--texts", help="A file with the unlabelled texts.")],
+    text: Annotated[str | None, typer.Option("--text", help="Its column with the texts.")] = None,
+    test: Annotated[Path | None, typer.Option("--test", help="A file with labelled texts, to measure with.")] = None,
+    label: Annotated[str | None, typer.Option("--label", help="The test file's column with the labels.")] = None,
+    student: Annotated[str | None, typer.Option("--student", help="The pretrained model of the student.")] = None,
+    labels: Annotated[
+        list[str] | None, typer.Option("--labels", help="Label names a config lacks: TEACHER=first,second.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite params.yaml and dvc.yaml.")] = False,
+) -> None:
+    """Write params.yaml and dvc.yaml into this folder, from models and texts that are there."""
+    from stages import init as stage
+
+    stage.main(models, texts, text, test, label, student, labels or [], force)
+
+
+@app.command()
+def doctor(params: ParamsFile = DEFAULT_PARAMS) -> None:
+    """Try everything on a few texts and estimate the cost: exit code 0, 1 after warnings, 2 after errors."""
+    from stages import doctor as stage
+
+    stage.main(params)
+
+
+@app.command()
+def run(params: ParamsFile = DEFAULT_PARAMS) -> None:
+    """Run all stages in order, without DVC. What is finished is not done again."""
+    from stages import run as stage
+
+    stage.main(params)
+
+
+@app.command()
 def prepare(params: ParamsFile = DEFAULT_PARAMS) -> None:
     """Turn the text source into the corpus, and set gold labels aside for evaluation."""
     from stages import prepare as stage
@@ -111,6 +146,32 @@ def review(
     from stages import review as stage
 
     stage.main(params, texts, read, force)
+
+
+@app.command()
+def predict(
+    texts: Annotated[Path, typer.Argument(help="A file with texts (.csv, .tsv, .tab, .jsonl, .parquet).")],
+    text: Annotated[str | None, typer.Option("--text", help="Its column with the texts.")] = None,
+    student: Annotated[Path, typer.Option("--student", help="The student's folder.")] = Path("data/student"),
+    out: Annotated[Path | None, typer.Option("--out", help="A .parquet or .csv file for the answers.")] = None,
+    all_labels: Annotated[bool, typer.Option("--all", help="Write the probability of every label.")] = False,
+) -> None:
+    """Add the student's label and its probability to a file of texts. Continues where a killed run stopped."""
+    from stages import predict as stage
+
+    stage.main(texts, student, out, text, all_labels)
+
+
+@app.command()
+def export(
+    onnx: Annotated[Path, typer.Option("--onnx", help="The folder to write.")],
+    params: ParamsFile = DEFAULT_PARAMS,
+    int8: Annotated[bool, typer.Option("--int8", help="Also a model with weights in 8 bits.")] = False,
+) -> None:
+    """Write the student as ONNX, with head, label names and tokenizer."""
+    from stages import export as stage
+
+    stage.main(params, onnx, int8)
 
 
 @app.command()

@@ -13,7 +13,19 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = sorted(path.relative_to(ROOT) for path in (ROOT / "pipeline").rglob("*.py"))
 STAGE_FILES = sorted(path.relative_to(ROOT) for path in (ROOT / "stages").glob("*.py"))
 MODULES = [*PACKAGE, *STAGE_FILES]
-FLOORS = ["reporting", "evaluation", "labelling", "embedding", "integration", "training", "corpus", "models", "tables"]
+FLOORS = [
+    "setup",
+    "deployment",
+    "reporting",
+    "evaluation",
+    "labelling",
+    "embedding",
+    "integration",
+    "training",
+    "corpus",
+    "models",
+    "tables",
+]
 """Folders of pipeline/ from top to bottom: each imports only from those after it, and from the modules beside them."""
 BASE = {"config", "layout", "errors", "progress"}
 NO_NUMBERS = {"pipeline/errors.py", "pipeline/layout.py", "pipeline/progress.py"}

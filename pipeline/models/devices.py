@@ -2,9 +2,9 @@
 
 import time
 from functools import cache
-from statistics import median
 
 import torch
+from torch import Tensor
 
 from pipeline.config import Dtype, Label
 from pipeline.errors import MukiError
@@ -13,7 +13,7 @@ from pipeline.errors import MukiError
 _AUTO_TOKEN_BUDGET = {"cpu": 2048, "cuda": 65_536}
 
 # A layer's largest product in a small encoder, and how much faster it must be: less is noise.
-_PRODUCT, _TIMES, _FASTER = (2048, 384, 1536), 5, 1.25
+_PRODUCT, _TIMES, _FASTER = (2048, 384, 1536), 10, 1.25
 
 
 def choose_device(name: str) -> torch.device:
@@ -32,7 +32,12 @@ def choose_device(name: str) -> torch.device:
 
 def token_budget(settings: Label, device: torch.device) -> int:
     """Most tokens in a batch, padding counted: what the settings say, or what does best on the device."""
-    return _AUTO_TOKEN_BUDGET[device.type] if settings.token_budget == "auto" else settings.token_budget
+    return auto_token_budget(device) if settings.token_budget == "auto" else settings.token_budget
+
+
+def auto_token_budget(device: torch.device) -> int:
+    """Tokens in a batch, padding counted, that do best on the device."""
+    return _AUTO_TOKEN_BUDGET[device.type]
 
 
 @cache
@@ -44,20 +49,21 @@ def fast_dtype(device: torch.device) -> Dtype:
         supported = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     if not supported:
         return "float32"
-    return "bfloat16" if _seconds("float32", device) > _FASTER * _seconds("bfloat16", device) else "float32"
+    exact, fast = (_product(dtype, device) for dtype in ("float32", "bfloat16"))
+    # In turn, and the fastest of each: what else the machine does hits both, and no average.
+    times = [(_seconds(exact), _seconds(fast)) for _ in range(_TIMES)]
+    slow, quick = (min(column) for column in zip(*times, strict=True))
+    return "bfloat16" if slow > _FASTER * quick else "float32"
 
 
-def _seconds(dtype: Dtype, device: torch.device) -> float:
-    """Median time of a product."""
+def _product(dtype: Dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The factors of a layer's largest product."""
     rows, inner, columns = _PRODUCT
     kind = getattr(torch, dtype)
-    first, second = (
-        torch.ones((rows, inner), dtype=kind, device=device),
-        torch.ones((inner, columns), dtype=kind, device=device),
-    )
-    times = []
-    for _ in range(_TIMES):
-        start = time.perf_counter()
-        (first @ second)[0, 0].item()  # waits for a GPU
-        times.append(time.perf_counter() - start)
-    return median(times)
+    return torch.ones((rows, inner), dtype=kind, device=device), torch.ones((inner, columns), dtype=kind, device=device)
+
+
+def _seconds(factors: tuple[Tensor, Tensor]) -> float:
+    start = time.perf_counter()
+    (factors[0] @ factors[1])[0, 0].item()  # waits for a GPU
+    return time.perf_counter() - start

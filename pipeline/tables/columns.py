@@ -1,5 +1,7 @@
 """Arrow columns as arrays and back."""
 
+from io import BytesIO
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -42,3 +44,10 @@ def spreadsheet_csv(table: pl.DataFrame) -> bytes:
         .write_csv()
         .encode()
     )
+
+
+def parquet_bytes(table: pl.DataFrame) -> bytes:
+    """A frame as the content of a Parquet file."""
+    content = BytesIO()
+    table.write_parquet(content)
+    return content.getvalue()

@@ -30,6 +30,7 @@ from pipeline.training.trainer import (
     run,
     save,
     tokenised,
+    trained_before,
 )
 
 
@@ -103,7 +104,8 @@ def train_student(
 ) -> dict[str, float]:
     """Train the student from a golden table and save it; nothing else of the project is read.
 
-    A killed run continues from its last checkpoint. Checkpoints are stored under `training_key`, so no other
+    A student that is there already, of the same table and settings, is kept. A killed run continues from its last
+    checkpoint. Checkpoints are stored under `training_key`, so no other
     training's checkpoint is ever used.
 
     Args:
@@ -130,8 +132,11 @@ def train_student(
             where=str(golden),
             fix=MAKE_GOLDEN,
         )
+    key = training_key(settings, read_golden_manifest(golden)[0], root)
+    if (finished := trained_before(output, key)) is not None:
+        return finished
     model, tokenizer = load_base(settings, list(facts["labels"]), root)
-    own_checkpoints = checkpoints / training_key(settings, read_golden_manifest(golden)[0], root)
+    own_checkpoints = checkpoints / key
     data = tokenised(Dataset(table), tokenizer, settings.max_length)
     train, validation = _hold_out(data, settings)
     steps = -(-len(train) // settings.batch_size) * settings.epochs
@@ -162,7 +167,8 @@ def train_student(
     if validation:
         trainer.evaluate()
     losses = _last_losses(trainer)
-    save(trainer, tokenizer, output, model_card(settings, facts, losses))
+    tokenizer.model_max_length = settings.max_length  # whoever loads the student reads what it was trained to read
+    save(trainer, tokenizer, output, key, losses, model_card(settings, facts, losses))
     files.remove([own_checkpoints])
     return losses
 

@@ -9,15 +9,20 @@ from datasets import Dataset
 from pipeline.config import TeacherTraining
 from pipeline.errors import MukiError
 from pipeline.progress import SILENT, Progress
+from pipeline.tables import schema
+from pipeline.tables.keys import canonical_key
 from pipeline.training.trainer import (
     Collator,
     ResumableTrainer,
     arguments,
+    base_digest,
     load_base,
     logging_steps,
+    resolved,
     run,
     save,
     tokenised,
+    trained_before,
 )
 
 
@@ -30,6 +35,8 @@ def train_teacher(
     progress: Progress = SILENT,
 ) -> float | None:
     """Fine-tune a pretrained model on the rows that bear `labels`, and save it to `folder`.
+
+    A teacher that is there already, of the same rows and settings, is kept.
 
     Args:
         settings: How.
@@ -49,6 +56,10 @@ def train_teacher(
         raise MukiError(
             f"no training text is labelled {absent}", where=str(folder), fix="Correct train_teacher.teachers"
         )
+    settings = resolved(settings)
+    key = _training_key(settings, labels, rows, root)
+    if (finished := trained_before(folder, key)) is not None:
+        return finished.get("loss")
     model, tokenizer = load_base(settings, labels, root)
     own = rows.filter(pl.col("label").is_in(labels))
     numbers = own["label"].replace_strict({label: number for number, label in enumerate(labels)}).to_list()
@@ -70,5 +81,13 @@ def train_teacher(
             processing_class=tokenizer,
         )
         run(trainer, progress, f"teacher {folder.name}")
-    save(trainer, tokenizer, folder)
-    return next((float(entry["loss"]) for entry in reversed(trainer.state.log_history) if "loss" in entry), None)
+    losses = [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
+    save(trainer, tokenizer, folder, key, {"loss": losses[-1]} if losses else {})
+    return losses[-1] if losses else None
+
+
+def _training_key(settings: TeacherTraining, labels: list[str], rows: pl.DataFrame, root: Path) -> str:
+    """SHA-256 of everything that determines the classifier."""
+    texts = canonical_key({"rows": rows.select("text", "label").rows()})
+    facts = {"version": schema.STUDENT_VERSION, "settings": settings.model_dump(), "labels": labels, "texts": texts}
+    return canonical_key(facts | {"base": base_digest(settings, root)})

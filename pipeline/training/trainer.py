@@ -40,6 +40,8 @@ from pipeline.tables.keys import files_digest
 
 SomeTraining = TypeVar("SomeTraining", bound=Training)
 _LOGS = 50
+_TRAINING = "training.json"
+"""Which training a model comes from, and its losses."""
 _BASE_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 
 
@@ -259,8 +261,32 @@ def run(trainer: Trainer, progress: Progress, name: str) -> None:
         raise MukiError(what, where=name, fix="Lower the learning rate")
 
 
-def save(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, folder: Path, card: str | None = None) -> None:
-    """Save model, tokenizer, training curve and card; they replace the old folder only when everything is written."""
+def trained_before(folder: Path, key: str) -> dict[str, float] | None:
+    """The losses of the model in a folder, if it is whole and came from the training with this key; else None."""
+    if not files.exists(folder / _TRAINING) or not folders.is_sealed(folder):
+        return None
+    found = files.read_json(folder / _TRAINING, "")
+    return dict(found["losses"]) if found.get("key") == key else None
+
+
+def save(
+    trainer: Trainer,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    key: str,
+    losses: Mapping[str, float],
+    card: str | None = None,
+) -> None:
+    """Save model, tokenizer, training curve and card; they replace the old folder only when everything is written.
+
+    Args:
+        trainer: It has trained.
+        tokenizer: The model's.
+        folder: Where to.
+        key: Of everything that determines the model; see `trained_before`.
+        losses: At the end of the training, nats.
+        card: The content of README.md.
+    """
     with folders.replacing_folder(folder) as unfinished:
         try:
             trainer.save_model(str(unfinished))
@@ -274,6 +300,7 @@ def save(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, folder: Path, car
             schema={"step": pl.Int64, "loss": pl.Float64, "validation_loss": pl.Float64},
         )
         files.write_bytes(unfinished / TRAINING_CURVE, curve.write_csv().encode())
+        files.write_json(unfinished / _TRAINING, {"key": key, "losses": dict(losses)})
         if card is not None:
             files.write_bytes(unfinished / "README.md", card.encode())
 

@@ -52,12 +52,13 @@ def cases(folder: Path) -> Iterator[tuple[str, Callable[[Path], list[str]]]]:
             what = f"{event.__name__}, {cache_type}"
             try:
                 expected = states[event(repository)]
+                found = project.state(root)
+                ran = repository.repro()
             except AssertionError as failed:
                 return [f"{what}: {failed}"]
-            found = project.state(root)
             bad = [f"{what}: {name} is not what it should be" for name in found if found[name] != expected[name]]
             bad += [f"{what}: the cache's {path.name} was changed" for path in _changed_in_cache(root)]
-            if ran := repository.repro():
+            if ran:
                 bad.append(f"{what}: {ran} ran again for nothing")
             return bad
 

@@ -1,0 +1,183 @@
+"""The pipeline from Python: `student = merge(["models/a", "models/b"], texts).train()`.
+
+Every step takes and gives polars frames, stores what it made in the project's folder, and does not make it again. The
+folder is one that the command line understands.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from pipeline import config
+from pipeline.config import Params
+from pipeline.corpus.prepare import prepare
+from pipeline.embedding.run import embed_corpus
+from pipeline.errors import MukiError
+from pipeline.integration.confidence import softmax
+from pipeline.integration.integrate import integrate
+from pipeline.labelling.run import label_corpus
+from pipeline.layout import MAKE_CORPUS, MAKE_GOLDEN, Layout, make_labels
+from pipeline.models.students import LoadedStudent, load_student
+from pipeline.progress import SILENT, Progress
+from pipeline.setup import look
+from pipeline.setup.settings import Texts, render, student_model, write_project
+from pipeline.tables.columns import frame, parquet_bytes
+from pipeline.tables.files import exists, write_bytes
+from pipeline.tables.manifest import read_manifest
+from pipeline.tables.shards import read_shard
+from pipeline.training.student import train_student
+
+_TEXTS = "texts.parquet"
+
+
+@dataclass(frozen=True)
+class Student:
+    """A trained student.
+
+    Attributes:
+        folder: Where it lies, ready for `transformers.pipeline` and the hub.
+    """
+
+    folder: Path
+    _loaded: LoadedStudent
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its label names."""
+        return self._loaded.labels
+
+    def predict(self, texts: Sequence[str]) -> pl.DataFrame:
+        """`text`, `label`, `probability` of each text, and `probabilities` of all labels in the order of `labels`."""
+        probs = softmax(self._loaded.logits(list(texts))).astype(np.float32)
+        best = probs.argmax(axis=1)
+        return pl.DataFrame(
+            {
+                "text": pl.Series(list(texts), dtype=pl.String),
+                "label": pl.Series([self.labels[column] for column in best], dtype=pl.String),
+                "probability": probs[np.arange(len(best)), best],
+                "probabilities": pl.Series(probs, dtype=pl.Array(pl.Float32, len(self.labels))),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Merge:
+    """A project: teachers, texts and settings in a folder. Each step makes what it needs first.
+
+    Attributes:
+        params: All settings.
+        layout: Where the tables lie.
+        progress: Told of the work.
+    """
+
+    params: Params
+    layout: Layout
+    progress: Progress = SILENT
+
+    @classmethod
+    def open(cls, params_file: str | Path, progress: Progress = SILENT) -> "Merge":
+        """A project that is there already.
+
+        Raises:
+            MukiError: Its settings are wrong; see `config.load`.
+        """
+        return cls(*config.load(Path(params_file)), progress)
+
+    def corpus(self) -> pl.DataFrame:
+        """The texts: `id`, `text`."""
+        prepare(self.params.prepare, self.layout)
+        return _read(self.layout.corpus, MAKE_CORPUS)
+
+    def label(self, teacher: str) -> pl.DataFrame:
+        """A teacher's labels of every text; columns as in docs/tables.md.
+
+        Raises:
+            MukiError: See `label_corpus`.
+        """
+        self.corpus()
+        settings = config.teacher(self.params, teacher, self.layout.root / "params.yaml")
+        label_corpus(teacher, settings, self.params.label, self.layout, self.progress)
+        return _read(self.layout.labels(teacher), make_labels(teacher))
+
+    def golden(self) -> pl.DataFrame:
+        """The supervision of every text; columns as in docs/tables.md.
+
+        Raises:
+            MukiError: See `integrate`.
+        """
+        for teacher in self.params.teachers:
+            self.label(teacher)
+        embed_corpus(self.params, self.layout, self.progress)
+        integrate(self.params, self.layout, self.layout.golden, self.progress)
+        return _read(self.layout.golden, MAKE_GOLDEN)
+
+    def train(self) -> Student:
+        """The student.
+
+        Raises:
+            MukiError: See `train_student`.
+        """
+        self.golden()
+        layout = self.layout
+        train_student(
+            self.params.student, layout.golden, layout.student, layout.work / "student", layout.root, self.progress
+        )
+        return Student(layout.student, load_student(layout.student))
+
+
+def merge(
+    models: Sequence[str] | Mapping[str, str],
+    texts: Sequence[str] | pl.Series,
+    *,
+    folder: str | Path = "muki",
+    student: str | None = None,
+    progress: Progress = SILENT,
+) -> Merge:
+    """A new project in a folder, or the one that is there, if it has these models and texts.
+
+    Args:
+        models: Folders or hub ids of fine-tuned classifiers, by name if they should have names of their own.
+        texts: Unlabelled texts.
+        folder: The project's folder; change its params.yaml, and call `Merge.open`, for other settings.
+        student: The pretrained model of the student; a small sentence encoder by default.
+        progress: Told of the work.
+
+    Raises:
+        MukiError: A model or a text cannot be used, or the folder belongs to another project.
+    """
+    root = Path(folder).resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    series = pl.Series("text", list(texts), dtype=pl.String)
+    if series.is_empty():
+        raise MukiError("there are no texts", where="merge", fix="Give some")
+    names = list(models) if isinstance(models, Mapping) else look.teacher_names(models)
+    paths = list(models.values()) if isinstance(models, Mapping) else list(models)
+    teachers = [look.find_teacher(name, _absolute(path), root) for name, path in zip(names, paths, strict=True)]
+    max_length = look.fitting_length(teachers, look.sample(series))
+    pairs = look.pairs_of_labels({each.files.name: each.files.labels for each in teachers})
+    base = student_model(student if student is None else _absolute(student))
+    content = render(Texts(_TEXTS, "text"), None, teachers, max_length, base, pairs)
+    write_bytes(root / _TEXTS, parquet_bytes(series.to_frame()))
+    if not exists(root / "params.yaml"):
+        write_project(root, content, has_test=False)
+    opened = Merge.open(root / "params.yaml", progress)
+    if set(opened.params.teachers) != set(names):
+        raise MukiError(
+            f"belongs to a project with the teachers {sorted(opened.params.teachers)}",
+            where=str(root),
+            fix="Name another folder, or remove it",
+        )
+    return opened
+
+
+def _absolute(model: str) -> str:
+    path = Path(model).expanduser()
+    return str(path.resolve()) if path.exists() else model
+
+
+def _read(folder: Path, remedy: str) -> pl.DataFrame:
+    shards, _ = read_manifest(folder, remedy)
+    return pl.concat([frame(read_shard(folder, shard, remedy)) for shard in shards])

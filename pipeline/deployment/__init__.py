@@ -1,0 +1,1 @@
+"""The student in use: files of texts classified, and the student as ONNX."""

@@ -1,0 +1,189 @@
+"""A dry run: everything that a project needs is loaded and tried on a few texts, and what it will cost is estimated."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import torch
+
+from pipeline.config import Label, Params, Source
+from pipeline.corpus.readers import read_source
+from pipeline.embedding.encoder import NeutralEncoder
+from pipeline.errors import MukiError
+from pipeline.integration.label_space import unite
+from pipeline.labelling.labeller import Labeller
+from pipeline.layout import Layout
+from pipeline.models.devices import choose_device, fast_dtype
+from pipeline.models.teachers import locate
+from pipeline.models.tokenizers import load_tokenizer
+from pipeline.setup.look import pairs_of_labels, sample, token_lengths
+from pipeline.training.trainer import load_base
+
+Level = Literal["ok", "warning", "error"]
+_TEXTS, _TIMED = 500, 32
+_MANY = 0.05
+_BYTES_PER_ROW, _BYTES_PER_NUMBER = 60, 4
+_TRAINING_BYTES = 16
+"""Of a weight in training: itself, its gradient and two averages of AdamW, in float32."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that was tried.
+
+    Attributes:
+        level: How bad it is.
+        where: The block, teacher or file.
+        what: What was found.
+        fix: What to do about it; empty where nothing needs doing.
+    """
+
+    level: Level
+    where: str
+    what: str
+    fix: str = ""
+
+
+def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
+    """Try everything that `run` would need, in order; an error does not stop the rest.
+
+    Args:
+        params: The settings.
+        layout: Where the project lies.
+    """
+    found, texts = _texts(params.prepare.corpus, "prepare.corpus", layout)
+    yield from found
+    if params.prepare.test is not None:
+        yield from _texts(params.prepare.test, "prepare.test", layout)[0]
+    device = choose_device(params.label.device)
+    yield Finding("ok", "machine", f"{device}, {torch.get_num_threads()} threads, fastest in {fast_dtype(device)}")
+    if texts is None:
+        return
+    labels: dict[str, list[str]] = {}
+    for name in params.teachers:
+        if name in (params.train_teacher.teachers if params.train_teacher else {}):
+            yield Finding("ok", f"teacher {name}", "is trained by this project, so it is not tried")
+            continue
+        yield from _tried(f"teacher {name}", partial(_teacher, params, layout, name, texts, labels))
+    yield from _label_names(labels)
+    yield from _tried("embed", partial(_encoder, params, layout, texts))
+    if labels:
+        yield from _tried("student", partial(_student, params, layout, texts, labels))
+        yield _disk(layout, len(texts), labels)
+
+
+def _tried(where: str, check: Callable[[], list[Finding]]) -> list[Finding]:
+    try:
+        return check()
+    except MukiError as error:
+        return [Finding("error", error.where, error.what, error.fix)]
+    except (RuntimeError, MemoryError) as error:
+        return [Finding("error", where, str(error).splitlines()[0], "Lower label.token_budget or use a larger machine")]
+
+
+def _texts(source: Source, where: str, layout: Layout) -> tuple[list[Finding], pl.Series | None]:
+    try:
+        texts = read_source(source, layout.root)["text"]
+    except MukiError as error:
+        return [Finding("error", error.where, error.what, error.fix)], None
+    found = [Finding("ok", where, f"{len(texts):,} texts in {source.source}, column {source.text}")]
+    empty = int((texts.str.strip_chars() == "").sum())
+    if empty:
+        found.append(Finding("warning", where, f"{empty:,} texts are empty", "Drop these rows: nothing can be learned"))
+    equal = len(texts) - texts.n_unique()
+    if equal > _MANY * len(texts):
+        what = f"{equal:,} texts occur before, word for word"
+        found.append(Finding("warning", where, what, "Drop them, unless they should count as often as they occur"))
+    return found, texts
+
+
+def _teacher(
+    params: Params, layout: Layout, name: str, texts: pl.Series, labels: dict[str, list[str]]
+) -> list[Finding]:
+    where = f"teacher {name}"
+    files = locate(name, params.teachers[name], layout.root)
+    device = choose_device(params.label.device)
+    dtype = fast_dtype(device) if params.label.dtype == "auto" else params.label.dtype
+    settings: Label = params.label.model_copy(update={"dtype": dtype})
+    labeller = Labeller(files, settings)
+    hours = labeller.estimate(sample(texts, _TIMED)) * len(texts) / 3600
+    labels[name] = list(files.labels)
+    sites = len(labeller.metadata("")["dropout"])
+    what = f"{len(files.labels)} labels, dropout in {sites} places, {_hours(hours)} for {len(texts):,} texts"
+    found = [Finding("ok", where, f"{what} in {dtype}")]
+    tokenizer = load_tokenizer(files.folder, where, trust_remote_code=files.settings.trust_remote_code)
+    tried = sample(texts, _TEXTS)
+    cut = float((token_lengths(tokenizer, tried, settings.max_length) > settings.max_length).mean())
+    if cut > _MANY:
+        what = f"{cut:.0%} of the texts are longer than {settings.max_length} tokens and will be cut"
+        found.append(Finding("warning", where, what, "Raise label.max_length if their ends matter"))
+    ids = tokenizer(tried, truncation=True, max_length=settings.max_length)["input_ids"]
+    unknown = np.mean([token == tokenizer.unk_token_id for row in ids for token in row])
+    if unknown > _MANY:
+        what = f"{unknown:.0%} of the tokens are unknown to it"
+        found.append(Finding("warning", where, what, "Check that it was trained for texts of this language"))
+    return found
+
+
+def _label_names(labels: dict[str, list[str]]) -> list[Finding]:
+    found = []
+    for pair in pairs_of_labels(labels):
+        (one, other), (mine, theirs) = pair.teachers, pair.labels
+        if pair.is_shared:
+            found.append(Finding("ok", f"label {mine}", f"{one} and {other} both know it: it becomes one label"))
+        else:
+            what = f"{mine!r} of {one} and {theirs!r} of {other} are almost equal"
+            found.append(Finding("warning", "labels", what, "If they mean the same, set integrate.aliases"))
+    return found
+
+
+def _encoder(params: Params, layout: Layout, texts: pl.Series) -> list[Finding]:
+    encoder = NeutralEncoder(params, layout.root)
+    tried = sample(texts, _TIMED)
+    encoder.embed(tried[:2])
+    start = time.perf_counter()
+    encoder.embed(tried)
+    hours = (time.perf_counter() - start) / len(tried) * len(texts) / 3600
+    return [Finding("ok", "embed", f"{encoder.name} loads, {_hours(hours)}")]
+
+
+def _student(params: Params, layout: Layout, texts: pl.Series, labels: dict[str, list[str]]) -> list[Finding]:
+    settings = params.student
+    union = list(unite(labels, params.integrate.aliases).labels)
+    model, tokenizer = load_base(settings, union, layout.root)
+    tried = sample(texts, settings.batch_size)
+    inputs = tokenizer(tried, truncation=True, max_length=settings.max_length, padding=True, return_tensors="pt")
+    seconds = []
+    for _ in range(2):  # the first one warms up
+        start = time.perf_counter()
+        model(**inputs).logits.logsumexp(dim=-1).sum().backward()
+        seconds.append(time.perf_counter() - start)
+    hours = seconds[-1] / len(tried) * len(texts) * settings.epochs / 3600
+    weights = sum(tensor.numel() for tensor in model.parameters())
+    memory = weights * _TRAINING_BYTES / 1e9
+    what = f"{len(union)} labels from {settings.model}, {_hours(hours)} at most, {memory:.1f} GB for its weights"
+    return [Finding("ok", "student", what)]
+
+
+def _disk(layout: Layout, rows: int, labels: dict[str, list[str]]) -> Finding:
+    numbers = sum(2 * len(names) for names in labels.values()) + len(
+        {name for each in labels.values() for name in each}
+    )
+    # Label shards are linked, not copied, into the tables.
+    needed = rows * (numbers * _BYTES_PER_NUMBER + _BYTES_PER_ROW * (len(labels) + 2)) / 1e9
+    free = shutil.disk_usage(layout.root).free / 1e9
+    what = f"tables need about {needed:.2f} GB, and {free:.1f} GB are free"
+    if needed > free:
+        return Finding("error", str(layout.root), what, "Free some space, or move the project")
+    return Finding("ok", str(layout.root), what)
+
+
+def _hours(hours: float) -> str:
+    if hours >= 1:
+        return f"{hours:.1f} hours"
+    return f"{hours * 60:.0f} minutes" if hours * 60 >= 1.5 else "a minute or less"

@@ -1,0 +1,174 @@
+"""What a project can be made of: the teachers and texts that are there, and how they fit together."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from transformers import PreTrainedTokenizerBase
+
+from pipeline.config import Teacher
+from pipeline.errors import MukiError, brief, first
+from pipeline.models import locations
+from pipeline.models.batching import beginnings
+from pipeline.models.devices import choose_device
+from pipeline.models.teachers import TeacherFiles, dropout_settings, load, locate
+from pipeline.models.tokenizers import longest_input
+
+SAMPLE = 2_000
+_DROPOUT = 0.1
+_TEXT_NAMES = ("text", "body", "utterance", "sentence", "content", "message", "query")
+_ALIKE = 0.9
+_SHORTEST, _STEP, _SHARE = 8, 8, 95
+
+
+@dataclass(frozen=True)
+class FoundTeacher:
+    """A classifier that can be a teacher.
+
+    Attributes:
+        files: Its files and labels.
+        longest: Longest text that it reads, in tokens.
+        tokenizer: Its tokenizer.
+    """
+
+    files: TeacherFiles
+    longest: int
+    tokenizer: PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class LabelPair:
+    """Labels of two teachers that may mean the same.
+
+    Attributes:
+        teachers: The two teachers.
+        labels: The label of each.
+    """
+
+    teachers: tuple[str, str]
+    labels: tuple[str, str]
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the names are equal, so that they become one label."""
+        return self.labels[0] == self.labels[1]
+
+
+def teacher_names(models: Sequence[str]) -> list[str]:
+    """A name for each model: the last part of its path or id, made unique."""
+    names: list[str] = []
+    for model in models:
+        last = model.partition("@")[0].rstrip("/").rpartition("/")[2].lower()
+        plain = re.sub(r"[^a-z0-9_-]+", "-", last).strip("-_")[:60] or "teacher"
+        number = sum(re.fullmatch(rf"{re.escape(plain)}(-\d+)?", name) is not None for name in names)
+        names.append(f"{plain}-{number + 1}" if number else plain)
+    return names
+
+
+def find_teacher(name: str, model: str, root: Path, labels: list[str] | None = None) -> FoundTeacher:
+    """Load a classifier once and read what its settings need to say.
+
+    Args:
+        name: The teacher's name.
+        model: A folder, `package:DISTRIBUTION/PATH`, or a hub id, pinned as `ID@COMMIT` or at its newest commit.
+        root: What relative paths are relative to.
+        labels: Its label names, where its config has none.
+
+    Raises:
+        MukiError: See `locate` and `load`; the hub does not answer.
+    """
+    teacher = Teacher(**_where(model, root), labels=labels)
+    files = locate(name, teacher, root)
+    network, tokenizer = load(files, _SHORTEST, choose_device("cpu"))
+    rates = dropout_settings(network.config)
+    if rates and not any(rates.values()):
+        teacher = teacher.model_copy(update={"dropout": _DROPOUT})
+        files = locate(name, teacher, root)
+    return FoundTeacher(files, longest_input(network, tokenizer), tokenizer)
+
+
+def _where(model: str, root: Path) -> dict[str, str]:
+    """`model`, `watch` and, for a hub id, `revision`."""
+    if locations.local(model, root) is not None or model.startswith(locations.PACKAGE):
+        return {"model": model, "watch": "params.yaml" if model.startswith(locations.PACKAGE) else model}
+    if locations.looks_like_path(model):
+        raise MukiError("no such folder", where=model, fix="Name a folder saved by save_pretrained, or a hub id")
+    name, _, revision = model.partition("@")
+    return {"model": name, "watch": "params.yaml", "revision": revision or _newest(name)}
+
+
+def _newest(model: str) -> str:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        commit = HfApi().model_info(model).sha
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        what = f"is no folder here, and the hub does not tell its newest commit ({brief(error)})"
+        raise MukiError(what, where=model, fix="Correct the path, or name a commit: ID@COMMIT") from None
+    return str(commit)
+
+
+def text_columns(frame: pl.DataFrame) -> list[str]:
+    """Columns that may hold the texts: those with a usual name if there are any, else all with strings."""
+    strings = [name for name, kind in frame.schema.items() if kind == pl.String]
+    return [name for name in strings if name.lower() in _TEXT_NAMES] or strings
+
+
+def label_columns(frame: pl.DataFrame, labels: Sequence[str]) -> list[str]:
+    """Columns of which most values are labels that some teacher knows."""
+    found = []
+    for name in frame.columns:
+        column = frame[name].drop_nulls()
+        if (column.dtype == pl.String or column.dtype.is_integer()) and len(column):
+            known = column.cast(pl.String).is_in(list(labels)).mean()
+            if isinstance(known, float) and known > 0.5:
+                found.append(name)
+    return found
+
+
+def show_columns(frame: pl.DataFrame) -> str:
+    """Each column with its first value, for a question or an error."""
+    return ", ".join(f"{name} ({first([str(frame[name][0])[:40]])})" for name in frame.columns)
+
+
+def sample(texts: pl.Series, count: int = SAMPLE) -> list[str]:
+    """Texts evenly spread over a column."""
+    rows = np.unique(np.linspace(0, len(texts) - 1, min(count, len(texts))).astype(int))
+    return [str(text) for text in texts.gather(rows)]
+
+
+def token_lengths(tokenizer: PreTrainedTokenizerBase, texts: list[str], longest: int) -> np.ndarray:
+    """Tokens of each text; a text far beyond `longest` counts as a little more than it."""
+    return np.array([len(ids) for ids in tokenizer(beginnings(tokenizer, texts, longest), verbose=False)["input_ids"]])
+
+
+def fitting_length(teachers: Sequence[FoundTeacher], texts: list[str]) -> int:
+    """The tokens that 95 % of the texts have at most, in the teacher that needs most, and no more than all can read."""
+    limit = min(teacher.longest for teacher in teachers)
+    needed = max(np.percentile(token_lengths(each.tokenizer, texts, limit), _SHARE) for each in teachers)
+    return int(min(max(-(-needed // _STEP) * _STEP, _SHORTEST), limit))
+
+
+def pairs_of_labels(labels: Mapping[str, Sequence[str]]) -> list[LabelPair]:
+    """Labels of different teachers with equal names, or with names that differ in little."""
+    found = []
+    for one, other in combinations(labels, 2):
+        for mine in labels[one]:
+            for theirs in labels[other]:
+                if mine == theirs or _alike(mine, theirs):
+                    found.append(LabelPair((one, other), (mine, theirs)))
+    return found
+
+
+def _alike(one: str, other: str) -> bool:
+    first_words, second_words = (re.sub(r"[\W_]+", " ", name).strip().lower() for name in (one, other))
+    if first_words == second_words:
+        return True
+    matcher = SequenceMatcher(None, first_words, second_words)
+    return matcher.quick_ratio() >= _ALIKE and matcher.ratio() >= _ALIKE
