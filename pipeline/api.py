@@ -25,7 +25,7 @@ from pipeline.progress import SILENT, Progress
 from pipeline.setup import look
 from pipeline.setup.settings import Texts, render, student_model, write_project
 from pipeline.tables.columns import frame, parquet_bytes
-from pipeline.tables.files import exists, write_bytes
+from pipeline.tables.files import exists, make_folder, write_bytes
 from pipeline.tables.manifest import read_manifest
 from pipeline.tables.shards import read_shard
 from pipeline.training.student import train_student
@@ -78,7 +78,7 @@ class Merge:
     progress: Progress = SILENT
 
     @classmethod
-    def open(cls, params_file: str | Path, progress: Progress = SILENT) -> "Merge":
+    def load(cls, params_file: str | Path, progress: Progress = SILENT) -> "Merge":
         """A project that is there already.
 
         Raises:
@@ -141,15 +141,14 @@ def merge(
     Args:
         models: Folders or hub ids of fine-tuned classifiers, by name if they should have names of their own.
         texts: Unlabelled texts.
-        folder: The project's folder; change its params.yaml, and call `Merge.open`, for other settings.
+        folder: The project's folder; change its params.yaml, and call `Merge.load`, for other settings.
         student: The pretrained model of the student; a small sentence encoder by default.
         progress: Told of the work.
 
     Raises:
         MukiError: A model or a text cannot be used, or the folder belongs to another project.
     """
-    root = Path(folder).resolve()
-    root.mkdir(parents=True, exist_ok=True)
+    root = make_folder(Path(folder).resolve())
     series = pl.Series("text", list(texts), dtype=pl.String)
     if series.is_empty():
         raise MukiError("there are no texts", where="merge", fix="Give some")
@@ -163,13 +162,11 @@ def merge(
     write_bytes(root / _TEXTS, parquet_bytes(series.to_frame()))
     if not exists(root / "params.yaml"):
         write_project(root, content, has_test=False)
-    opened = Merge.open(root / "params.yaml", progress)
-    if set(opened.params.teachers) != set(names):
-        raise MukiError(
-            f"belongs to a project with the teachers {sorted(opened.params.teachers)}",
-            where=str(root),
-            fix="Name another folder, or remove it",
-        )
+    opened = Merge.load(root / "params.yaml", progress)
+    there = {name: teacher.model for name, teacher in opened.params.teachers.items()}
+    if there != {each.files.name: each.files.settings.model for each in teachers}:
+        what = f"belongs to a project with the teachers {there}"
+        raise MukiError(what, where=str(root), fix="Name another folder, or remove it")
     return opened
 
 

@@ -43,8 +43,10 @@ class LoadedStudent:
             texts: The texts.
             task: Told of the texts that went through the network.
         """
-        tokens = tokenise(self.tokenizer, texts, self.max_length)
         logits = np.empty((len(texts), len(self.labels)), dtype=np.float32)
+        if not texts:
+            return logits
+        tokens = tokenise(self.tokenizer, texts, self.max_length)
         for rows in by_token_budget(tokens.lengths, auto_token_budget(self.device)):
             inputs = collate(tokens, rows, self.model.config.pad_token_id, self.device).inputs
             logits[rows] = self.model(**inputs).logits.float().cpu().numpy()

@@ -1,6 +1,5 @@
 """A dry run: everything that a project needs is loaded and tried on a few texts, and what it will cost is estimated."""
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pipeline.models.devices import choose_device, fast_dtype
 from pipeline.models.teachers import locate
 from pipeline.models.tokenizers import load_tokenizer
 from pipeline.setup.look import pairs_of_labels, sample, token_lengths
+from pipeline.tables.files import free_bytes
 from pipeline.training.trainer import load_base
 
 Level = Literal["ok", "warning", "error"]
@@ -176,7 +176,7 @@ def _disk(layout: Layout, rows: int, labels: dict[str, list[str]]) -> Finding:
     )
     # Label shards are linked, not copied, into the tables.
     needed = rows * (numbers * _BYTES_PER_NUMBER + _BYTES_PER_ROW * (len(labels) + 2)) / 1e9
-    free = shutil.disk_usage(layout.root).free / 1e9
+    free = free_bytes(layout.root) / 1e9
     what = f"tables need about {needed:.2f} GB, and {free:.1f} GB are free"
     if needed > free:
         return Finding("error", str(layout.root), what, "Free some space, or move the project")

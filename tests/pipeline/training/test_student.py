@@ -138,6 +138,7 @@ def test_the_student_learns_from_the_golden_table_alone_and_loads_anywhere(layou
         "sha256.json",
         "tokenizer.json",
         "tokenizer_config.json",
+        "training.json",
         "training_curve.csv",
     }
     card = (layout.student / "README.md").read_text()
@@ -186,6 +187,7 @@ def test_a_partial_or_damaged_checkpoint_is_never_used(layout: Layout, damage: s
     settings = SETTINGS.model_copy(update={"checkpoint_steps": 5, "epochs": 6})
     train(settings, layout)
     expected = (layout.student / "model.safetensors").read_bytes()
+    shutil.rmtree(layout.student)
 
     with pytest.raises(Killed):
         train(settings, layout, killer(13))
@@ -222,6 +224,7 @@ def test_a_disk_that_fills_during_a_checkpoint_is_one_line_and_loses_no_checkpoi
         saved(content, path, *args, **kwargs)
 
     monkeypatch.setattr(torch, "save", full)
+    shutil.rmtree(layout.student)
     with pytest.raises(MukiError, match=r"a checkpoint cannot be written .*No space left"):
         train(settings, layout)
     monkeypatch.setattr(torch, "save", saved)
@@ -269,6 +272,26 @@ def test_a_model_that_cannot_be_trained_is_refused(layout: Layout) -> None:
     (layout.root / "base" / "model.safetensors").write_bytes(b"no")
     with pytest.raises(MukiError, match="base: cannot be loaded as a classifier to train"):
         train(SETTINGS, layout)
+
+
+def test_a_student_that_is_there_is_kept_unless_something_changed(layout: Layout) -> None:
+    settings = SETTINGS.model_copy(update={"epochs": 1})
+    losses = train(settings, layout)
+    recorder = Recorder()
+    assert train(settings, layout, recorder) == losses
+    assert recorder.tasks == []
+    train(settings.model_copy(update={"learning_rate": 1e-3}), layout, recorder)
+    assert len(recorder.tasks) == 1
+    (layout.student / "config.json").write_text("{}")
+    train(settings.model_copy(update={"learning_rate": 1e-3}), layout, recorder)
+    assert len(recorder.tasks) == 2
+
+
+def test_the_saved_tokenizer_reads_what_the_student_was_trained_to_read(layout: Layout) -> None:
+    from transformers import AutoTokenizer
+
+    train(SETTINGS.model_copy(update={"epochs": 1}), layout)
+    assert AutoTokenizer.from_pretrained(layout.student).model_max_length == SETTINGS.max_length
 
 
 def test_fewer_layers_make_a_smaller_student(layout: Layout) -> None:

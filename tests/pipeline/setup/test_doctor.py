@@ -1,0 +1,67 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline import config
+from pipeline.setup import doctor
+from pipeline.setup.doctor import Finding, diagnose
+from tests import tiny
+
+
+def findings(path: Path) -> list[Finding]:
+    return list(diagnose(*config.load(path)))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_project(tmp_path_factory.mktemp("doctor"))
+
+
+@pytest.fixture
+def path(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made.parent, tmp_path / "p")
+    return tmp_path / "p" / "params.yaml"
+
+
+def test_everything_is_tried(path: Path) -> None:
+    found = findings(path)
+    assert {each.where for each in found if each.level == "ok"} == {
+        "prepare.corpus",
+        "prepare.test",
+        "machine",
+        "teacher one",
+        "teacher two",
+        "embed",
+        "student",
+        str(path.parent),
+    }
+    assert not [each for each in found if each.level == "error"]
+
+
+def test_every_error_is_found_in_one_run(path: Path) -> None:
+    (path.parent / "models" / "one" / "tokenizer.json").write_text("{")
+    shutil.rmtree(path.parent / "models" / "base")
+    errors = [each for each in findings(path) if each.level == "error"]
+    assert [each.where for each in errors] == ["teacher one", "models/base", "models/base"]
+    assert all(each.fix for each in errors)
+
+
+def test_texts_that_are_empty_equal_cut_or_unknown_are_told(path: Path) -> None:
+    lines = ["apple,", *["oak,w1 w2"] * 9, *[f'pear,"{"zzz " * 40}{number}"' for number in range(5)]]
+    (path.parent / "corpus.csv").write_text("\n".join(["topic,body", *lines]) + "\n")
+    path.write_text(path.read_text().replace("apple,", 'apple,""'))
+    (path.parent / "corpus.csv").write_text((path.parent / "corpus.csv").read_text().replace("apple,", 'apple,""'))
+    told = " ".join(each.what for each in findings(path) if each.level == "warning")
+    for part in (
+        "1 texts are empty",
+        "8 texts occur before",
+        "of the texts are longer than 24 tokens",
+        "unknown to it",
+    ):
+        assert part in told
+
+
+def test_a_disk_that_is_too_small_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "free_bytes", lambda folder: 0)
+    assert [each.level for each in findings(path)][-1] == "error"

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pipeline.errors import MukiError
+from pipeline.setup import look
+from tests import tiny
+
+
+def test_names_come_from_paths_and_are_unique() -> None:
+    models = ["models/Sales", "acme/sales@1f3b", "b/sales/", "Ünï code", "---"]
+    assert look.teacher_names(models) == ["sales", "sales-2", "sales-3", "n-code", "teacher"]
+
+
+def test_the_texts_column_is_the_one_with_a_usual_name_or_the_only_one_with_strings() -> None:
+    frame = pl.DataFrame({"id": [1], "Text": ["a"], "note": ["b"]})
+    assert look.text_columns(frame) == ["Text"]
+    assert look.text_columns(frame.drop("Text")) == ["note"]
+    assert look.text_columns(frame.rename({"Text": "x"})) == ["x", "note"]
+
+
+def test_the_label_column_is_the_one_with_labels() -> None:
+    frame = pl.DataFrame({"topic": ["oak", "elm", "fir"], "text": ["a", "b", "c"], "number": [1, 2, 3]})
+    assert look.label_columns(frame, ["oak", "elm"]) == ["topic"]
+    assert look.label_columns(frame, ["1", "2", "3"]) == ["number"]
+
+
+def test_labels_that_may_mean_the_same_are_found() -> None:
+    labels = {"a": ["cancel_order", "refund", "apple"], "b": ["Cancel Order", "refunds", "oak"], "c": ["apple"]}
+    found = {(pair.teachers, pair.labels, pair.is_shared) for pair in look.pairs_of_labels(labels)}
+    assert found == {
+        (("a", "b"), ("cancel_order", "Cancel Order"), False),
+        (("a", "b"), ("refund", "refunds"), False),
+        (("a", "c"), ("apple", "apple"), True),
+    }
+
+
+def test_the_length_covers_most_texts_and_no_more_than_models_read(tmp_path: Path) -> None:
+    tiny.save_teacher(tmp_path / "m", ["a", "b"])
+    teacher = look.find_teacher("m", "m", tmp_path)
+    assert look.fitting_length([teacher], ["w1 w2"] * 99 + ["w1 " * 50]) == 8
+    assert look.fitting_length([teacher], ["w1 " * 20] * 99) == 24  # 22 with the tokens around a text
+    assert look.fitting_length([teacher], ["w1 " * 5000] * 99) == teacher.longest == 64
+
+
+def test_a_model_without_dropout_gets_some(tmp_path: Path) -> None:
+    rates = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.0)
+    tiny.save_teacher(tmp_path / "m", ["a", "b"], **rates)
+    assert look.find_teacher("m", "m", tmp_path).files.settings.dropout == 0.1
+
+
+@pytest.mark.parametrize("model", ["./nowhere", "/no/such/folder", "a/b/c"])
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path, model: str) -> None:
+    with pytest.raises(MukiError, match="no such folder"):
+        look.find_teacher("m", model, tmp_path)

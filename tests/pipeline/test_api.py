@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.api import Merge, merge
+from pipeline.errors import MukiError
+from tests import tiny
+from tests.recorder import Recorder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_project(tmp_path_factory.mktemp("api")).parent / "models"
+
+
+def project(models: Path, folder: Path, texts: list[str], **others: object) -> Merge:
+    paths = [str(models / name) for name in ("one", "two")]
+    opened = merge(paths, texts, folder=folder, student=str(models / "base"), **others)  # type: ignore[arg-type]
+    path = folder / "params.yaml"
+    path.write_text(path.read_text().replace("passes: 16", "passes: 2").replace("epochs: 6", "epochs: 1"))
+    return Merge.load(path, opened.progress)
+
+
+def test_from_models_and_texts_to_answers(models: Path, tmp_path: Path) -> None:
+    texts = tiny.texts(20)
+    made = project(models, tmp_path / "muki", texts)
+    assert made.corpus()["text"].to_list() == texts
+    assert made.label("two").columns[:2] == ["id", "probs"]
+    golden = made.golden()
+    assert golden["text"].to_list() == texts
+    assert golden["target"].dtype.shape == (5,)
+    student = made.train()
+    assert student.labels == ("apple", "pear", "plum", "oak", "elm")
+    answers = student.predict(["w1 w2", "", "w3"])
+    assert answers["text"].to_list() == ["w1 w2", "", "w3"]
+    probs = np.array(answers["probabilities"].to_list())
+    np.testing.assert_allclose(probs.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(probs.max(axis=1), answers["probability"])
+    assert answers["label"].to_list() == [student.labels[column] for column in probs.argmax(axis=1)]
+    assert student.predict([]).is_empty()
+
+
+def test_what_is_finished_is_not_done_again(models: Path, tmp_path: Path) -> None:
+    texts = tiny.texts(12)
+    project(models, tmp_path / "muki", texts).train()
+    recorder = Recorder()
+    project(models, tmp_path / "muki", texts, progress=recorder).train()
+    assert [task.total for task in recorder.tasks if task.unit in ("texts x passes", "steps")] == [0, 0]
+
+
+def test_a_folder_of_another_project_is_refused(models: Path, tmp_path: Path) -> None:
+    project(models, tmp_path / "muki", ["w1"])
+    with pytest.raises(MukiError, match="belongs to a project with the teachers"):
+        merge([str(models / "two")], ["w1"], folder=tmp_path / "muki")
+    with pytest.raises(MukiError, match="there are no texts"):
+        merge([str(models / "two")], [], folder=tmp_path / "other")
