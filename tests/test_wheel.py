@@ -41,22 +41,59 @@ def test_the_wheel_holds_every_module(wheel: Path) -> None:
     assert packed == expected
 
 
-def test_an_installed_wheel_labels_outside_of_the_checkout(wheel: Path, tmp_path: Path) -> None:
-    environment = tmp_path / "environment"
-    venv.create(environment, with_pip=True)
-    python = environment / "bin" / "python"
-    install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with the wheel installed; returns its folder of programs."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=True)
+    install = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel]
     subprocess.run(install, check=True)
-    [packages] = (environment / "lib").glob("python*/site-packages")
+    [packages] = (folder / "lib").glob("python*/site-packages")
     # The dependencies come from this environment; a path in a .pth file does not bring its own .pth files along, so
     # the checkout that is installed here stays out.
     (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()) + "\n")
-    project = tiny.save_project(tmp_path / "project").parent
-    command = environment / "bin" / "muki-pipeline"
-    for arguments in (["prepare"], ["label", "--teacher", "one"]):
-        done = subprocess.run([str(command), *arguments], cwd=project, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-    ask = [str(python), "-c", "import pipeline; print(pipeline.__file__)"]
-    where = subprocess.run(ask, cwd=project, capture_output=True, text=True, check=True)
-    assert where.stdout.startswith(str(environment))
-    assert len(pl.read_parquet(project / "data" / "labels" / "one" / "*.parquet")) == 30
+    return folder / "bin"
+
+
+ONNX_ALONE = """
+import json, sys
+import numpy, onnxruntime
+from tokenizers import Tokenizer
+
+ids = Tokenizer.from_file("onnx/tokenizer.json").encode(sys.argv[1]).ids
+session = onnxruntime.InferenceSession("onnx/model.onnx", providers=["CPUExecutionProvider"])
+values = {"input_ids": ids, "attention_mask": [1] * len(ids), "token_type_ids": [0] * len(ids)}
+[logits] = session.run(["logits"], {each.name: numpy.array([values[each.name]]) for each in session.get_inputs()})
+assert not {"torch", "transformers", "pipeline"} & sys.modules.keys()
+print(json.load(open("onnx/labels.json"))["labels"][logits[0].argmax()])
+"""
+
+
+def test_from_two_models_and_a_file_to_a_student_in_use(environment: Path, tmp_path: Path) -> None:
+    tiny.save_project(tmp_path)
+    (tmp_path / "params.yaml").unlink()
+
+    def run(program: str, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
+        command = [environment / program, *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode in codes, done.stderr
+        return done.stdout + done.stderr
+
+    muki = "muki-pipeline"
+    where = run("python", "-c", "import pipeline; print(pipeline.__file__)")
+    assert where.startswith(str(environment.parent))
+    texts = ("--texts", "corpus.csv", "--text", "body")
+    run(muki, "init", "models/one", "models/two", *texts, "--test", "test.csv", "--student", "models/base")
+    params = tmp_path / "params.yaml"
+    params.write_text(params.read_text().replace("passes: 16", "passes: 3").replace("epochs: 6", "epochs: 1"))
+    # It warns of the empty texts.
+    assert "2 texts are empty" in run(muki, "doctor", codes=(1,))
+    assert "next: muki-pipeline report" in run(muki, "run")
+    assert len(pl.read_parquet(tmp_path / "data" / "labels" / "one" / "*.parquet")) == 30
+    assert "0 of them labelled now" in run(muki, "run")
+    run(muki, "predict", "test.csv", "--text", "body", "--out", "answers.csv")
+    answers = pl.read_csv(tmp_path / "answers.csv")
+    assert answers.columns == ["topic", "body", "label", "probability"]
+    run(muki, "export", "--onnx", "onnx")
+    for text, label in answers.filter(pl.col("body").str.len_chars() > 0).head(3).select("body", "label").rows():
+        assert run("python", "-c", ONNX_ALONE, text).strip() == label
