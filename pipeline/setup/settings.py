@@ -115,7 +115,7 @@ def student_model(named: str | None) -> dict[str, str]:
 
 def dvc_stages(has_test: bool) -> str:
     """The content of dvc.yaml for a project that uses the installed package; without a test set nothing is measured."""
-    content = read_bytes(Path(__file__).with_name("dvc.yaml"), "Install the package again").decode()
+    content = read_bytes(Path(__file__).with_name("stages.yaml"), "Install the package again").decode()
     return content if has_test else content.partition("\n  evaluate:\n")[0]
 
 
