@@ -93,11 +93,12 @@ def test_the_tree_in_contributing_is_the_tree() -> None:
 @pytest.mark.parametrize(
     ("script", "arguments", "expected"),
     [
-        ("merge.py", ["params.yaml", "w1 w2"], "golden table: 30 texts"),
+        ("merge.py", ["texts.csv", "models/rec", "models/sci", "w1 w2"], "probability"),
         ("inspect_store.py", ["data"], "mutual_information"),
     ],
 )
 def test_examples_run(finished: Path, script: str, arguments: list[str], expected: str) -> None:
+    (finished / "texts.csv").write_text("text\n" + "\n".join(f'"{text}"' for text in tiny.texts(12)) + "\n")
     command = [sys.executable, str(ROOT / "examples" / script), *arguments]
     done = subprocess.run(command, cwd=finished, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

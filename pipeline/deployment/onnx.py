@@ -39,7 +39,7 @@ class Exported:
     predicted: NDArray[np.intp]
 
 
-class _Logits(nn.Module):
+class Logits(nn.Module):
     """The student with its inputs in a fixed order and its logits alone."""
 
     def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
@@ -47,6 +47,7 @@ class _Logits(nn.Module):
         self.model, self.names = model, names
 
     def forward(self, *inputs: Tensor) -> Tensor:
+        """Logits `[texts, labels]`."""
         logits: Tensor = self.model(**dict(zip(self.names, inputs, strict=True))).logits
         return logits
 
@@ -103,7 +104,7 @@ def _export(student: LoadedStudent, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # notes to the exporter's own developers
         torch.onnx.export(
-            _Logits(student.model, list(inputs)),
+            Logits(student.model, list(inputs)),
             tuple(inputs.values()),
             str(path),
             input_names=list(inputs),

@@ -19,14 +19,14 @@ import pyarrow as pa
 import torch
 import transformers
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.config import Dtype, Label
 from pipeline.errors import MukiError, first, refusing
 from pipeline.labelling.dropout import MonteCarloDropout
 from pipeline.labelling.encoder import keep_pooled_position
-from pipeline.labelling.packed_linear import pack_products
+from pipeline.labelling.packed_linear import begin_in_bfloat16, pack_products
 from pipeline.models.batching import Batch, Tokenised, by_token_budget, collate, tokenise
 from pipeline.models.devices import choose_device, token_budget
 from pipeline.models.teachers import TeacherFiles, load
@@ -98,9 +98,7 @@ class Labeller:
             keep_pooled_position(model, token_ids)
             pack_products(model, token_ids, getattr(torch, self.dtype))
             if self.dtype == "bfloat16":
-                for module in model.modules():
-                    if isinstance(module, nn.Embedding):
-                        module.to(torch.bfloat16)  # and so is everything that is added to it, layer by layer
+                begin_in_bfloat16(model)
             dropout = MonteCarloDropout(
                 model,
                 seed=self.settings.seed,

@@ -72,6 +72,13 @@ def pack_products(model: PreTrainedModel, token_ids: list[int], dtype: torch.dty
     return True
 
 
+def begin_in_bfloat16(model: PreTrainedModel) -> None:
+    """Make a classifier's embeddings bfloat16, and so all that is added to them, layer by layer, under autocast."""
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            module.to(torch.bfloat16)
+
+
 def _supported(dtype: torch.dtype) -> bool:
     # A build of torch without oneDNN lacks the product; elsewhere than on x86 nobody has measured it.
     if platform.machine() not in ("x86_64", "AMD64") or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):

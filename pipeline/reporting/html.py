@@ -21,6 +21,7 @@ from pipeline.integration.routing.answers import wilson_interval
 from pipeline.integration.strategies import MARGIN_FLOOR
 from pipeline.layout import MAKE_GOLDEN, TRAINING_CURVE, Layout, make_labels
 from pipeline.reporting import figures
+from pipeline.reporting.explore import STYLE, explore_section, label_map
 from pipeline.tables import files
 from pipeline.tables.columns import frame, matrix
 from pipeline.tables.manifest import read_golden_manifest, read_manifest
@@ -127,13 +128,15 @@ def write_report(params: Params, layout: Layout) -> None:
         *_confusion(layout),
         *_plot(layout, TRAINING_CURVE, "Training", figures.curve_figure),
         *_comparison(layout),
+        label_map(facts),
         _conflicts(golden.conflicts),
+        explore_section(params, layout),
         _provenance(params, layout, facts),
     ]
     title = f"{len(teachers)} teachers, one student of {len(facts['labels'])} labels"
     page = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{_STYLE}</style></head>
+<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{_STYLE}{STYLE}</style></head>
 <body><h1>{escape(title)}</h1>
 <p>Integrated from {facts["rows"]:,} unlabelled texts.</p>
 {"".join(sections)}

@@ -20,6 +20,7 @@ from tests.benchmarks.measure import Row
 PARTS: dict[str, Callable[[Path], list[Row]]] = {
     "passes": labelling.passes,
     "products": labelling.product_share,
+    "bfloat16": labelling.bfloat16_passes,
     "savings": labelling.savings,
     "loop": labelling.against_the_papers_loop,
     "dropwise": labelling.against_dropwise,

