@@ -22,6 +22,13 @@ def model_card(settings: Student, facts: Mapping[str, Any], losses: Mapping[str,
         for name, teacher in facts["teachers"].items()
     )
     measured = "\n".join(f"| {name.replace('_', ' ')} | {value:.4f} |" for name, value in losses.items())
+    routing = facts.get("routing")
+    trust = (
+        f"On the average text the rule gave the teacher that it chose a probability of {routing['mean_posterior']:.2f} "
+        "of being the right one. That is a belief, not a measurement."
+        if routing
+        else "The rule that chose among the teachers gives no probabilities."
+    )
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag="text-classification",
@@ -40,7 +47,7 @@ It was trained without labelled data, on its teachers' answers to {facts["rows"]
 ```python
 from transformers import pipeline
 
-classify = pipeline("text-classification", "data/student", top_k=None)
+classify = pipeline("text-classification", "data/student", top_k=None, truncation=True)
 ```
 
 ## Teachers
@@ -48,6 +55,14 @@ classify = pipeline("text-classification", "data/student", top_k=None)
 | teacher | digest of its files | labels |
 |---|---|---|
 {teachers}
+
+A label that several teachers know is taught by whichever of them the rule trusts on a text.
+
+## Use and limits
+
+For texts like those of the corpus, read up to {settings.max_length} tokens. Every text gets one of the labels, also a text
+that belongs to none of them. The student repeats its teachers' mistakes, and those of the rule that chose among them.
+{trust} No gold label was used, so no accuracy stands here: measure on texts of your own.
 
 ## Data and settings
 
