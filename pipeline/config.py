@@ -53,6 +53,8 @@ class Prepare(Block):
 
     corpus: Source
     """The unlabelled texts."""
+    extra: list[Source] = []
+    """More unlabelled texts for the corpus; those that are in it already, or in the test set, are left out."""
     test: Source | None = None
     """A labelled test set."""
     labels: list[str] | None = None
@@ -70,6 +72,8 @@ class Prepare(Block):
     def _labels_are_known(self) -> Self:
         if self.test is not None and self.test.label is None:
             raise ValueError("test.label must name the label column: a test set without labels measures nothing")
+        if any(source.label is not None for source in self.extra):
+            raise ValueError("extra sources are unlabelled: leave out their label")
         if self.corpus.label is None and (self.labels or self.rows_per_label or self.teachers_see_corpus):
             raise ValueError(
                 "labels, rows_per_label and teachers_see_corpus go by label: corpus.label must name its column"

@@ -1,5 +1,7 @@
 """Text sources become the corpus, its gold labels, the test set and the teachers' training part."""
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from pipeline.config import Prepare
@@ -58,20 +60,24 @@ def prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
     """Write the corpus, its gold labels, the test set and the teachers' training part.
 
     Returns:
-        The number of rows of each table.
+        The number of rows of each table, and of the texts that came from each extra source.
 
     Raises:
         MukiError: See `read_source` and `split_source`; a source lies in a folder that this would overwrite.
     """
-    for source in (settings.corpus, settings.test):
+    for source in (settings.corpus, *settings.extra, settings.test):
         if source is not None:
             _check_not_an_output(source.source, layout)
     corpus, rest = split_source(read_source(settings.corpus, layout.root), settings)
-    corpus = with_ids(corpus)
+    test = _test_set(settings, layout)
+    extra = {source.source: read_source(source, layout.root) for source in settings.extra}
+    more = _new_texts(extra, corpus if test is None else pl.concat([corpus.select("text"), test.select("text")]))
+    labelled = len(corpus)
+    corpus = with_ids(pl.concat([corpus, *more.values()], how="diagonal"))
     tables = {
-        layout.corpus_gold: corpus.select("id", "label") if settings.corpus.label else None,
+        layout.corpus_gold: corpus[:labelled].select("id", "label") if settings.corpus.label else None,
         layout.teacher_train: with_ids(rest) if rest is not None else None,
-        layout.test: _test_set(settings, layout),
+        layout.test: test,
     }
     write_corpus(layout.corpus, corpus, settings.shard_rows)
     files.remove(tables)  # an older table that is no longer wanted must not be taken for a current one
@@ -79,7 +85,20 @@ def prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
         if frame is not None:
             write_table_file(path, arrow(frame))
     rows = {path.stem: len(frame) for path, frame in tables.items() if frame is not None}
-    return {"corpus": len(corpus), **rows}
+    sources = {f"of them from {name}": len(frame) for name, frame in more.items()}
+    return {"corpus": len(corpus), **sources, **rows}
+
+
+def _new_texts(extra: Mapping[str, pl.DataFrame], known: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The texts of each extra source that are neither known nor in a source before it, each once."""
+    found: dict[str, pl.DataFrame] = {}
+    seen = known.select("text")
+    for name, frame in extra.items():
+        found[name] = (
+            frame.select("text").unique(maintain_order=True).join(seen, on="text", how="anti", maintain_order="left")
+        )
+        seen = pl.concat([seen, found[name]])
+    return found
 
 
 def _test_set(settings: Prepare, layout: Layout) -> pl.DataFrame | None:

@@ -60,7 +60,7 @@ A label that several teachers know is taught by whichever of them the rule trust
 
 ## Use and limits
 
-For texts like those of the corpus, read up to {settings.max_length} tokens. Every text gets one of the labels, also a text
+For texts like those of the corpus, read up to {settings.max_length} tokens. Every text gets one of the labels, even one
 that belongs to none of them. The student repeats its teachers' mistakes, and those of the rule that chose among them.
 {trust} No gold label was used, so no accuracy stands here: measure on texts of your own.
 

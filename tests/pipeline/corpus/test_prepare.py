@@ -90,3 +90,25 @@ def test_a_source_in_a_folder_that_would_be_overwritten_is_refused_and_kept(
     with pytest.raises(MukiError, match="which prepare overwrites"):
         prepare(given.model_copy(update={part: source}), Layout(tmp_path))
     assert own.exists()
+
+
+def test_extra_texts_are_new_and_have_no_labels(tmp_path: Path) -> None:
+    pl.DataFrame({"said": ["a 0", "new", "new", "of the test"]}).write_csv(tmp_path / "first.csv")
+    pl.DataFrame({"said": ["new", "another"]}).write_csv(tmp_path / "second.csv")
+    pl.DataFrame({"body": ["of the test"], "topic": ["a"]}).write_csv(tmp_path / "test.csv")
+    extra = [{"source": f"{name}.csv", "text": "said"} for name in ("first", "second")]
+    test = {"source": "test.csv", "text": "body", "label": "topic"}
+    counts = prepare(settings(tmp_path, ROWS, extra=extra, test=test), Layout(tmp_path))
+    assert counts == {
+        "corpus": 20,
+        "of them from first.csv": 1,
+        "of them from second.csv": 1,
+        "corpus_gold": 18,
+        "test": 1,
+    }
+    layout = Layout(tmp_path)
+    corpus = pl.read_parquet(layout.corpus / "*.parquet")
+    assert corpus["text"].to_list()[18:] == ["new", "another"]
+    assert pl.read_parquet(layout.corpus_gold)["id"].to_list() == corpus["id"].to_list()[:18]
+    with pytest.raises(ValidationError, match="extra sources are unlabelled"):
+        settings(tmp_path, ROWS, extra=[{"source": "a.csv", "text": "b", "label": "c"}])
