@@ -1,5 +1,6 @@
 """pydantic models of params.yaml: every default and every bound, once."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -7,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
 
-from pipeline.errors import MukiError, brief
+from pipeline.errors import MukiError, brief, choice
 from pipeline.layout import Layout
 
 TeacherName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -319,11 +320,19 @@ def load(path: Path) -> tuple[Params, Layout]:
     try:
         return Params.model_validate(content), Layout(path.resolve().parent)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']} (got {fault['input']!r:.60})"
-            for fault in error.errors()
-        )
+        faults = "; ".join(map(_told, error.errors()))
         raise MukiError(faults, where=str(path), fix="docs/settings.md lists every key and its bounds") from None
+
+
+def _told(fault: Mapping[str, Any]) -> str:
+    """A fault with its key; an unknown key with the known one that it resembles, in whatever block that is."""
+    where = ".".join(map(str, fault["loc"])) or "the file"
+    told = f"{where}: {fault['msg']} (got {fault['input']!r:.60})"
+    if fault["type"] != "extra_forbidden":
+        return told
+    keys = {name for block in Block.__subclasses__() for name in block.model_fields} | set(Student.model_fields)
+    near = get_close_matches(str(fault["loc"][-1]), keys, n=1)
+    return f"{told}, did you mean {near[0]}?" if near else told
 
 
 def teacher(params: Params, name: str, path: Path) -> Teacher:
@@ -333,8 +342,5 @@ def teacher(params: Params, name: str, path: Path) -> Teacher:
         MukiError: No teacher has that name.
     """
     if name not in params.teachers:
-        known = ", ".join(sorted(params.teachers))
-        near = get_close_matches(name, params.teachers, n=1)
-        fix = f"Did you mean {near[0]}? There are {known}" if near else f"Choose one of {known}, or add it"
-        raise MukiError(f"no teacher {name!r}", where=f"{path}, teachers", fix=fix)
+        raise MukiError(f"no teacher {name!r}", where=f"{path}, teachers", fix=choice(name, params.teachers))
     return params.teachers[name]

@@ -1,9 +1,11 @@
 """The one exception for what the user can mend."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 _QUOTED = 300
+_NAMED = 12
 
 
 class MukiError(Exception):
@@ -24,6 +26,14 @@ def first(values: list[str], limit: int = 3) -> str:
     """The first few of `values`, quoted, with a count of the rest: what an error message has room for."""
     shown = ", ".join(repr(value) for value in values[:limit])
     return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"
+
+
+def choice(name: str, known: Iterable[str]) -> str:
+    """What to choose instead of a name that does not exist: the nearest one, if one is near, and what there is."""
+    names = list(known)
+    near = get_close_matches(name, names, n=1)
+    there = first(names, _NAMED)
+    return f"Did you mean {near[0]!r}? There is {there}" if near else f"Choose from {there}"
 
 
 def brief(error: Exception) -> str:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config import Source
-from pipeline.errors import MukiError, brief
+from pipeline.errors import MukiError, brief, choice
 from pipeline.models import locations
 
 
@@ -34,7 +34,7 @@ def read_source(source: Source, root: Path) -> pl.DataFrame:
     columns = {"text": source.text} | ({"label": source.label} if source.label else {})
     if missing := [name for name in columns.values() if name not in frame.columns]:
         raise MukiError(
-            f"has no column {missing}, only {frame.columns}", where=where, fix="Correct the names in prepare"
+            f"has no column {missing[0]!r}", where=where, fix=f"{choice(missing[0], frame.columns)}; correct prepare"
         )
     frame = frame.select(_as_string(frame, name, where, role == "text").alias(role) for role, name in columns.items())
     for role, name in columns.items():

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.corpus.readers import read_table
 from pipeline.corpus.table import content_digest
-from pipeline.errors import MukiError, first
+from pipeline.errors import MukiError, choice, first
 from pipeline.models.students import LoadedStudent
 from pipeline.progress import SILENT, Progress
 from pipeline.tables import files
@@ -74,7 +74,7 @@ def classify_file(
 
 def _texts(frame: pl.DataFrame, column: str, source: Path) -> pl.Series:
     if column not in frame.columns:
-        raise MukiError(f"has no column {column!r}, only {first(frame.columns, 9)}", where=str(source), fix="Name one")
+        raise MukiError(f"has no column {column!r}", where=str(source), fix=choice(column, frame.columns))
     texts = frame[column]
     if texts.dtype != pl.String:
         raise MukiError(f"column {column} holds {texts.dtype}, not texts", where=str(source), fix="Name another column")

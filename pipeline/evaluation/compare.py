@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.config import Params, Student
-from pipeline.errors import MukiError, first
+from pipeline.errors import MukiError, choice, first
 from pipeline.evaluation import metrics
 from pipeline.evaluation.gold_labels import TestSet, gold_rows, read_corpus_gold, read_test
 from pipeline.evaluation.predict import predict_student, student_measures
@@ -75,11 +75,8 @@ def compare(params: Params, layout: Layout, progress: Progress = SILENT) -> Comp
 
 def _check_rules(rules: list[str]) -> None:
     if unknown := sorted(set(rules) - {*RULES, SUPERVISED}):
-        raise MukiError(
-            f"there is no rule {first(unknown)}",
-            where="compare.rules",
-            fix=f"Choose from {', '.join([*RULES, SUPERVISED])}",
-        )
+        fix = choice(unknown[0], [*RULES, SUPERVISED])
+        raise MukiError(f"there is no rule {first(unknown)}", where="compare.rules", fix=fix)
 
 
 @dataclass(frozen=True)

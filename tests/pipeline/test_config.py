@@ -82,3 +82,22 @@ def test_a_reference_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(MukiError, match="aliases"):
         config.load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("block", "key", "near"),
+    [("label", "pases", "passes"), ("student", "learning_rat", "learning_rate"), ("integrate", "scoer", "scorer")],
+)
+def test_an_unknown_key_is_told_with_the_one_it_resembles(tmp_path: Path, block: str, key: str, near: str) -> None:
+    content = tiny.params(["one", "two"])
+    content[block][key] = 1
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(MukiError, match=rf"{block}\.{key}: .*did you mean {near}\?"):
+        config.load(tmp_path / "params.yaml")
+
+
+def test_an_unknown_teacher_is_told_with_the_one_it_resembles(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(tiny.params(["sales", "support"])))
+    params, _ = config.load(tmp_path / "params.yaml")
+    with pytest.raises(MukiError, match=r"no teacher 'sale'\. Did you mean 'sales'\? There is 'sales', 'support'"):
+        config.teacher(params, "sale", tmp_path / "params.yaml")

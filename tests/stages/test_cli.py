@@ -240,7 +240,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], tuple[str, ...], str]] = {
     "bad name": (lambda p: change(p, "teachers.Bad name", {}), ("prepare",), "teachers.Bad name"),
     "no such teacher": (lambda p: None, ("label", "--teacher", "six"), "no teacher 'six'"),
     "no source": (lambda p: change(p, "prepare.corpus.source", "./no.csv"), ("prepare",), "./no.csv: no such file"),
-    "no column": (lambda p: change(p, "prepare.corpus.text", "no"), ("prepare",), "has no column ['no']"),
+    "no column": (lambda p: change(p, "prepare.corpus.text", "no"), ("prepare",), "has no column 'no'"),
     "empty corpus": (lambda p: write(p, "corpus.csv", b"topic,body\n"), ("prepare",), "holds no text"),
     "null text": (lambda p: write(p, "corpus.csv", b"topic,body\na,\n"), ("prepare",), "is empty (null) in 1 rows"),
     "not utf-8": (lambda p: write(p, "corpus.csv", b"topic,body\na,\xff\n"), ("prepare",), "line 2 is not UTF-8"),
