@@ -114,7 +114,7 @@ def killed(repository: Repository) -> str:
 
 def deleted(repository: Repository) -> str:
     """Tables and a file of the student are deleted, then checked out."""
-    for name in ("labels", "golden"):
+    for name in ("labels/one", "golden"):
         shutil.rmtree(repository.root / "data" / name)
     (repository.root / "data" / "student" / "model.safetensors").unlink()
     repository.run("dvc", "checkout", "--force")
