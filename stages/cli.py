@@ -1,10 +1,11 @@
 """The command line. Heavy imports stand inside the commands, so that --help answers at once."""
 
 import errno
+import json
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,16 +25,28 @@ TeacherName = Annotated[str, typer.Option("--teacher", help="A teacher's name in
 DEFAULT_PARAMS = Path("params.yaml")
 
 
-_debug = False
+_debug = _as_json = False
 
 
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but warnings and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show what the library logs, too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the command's result as JSON.")] = False,
 ) -> None:
     """Merge text classifiers with different label sets into one, from unlabelled text alone."""
-    global _debug  # the handler of errors runs outside of any command
-    _debug = debug
+    global _debug, _as_json  # the handler of errors runs outside of any command
+    _debug, _as_json = debug, as_json
+    from stages import terminal
+
+    terminal.configure(quiet=quiet, verbose=verbose)
+
+
+def _result(content: dict[str, Any]) -> None:
+    """Print a command's result where that is wanted."""
+    if _as_json:
+        print(json.dumps(content, default=str))
 
 
 @app.command()
@@ -60,7 +73,9 @@ def doctor(params: ParamsFile = DEFAULT_PARAMS) -> None:
     """Try everything on a few texts and estimate the cost: exit code 0, 1 after warnings, 2 after errors."""
     from stages import doctor as stage
 
-    stage.main(params)
+    found = stage.main(params)
+    _result(found)
+    raise typer.Exit(found["exit_code"])
 
 
 @app.command()
@@ -68,7 +83,7 @@ def run(params: ParamsFile = DEFAULT_PARAMS) -> None:
     """Run all stages in order, without DVC. What is finished is not done again."""
     from stages import run as stage
 
-    stage.main(params)
+    _result(stage.main(params))
 
 
 @app.command()
@@ -76,7 +91,7 @@ def prepare(params: ParamsFile = DEFAULT_PARAMS) -> None:
     """Turn the text source into the corpus, and set gold labels aside for evaluation."""
     from stages import prepare as stage
 
-    stage.main(params)
+    _result(stage.main(params))
 
 
 @app.command()
@@ -84,7 +99,7 @@ def train_teacher(teacher: TeacherName, params: ParamsFile = DEFAULT_PARAMS) -> 
     """Train one of the demo's own teachers. If you have teachers, name them in params.yaml instead."""
     from stages import train_teacher as stage
 
-    stage.main(params, teacher)
+    _result(stage.main(params, teacher))
 
 
 @app.command()
@@ -92,7 +107,7 @@ def label(teacher: TeacherName, params: ParamsFile = DEFAULT_PARAMS) -> None:
     """Run one teacher with K dropout passes over the corpus. Continues where a killed run stopped."""
     from stages import label as stage
 
-    stage.main(params, teacher)
+    _result(stage.main(params, teacher))
 
 
 @app.command()
@@ -100,7 +115,7 @@ def embed(params: ParamsFile = DEFAULT_PARAMS) -> None:
     """Embed every text and label name with a neutral encoder. Continues where a killed run stopped."""
     from stages import embed as stage
 
-    stage.main(params)
+    _result(stage.main(params))
 
 
 @app.command()
@@ -108,7 +123,7 @@ def integrate(params: ParamsFile = DEFAULT_PARAMS) -> None:
     """Join all teachers' labels into golden supervision."""
     from stages import integrate as stage
 
-    stage.main(params)
+    _result(stage.main(params))
 
 
 @app.command()
@@ -116,7 +131,7 @@ def train_student(params: ParamsFile = DEFAULT_PARAMS) -> None:
     """Train the student from golden supervision alone. Continues from its last checkpoint."""
     from stages import train_student as stage
 
-    stage.main(params)
+    _result(stage.main(params))
 
 
 @app.command()
@@ -124,7 +139,7 @@ def evaluate(params: ParamsFile = DEFAULT_PARAMS) -> None:
     """Measure the student, the routed teachers and the supervision wherever gold labels are known."""
     from stages import evaluate as stage
 
-    stage.main(params)
+    _result(stage.main(params))
 
 
 @app.command()
@@ -132,7 +147,7 @@ def compare(params: ParamsFile = DEFAULT_PARAMS) -> None:
     """Train a student for every rule and seed from the stored labels, and show which rule is best."""
     from stages import compare as stage
 
-    stage.main(params)
+    _result(stage.main(params, _as_json))
 
 
 @app.command()
@@ -159,7 +174,7 @@ def predict(
     """Add the student's label and its probability to a file of texts. Continues where a killed run stopped."""
     from stages import predict as stage
 
-    stage.main(texts, student, out, text, all_labels)
+    _result(stage.main(texts, student, out, text, all_labels))
 
 
 @app.command()
@@ -171,7 +186,7 @@ def export(
     """Write the student as ONNX, with head, label names and tokenizer."""
     from stages import export as stage
 
-    stage.main(params, onnx, int8)
+    _result(stage.main(params, onnx, int8))
 
 
 @app.command()
@@ -179,7 +194,7 @@ def report(params: ParamsFile = DEFAULT_PARAMS) -> None:
     """Write data/report.html, the results on one page."""
     from stages import report as stage
 
-    stage.main(params)
+    _result(stage.main(params))
 
 
 @app.command()
@@ -191,7 +206,7 @@ def inspect(
     """Show what is in the store, or one text with its labels, target and weight."""
     from stages import inspect as stage
 
-    stage.main(params, text_id, as_json)
+    stage.main(params, text_id, as_json or _as_json)
 
 
 @app.command()
@@ -199,7 +214,7 @@ def results(params: ParamsFile = DEFAULT_PARAMS) -> None:
     """Show the measured figures as tables, and where to look next."""
     from stages import results as stage
 
-    stage.main(params)
+    _result(stage.main(params, _as_json))
 
 
 _REMEDIES = {

@@ -1,6 +1,7 @@
 """Stage `compare`: a student per rule and seed from the stored labels, as tables."""
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from rich import box
@@ -24,16 +25,18 @@ STUDENT = {"macro_f1": "macro-F1", "expected_calibration_error": "calibration er
 DIGITS = {"seconds": 0}
 
 
-def main(params_file: Path) -> None:
-    """Run the stage."""
+def main(params_file: Path, as_json: bool) -> dict[str, Any]:
+    """Run the stage; its tables are left out where the result is wanted as JSON."""
     quiet_libraries()
     params, layout = config.load(params_file)
     with only_one(layout.work / "compare.lock", "comparing"), progress() as bars:
         comparison = compare(params, layout, bars)
     write_table_file(layout.comparison, arrow(comparison.students))
     write_table_file(layout.comparison_tests, arrow(comparison.tests))
-    show(comparison)
+    if not as_json:
+        show(comparison)
     say(f"{layout.comparison}, {layout.comparison_tests}")
+    return {"students": comparison.students.to_dicts(), "tests": comparison.tests.to_dicts()}
 
 
 def show(comparison: Comparison) -> None:

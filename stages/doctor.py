@@ -1,7 +1,8 @@
 """Command `doctor`: a dry run."""
 
-import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pipeline import config
 from pipeline.setup.doctor import diagnose
@@ -11,14 +12,14 @@ _STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
 _CODES = {"ok": 0, "warning": 1, "error": 2}
 
 
-def main(params_file: Path) -> None:
-    """Run the command; its exit code is 0, 1 after warnings, and 2 after errors."""
+def main(params_file: Path) -> dict[str, Any]:
+    """Run the command; the result says the exit code: 0, 1 after warnings, and 2 after errors."""
     quiet_libraries()
     params, layout = config.load(params_file)
-    worst = 0
+    found = []
     for finding in diagnose(params, layout):
+        found.append(finding)
         line = f"{finding.where}: {finding.what}."
         STDERR.print(f"{finding.level:>7}", style=_STYLES[finding.level], end="  ")
         STDERR.print(plain(f"{line} {finding.fix}." if finding.fix else line), soft_wrap=True, highlight=False)
-        worst = max(worst, _CODES[finding.level])
-    sys.exit(worst)
+    return {"exit_code": max(_CODES[each.level] for each in found), "findings": [asdict(each) for each in found]}

@@ -1,16 +1,19 @@
 """Stage `embed`: neutral embeddings of texts and label names."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pipeline import config
 from pipeline.embedding.run import embed_corpus
 from stages.terminal import progress, quiet_libraries, say
 
 
-def main(params_file: Path) -> None:
+def main(params_file: Path) -> dict[str, Any]:
     """Run the stage."""
     quiet_libraries()
     params, layout = config.load(params_file)
     with progress() as bars:
         done = embed_corpus(params, layout, bars)
     say(f"embeddings: {done.rows:,} texts, {done.new_rows:,} of them embedded now, and {done.names} label names")
+    return asdict(done)

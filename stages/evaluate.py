@@ -1,6 +1,7 @@
 """Stage `evaluate`: data/metrics.json, and the plots with the tables behind them."""
 
 from pathlib import Path
+from typing import Any
 
 from pipeline import config
 from pipeline.evaluation.evaluate import Evaluation, evaluate
@@ -11,7 +12,7 @@ from pipeline.tables.files import make_folder, only_one, write_bytes, write_json
 from stages.terminal import progress, quiet_libraries, say
 
 
-def main(params_file: Path) -> None:
+def main(params_file: Path) -> dict[str, Any]:
     """Run the stage."""
     quiet_libraries()
     params, layout = config.load(params_file)
@@ -19,6 +20,7 @@ def main(params_file: Path) -> None:
         result = evaluate(params, layout, bars)
         _write(result, layout)
     say(f"{layout.metrics}; muki-pipeline results shows it as a table")
+    return dict(result.metrics)
 
 
 def _write(result: Evaluation, layout: Layout) -> None:

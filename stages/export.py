@@ -1,6 +1,7 @@
 """Command `export`: the student as ONNX."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from stages.terminal import quiet_libraries, say
 _TEXTS = 1_000
 
 
-def main(params_file: Path, target: Path, int8: bool) -> None:
+def main(params_file: Path, target: Path, int8: bool) -> dict[str, Any]:
     """Run the command."""
     quiet_libraries()
     _, layout = config.load(params_file)
@@ -32,6 +33,7 @@ def main(params_file: Path, target: Path, int8: bool) -> None:
         columns = np.array([student.labels.index(label) if label in student.labels else -1 for label in gold])
         before = accuracy(student.logits(texts).argmax(axis=1), columns)
         say(f"{target}: accuracy {before:.4f}, with weights in 8 bits {accuracy(done.predicted, columns):.4f}")
+    return {"folder": str(target), "texts": done.texts, "difference": done.difference, "agreement": done.agreement}
 
 
 def _texts(layout: Layout) -> tuple[list[str], list[str]]:

@@ -1,6 +1,8 @@
 """Stage `integrate`: label tables -> golden supervision."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pipeline import config
 from pipeline.integration.integrate import integrate
@@ -8,10 +10,10 @@ from pipeline.integration.routing.agreement import SLIGHT
 from pipeline.integration.routing.answers import wilson_interval
 from pipeline.integration.routing.gate import Estimate
 from pipeline.integration.routing_summary import RoutingSummary
-from stages.terminal import progress, say
+from stages.terminal import progress, say, warn
 
 
-def main(params_file: Path) -> None:
+def main(params_file: Path) -> dict[str, Any]:
     """Run the stage."""
     params, layout = config.load(params_file)
     with progress() as bars:
@@ -20,6 +22,7 @@ def main(params_file: Path) -> None:
     say(f"golden supervision: {done.rows:,} texts from {len(params.teachers)} teachers{abstained}")
     if done.routing is not None:
         _say_routing(done.routing)
+    return asdict(done)
 
 
 def _say_routing(routing: RoutingSummary) -> None:
@@ -36,7 +39,7 @@ def _say_routing(routing: RoutingSummary) -> None:
             f"{high:.2f}); {', '.join(_teacher_accuracies(routing, estimate))}"
         )
     if not estimate.is_sound:
-        say(
+        warn(
             "warning: the teachers' certainty, the texts and the labels' names hardly agree on which teacher a text "
             f"belongs to (kappa {estimate.agreement:.2f}), so certainty and names decide without learning from the "
             "texts. Are the teachers fully trained, and do they know this corpus? Check a sample with muki-pipeline "
@@ -52,7 +55,7 @@ def _say_routing(routing: RoutingSummary) -> None:
     if estimate.has_drifted:
         doubts.append("the views came to agree less from round to round, as when a teacher is only half trained")
     if doubts:
-        say(f"warning: {' and '.join(doubts)}. Check a sample with muki-pipeline review before you train on this")
+        warn(f"warning: {' and '.join(doubts)}. Check a sample with muki-pipeline review before you train on this")
 
 
 def _teacher_accuracies(routing: RoutingSummary, estimate: Estimate) -> list[str]:

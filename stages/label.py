@@ -1,13 +1,15 @@
 """Stage `label`: one teacher's Monte-Carlo dropout passes over the corpus."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pipeline import config
 from pipeline.labelling.run import LabellingSummary, label_corpus
 from stages.terminal import clock, progress, quiet_libraries, say
 
 
-def main(params_file: Path, teacher: str) -> None:
+def main(params_file: Path, teacher: str) -> dict[str, Any]:
     """Run the stage."""
     quiet_libraries()
     params, layout = config.load(params_file)
@@ -22,6 +24,7 @@ def main(params_file: Path, teacher: str) -> None:
         say(f"teacher {teacher}: arithmetic {done.arithmetic}")
     if done.new_rows:
         say(f"teacher {teacher}: {_cost(done)}")
+    return asdict(done)
 
 
 def _cost(done: LabellingSummary) -> str:

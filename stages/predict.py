@@ -1,6 +1,7 @@
 """Command `predict`: a file of texts with the student's labels."""
 
 from pathlib import Path
+from typing import Any
 
 from pipeline.corpus.readers import read_table
 from pipeline.deployment.classify import classify_file
@@ -10,13 +11,14 @@ from pipeline.setup.look import show_columns, text_columns
 from stages.terminal import progress, quiet_libraries, say
 
 
-def main(source: Path, student: Path, target: Path | None, text: str | None, every_label: bool) -> None:
+def main(source: Path, student: Path, target: Path | None, text: str | None, every_label: bool) -> dict[str, Any]:
     """Run the command."""
     quiet_libraries()
     out = target or source.with_name(f"{source.stem}.labels.parquet")
     with progress() as bars:
         rows = classify_file(load_student(student), student, source, out, text or _column(source), every_label, bars)
     say(f"{out}: {rows:,} texts")
+    return {"file": str(out), "texts": rows}
 
 
 def _column(source: Path) -> str:

@@ -1,14 +1,16 @@
 """Command `report`: data/report.html."""
 
 from pathlib import Path
+from typing import Any
 
 from pipeline import config
 from pipeline.reporting.html import write_report
 from stages.terminal import say
 
 
-def main(params_file: Path) -> None:
+def main(params_file: Path) -> dict[str, Any]:
     """Run the command."""
     params, layout = config.load(params_file)
     write_report(params, layout)
     say(f"{layout.report}")
+    return {"file": str(layout.report)}

@@ -17,16 +17,19 @@ NEXT = """[bold]Where to look next[/bold]
   dvc plots show            confusion matrix, uncertainty, training curve"""
 
 
-def main(params_file: Path) -> None:
-    """Run the command."""
+def main(params_file: Path, as_json: bool) -> dict[str, Any]:
+    """Run the command; its tables are left out where the result is wanted as JSON."""
     _, layout = config.load(params_file)
     measured = read_json(layout.metrics, "Run muki-pipeline evaluate")
+    if as_json:
+        return measured
     console = Console()
     if "student" in measured:
         console.print(_test_table(measured))
     if "corpus" in measured:
         console.print(_corpus_table(measured["corpus"]))
     console.print(NEXT, highlight=False, soft_wrap=True)
+    return measured
 
 
 def _test_table(measured: dict[str, Any]) -> Table:

@@ -1,23 +1,24 @@
 """Command `run`: all stages in order, without DVC. What is finished is not done again."""
 
 from pathlib import Path
+from typing import Any
 
 from pipeline import config
 from stages import embed, evaluate, integrate, label, prepare, train_student, train_teacher
 from stages.terminal import say
 
 
-def main(params_file: Path) -> None:
-    """Run the command."""
+def main(params_file: Path) -> dict[str, Any]:
+    """Run the command; the result has every stage's."""
     params, layout = config.load(params_file)
-    prepare.main(params_file)
+    done: dict[str, Any] = {"prepare": prepare.main(params_file)}
     for name in params.train_teacher.teachers if params.train_teacher else ():
-        train_teacher.main(params_file, name)
+        done[f"train-teacher {name}"] = train_teacher.main(params_file, name)
     for name in params.teachers:
-        label.main(params_file, name)
-    embed.main(params_file)
-    integrate.main(params_file)
-    train_student.main(params_file)
+        done[f"label {name}"] = label.main(params_file, name)
+    done |= {"embed": embed.main(params_file), "integrate": integrate.main(params_file)}
+    done["train-student"] = train_student.main(params_file)
     if params.prepare.test is not None:
-        evaluate.main(params_file)
+        done["evaluate"] = evaluate.main(params_file)
     say(f"the student is in {layout.student}; next: muki-pipeline report, or muki-pipeline predict FILE")
+    return done

@@ -16,8 +16,28 @@ WORTH_SAYING = 60
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
+_quiet = False
+
+
+def configure(*, quiet: bool, verbose: bool) -> None:
+    """Choose how much is said: `quiet` leaves warnings and errors, `verbose` adds what the library logs."""
+    global _quiet
+    _quiet = quiet
+    shown = logging.StreamHandler()
+    shown.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    logger = logging.getLogger("pipeline")
+    logger.handlers = [shown]
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+
+
 def say(line: str) -> None:
-    """One line of outcome on stderr, whatever the width of the terminal."""
+    """One line of outcome on stderr, whatever the width of the terminal; nothing with --quiet."""
+    if not _quiet:
+        warn(line)
+
+
+def warn(line: str) -> None:
+    """One line on stderr that is shown even with --quiet."""
     STDERR.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
@@ -81,7 +101,7 @@ class Bars:
 
 @contextmanager
 def progress() -> Iterator[Bars]:
-    """Progress bars on stderr, off without a terminal."""
+    """Progress bars on stderr, off without a terminal and with --quiet."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -90,5 +110,5 @@ def progress() -> Iterator[Bars]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=STDERR, disable=not STDERR.is_terminal) as bars:
+    with Progress(*columns, console=STDERR, disable=_quiet or not STDERR.is_terminal) as bars:
         yield Bars(bars)

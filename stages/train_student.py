@@ -1,6 +1,7 @@
 """Stage `train-student`: golden supervision -> the student."""
 
 from pathlib import Path
+from typing import Any
 
 from pipeline import config
 from pipeline.tables import files
@@ -8,7 +9,7 @@ from pipeline.training.student import train_student
 from stages.terminal import progress, quiet_libraries, say
 
 
-def main(params_file: Path) -> None:
+def main(params_file: Path) -> dict[str, Any]:
     """Run the stage."""
     quiet_libraries()
     params, layout = config.load(params_file)
@@ -17,3 +18,4 @@ def main(params_file: Path) -> None:
             params.student, layout.golden, layout.student, layout.work / "student", layout.root, bars
         )
     say(", ".join([f"student: {layout.student}", *(f"{name} {value:.4f}" for name, value in losses.items())]))
+    return {"folder": str(layout.student), **losses}

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 from pipeline import config
 from pipeline.errors import MukiError
@@ -9,13 +10,13 @@ from pipeline.tables.columns import frame
 from pipeline.tables.files import only_one
 from pipeline.tables.shards import read_table_file
 from pipeline.training.teacher import train_teacher
-from stages.terminal import progress, quiet_libraries, say
+from stages.terminal import progress, quiet_libraries, say, warn
 
 _LEARNED = 0.9
 """Share of the loss of guessing up to which a teacher has learned something."""
 
 
-def main(params_file: Path, teacher: str) -> None:
+def main(params_file: Path, teacher: str) -> dict[str, Any]:
     """Run the stage."""
     quiet_libraries()
     params, layout = config.load(params_file)
@@ -42,7 +43,8 @@ def main(params_file: Path, teacher: str) -> None:
     say(f"teacher {teacher}: {layout.teacher(teacher)}")
     guessing = math.log(len(params.train_teacher.teachers[teacher].labels))
     if loss is not None and loss > _LEARNED * guessing:
-        say(
+        warn(
             f"warning: the loss at the end is {loss:.2f}, and guessing gives {guessing:.2f}: the teacher has learned "
             "next to nothing. Lower its learning rate or give it more steps"
         )
+    return {"folder": str(layout.teacher(teacher)), "loss": loss}

@@ -4,6 +4,7 @@
 any engine may call it in any process.
 """
 
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from pipeline.tables import files
 from pipeline.tables.manifest import publish
 from pipeline.tables.shards import Shard
 from pipeline.tables.work import StoredShard, find_stored, store_shard
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ def load_or_label(
     """
     folder, key = work / "labels", labeller.key(corpus_digest)
     stored = find_stored(folder, key)
+    _LOG.info("%s: shard %s %s", labeller.files.name, key[:12], "is labelled now" if stored is None else "is there")
     if stored is None:
         labels = labeller.label(texts, task)
         stored = store_shard(folder, key, labels, labeller.metadata(corpus_digest))

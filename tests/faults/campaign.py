@@ -283,6 +283,17 @@ def _weights(name: str, seed: int) -> Callable[[Path], None]:
     return edit
 
 
+def _swapped_words(model: str) -> Callable[[Path], None]:
+    """Exchange two words' numbers; one number for two words would be a tokenizer that is not saved as it was read."""
+
+    def edit(root: Path) -> None:
+        path = _own_models(root) / model / "tokenizer.json"
+        for old, new in (('"w7": 11', '"?": 11'), ('"w8": 12', '"w7": 12'), ('"?": 11', '"w8": 11')):
+            _text(path, old, new)
+
+    return edit
+
+
 def _params(old: str, new: str) -> Callable[[Path], None]:
     return lambda root: _text(root / "params.yaml", old, new)
 
@@ -304,8 +315,8 @@ CHANGES: dict[str, Callable[[Path], None]] = {
         _own_models(root) / "one" / "config.json", '"hidden_dropout_prob": 0.1', '"hidden_dropout_prob": 0.2'
     ),
     "a label's name": lambda root: _text(_own_models(root) / "two" / "config.json", '"oak"', '"ash"'),
-    "a tokenizer": lambda root: _text(_own_models(root) / "one" / "tokenizer.json", '"w7": 11', '"w7": 12'),
-    "the base's tokenizer": lambda root: _text(_own_models(root) / "base" / "tokenizer.json", '"w7": 11', '"w7": 12'),
+    "a tokenizer": _swapped_words("one"),
+    "the base's tokenizer": _swapped_words("base"),
     "passes": _params("passes: 4", "passes: 5"),
     "label.max_length": _params("passes: 4\n  max_length: 24", "passes: 4\n  max_length: 12"),
     "scorer": _params("scorer: mc_entropy", "scorer: entropy"),

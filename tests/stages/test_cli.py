@@ -339,3 +339,21 @@ def test_a_missing_option_is_exit_code_2_too(run: Run) -> None:
     code, _, err = run("label")
     assert code == 2
     assert "--teacher" in err
+
+
+def test_results_as_json_and_how_much_is_said(project: Path, run: Run) -> None:
+    params = ("--params", str(project))
+    code, out, err = run("--json", "--quiet", "label", "--teacher", "one", *params)
+    assert (code, err) == (0, "")
+    assert json.loads(out)["rows"] == 30
+    code, out, err = run("--json", "integrate", *params)
+    assert json.loads(out)["routing"] is None
+    assert "golden supervision: 30 texts" in err
+    code, out, err = run("--verbose", "label", "--teacher", "one", *params)
+    assert "pipeline.labelling.run: one: shard" in err
+    code, out, err = run("--quiet", "label", "--teacher", "nobody", *params)
+    assert code == 2
+    assert "error: " in err
+    code, out, err = run("--json", "doctor", *params)
+    assert code == json.loads(out)["exit_code"] == 1
+    assert {"level": "warning", "where": "prepare.test"}.items() <= json.loads(out)["findings"][3].items()
