@@ -111,3 +111,19 @@ def test_half_of_a_surrogate_pair_is_refused_with_its_line(tmp_path: Path, half:
         read(tmp_path, "a.jsonl")
     (tmp_path / "a.jsonl").write_text(lines[0] + "\n")
     assert read(tmp_path, "a.jsonl")["text"].to_list() == ["fine 😀"]
+
+
+def test_categories_marks_and_empty_lines_are_read_as_what_they_stand_for(tmp_path: Path) -> None:
+    frame = pl.DataFrame([*ROWS[:2], {"body": "c", "topic": "b"}])
+    frame.with_columns(pl.col("topic", "body").cast(pl.Categorical)).write_parquet(tmp_path / "a.parquet")
+    assert read(tmp_path, "a.parquet").rows() == frame.select("body", "topic").rows()
+    (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"body": "x", "topic": "a"}\n')
+    assert read(tmp_path, "a.jsonl").rows() == [("x", "a")]
+    (tmp_path / "a.csv").write_text("topic,body\na,x\n\n\n")
+    assert read(tmp_path, "a.csv").rows() == [("x", "a")]
+
+
+def test_an_empty_text_in_a_tsv_is_told_with_a_remedy_that_works_there(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("topic\tbody\na\tx\nb\t\n")
+    with pytest.raises(MukiError, match="use a CSV file"):
+        read(tmp_path, "a.tsv")
