@@ -2,7 +2,8 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,14 +87,26 @@ def export_onnx(student: LoadedStudent, target: Path, texts: list[str], int8: bo
                 fix="Use the student itself: this architecture does not survive the export",
             )
         if int8:
-            logging.getLogger().setLevel(logging.ERROR)  # onnxruntime gives advice for other models here
-            onnxruntime.quantization.quantize_dynamic(unfinished / MODEL, unfinished / SMALL_MODEL)
+            with _without_advice():
+                onnxruntime.quantization.quantize_dynamic(unfinished / MODEL, unfinished / SMALL_MODEL)
             found = _softmax(run_onnx(unfinished / SMALL_MODEL, student, texts))
         student.tokenizer.save_pretrained(str(unfinished))
         student.model.config.save_pretrained(str(unfinished))
         files.write_json(unfinished / "labels.json", {"labels": list(student.labels), "max_length": student.max_length})
     best = found.argmax(axis=1)
     return Exported(len(texts), difference, float((best == expected.argmax(axis=1)).mean()), best)
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Inside, the root logger is silent: onnxruntime logs advice for other models there."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 def _export(student: LoadedStudent, path: Path) -> None:

@@ -1,4 +1,5 @@
 import importlib
+import logging
 import sys
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def test_the_service_answers_as_the_student_does(tmp_path: Path, monkeypatch: py
     original = student(tmp_path)
     export_onnx(original, tmp_path / "onnx", texts, int8=True)
     assert (tmp_path / "onnx" / "model_int8.onnx").exists()
+    assert logging.getLogger().level == logging.WARNING, "the export leaves the caller's logging alone"
     monkeypatch.setenv("STUDENT", str(tmp_path / "onnx"))
     serve = importlib.import_module("examples.serve")
     with TestClient(serve.app) as client:
