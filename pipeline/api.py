@@ -159,15 +159,24 @@ def merge(
     pairs = look.pairs_of_labels({each.files.name: each.files.labels for each in teachers})
     base = student_model(student if student is None else _absolute(student))
     content = render(Texts(_TEXTS, "text"), None, teachers, max_length, base, pairs)
-    write_bytes(root / _TEXTS, parquet_bytes(series.to_frame()))
-    if not exists(root / "params.yaml"):
+    params = root / "params.yaml"
+    if exists(params):
+        _check_same(config.load(params)[0], teachers, None if student is None else base["model"], root)
+    else:
         write_project(root, content, has_test=False)
-    opened = Merge.load(root / "params.yaml", progress)
-    there = {name: teacher.model for name, teacher in opened.params.teachers.items()}
+    write_bytes(root / _TEXTS, parquet_bytes(series.to_frame()))
+    return Merge.load(params, progress)
+
+
+def _check_same(params: Params, teachers: Sequence[look.FoundTeacher], student: str | None, root: Path) -> None:
+    """Refuse a folder with another project before anything in it is touched."""
+    there = {name: teacher.model for name, teacher in params.teachers.items()}
     if there != {each.files.name: each.files.settings.model for each in teachers}:
         what = f"belongs to a project with the teachers {there}"
         raise MukiError(what, where=str(root), fix="Name another folder, or remove it")
-    return opened
+    if student not in (None, params.student.model):
+        what = f"belongs to a project whose student starts from {params.student.model}"
+        raise MukiError(what, where=str(root), fix="Name another folder, or change its params.yaml")
 
 
 def _absolute(model: str) -> str:

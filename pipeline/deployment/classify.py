@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.corpus.readers import read_table
 from pipeline.corpus.table import content_digest
 from pipeline.errors import MukiError, choice, first
+from pipeline.integration.confidence import softmax
 from pipeline.models.students import LoadedStudent
 from pipeline.progress import SILENT, Progress
 from pipeline.tables import files
@@ -50,10 +51,13 @@ def classify_file(
         The number of texts.
 
     Raises:
-        MukiError: The source cannot be read, or has no such column of texts; the target's ending is unknown.
+        MukiError: The source cannot be read, or has no such column of texts; the target is the source, or its
+            ending is unknown.
     """
     if target.suffix not in WRITERS:
         raise MukiError("is no known kind of file", where=str(target), fix=f"Use {' or '.join(WRITERS)}")
+    if target.resolve() == source.resolve():
+        raise MukiError("is the file with the texts", where=str(target), fix="Name another file with --out")
     frame = read_table(source)
     texts = _texts(frame, text, source)
     added = ["label", "probability", *(f"probability of {label}" for label in student.labels if every_label)]
@@ -101,9 +105,7 @@ def _in_parts(
         key = canonical_key({"student": model, "max_length": student.max_length, "texts": content_digest(table)})
         stored = find_stored(work, key)
         if stored is None:
-            logits = student.logits(part.to_list(), task).astype(np.float64)
-            odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-            probs = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+            probs = softmax(student.logits(part.to_list(), task)).astype(np.float32)
             columns = arrow(pl.DataFrame({"id": table["id"]})).append_column("probs", fixed_size_lists(probs))
             stored = store_shard(work, key, columns, {})
         else:

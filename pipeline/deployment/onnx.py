@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.errors import MukiError
+from pipeline.integration.confidence import softmax
 from pipeline.models.batching import by_token_budget, collate, tokenise
 from pipeline.models.students import LoadedStudent
 from pipeline.tables import files, folders
@@ -21,6 +23,7 @@ MODEL, SMALL_MODEL = "model.onnx", "model_int8.onnx"
 TOLERANCE = 1e-4
 """How far a probability may be from the student's."""
 _TOKENS = 2048
+_FACTS = "labels.json"
 
 
 @dataclass(frozen=True)
@@ -58,27 +61,31 @@ def export_onnx(student: LoadedStudent, target: Path, texts: list[str], int8: bo
 
     Args:
         student: The student, on the CPU.
-        target: The folder, replaced when everything is written and checked: `model.onnx`, with `int8` also
-            `model_int8.onnx` (weights in 8 bits), the tokenizer, `config.json` with the label names.
+        target: A new folder or that of an earlier export, replaced when everything is written and checked: `model.onnx`,
+            with `int8` also `model_int8.onnx` (weights in 8 bits), the tokenizer, `config.json` with the label names.
         texts: Texts to check with.
         int8: Write the small model too.
 
     Raises:
-        MukiError: The packages of the extra `onnx` are missing, or a probability differs by more than 1e-4.
+        MukiError: The packages of the extra `onnx` are missing; the folder holds something else; a probability
+            differs by more than 1e-4.
     """
     try:
-        import onnxruntime.quantization
-        import onnxscript  # noqa: F401  # torch's exporter needs it
+        quantization = import_module("onnxruntime.quantization")
+        import_module("onnxscript")  # torch's exporter needs it
     except ImportError as error:
         raise MukiError(
             f"needs a package that is not installed ({error.name})",
             where="export --onnx",
             fix="Install the extra: pip install 'muki-pipeline[onnx]'",
         ) from None
-    expected = _softmax(student.logits(texts))
+    if files.exists(target) and not (files.exists(target / _FACTS) and folders.is_sealed(target)):
+        what = "is there already, and is not what an export left"
+        raise MukiError(what, where=str(target), fix="Name a new folder: an export replaces the whole folder")
+    expected = softmax(student.logits(texts))
     with folders.replacing_folder(target) as unfinished:
         _export(student, unfinished / MODEL)
-        found = _softmax(run_onnx(unfinished / MODEL, student, texts))
+        found = softmax(run_onnx(unfinished / MODEL, student, texts))
         difference = float(np.abs(found - expected).max())
         if difference > TOLERANCE:
             raise MukiError(
@@ -88,11 +95,11 @@ def export_onnx(student: LoadedStudent, target: Path, texts: list[str], int8: bo
             )
         if int8:
             with _without_advice():
-                onnxruntime.quantization.quantize_dynamic(unfinished / MODEL, unfinished / SMALL_MODEL)
-            found = _softmax(run_onnx(unfinished / SMALL_MODEL, student, texts))
+                quantization.quantize_dynamic(unfinished / MODEL, unfinished / SMALL_MODEL)
+            found = softmax(run_onnx(unfinished / SMALL_MODEL, student, texts))
         student.tokenizer.save_pretrained(str(unfinished))
         student.model.config.save_pretrained(str(unfinished))
-        files.write_json(unfinished / "labels.json", {"labels": list(student.labels), "max_length": student.max_length})
+        files.write_json(unfinished / _FACTS, {"labels": list(student.labels), "max_length": student.max_length})
     best = found.argmax(axis=1)
     return Exported(len(texts), difference, float((best == expected.argmax(axis=1)).mean()), best)
 
@@ -141,9 +148,3 @@ def run_onnx(path: Path, student: LoadedStudent, texts: list[str]) -> NDArray[np
         batch = collate(tokens, rows, student.model.config.pad_token_id, torch.device("cpu")).inputs
         [logits[rows]] = session.run(["logits"], {name: batch[name].numpy() for name in wanted})
     return logits
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    odds = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    probs: NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
-    return probs

@@ -83,7 +83,11 @@ def _tried(where: str, check: Callable[[], list[Finding]]) -> list[Finding]:
     except MukiError as error:
         return [Finding("error", error.where, error.what, error.fix)]
     except (RuntimeError, MemoryError) as error:
-        return [Finding("error", where, str(error).splitlines()[0], "Lower label.token_budget or use a larger machine")]
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise  # a fault of this program, not of the project
+        return [
+            Finding("error", where, "there is not enough memory", "Lower label.token_budget or use a larger machine")
+        ]
 
 
 def _texts(source: Source, where: str, layout: Layout) -> tuple[list[Finding], pl.Series | None]:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save_project(tmp_path_factory.mktemp("api")).parent / "models"
 
 
-def project(models: Path, folder: Path, texts: list[str], **others: object) -> Merge:
+def project(models: Path, folder: Path, texts: list[str], **others: Any) -> Merge:
     paths = [str(models / name) for name in ("one", "two")]
-    opened = merge(paths, texts, folder=folder, student=str(models / "base"), **others)  # type: ignore[arg-type]
+    opened = merge(paths, texts, folder=folder, student=str(models / "base"), **others)
     path = folder / "params.yaml"
     path.write_text(path.read_text().replace("passes: 16", "passes: 2").replace("epochs: 6", "epochs: 1"))
     return Merge.load(path, opened.progress)
@@ -53,5 +54,8 @@ def test_a_folder_of_another_project_is_refused(models: Path, tmp_path: Path) ->
     project(models, tmp_path / "muki", ["w1"])
     with pytest.raises(MukiError, match="belongs to a project with the teachers"):
         merge([str(models / "two")], ["w1"], folder=tmp_path / "muki")
+    with pytest.raises(MukiError, match="whose student starts from"):
+        merge([str(models / name) for name in ("one", "two")], ["w2"], folder=tmp_path / "muki", student="other")
+    assert Merge.load(tmp_path / "muki" / "params.yaml").corpus()["text"].to_list() == ["w1"]
     with pytest.raises(MukiError, match="there are no texts"):
         merge([str(models / "two")], [], folder=tmp_path / "other")

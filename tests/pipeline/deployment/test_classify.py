@@ -84,6 +84,7 @@ def test_mistakes_are_told(tmp_path: Path, folder: Path, student: LoadedStudent)
         ("in", "body", "o.xlsx", "no known kind of file"),
         ("odd", "body", "o.csv", r"is empty \(null\) in 1 rows, first in row 1"),
         ("nothing", "body", "o.csv", "regular file"),
+        ("in", "body", "in.parquet", "is the file with the texts"),
     ):
         with pytest.raises(MukiError, match=message):
             classify_file(student, folder, tmp_path / f"{source}.parquet", tmp_path / out, column)

@@ -62,3 +62,21 @@ def test_without_the_extra_one_line_says_so(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(MukiError, match="needs a package that is not installed"):
         export_onnx(student(tmp_path), tmp_path / "onnx", tiny.texts(5))
+
+
+@pytest.mark.parametrize("name", ["", "student", "mine"])
+def test_a_folder_with_anything_else_in_it_is_refused_and_kept(tmp_path: Path, name: str) -> None:
+    loaded = student(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(MukiError, match="not what an export left"):
+        export_onnx(loaded, tmp_path / name, ["w1"])
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_earlier_export_is_replaced(tmp_path: Path) -> None:
+    loaded = student(tmp_path)
+    for _ in range(2):
+        export_onnx(loaded, tmp_path / "onnx", ["w1"])
+    assert is_sealed(tmp_path / "onnx")
