@@ -61,7 +61,7 @@ def export_onnx(student: LoadedStudent, target: Path, texts: list[str], int8: bo
 
     Args:
         student: The student, on the CPU.
-        target: A new folder or that of an earlier export, replaced when everything is written and checked: `model.onnx`,
+        target: A new folder or an earlier export, replaced once everything is written and checked: `model.onnx`;
             with `int8` also `model_int8.onnx` (weights in 8 bits), the tokenizer, `config.json` with the label names.
         texts: Texts to check with.
         int8: Write the small model too.
