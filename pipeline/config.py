@@ -179,6 +179,9 @@ class Label(Block):
     """Tokens in a batch, including padding. It does not change any number."""
     device: Device = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    features: bool = False
+    """Also store what each teacher's head reads of a text, for the strategies `cfl` and `dfa`. One more pass without
+    dropout; labels that are finished are kept."""
 
 
 class Embed(Block):
@@ -196,9 +199,10 @@ class Embed(Block):
 class Integrate(Block):
     """Stage two's supervision (docs/method.md, steps 4 to 7)."""
 
-    strategy: Literal["soft", "hard", "posterior", "concat", "uhc"] = "posterior"
+    strategy: Literal["soft", "hard", "posterior", "concat", "uhc", "cfl", "dfa"] = "posterior"
     """How the teachers are mixed: `posterior` by the scorer's probabilities, `soft` by softmax(score / τ), `hard` the
-    best teacher alone, `concat` vanilla distillation, `uhc` each teacher separately."""
+    best teacher alone, `concat` vanilla distillation, `uhc` each teacher separately, `cfl` and `dfa` as `concat` with
+    a loss that aligns the student's features with the teachers'."""
     scorer: Scorer = "gate"
     """How to score the teachers of a text; see docs/rules.md."""
     temperature: PositiveFloat = 0.2

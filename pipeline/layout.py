@@ -51,6 +51,10 @@ class Layout:
         """A teacher's labels of every text of the corpus."""
         return self.root / "data" / "labels" / teacher
 
+    def features(self, teacher: str) -> Path:
+        """What a teacher's head reads of every text of the corpus, where `label.features` asks for it."""
+        return self.labels(teacher) / "features"
+
     def teacher(self, name: str) -> Path:
         """Where `train-teacher` saves the teacher `name`."""
         return self.root / "data" / "teachers" / name

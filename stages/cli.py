@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.errors import MukiError
-from pipeline.labelling.allocator import keep_freed_memory
+from pipeline.labelling.network.allocator import keep_freed_memory
 
 app = typer.Typer(
     name="muki-pipeline",

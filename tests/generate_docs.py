@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import pyarrow as pa
 from pydantic import BaseModel
 
 from pipeline import config
@@ -102,9 +103,10 @@ def settings() -> str:
 TABLES = {
     "`data/corpus/`": (schema.CORPUS, "One file per shard."),
     "`data/labels/TEACHER/`": (schema.LABELS, "One file per corpus shard, with its rows in the same order."),
+    "`data/labels/TEACHER/features/`": (schema.FEATURES, "As above, where `label.features` is set."),
     "`data/golden/`": (
-        (*schema.GOLDEN, schema.TEACHER_TARGETS),
-        "As above. `teacher_targets` is there for the strategy `uhc` only.",
+        (*schema.GOLDEN, schema.TEACHER_TARGETS, schema.TEACHER_FEATURES),
+        "As above. `teacher_targets` is there for the strategy `uhc` only, `teacher_features` for `cfl` and `dfa`.",
     ),
     "`data/eval/test.parquet`, `data/eval/teacher_train.parquet`": (
         schema.GOLD_TEXTS,
@@ -117,7 +119,12 @@ WIDTHS = {
     "union": "all labels",
     "teachers": "the teachers",
     "all_labels": "the labels of all teachers",
+    "size": "the head's inputs",
+    "all_features": "the inputs of all teachers' heads",
 }
+
+
+FLOATS = {pa.float32(): "float32", pa.float16(): "float16"}
 
 
 def columns(table: tuple[schema.Column, ...]) -> list[str]:
@@ -125,7 +132,7 @@ def columns(table: tuple[schema.Column, ...]) -> list[str]:
     lines = ["| column | type | meaning |", "|---|---|---|"]
     for column in table:
         is_vector = isinstance(column.type, str)
-        shown = f"float32 for each of {WIDTHS[str(column.type)]}" if is_vector else str(column.type)
+        shown = f"{FLOATS[column.number]} for each of {WIDTHS[str(column.type)]}" if is_vector else str(column.type)
         lines.append(f"| `{column.name}` | {shown} | {column.meaning} |")
     return lines
 

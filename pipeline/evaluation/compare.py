@@ -62,7 +62,7 @@ def compare(params: Params, layout: Layout, progress: Progress = SILENT) -> Comp
     _check_rules(params.compare.rules or [])
     corpus = open_labelled_corpus(params, layout)
     gold = read_corpus_gold(layout)
-    rules = params.compare.rules or [*RULES, *([SUPERVISED] if gold else [])]
+    rules = params.compare.rules or [*_without_missing_features(params), *([SUPERVISED] if gold else [])]
     if SUPERVISED in rules and not gold:
         raise MukiError(
             "the corpus has no gold labels", where=f"compare.rules: {SUPERVISED}", fix="Leave this rule out"
@@ -71,6 +71,15 @@ def compare(params: Params, layout: Layout, progress: Progress = SILENT) -> Comp
     results = {rule: comparer.run(rule) for rule in rules}
     students = pl.concat([result.students for result in results.values()], how="diagonal")
     return Comparison(students, paired_tests({rule: result.right for rule, result in results.items()}))
+
+
+def _without_missing_features(params: Params) -> list[str]:
+    """All rules that what is stored suffices for."""
+    return [
+        rule
+        for rule, (changes, _) in RULES.items()
+        if params.label.features or not STRATEGIES[changes["strategy"]].reads_features
+    ]
 
 
 def _check_rules(rules: list[str]) -> None:

@@ -18,6 +18,9 @@ RULES: dict[str, tuple[dict[str, Any], float]] = {
     "entropy": ({**_MUKI, "strategy": "soft", "scorer": "entropy"}, 1.0),
     "concat": ({**_PLAIN, "strategy": "concat", "scorer": "energy"}, 5.0),
     "uhc": ({**_PLAIN, "strategy": "uhc", "scorer": "mc_entropy"}, 5.0),
+    # They need label.features.
+    "cfl": ({**_PLAIN, "strategy": "cfl", "scorer": "energy"}, 5.0),
+    "dfa": ({**_PLAIN, "strategy": "dfa", "scorer": "energy"}, 5.0),
     # Other measures of a teacher's confidence.
     "mutual_information": ({**_MUKI, "strategy": "soft", "scorer": "mutual_information"}, 1.0),
     "max_probability": ({**_MUKI, "strategy": "soft", "scorer": "max_probability"}, 1.0),

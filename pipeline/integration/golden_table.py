@@ -39,7 +39,7 @@ def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature:
             }
             for number, (name, footer) in enumerate(corpus.tables.footers.items())
         },
-        "label_settings": params.label.model_dump(exclude={"token_budget", "device", "dtype"}),
+        "label_settings": params.label.model_dump(exclude={"token_budget", "device", "dtype", "features"}),
         "integrate": params.integrate.model_dump(),
         "loss": loss,
         "temperature": temperature,
@@ -57,6 +57,7 @@ def write_golden_shard(
     target: NDArray[np.float32],
     weights: NDArray[np.floating],
     teacher_targets: NDArray[np.float32] | None,
+    teacher_features: NDArray[np.float32] | None = None,
     teachers: Sequence[str],
     facts: Mapping[str, Any],
 ) -> Shard:
@@ -70,6 +71,7 @@ def write_golden_shard(
         target: `[rows, union]`, each row sums to 1.
         weights: `[rows]`.
         teacher_targets: `[rows, labels of all teachers]` for a loss that needs them, else None.
+        teacher_features: `[rows, features of all teachers]` for a loss that needs them, else None.
         teachers: The teachers' names.
         facts: For the footer; everything that determines the shard.
     """
@@ -85,9 +87,10 @@ def write_golden_shard(
         "margin": pa.array(margins(scores).astype(np.float32)),
         "scores": fixed_size_lists(scores.astype(np.float32)),
     }
-    if teacher_targets is not None:
-        columns = (*columns, schema.TEACHER_TARGETS)
-        values[schema.TEACHER_TARGETS.name] = fixed_size_lists(teacher_targets)
-        widths["all_labels"] = teacher_targets.shape[1]
+    for column, extra in ((schema.TEACHER_TARGETS, teacher_targets), (schema.TEACHER_FEATURES, teacher_features)):
+        if extra is not None:
+            columns = (*columns, column)
+            values[column.name] = fixed_size_lists(extra)
+            widths[str(column.type)] = extra.shape[1]
     table = schema.arrow_table(columns, values, **widths)
     return write_shard(folder / part_name(number), table, canonical_key(facts), facts)

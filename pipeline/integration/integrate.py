@@ -17,7 +17,7 @@ from pipeline.integration.confidence import energy, softmax
 from pipeline.integration.embeddings import Embeddings, open_embeddings
 from pipeline.integration.golden_table import golden_facts, write_golden_shard
 from pipeline.integration.label_space import LabelSpace
-from pipeline.integration.label_tables import LabelledCorpus, LabelShard, open_labelled_corpus
+from pipeline.integration.label_tables import Features, LabelledCorpus, LabelShard, open_features, open_labelled_corpus
 from pipeline.integration.routing.answers import Answers, read_answers
 from pipeline.integration.routing_summary import RoutingSummary, ShardSums, summarise
 from pipeline.integration.scorers import SCORERS, Score, TeacherOutputs, measure
@@ -86,6 +86,9 @@ def integrate(params: Params, layout: Layout, folder: Path, progress: Progress =
         strategy = STRATEGIES[params.integrate.strategy]
         facts = golden_facts(params, corpus, strategy.loss, params.student.temperature)
         routing = summarise(params.integrate.scorer, corpus.teachers, score, sums)
+        features = open_features(corpus.tables, corpus.shards) if strategy.reads_features else None
+        if features is not None:
+            facts |= {"feature_widths": features.widths}
         facts |= {"abstained": corpus.rows - taught, "routing": None if routing is None else asdict(routing)}
         mean_weight = sum(shard.weight for shard in sums) / taught
         writing = WritingPhase(
@@ -95,6 +98,7 @@ def integrate(params: Params, layout: Layout, folder: Path, progress: Progress =
             weight_unit=mean_weight if params.integrate.normalise_weights else 1.0,
             scratch=scratch,
             folder=folder,
+            features=features,
             facts=facts,
             task=task,
         )
@@ -157,6 +161,7 @@ class WritingPhase:
         weight_unit: What raw weights are divided by.
         scratch: Where `ScoringPhase` stored the scores.
         folder: The golden table.
+        features: What the teachers' heads read, None where the strategy does not need it.
         facts: What the table's manifest says.
         task: Told of every shard.
     """
@@ -167,6 +172,7 @@ class WritingPhase:
     weight_unit: float
     scratch: Path
     folder: Path
+    features: Features | None
     facts: dict[str, Any]
     task: Task
 
@@ -179,6 +185,7 @@ class WritingPhase:
         target, distributions = targets(scores, labels, self.corpus.label_space, self.settings, self.temperature)
         strategy = STRATEGIES[self.settings.strategy]
         label_keys = {name: shards[number].key for name, shards in self.corpus.tables.shards.items()}
+        features = None if self.features is None else self.features.read(number, series(texts["id"]))
         shard = write_golden_shard(
             self.folder,
             number,
@@ -189,6 +196,7 @@ class WritingPhase:
             teacher_targets=np.concatenate(distributions, axis=1).astype(np.float32)
             if strategy.keeps_teachers_apart
             else None,
+            teacher_features=None if features is None else np.concatenate(features, axis=1),
             teachers=self.corpus.teachers,
             facts={**self.facts, "label_keys": label_keys},
         )

@@ -118,6 +118,55 @@ class LabelTables:
 
 
 @dataclass(frozen=True)
+class Features:
+    """What the teachers' heads read of a corpus, checked to belong to its label tables.
+
+    Attributes:
+        layout: Where they lie.
+        shards: Each teacher's shards, one for each corpus shard, in its order.
+        widths: How many features each teacher has.
+    """
+
+    layout: Layout
+    shards: dict[str, list[Shard]]
+    widths: list[int]
+
+    def read(self, number: int, ids: pl.Series) -> list[NDArray[np.float32]]:
+        """For each teacher `[rows, its features]` of a corpus shard.
+
+        Raises:
+            MukiError: A file was changed, or has other texts.
+        """
+        features = []
+        for teacher, shards in self.shards.items():
+            folder = self.layout.features(teacher)
+            table = read_shard(folder, shards[number], make_labels(teacher), ["id", "features"])
+            _check_ids(series(table["id"]), ids, str(folder / shards[number].file), teacher)
+            features.append(matrix(table["features"]).astype(np.float32))
+        return features
+
+
+def open_features(tables: LabelTables, corpus_shards: list[Shard]) -> Features:
+    """The features of the teachers whose label tables are open.
+
+    Raises:
+        MukiError: There are none, or they belong to another teacher or corpus.
+    """
+    found: dict[str, list[Shard]] = {}
+    widths = []
+    for name, footer in tables.footers.items():
+        folder = tables.layout.features(name)
+        remedy = f"Set label.features: true, then {make_labels(name)[0].lower()}{make_labels(name)[1:]}"
+        found[name], _ = read_manifest(folder, remedy)
+        made_for = [read_footer(folder, shard, remedy) for shard in found[name]]
+        expected = [(footer["teacher_digest"], footer["dtype"], shard.key) for shard in corpus_shards]
+        if [(each["teacher_digest"], each["dtype"], each["corpus_digest"]) for each in made_for] != expected:
+            raise MukiError("does not fit the corpus and the labels", where=str(folder), fix=remedy)
+        widths.append(int(made_for[0]["width"]))
+    return Features(tables.layout, found, widths)
+
+
+@dataclass(frozen=True)
 class LabelledCorpus:
     """A corpus and its label tables, checked to belong together.
 

@@ -1,7 +1,7 @@
 """Scores and distributions become golden targets and weights (docs/method.md, steps 4 to 7). Pure array functions."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,7 @@ class Strategy:
         loss: Name of the student's loss, one of `training/losses.py`.
         keeps_teachers_apart: Whether that loss needs each teacher's own distribution.
         selects: Whether its weights follow the scores.
+        reads_features: Whether that loss reads what the teachers' heads read (`label.features`).
     """
 
     weigh: Callable[[Floats, Floats, float], Floats]
@@ -75,16 +76,20 @@ class Strategy:
     loss: str = "kl"
     keeps_teachers_apart: bool = False
     selects: bool = True
+    reads_features: bool = False
 
+
+_CONCAT = Strategy(lambda scores, energies, temperature: concat_weights(energies), reads_energies=True, selects=False)
 
 STRATEGIES: dict[str, Strategy] = {
     "soft": Strategy(lambda scores, energies, temperature: soft_weights(scores, temperature)),
     "hard": Strategy(lambda scores, energies, temperature: hard_weights(scores)),
     # For scorers whose scores are already probabilities of being the right teacher.
     "posterior": Strategy(lambda scores, energies, temperature: scores),
-    "concat": Strategy(
-        lambda scores, energies, temperature: concat_weights(energies), reads_energies=True, selects=False
-    ),
+    "concat": _CONCAT,
+    # Soft targets as in vanilla distillation, and features besides.
+    "cfl": replace(_CONCAT, loss="cfl", reads_features=True),
+    "dfa": replace(_CONCAT, loss="dfa", reads_features=True),
     # The student learns from each teacher separately; the target is only their plain average.
     "uhc": Strategy(
         lambda scores, energies, temperature: np.full_like(scores, 1.0 / scores.shape[1]),

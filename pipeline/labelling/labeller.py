@@ -24,11 +24,12 @@ from transformers import PreTrainedTokenizerBase
 
 from pipeline.config import Dtype, Label
 from pipeline.errors import MukiError, first, refusing
-from pipeline.labelling.dropout import MonteCarloDropout
-from pipeline.labelling.encoder import keep_pooled_position
-from pipeline.labelling.packed_linear import begin_in_bfloat16, pack_products
+from pipeline.labelling.network.dropout import MonteCarloDropout
+from pipeline.labelling.network.encoder import keep_pooled_position
+from pipeline.labelling.network.packed_linear import begin_in_bfloat16, pack_products
 from pipeline.models.batching import Batch, Tokenised, by_token_budget, collate, tokenise
 from pipeline.models.devices import choose_device, token_budget
+from pipeline.models.heads import classifier_head, recording_features
 from pipeline.models.teachers import TeacherFiles, load
 from pipeline.progress import SILENT, Task
 from pipeline.tables import schema
@@ -198,14 +199,34 @@ class Labeller:
 
     def logits(self, texts: list[str], task: Task = SILENT) -> NDArray[np.float32]:
         """Logits `[texts, labels]` without dropout."""
-        _, tokenizer = self._loaded
-        tokens = tokenise(tokenizer, texts, self.settings.max_length)
-        rows = by_token_budget(tokens.lengths, self.token_budget)
-        batches = (self._collate(tokens, each) for each in rows)
-        logits = torch.empty((len(texts), len(self.files.labels)))
-        for batch, output, _ in self._run(batches, task):
+        logits = np.empty((len(texts), len(self.files.labels)), dtype=np.float32)
+        for batch, output, _ in self._run(self._batches(texts), task):
             logits[batch.rows.cpu()] = output.cpu()
-        return logits.numpy()
+        return logits
+
+    def features(self, texts: list[str], task: Task = SILENT) -> NDArray[np.float16]:
+        """What the head reads of each text without dropout, `[texts, features]`.
+
+        Raises:
+            MukiError: There is no such layer, or it reads every token.
+        """
+        where = f"teacher {self.files.name}"
+        with recording_features(classifier_head(self._loaded[0].model, where)) as seen:
+            parts, rows = [], []
+            for batch, _, _ in self._run(self._batches(texts), task):
+                features = seen.pop()
+                if features.ndim != 2:
+                    fix = "Set label.features: false, and leave out the rules cfl and dfa"
+                    raise MukiError("its head reads every token, not one vector of a text", where=where, fix=fix)
+                parts.append(features.cpu().to(torch.float16).numpy())
+                rows.append(batch.rows.cpu().numpy())
+        result = np.empty((len(texts), parts[0].shape[1]), dtype=np.float16)
+        result[np.concatenate(rows)] = np.concatenate(parts)
+        return result
+
+    def _batches(self, texts: list[str]) -> Iterator[Batch]:
+        tokens = tokenise(self._loaded[1], texts, self.settings.max_length)
+        return (self._collate(tokens, rows) for rows in by_token_budget(tokens.lengths, self.token_budget))
 
     def _collate(self, tokens: Tokenised, rows: NDArray[np.intp]) -> Batch:
         dropout, _ = self._loaded

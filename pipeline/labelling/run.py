@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pipeline.config import Label, Teacher
 from pipeline.corpus.table import corpus_shards, read_corpus_shard
 from pipeline.labelling.arithmetic import choose
+from pipeline.labelling.features import store_features
 from pipeline.labelling.labeller import Labeller, Throughput
 from pipeline.layout import Layout, make_labels
 from pipeline.models.teachers import locate
@@ -121,6 +122,7 @@ def label_corpus(
         stored = [load_or_label_shard(labeller, layout.corpus, shard, layout.work, task) for shard in shards]
         publish(layout.labels(name), [(each.path, each.shard) for each in stored], {"teacher": name})
         seconds = time.perf_counter() - start
+        store_features(labeller, layout, shards, progress)
     truncated = sum(pc.sum(each.read(["truncated"], make_labels(name))["truncated"]).as_py() for each in stored)
     return LabellingSummary(
         sum(shard.rows for shard in shards),

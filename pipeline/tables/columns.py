@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 
-def fixed_size_lists(rows: NDArray[np.float32]) -> pa.FixedSizeListArray:
+def fixed_size_lists(rows: NDArray[np.floating]) -> pa.FixedSizeListArray:
     """A `[rows, width]` array as a column that polars reads as `pl.Array`."""
     return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(rows).reshape(-1)), rows.shape[1])
 

@@ -5,7 +5,7 @@ code finished is then done again instead of being mixed with new work. `tests/go
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +14,8 @@ LABELS_VERSION = 4
 """Label shards: the columns and the numbers in them (`pipeline/labelling/`)."""
 GOLDEN_VERSION = 4
 """Golden tables: scores, targets and weights, and what the manifest says (`pipeline/integration/`)."""
+FEATURES_VERSION = 1
+"""What teachers' heads read (`pipeline/labelling/features.py`)."""
 EMBEDDINGS_VERSION = 2
 """Neutral embeddings of texts and label names (`pipeline/embedding/`)."""
 STUDENT_VERSION = 2
@@ -26,13 +28,15 @@ class Column:
 
     Attributes:
         name: Its name.
-        type: Its Arrow type, or the name of a width: the column then holds float32 vectors of that width.
+        type: Its Arrow type, or the name of a width: the column then holds vectors of that width.
         meaning: What it holds, with its unit.
+        number: Type of a vector's numbers.
     """
 
     name: str
     type: pa.DataType | str
     meaning: str
+    number: pa.DataType = field(default_factory=pa.float32)
 
 
 _ID = Column("id", pa.string(), "hash of the text and of how many identical texts come before it")
@@ -48,6 +52,7 @@ LABELS = (
     Column("tokens", pa.int32(), "tokens that the teacher read"),
     Column("truncated", pa.bool_(), "whether the text was longer than that"),
 )
+FEATURES = (_ID, Column("features", "size", "what the teacher's head reads, without dropout", pa.float16()))
 EMBEDDINGS = (_ID, Column("embedding", "size", "neutral embedding of the text, of length 1"))
 LABEL_NAMES = (
     Column("label", pa.string(), "a label of the union"),
@@ -64,6 +69,8 @@ GOLDEN = (
 )
 TEACHER_TARGETS = Column("teacher_targets", "all_labels", "each teacher's own distribution, one after the other")
 """An extra column of golden tables whose loss compares the student with each teacher separately."""
+TEACHER_FEATURES = Column("teacher_features", "all_features", "what each teacher's head reads, one after the other")
+"""An extra column of golden tables whose loss aligns features."""
 GOLD_TEXTS = (_ID, _TEXT, Column("label", pa.string(), "gold label"))
 CORPUS_GOLD = (_ID, Column("label", pa.string(), "gold label"))
 
@@ -89,7 +96,7 @@ def arrow_table(columns: tuple[Column, ...], values: Mapping[str, Any], **widths
         raise ValueError(f"columns are {sorted(values)}, expected {sorted(names(columns))}")
     fields = [
         pa.field(
-            column.name, pa.list_(pa.float32(), widths[column.type]) if isinstance(column.type, str) else column.type
+            column.name, pa.list_(column.number, widths[column.type]) if isinstance(column.type, str) else column.type
         )
         for column in columns
     ]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pipeline.training.alignment import Alignment, AmalgamatedFeatures, CommonFeatures
+
 Columns = Sequence[Sequence[int]]
 
 
@@ -55,16 +57,23 @@ class Loss:
         targets: The golden table's column that it reads beside `weight`.
         compute: Of the student's logits `[batch, labels]`, that column, each teacher's columns of the union, the
             weights `[batch]` and T.
+        alignment: A loss of features that is added, which reads the column `teacher_features`; its layers are made of
+            the widths of the student's and of each teacher's features.
     """
 
     targets: str
     compute: Callable[[Tensor, Tensor, Columns, Tensor, float], Tensor]
+    alignment: Callable[[int, Sequence[int]], Alignment] | None = None
+
+
+def _to_target(logits: Tensor, target: Tensor, columns: Columns, weight: Tensor, temperature: float) -> Tensor:
+    return integration_loss(logits, target, weight, temperature)
 
 
 LOSSES = {
-    "kl": Loss(
-        "target", lambda logits, target, _, weight, temperature: integration_loss(logits, target, weight, temperature)
-    ),
+    "kl": Loss("target", _to_target),
     "uhc": Loss("teacher_targets", uhc_loss),
+    "cfl": Loss("target", _to_target, CommonFeatures),
+    "dfa": Loss("target", _to_target, AmalgamatedFeatures),
 }
 """The losses, by the name in the golden table's manifest."""

@@ -1,23 +1,27 @@
 """The student: trained from a golden table alone and saved as a folder that is ready for the hub."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 from datasets import Dataset
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from pipeline.config import Student
 from pipeline.errors import MukiError
 from pipeline.layout import MAKE_GOLDEN
+from pipeline.models.heads import classifier_head, recording_features
 from pipeline.progress import SILENT, Progress
 from pipeline.tables import files, schema
 from pipeline.tables.keys import canonical_key
 from pipeline.tables.manifest import read_golden_manifest
 from pipeline.tables.shards import Shard, read_shard
-from pipeline.training.losses import LOSSES, Columns
+from pipeline.training.alignment import Alignment
+from pipeline.training.losses import LOSSES, Columns, Loss
 from pipeline.training.model_card import model_card
 from pipeline.training.trainer import (
     Collator,
@@ -37,10 +41,10 @@ from pipeline.training.trainer import (
 class IntegrationTrainer(ResumableTrainer):
     """A Trainer with the loss that the golden table names."""
 
-    def __init__(self, *args: Any, loss: str, temperature: float, columns: Columns, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, loss: Loss, temperature: float, columns: Columns, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.loss, self.temperature, self.columns = LOSSES[loss], temperature, columns
-        self.supervision = {self.loss.targets, "weight"}  # columns that are not inputs of the model
+        self.loss, self.temperature, self.columns = loss, temperature, columns
+        self.supervision = set(_supervision(loss))  # columns that are not inputs of the model
         self.model_accepts_loss_kwargs = False  # the loss is a mean over its batch
 
     def compute_loss(
@@ -51,11 +55,49 @@ class IntegrationTrainer(ResumableTrainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """The loss of a batch, and on request the model's outputs."""
-        outputs = model(**{name: value for name, value in inputs.items() if name not in self.supervision})
+        arguments = {name: value for name, value in inputs.items() if name not in self.supervision}
+        aligned = getattr(self.model, _ALIGNMENT, None)
+        if aligned is None:
+            outputs = model(**arguments)
+        else:
+            with recording_features(aligned.head) as features:
+                outputs = model(**arguments)
         loss = self.loss.compute(
             outputs.logits, inputs[self.loss.targets], self.columns, inputs["weight"], self.temperature
         )
+        if aligned is not None:
+            loss = loss + aligned(features[0], inputs[schema.TEACHER_FEATURES.name])
         return (loss, outputs) if return_outputs else loss
+
+
+class _AlignedFeatures(nn.Module):
+    """A loss of features and its layers. It hangs on the model while it is trained, so that checkpoints hold it."""
+
+    def __init__(
+        self, model: PreTrainedModel, alignment: Callable[[int, Sequence[int]], Alignment], widths: Sequence[int]
+    ) -> None:
+        super().__init__()
+        head = classifier_head(model, "student.model")
+        self._head = [head]  # not a part of this module
+        self.widths = list(widths)
+        self.loss = alignment(head.get_parameter("weight").shape[1], widths)
+
+    @property
+    def head(self) -> nn.Module:
+        return self._head[0]
+
+    def forward(self, student: Tensor, teachers: Tensor) -> Tensor:
+        with torch.autocast(student.device.type, enabled=False):
+            loss: Tensor = self.loss(student.float(), torch.split(teachers, self.widths, dim=-1))
+        return loss
+
+
+_ALIGNMENT = "feature_alignment"
+
+
+def _supervision(loss: Loss) -> list[str]:
+    """The golden table's columns that a loss reads."""
+    return [loss.targets, "weight", *([] if loss.alignment is None else [schema.TEACHER_FEATURES.name])]
 
 
 def read_golden(folder: Path) -> tuple[pa.Table, Mapping[str, Any]]:
@@ -67,7 +109,7 @@ def read_golden(folder: Path) -> tuple[pa.Table, Mapping[str, Any]]:
     shards, facts = read_golden_manifest(folder)
     if facts.get("loss") not in LOSSES:
         raise MukiError("was made by another version of this program", where=str(folder), fix=MAKE_GOLDEN)
-    columns = ["text", LOSSES[facts["loss"]].targets, "weight"]
+    columns = ["text", *_supervision(LOSSES[facts["loss"]])]
     table = pa.concat_tables([read_shard(folder, shard, MAKE_GOLDEN, columns) for shard in shards])
     return table.filter(pc.greater(table["weight"], 0)), facts
 
@@ -136,6 +178,9 @@ def train_student(
     if (finished := trained_before(output, key)) is not None:
         return finished
     model, tokenizer = load_base(settings, list(facts["labels"]), root)
+    loss = LOSSES[facts["loss"]]
+    if loss.alignment is not None:
+        model.add_module(_ALIGNMENT, _AlignedFeatures(model, loss.alignment, facts["feature_widths"]))
     own_checkpoints = checkpoints / key
     data = tokenised(Dataset(table), tokenizer, settings.max_length)
     train, validation = _hold_out(data, settings)
@@ -153,13 +198,13 @@ def train_student(
             eval_steps=settings.checkpoint_steps,
             prediction_loss_only=True,
             # The Trainer computes a validation loss only where it sees these columns.
-            label_names=[LOSSES[facts["loss"]].targets, "weight"],
+            label_names=_supervision(loss),
         ),
         train_dataset=train,
         eval_dataset=validation,
         data_collator=Collator(tokenizer),
         processing_class=tokenizer,
-        loss=facts["loss"],
+        loss=loss,
         temperature=settings.temperature,
         columns=[teacher["columns"] for teacher in facts["teachers"].values()],
     )
@@ -167,6 +212,8 @@ def train_student(
     if validation:
         trainer.evaluate()
     losses = _last_losses(trainer)
+    if loss.alignment is not None:
+        delattr(model, _ALIGNMENT)
     tokenizer.model_max_length = settings.max_length  # whoever loads the student reads what it was trained to read
     save(trainer, tokenizer, output, key, losses, model_card(settings, facts, losses))
     files.remove([own_checkpoints])

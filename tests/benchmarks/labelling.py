@@ -22,10 +22,10 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from pipeline.config import Dtype, Label, Source, Teacher, TeacherTraining
 from pipeline.corpus.readers import read_source
 from pipeline.corpus.table import with_ids, write_corpus
-from pipeline.labelling.dropout import MonteCarloDropout
-from pipeline.labelling.encoder import keep_pooled_position
 from pipeline.labelling.labeller import Labeller
-from pipeline.labelling.packed_linear import begin_in_bfloat16, pack_products
+from pipeline.labelling.network.dropout import MonteCarloDropout
+from pipeline.labelling.network.encoder import keep_pooled_position
+from pipeline.labelling.network.packed_linear import begin_in_bfloat16, pack_products
 from pipeline.labelling.run import label_corpus
 from pipeline.layout import Layout
 from pipeline.models.devices import fast_dtype

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.activations import GELUActivation
 
-from pipeline.labelling.encoder import layer_stack
+from pipeline.labelling.network.encoder import layer_stack
 
 # By rounding alone logits move less, by a wrong fusion far more.
 _ROUNDING = 1e-4

@@ -15,7 +15,7 @@ from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_f
 from transformers.masking_utils import eager_mask
 
 from pipeline.errors import MukiError
-from pipeline.labelling.masks import Kind, Masks, drop
+from pipeline.labelling.network.masks import Kind, Masks, drop
 
 NAME = "muki_monte_carlo"
 _CACHED_SCORES = 1 << 18

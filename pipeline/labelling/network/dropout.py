@@ -18,9 +18,9 @@ from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from pipeline.errors import MukiError
-from pipeline.labelling.attention import Record, use_keyed_attention
-from pipeline.labelling.encoder import Prefix
-from pipeline.labelling.masks import Kind, Masks, Site
+from pipeline.labelling.network.attention import Record, use_keyed_attention
+from pipeline.labelling.network.encoder import Prefix
+from pipeline.labelling.network.masks import Kind, Masks, Site
 from pipeline.models.teachers import dropout_settings
 
 # Two probes whose batch sizes and lengths tell every leading axis apart: [batch], [batch * heads], [fixed], others.

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import MukiError
-from pipeline.labelling.dropout import MonteCarloDropout
+from pipeline.labelling.network.dropout import MonteCarloDropout
 from tests import tiny
 
 PROBE = [1, 10, 11, 12, 2]
