@@ -262,6 +262,9 @@ class Compare(Block):
 class Params(Block):
     """All of params.yaml."""
 
+    store: Annotated[str, Field(pattern=r"^(s3|gs|az|abfss?)://[^?@#]+$")] | None = None
+    """A bucket for the shards of corpus, labels, embeddings and golden supervision (`s3://BUCKET/PREFIX`, `gs://…`,
+    `az://…`); the folders under `data/` then hold manifests only. By default the shards lie in these folders."""
     prepare: Prepare
     """Where the texts come from."""
     train_teacher: TrainTeacher | None = None
@@ -322,7 +325,8 @@ def load(path: Path) -> tuple[Params, Layout]:
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         raise MukiError(f"is not valid YAML ({brief(error)})", where=str(path), fix="Correct the syntax") from None
     try:
-        return Params.model_validate(content), Layout(path.resolve().parent)
+        params = Params.model_validate(content)
+        return params, Layout(path.resolve().parent, params.store)
     except ValidationError as error:
         faults = "; ".join(map(_told, error.errors()))
         raise MukiError(faults, where=str(path), fix="docs/settings.md lists every key and its bounds") from None

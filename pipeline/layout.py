@@ -18,9 +18,16 @@ def make_labels(teacher: str) -> str:
 
 @dataclass(frozen=True)
 class Layout:
-    """The project's folders, relative to the folder of params.yaml."""
+    """The project's folders, relative to the folder of params.yaml.
+
+    Attributes:
+        root: That folder.
+        store: The bucket that holds the shards of corpus, labels, embeddings and golden supervision; None for the
+            folders themselves. The manifests are in the folders in any case.
+    """
 
     root: Path
+    store: str | None = None
 
     @property
     def corpus(self) -> Path:

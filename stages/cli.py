@@ -5,7 +5,7 @@ import json
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 ParamsFile = Annotated[Path, typer.Option("--params", help="The settings; paths in them are relative to this file.")]
 TeacherName = Annotated[str, typer.Option("--teacher", help="A teacher's name in params.yaml.")]
 DEFAULT_PARAMS = Path("params.yaml")
+EngineName = Literal["local", "ray"]
 
 
 _debug = _as_json = False
@@ -103,11 +104,31 @@ def train_teacher(teacher: TeacherName, params: ParamsFile = DEFAULT_PARAMS) -> 
 
 
 @app.command()
-def label(teacher: TeacherName, params: ParamsFile = DEFAULT_PARAMS) -> None:
+def label(
+    teacher: Annotated[str, typer.Option("--teacher", help="A teacher's name in params.yaml, or all.")],
+    params: ParamsFile = DEFAULT_PARAMS,
+    engine: Annotated[
+        EngineName, typer.Option("--engine", help="Label on this machine or on a Ray cluster.")
+    ] = "local",
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="How many shards at a time.")] = None,
+    address: Annotated[str | None, typer.Option("--address", help="The Ray cluster's; auto for this one's.")] = None,
+    cores: Annotated[int, typer.Option("--cores", min=1, help="Cores of a Ray worker without a GPU.")] = 1,
+) -> None:
     """Run one teacher with K dropout passes over the corpus. Continues where a killed run stopped."""
     from stages import label as stage
 
-    _result(stage.main(params, teacher))
+    _result(stage.main(params, teacher, stage.Engine(engine, workers, address, cores)))
+
+
+@app.command()
+def sweep(
+    params: ParamsFile = DEFAULT_PARAMS,
+    hours: Annotated[float, typer.Option("--hours", min=0, help="Keep what is younger than this.")] = 24,
+) -> None:
+    """Delete what killed runs left in the bucket that params.yaml names as store."""
+    from stages import sweep as stage
+
+    _result(stage.main(params, hours))
 
 
 @app.command()

@@ -1,21 +1,64 @@
 """Stage `label`: one teacher's Monte-Carlo dropout passes over the corpus."""
 
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipeline import config
-from pipeline.labelling.run import LabellingSummary, label_corpus
+from pipeline.errors import MukiError
+from pipeline.labelling.engines.dispatch import Workers
+from pipeline.labelling.engines.local import Processes
+from pipeline.labelling.run import LabellingSummary, label_with
+from pipeline.layout import Layout
 from stages.terminal import clock, progress, quiet_libraries, say
 
+ALL = "all"
 
-def main(params_file: Path, teacher: str) -> dict[str, Any]:
-    """Run the stage."""
+
+@dataclass(frozen=True)
+class Engine:
+    """Where to label.
+
+    Attributes:
+        name: `local` or `ray`.
+        workers: How many; by default one process, or as many as the cluster has place for.
+        address: The Ray cluster's; by default one is started on this machine.
+        cores: Cores of a Ray worker.
+    """
+
+    name: str = "local"
+    workers: int | None = None
+    address: str | None = None
+    cores: int = 1
+
+    def of(self, settings: config.Label, layout: Layout) -> Callable[[], Workers] | None:
+        """What makes its workers; None for this process."""
+        if self.name == "ray":
+            if settings.dtype == "auto":
+                what = "auto would be decided on this machine, which may differ from the cluster's"
+                raise MukiError(what, where="label.dtype", fix="Set it to bfloat16 or float32")
+            from pipeline.labelling.engines.ray import RayWorkers
+
+            return partial(RayWorkers, layout, self.address, self.workers, self.cores)
+        return None if self.workers in (None, 1) else partial(Processes, layout, int(self.workers or 1))
+
+
+def main(params_file: Path, teacher: str, engine: Engine = Engine()) -> dict[str, Any]:
+    """Run the stage, with one teacher or with all of them."""
     quiet_libraries()
     params, layout = config.load(params_file)
-    settings = config.teacher(params, teacher, params_file)
+    is_all = teacher == ALL and ALL not in params.teachers
+    teachers = params.teachers if is_all else {teacher: config.teacher(params, teacher, params_file)}
     with progress() as bars:
-        done = label_corpus(teacher, settings, params.label, layout, bars)
+        done = label_with(teachers, params.label, layout, bars, engine.of(params.label, layout))
+    for name, summary in done.items():
+        _tell(name, summary, params)
+    return {name: asdict(summary) for name, summary in done.items()} if is_all else asdict(done[teacher])
+
+
+def _tell(teacher: str, done: LabellingSummary, params: config.Params) -> None:
     say(
         f"teacher {teacher}: {done.rows:,} texts, {done.new_rows:,} of them labelled now with {params.label.passes} "
         f"passes and one without dropout, {done.truncated:,} cut to {params.label.max_length} tokens"
@@ -24,7 +67,6 @@ def main(params_file: Path, teacher: str) -> dict[str, Any]:
         say(f"teacher {teacher}: arithmetic {done.arithmetic}")
     if done.new_rows:
         say(f"teacher {teacher}: {_cost(done)}")
-    return asdict(done)
 
 
 def _cost(done: LabellingSummary) -> str:

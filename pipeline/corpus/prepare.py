@@ -79,7 +79,7 @@ def prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
         layout.teacher_train: with_ids(rest) if rest is not None else None,
         layout.test: test,
     }
-    write_corpus(layout.corpus, corpus, settings.shard_rows)
+    write_corpus(layout.corpus, corpus, settings.shard_rows, layout.store)
     files.remove(tables)  # an older table that is no longer wanted must not be taken for a current one
     for path, frame in tables.items():
         if frame is not None:

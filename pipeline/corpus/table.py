@@ -44,14 +44,14 @@ def content_digest(table: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def write_corpus(folder: Path, frame: pl.DataFrame, shard_rows: int) -> list[Shard]:
+def write_corpus(folder: Path, frame: pl.DataFrame, shard_rows: int, store: str | None = None) -> list[Shard]:
     """Write `id` and `text` as shards of `shard_rows`: appended texts change the last shard and add new ones."""
     unseal(folder)
     shards = []
     for number, part in enumerate(frame.select("id", "text").iter_slices(shard_rows)):
         columns = arrow(part)
         table = schema.arrow_table(schema.CORPUS, {name: columns[name] for name in columns.column_names})
-        shards.append(write_shard(folder / part_name(number), table, content_digest(table)))
+        shards.append(write_shard(folder / part_name(number), table, content_digest(table), store=store))
     seal(folder, shards)
     return shards
 
@@ -63,7 +63,7 @@ def read_corpus_shard(folder: Path, shard: Shard, columns: Sequence[str] = ("id"
         MukiError: Its bytes differ from the manifest; an id or text is null.
     """
     table = read_shard(folder, shard, MAKE_CORPUS, list(columns))
-    where = str(folder / shard.file)
+    where = shard.where(folder)
     for name in columns:
         if table[name].null_count:
             raise MukiError(f"{table[name].null_count} null values in column {name}", where=where, fix=MAKE_CORPUS)

@@ -52,22 +52,23 @@ def embed_corpus(params: Params, layout: Layout, progress: Progress = SILENT) ->
     encoder = NeutralEncoder(params, layout.root)
     work = layout.work / "embeddings"
     with files.only_one(work / "embed.lock", "embedding"):
-        new = [shard for shard in shards if find_stored(work, encoder.key(shard.key)) is None]
+        new = [shard for shard in shards if find_stored(work, encoder.key(shard.key), layout.store) is None]
         new_rows = sum(shard.rows for shard in new)
         task = progress.begin("embed", new_rows, "texts")
         stored = []
         for shard in shards:
             key = encoder.key(shard.key)
-            finished = find_stored(work, key)
+            finished = find_stored(work, key, layout.store)
             if finished is None:
                 texts = read_corpus_shard(layout.corpus, shard)
                 embeddings = encoder.embed(texts["text"].to_pylist(), task)
                 columns = {"id": texts["id"], "embedding": fixed_size_lists(embeddings)}
                 table = schema.arrow_table(schema.EMBEDDINGS, columns, size=embeddings.shape[1])
-                finished = store_shard(work, key, table, encoder.facts | {"corpus_digest": shard.key})
+                facts = encoder.facts | {"corpus_digest": shard.key}
+                finished = store_shard(work, key, table, facts, layout.store)
             stored.append(finished)
         facts = encoder.facts | {"settings": params.embed.model_dump(), "encoder": encoder.name}
-        publish(layout.embeddings, [(each.path, each.shard) for each in stored], facts)
+        publish(layout.embeddings, stored, facts)
         _write_names(encoder, list(labels), layout)
     return EmbeddingSummary(sum(shard.rows for shard in shards), new_rows, len(labels))
 

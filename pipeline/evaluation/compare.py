@@ -1,7 +1,7 @@
 """A student per rule and seed from the stored labels, all measured alike, and which differences exceed chance."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +138,7 @@ class _Comparer:
                 student = self.params.student.model_copy(update={"temperature": temperature})
                 rule_settings = self.params.integrate.model_copy(update=changes)
                 params = self.params.model_copy(update={"student": student, "integrate": rule_settings})
-                integrate(params, self.layout, golden, self.progress)
+                integrate(params, replace(self.layout, store=None), golden, self.progress)
                 supervision = self._measure_supervision(golden, STRATEGIES[rule_settings.strategy].selects)
             rows, right = [], []
             for seed in self.params.compare.seeds:

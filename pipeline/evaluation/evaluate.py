@@ -23,7 +23,7 @@ from pipeline.integration.label_tables import LabelledCorpus, LabelShard, open_l
 from pipeline.integration.scorers import SCORERS, TeacherOutputs
 from pipeline.integration.strategies import best_teacher, golden_targets, hard_weights
 from pipeline.labelling.labeller import Labeller
-from pipeline.labelling.run import load_or_label
+from pipeline.labelling.store import load_or_label
 from pipeline.layout import MAKE_CORPUS, Layout
 from pipeline.models.teachers import locate
 from pipeline.progress import SILENT, Progress
@@ -291,7 +291,7 @@ def _route(
     labels = []
     for name, labeller in labellers.items():
         task = progress.begin(f"{name} for routing", len(rows) * (params.label.passes + 1), "texts x passes")
-        stored = load_or_label(labeller, table, digest, layout.work, task)
+        stored = load_or_label(labeller, table, digest, layout, task)
         labels.append(LabelShard(stored.read(list(LABEL_COLUMNS), "Run muki-pipeline evaluate again")))
     texts = rows["text"].to_list()
     embeddings = open_embeddings_of(params, layout, corpus, params.integrate.scorer)

@@ -47,7 +47,7 @@ class Embeddings:
         else:
             table = read_shard(self.folder, shard, MAKE_EMBEDDINGS, ["id", "embedding"])
             if not table["id"].equals(ids):
-                where = str(self.folder / shard.file)
+                where = shard.where(self.folder)
                 raise MukiError("its ids are not the corpus's", where=where, fix=MAKE_EMBEDDINGS)
         return matrix(table["embedding"]).astype(np.float64)
 

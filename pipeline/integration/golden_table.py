@@ -60,6 +60,7 @@ def write_golden_shard(
     teacher_features: NDArray[np.float32] | None = None,
     teachers: Sequence[str],
     facts: Mapping[str, Any],
+    store: str | None = None,
 ) -> Shard:
     """Write one shard of a golden table.
 
@@ -74,6 +75,7 @@ def write_golden_shard(
         teacher_features: `[rows, features of all teachers]` for a loss that needs them, else None.
         teachers: The teachers' names.
         facts: For the footer; everything that determines the shard.
+        store: The bucket to write into, None for the folder.
     """
     best = best_teacher(scores).astype(np.int32)
     columns: tuple[schema.Column, ...] = schema.GOLDEN
@@ -93,4 +95,4 @@ def write_golden_shard(
             values[column.name] = fixed_size_lists(extra)
             widths[str(column.type)] = extra.shape[1]
     table = schema.arrow_table(columns, values, **widths)
-    return write_shard(folder / part_name(number), table, canonical_key(facts), facts)
+    return write_shard(folder / part_name(number), table, canonical_key(facts), facts, store)

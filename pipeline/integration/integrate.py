@@ -199,6 +199,7 @@ class WritingPhase:
             teacher_features=None if features is None else np.concatenate(features, axis=1),
             teachers=self.corpus.teachers,
             facts={**self.facts, "label_keys": label_keys},
+            store=self.corpus.layout.store,
         )
         self.task.advance(len(texts))
         return shard

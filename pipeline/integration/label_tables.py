@@ -112,7 +112,7 @@ class LabelTables:
         """
         labels = self.read(corpus_shard, ["id", *columns])
         for (teacher, shards), label_shard in zip(self.shards.items(), labels, strict=True):
-            where = str(self.layout.labels(teacher) / shards[corpus_shard].file)
+            where = shards[corpus_shard].where(self.layout.labels(teacher))
             _check_ids(series(label_shard.table["id"]), ids, where, teacher)
         return labels
 
@@ -141,7 +141,7 @@ class Features:
         for teacher, shards in self.shards.items():
             folder = self.layout.features(teacher)
             table = read_shard(folder, shards[number], make_labels(teacher), ["id", "features"])
-            _check_ids(series(table["id"]), ids, str(folder / shards[number].file), teacher)
+            _check_ids(series(table["id"]), ids, shards[number].where(folder), teacher)
             features.append(matrix(table["features"]).astype(np.float32))
         return features
 
@@ -239,19 +239,17 @@ def open_labels(layout: Layout, names: list[str], settings: Label, corpus_shards
             expected |= {"schema": schema.LABELS_VERSION, "teacher": name, "corpus_digest": corpus_shard.key}
             if name in footers:
                 expected |= {fact: footers[name].get(fact) for fact in _SAME_IN_ALL_SHARDS}
-            _check_footer(footer, expected, folder / shard.file, name)
+            _check_footer(footer, expected, shard.where(folder), name)
             footers.setdefault(name, footer)
     return LabelTables(layout, footers, shards)
 
 
-def _check_footer(footer: Mapping[str, Any], expected: Mapping[str, Any], path: Path, teacher: str) -> None:
+def _check_footer(footer: Mapping[str, Any], expected: Mapping[str, Any], where: str, teacher: str) -> None:
     if missing := [fact for fact in (*_SETTINGS, *_SAME_IN_ALL_SHARDS) if fact not in footer]:
-        raise MukiError(f"its footer lacks {missing}", where=str(path), fix=make_labels(teacher))
+        raise MukiError(f"its footer lacks {missing}", where=where, fix=make_labels(teacher))
     if differing := [name for name in expected if footer.get(name) != expected[name]]:
         changes = "; ".join(f"{name} is {footer.get(name)!r:.80}, not {expected[name]!r:.80}" for name in differing)
-        raise MukiError(
-            f"does not fit the corpus and params.yaml: {changes}", where=str(path), fix=make_labels(teacher)
-        )
+        raise MukiError(f"does not fit the corpus and params.yaml: {changes}", where=where, fix=make_labels(teacher))
 
 
 def _check_ids(ids: pl.Series, expected: pl.Series, where: str, teacher: str) -> None:

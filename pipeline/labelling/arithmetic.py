@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,11 +9,13 @@ import pyarrow as pa
 from pipeline.config import Dtype, Label
 from pipeline.corpus.table import read_corpus_shard
 from pipeline.labelling.labeller import Labeller
+from pipeline.labelling.store import find_labels
+from pipeline.layout import Layout
 from pipeline.models.devices import choose_device, fast_dtype
 from pipeline.models.teachers import TeacherFiles
 from pipeline.tables.columns import matrix
 from pipeline.tables.shards import Shard
-from pipeline.tables.work import find_stored
+from pipeline.tables.work import StoredShard
 
 _PROBE_TEXTS = 64
 _MOST_ENTROPY = 0.005
@@ -29,13 +30,15 @@ class Choice:
     Attributes:
         labeller: It.
         reason: Why, to be shown; empty where the settings name the arithmetic.
+        stored: By the corpus shard's key, its labels in this arithmetic, None where they are not finished.
     """
 
     labeller: Labeller
     reason: str
+    stored: dict[str, StoredShard | None]
 
 
-def choose(files: TeacherFiles, settings: Label, corpus: Path, shards: Sequence[Shard], work: Path) -> Choice:
+def choose(files: TeacherFiles, settings: Label, layout: Layout, shards: Sequence[Shard]) -> Choice:
     """The labeller of a teacher, in the arithmetic that the settings name or that does best.
 
     Finished shards count first: what was begun in bfloat16 goes on in it, and what is finished in either stays. Then
@@ -45,32 +48,33 @@ def choose(files: TeacherFiles, settings: Label, corpus: Path, shards: Sequence[
     Args:
         files: The teacher.
         settings: The `label` block.
-        corpus: The corpus's folder.
-        shards: Its shards.
-        work: The folder of finished label shards.
+        layout: Where the tables lie.
+        shards: The corpus's.
     """
     if settings.dtype != "auto":
-        return Choice(Labeller(files, settings), "")
+        labeller = Labeller(files, settings)
+        return Choice(labeller, "", _stored(labeller, layout, shards))
     labellers = {dtype: _labeller(files, settings, dtype) for dtype in ("bfloat16", "float32")}
-    stored = {
-        name: [find_stored(work, each.key(shard.key)) is not None for shard in shards]
-        for name, each in labellers.items()
-    }
-    exact, fast = labellers["float32"], labellers["bfloat16"]
-    for name, labeller in labellers.items():
-        if all(stored[name]):
-            return Choice(labeller, f"{name}, as it was labelled before")
+    stored = {name: _stored(each, layout, shards) for name, each in labellers.items()}
+
+    def choice(name: str, reason: str) -> Choice:
+        return Choice(labellers[name], reason, stored[name])
+
+    for name in labellers:
+        if all(stored[name].values()):
+            return choice(name, f"{name}, as it was labelled before")
     if fast_dtype(choose_device(settings.device)) == "float32":
-        return Choice(exact, "float32: this machine is not faster in bfloat16")
-    if any(stored["bfloat16"]):
-        return Choice(fast, "bfloat16, as it was begun")
-    texts = read_corpus_shard(corpus, shards[0])
+        return choice("float32", "float32: this machine is not faster in bfloat16")
+    if any(stored["bfloat16"].values()):
+        return choice("bfloat16", "bfloat16, as it was begun")
+    texts = read_corpus_shard(layout.corpus, shards[0])
+    exact, fast = labellers["float32"], labellers["bfloat16"]
     entropy, agreement = compare(exact, fast, texts.take(_spread(len(texts), _PROBE_TEXTS)))
     found = f"on {min(len(texts), _PROBE_TEXTS)} texts its entropies differ by {entropy:.4f} nats on the mean"
     found += f", and {agreement:.0%} have the same best label"
     if entropy <= _MOST_ENTROPY and agreement >= _LEAST_AGREEMENT:
-        return Choice(fast, f"bfloat16, which is faster here; {found}")
-    return Choice(exact, f"float32, because bfloat16 changes too much: {found}")
+        return choice("bfloat16", f"bfloat16, which is faster here; {found}")
+    return choice("float32", f"float32, because bfloat16 changes too much: {found}")
 
 
 def compare(exact: Labeller, other: Labeller, texts: pa.Table) -> tuple[float, float]:
@@ -93,6 +97,10 @@ def compare(exact: Labeller, other: Labeller, texts: pa.Table) -> tuple[float, f
 
 def _labeller(files: TeacherFiles, settings: Label, dtype: Dtype) -> Labeller:
     return Labeller(files, settings.model_copy(update={"dtype": dtype}))
+
+
+def _stored(labeller: Labeller, layout: Layout, shards: Sequence[Shard]) -> dict[str, StoredShard | None]:
+    return {shard.key: find_labels(labeller, layout, shard.key) for shard in shards}
 
 
 def _spread(rows: int, count: int) -> list[int]:

@@ -34,7 +34,9 @@ def store_features(labeller: Labeller, layout: Layout, shards: list[Shard], prog
         files.remove([layout.features(name)])
         return
     folder = layout.work / "features"
-    stored = {shard.key: find_stored(folder, canonical_key(_determining(labeller, shard))) for shard in shards}
+    keys = {shard.key: canonical_key(_determining(labeller, shard)) for shard in shards}
+    keys = {shard.key: canonical_key(_determining(labeller, shard)) for shard in shards}
+    stored = {shard: find_stored(folder, key, layout.store) for shard, key in keys.items()}
     missing = [shard for shard in shards if stored[shard.key] is None]
     task = progress.begin(f"features of {name}", sum(shard.rows for shard in missing), "texts")
     for shard in missing:
@@ -44,8 +46,8 @@ def store_features(labeller: Labeller, layout: Layout, shards: list[Shard], prog
         table: pa.Table = schema.arrow_table(schema.FEATURES, columns, size=features.shape[1])
         facts = _determining(labeller, shard)
         metadata = facts | {"width": features.shape[1]}
-        stored[shard.key] = store_shard(folder, canonical_key(facts), table, metadata)
-    finished = [(each.path, each.shard) for shard in shards if (each := stored[shard.key]) is not None]
+        stored[shard.key] = store_shard(folder, keys[shard.key], table, metadata, layout.store)
+    finished = [each for shard in shards if (each := stored[shard.key]) is not None]
     publish(layout.features(name), finished, {"teacher": name})
 
 

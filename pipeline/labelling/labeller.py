@@ -59,6 +59,13 @@ class Throughput:
     positions: int = 0
     seconds: float = 0.0
 
+    def add(self, other: "Throughput") -> None:
+        """Count what another labeller did, too."""
+        self.texts += other.texts
+        self.tokens += other.tokens
+        self.positions += other.positions
+        self.seconds += other.seconds
+
 
 class Labeller:
     """A located teacher that labels shards; its weights are loaded when the first shard needs them.

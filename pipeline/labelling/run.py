@@ -1,31 +1,26 @@
-"""A corpus labelled shard by shard: finished shards are stored by key, found again, and published as a table.
+"""A corpus labelled shard by shard: finished shards are found by their keys, the others labelled, all published."""
 
-`load_or_label_shard` is the unit of work. It knows nothing of where it runs, and all its arguments can be pickled, so
-any engine may call it in any process.
-"""
-
-import logging
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import Label, Teacher
 from pipeline.corpus.table import corpus_shards, read_corpus_shard
-from pipeline.labelling.arithmetic import choose
+from pipeline.labelling.arithmetic import Choice, choose
+from pipeline.labelling.engines.dispatch import Labelled, Workers, label_shards
+from pipeline.labelling.engines.local import ThisProcess
 from pipeline.labelling.features import store_features
-from pipeline.labelling.labeller import Labeller, Throughput
+from pipeline.labelling.labeller import Throughput
 from pipeline.layout import Layout, make_labels
 from pipeline.models.teachers import locate
-from pipeline.progress import SILENT, Progress, Task
+from pipeline.progress import SILENT, Progress
 from pipeline.tables import files
 from pipeline.tables.manifest import publish
 from pipeline.tables.shards import Shard
-from pipeline.tables.work import StoredShard, find_stored, store_shard
-
-_LOG = logging.getLogger(__name__)
+from pipeline.tables.work import StoredShard
 
 
 @dataclass(frozen=True)
@@ -38,7 +33,7 @@ class LabellingSummary:
         truncated: Texts of which the teacher read only the beginning.
         throughput: What went through the network.
         seconds: From the first shard to the last, without the time to load the teacher.
-        network_share: The network's share of that time, None on a GPU.
+        network_share: The network's share of that time, None on a GPU and with several workers.
         arithmetic: The arithmetic and why it was chosen; empty where the settings name it.
     """
 
@@ -51,44 +46,10 @@ class LabellingSummary:
     arithmetic: str
 
 
-def load_or_label(
-    labeller: Labeller, texts: pa.Table, corpus_digest: str, work: Path, task: Task = SILENT
-) -> StoredShard:
-    """The labels of some texts: loaded from the work folder, or made now and stored there.
-
-    Args:
-        labeller: The teacher.
-        texts: `id`, `text`.
-        corpus_digest: `content_digest` of the texts.
-        work: The work folder.
-        task: Told of the texts that went through the network.
-    """
-    folder, key = work / "labels", labeller.key(corpus_digest)
-    stored = find_stored(folder, key)
-    _LOG.info("%s: shard %s %s", labeller.files.name, key[:12], "is labelled now" if stored is None else "is there")
-    if stored is None:
-        labels = labeller.label(texts, task)
-        stored = store_shard(folder, key, labels, labeller.metadata(corpus_digest))
-    return stored
-
-
-def load_or_label_shard(labeller: Labeller, corpus: Path, shard: Shard, work: Path, task: Task = SILENT) -> StoredShard:
-    """The labels of one corpus shard; see `load_or_label`.
-
-    Args:
-        labeller: The teacher; a pickled one loads its weights again.
-        corpus: The corpus's folder.
-        shard: The shard, from the corpus's manifest.
-        work: The work folder.
-        task: Told of the texts that went through the network.
-    """
-    return load_or_label(labeller, read_corpus_shard(corpus, shard), shard.key, work, task)
-
-
 def label_corpus(
     name: str, teacher: Teacher, settings: Label, layout: Layout, progress: Progress = SILENT
 ) -> LabellingSummary:
-    """Label the whole corpus with one teacher, shard by shard, and publish `data/labels/<name>/`.
+    """Label the whole corpus with one teacher in this process, and publish `data/labels/<name>/`.
 
     A shard that was finished before, by a run that was killed or on a shorter corpus, is not labelled again.
 
@@ -102,34 +63,110 @@ def label_corpus(
     Raises:
         MukiError: The corpus or the teacher cannot be used; see `Labeller.label`, `locate` and `load`.
     """
+    return label_with({name: teacher}, settings, layout, progress)[name]
+
+
+def label_with(
+    teachers: Mapping[str, Teacher],
+    settings: Label,
+    layout: Layout,
+    progress: Progress = SILENT,
+    engine: Callable[[], Workers] | None = None,
+) -> dict[str, LabellingSummary]:
+    """Label the whole corpus with several teachers at once, on any engine; see `label_corpus`.
+
+    Args:
+        teachers: Their blocks of params.yaml, by name.
+        settings: The `label` block.
+        layout: Where the tables lie.
+        progress: As in `label_corpus`.
+        engine: Makes its workers; by default this process labels.
+
+    Returns:
+        What was done with each teacher.
+
+    Raises:
+        MukiError: As `label_corpus`; see `label_shards`.
+    """
     shards = corpus_shards(layout.corpus)
-    with files.only_one(layout.work / "labels" / f"{name}.lock", f"labelling with {name}"):
-        folder = layout.work / "labels"
-        choice = choose(locate(name, teacher, layout.root), settings, layout.corpus, shards, folder)
-        labeller = choice.labeller
-        new = [shard for shard in shards if find_stored(folder, labeller.key(shard.key)) is None]
-        new_rows = sum(shard.rows for shard in new)
-        seconds_per_text = (
-            labeller.estimate(read_corpus_shard(layout.corpus, new[0])["text"].to_pylist()) if new else 0.0
-        )
+    with ExitStack() as locks:
+        for name in teachers:
+            locks.enter_context(files.only_one(layout.work / "labels" / f"{name}.lock", f"labelling with {name}"))
+        jobs = {
+            name: _Job(choose(locate(name, teacher, layout.root), settings, layout, shards))
+            for name, teacher in teachers.items()
+        }
+        todo = {name: [shard for shard in shards if job.stored[shard.key] is None] for name, job in jobs.items()}
+        new_rows = {name: sum(shard.rows for shard in missing) for name, missing in todo.items()}
+        seconds = None if engine else sum(_estimate(jobs[name], todo[name], layout) for name in jobs)
+        arithmetic = ", ".join(sorted({job.choice.labeller.dtype for job in jobs.values()}))
         task = progress.begin(
-            f"label with {name} in {labeller.dtype}",
-            new_rows * (settings.passes + 1),
+            f"label with {', '.join(jobs)} in {arithmetic}",
+            sum(new_rows.values()) * (settings.passes + 1),
             "texts x passes",
-            seconds_per_text * new_rows,
+            seconds,
         )
+
+        def finished(name: str, shard: Shard, done: Labelled) -> None:
+            jobs[name].take(shard, done)
+            if engine is not None:
+                task.advance(shard.rows * (settings.passes + 1))
+
         start = time.perf_counter()
-        stored = [load_or_label_shard(labeller, layout.corpus, shard, layout.work, task) for shard in shards]
-        publish(layout.labels(name), [(each.path, each.shard) for each in stored], {"teacher": name})
-        seconds = time.perf_counter() - start
-        store_features(labeller, layout, shards, progress)
-    truncated = sum(pc.sum(each.read(["truncated"], make_labels(name))["truncated"]).as_py() for each in stored)
-    return LabellingSummary(
-        sum(shard.rows for shard in shards),
-        new_rows,
-        truncated,
-        labeller.throughput,
-        seconds,
-        labeller.throughput.seconds / seconds if labeller.device.type == "cpu" else None,
-        choice.reason,
-    )
+        if any(todo.values()):
+            workers = engine() if engine is not None else ThisProcess(layout, task)
+            labellers = {name: job.choice.labeller for name, job in jobs.items()}
+            label_shards(labellers, todo, workers, finished)
+        for name, job in jobs.items():
+            publish(layout.labels(name), job.in_order(shards), {"teacher": name})
+        elapsed = time.perf_counter() - start
+        for job in jobs.values():
+            store_features(job.choice.labeller, layout, shards, progress)
+    return {name: job.summary(name, shards, new_rows[name], elapsed, engine is None) for name, job in jobs.items()}
+
+
+def _estimate(job: "_Job", todo: list[Shard], layout: Layout) -> float:
+    """Seconds that a teacher will take for shards."""
+    if not todo:
+        return 0.0
+    texts = read_corpus_shard(layout.corpus, todo[0])["text"].to_pylist()
+    return job.choice.labeller.estimate(texts) * sum(shard.rows for shard in todo)
+
+
+@dataclass
+class _Job:
+    """One teacher's part of the work.
+
+    Attributes:
+        choice: Its labeller, and which shards were finished before.
+        throughput: What went through its network.
+    """
+
+    choice: Choice
+    throughput: Throughput = field(default_factory=Throughput)
+
+    def __post_init__(self) -> None:
+        self.stored = dict(self.choice.stored)
+
+    def take(self, shard: Shard, done: Labelled) -> None:
+        """Note a finished shard."""
+        self.stored[shard.key] = done.stored
+        self.throughput.add(done.throughput)
+
+    def in_order(self, shards: list[Shard]) -> list[StoredShard]:
+        """Its label shards, in the corpus's order."""
+        return [stored for shard in shards if (stored := self.stored[shard.key]) is not None]
+
+    def summary(self, name: str, shards: list[Shard], new_rows: int, seconds: float, alone: bool) -> LabellingSummary:
+        """What was done."""
+        tables = [stored.read(["truncated"], make_labels(name)) for stored in self.in_order(shards)]
+        on_cpu = self.choice.labeller.device.type == "cpu"
+        return LabellingSummary(
+            sum(shard.rows for shard in shards),
+            new_rows,
+            sum(pc.sum(table["truncated"]).as_py() for table in tables),
+            self.throughput,
+            seconds,
+            self.throughput.seconds / seconds if on_cpu and alone else None,
+            self.choice.reason,
+        )

@@ -5,15 +5,18 @@ Readers go by the manifest, never by a directory listing, and refuse every file 
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import MukiError
 from pipeline.layout import MAKE_GOLDEN
 from pipeline.tables import files
+from pipeline.tables.bucket import Bucket
+from pipeline.tables.keys import canonical_key
 from pipeline.tables.schema import GOLDEN_VERSION
 from pipeline.tables.shards import Shard, part_name
+from pipeline.tables.work import StoredShard
 
 MANIFEST = "manifest.json"
 _OWN_NAME = re.compile(r"part-\d{5,}\.parquet|\.(part-\d{5,}\.parquet|manifest\.json)\.tmp")
@@ -30,7 +33,11 @@ def seal(folder: Path, shards: Iterable[Shard], facts: Mapping[str, Any] | None 
     Only files with a shard's name are removed; whatever else lies in the folder is left alone.
     """
     entries = list(shards)
-    files.write_json(folder / MANIFEST, {"shards": [asdict(shard) for shard in entries], **(facts or {})})
+    content = {"shards": [shard.entry() for shard in entries], **(facts or {})}
+    for store in sorted({shard.store for shard in entries if shard.store}):
+        # The bucket has a copy under the name of its content, so that `sweep` knows what is in use, wherever it runs.
+        Bucket(store).create(f"{folder.name}/manifest/{canonical_key(content)}.json", content)
+    files.write_json(folder / MANIFEST, content)
     listed = {shard.file for shard in entries}
     files.remove(path for path in folder.iterdir() if _OWN_NAME.fullmatch(path.name) and path.name not in listed)
 
@@ -49,7 +56,7 @@ def read_manifest(folder: Path, remedy: str) -> tuple[list[Shard], dict[str, Any
         shards = [Shard(**entry) for entry in content.pop("shards")]
     except (KeyError, TypeError) as error:
         raise MukiError(f"is damaged ({error})", where=str(path), fix=remedy) from None
-    if unsafe := [shard.file for shard in shards if Path(shard.file).name != shard.file]:
+    if unsafe := [shard.file for shard in shards if not shard.store and Path(shard.file).name != shard.file]:
         raise MukiError(f"lists {unsafe[0]!r}, which is not a file name", where=str(path), fix=remedy)
     return shards, content
 
@@ -71,13 +78,15 @@ def is_finished(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def publish(folder: Path, finished: Iterable[tuple[Path, Shard]], facts: Mapping[str, Any]) -> None:
-    """Make a table of finished shard files, by hard link or copy; the manifest comes last."""
+def publish(folder: Path, finished: Iterable[StoredShard], facts: Mapping[str, Any]) -> None:
+    """Make a table of finished shards, by hard link or copy, or by name in a bucket; the manifest comes last."""
     unseal(folder)
     shards = []
-    for number, (source, shard) in enumerate(finished):
-        name = part_name(number)
-        files.link_or_copy(source, folder / name)
-        shards.append(Shard(name, shard.rows, shard.bytes, shard.sha256, shard.key))
+    for number, stored in enumerate(finished):
+        if stored.shard.store:
+            shards.append(stored.shard)
+        else:
+            files.link_or_copy(stored.path, folder / part_name(number))
+            shards.append(replace(stored.shard, file=part_name(number)))
     files.sync_folder(folder)
     seal(folder, shards, facts)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import MukiError
 from pipeline.tables import files
+from pipeline.tables.bucket import Bucket
 
 METADATA_KEY = b"muki"
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError)
@@ -28,6 +29,7 @@ class Shard:
         bytes: Size of the file.
         sha256: Digest of the file.
         key: What the content is a function of: a label shard's key, a corpus shard's content digest.
+        store: The bucket that holds the file, under the name `file`; empty for a file in the table's folder.
     """
 
     file: str
@@ -35,6 +37,15 @@ class Shard:
     bytes: int
     sha256: str
     key: str
+    store: str = ""
+
+    def entry(self) -> dict[str, Any]:
+        """As a manifest lists it."""
+        return {name: value for name, value in asdict(self).items() if name != "store" or value}
+
+    def where(self, folder: Path) -> str:
+        """Its path or address, for messages."""
+        return Bucket(self.store).where(self.file) if self.store else str(folder / self.file)
 
 
 def part_name(number: int) -> str:
@@ -42,14 +53,17 @@ def part_name(number: int) -> str:
     return f"part-{number:05d}.parquet"
 
 
-def write_shard(path: Path, table: pa.Table, key: str, metadata: Mapping[str, Any] | None = None) -> Shard:
-    """Write one Parquet file atomically: beside the target, flushed, checked, renamed.
+def write_shard(
+    path: Path, table: pa.Table, key: str, metadata: Mapping[str, Any] | None = None, store: str | None = None
+) -> Shard:
+    """Write one Parquet file atomically: beside the target, flushed, checked, renamed; or into a bucket.
 
     Args:
-        path: Target file.
+        path: Target file. In a bucket its folder's name and its own are the beginning of the object's name.
         table: Its rows.
         key: What the content is a function of.
         metadata: Written to the footer as JSON, under the key `muki`.
+        store: The bucket to write into, None for the path itself.
     """
     if metadata is not None:
         existing = table.schema.metadata or {}
@@ -60,8 +74,12 @@ def write_shard(path: Path, table: pa.Table, key: str, metadata: Mapping[str, An
     content = buffer.getvalue()
     if pq.read_metadata(pa.BufferReader(content)).num_rows != table.num_rows:
         raise RuntimeError(f"{path}: what was written does not read back")
-    files.write_bytes(path, content)
-    return Shard(path.name, table.num_rows, len(content), hashlib.sha256(content).hexdigest(), key)
+    digest = hashlib.sha256(content).hexdigest()
+    if store is None:
+        files.write_bytes(path, content)
+        return Shard(path.name, table.num_rows, len(content), digest, key)
+    name = Bucket(store).put_data(f"{path.parent.name}/{path.stem}", content)
+    return Shard(name, table.num_rows, len(content), digest, key, store)
 
 
 def read_shard(folder: Path, shard: Shard, remedy: str, columns: list[str] | None = None) -> pa.Table:
@@ -76,7 +94,7 @@ def read_shard(folder: Path, shard: Shard, remedy: str, columns: list[str] | Non
     Raises:
         MukiError: The file is missing, cut short or changed, or lacks a column.
     """
-    return _parse(pa.BufferReader(_verified(folder, shard, remedy)), folder / shard.file, remedy, columns)
+    return _parse(pa.BufferReader(_verified(folder, shard, remedy)), shard.where(folder), remedy, columns)
 
 
 def read_unverified(folder: Path, shard: Shard, remedy: str, columns: list[str]) -> pa.Table:
@@ -87,11 +105,11 @@ def read_unverified(folder: Path, shard: Shard, remedy: str, columns: list[str])
     Raises:
         MukiError: The file is missing, has another size or number of rows, or lacks a column.
     """
-    path = folder / shard.file
-    table = _parse(_map(path, shard, remedy), path, remedy, columns)
+    where = shard.where(folder)
+    table = _parse(_opened(folder, shard, remedy), where, remedy, columns)
     if len(table) != shard.rows:
         what = f"has {len(table):,} rows, but its manifest says {shard.rows:,}"
-        raise MukiError(what, where=str(path), fix=remedy)
+        raise MukiError(what, where=where, fix=remedy)
     return table
 
 
@@ -113,8 +131,8 @@ def read_table_file(path: Path, columns: list[str] | None, remedy: str) -> pa.Ta
         MukiError: The file is missing, unreadable, changed or lacks a column.
     """
     content = pa.BufferReader(files.read_bytes(path, remedy))
-    expected = footer_of(content, path, remedy).get("content_sha256")
-    table = _parse(content, path, remedy, None)
+    expected = footer_of(content, str(path), remedy).get("content_sha256")
+    table = _parse(content, str(path), remedy, None)
     try:
         digest = _content_digest(table)
     except _UNREADABLE as error:
@@ -138,8 +156,7 @@ def read_footer(folder: Path, shard: Shard, remedy: str) -> dict[str, Any]:
     Raises:
         MukiError: The file is missing, unreadable or of another size, or was not written by this project.
     """
-    path = folder / shard.file
-    return footer_of(_map(path, shard, remedy), path, remedy)
+    return footer_of(_opened(folder, shard, remedy), shard.where(folder), remedy)
 
 
 def metadata_of(table: pa.Table) -> dict[str, Any]:
@@ -148,8 +165,8 @@ def metadata_of(table: pa.Table) -> dict[str, Any]:
     return content
 
 
-def footer_of(file: pa.NativeFile, path: Path, remedy: str) -> dict[str, Any]:
-    """The JSON in the footer of an open Parquet file; `path` is for the message.
+def footer_of(file: pa.NativeFile, where: str, remedy: str) -> dict[str, Any]:
+    """The JSON in the footer of an open Parquet file; `where` is for the message.
 
     Raises:
         MukiError: It is not a Parquet file, or not one of this project's.
@@ -158,54 +175,58 @@ def footer_of(file: pa.NativeFile, path: Path, remedy: str) -> dict[str, Any]:
         stored = (pq.read_metadata(file).metadata or {}).get(METADATA_KEY)
         content = None if stored is None else json.loads(stored)
     except _UNREADABLE as error:
-        raise MukiError(f"is not a readable Parquet file ({error})", where=str(path), fix=remedy) from None
+        raise MukiError(f"is not a readable Parquet file ({error})", where=where, fix=remedy) from None
     if not isinstance(content, dict):
-        raise MukiError("has no muki metadata", where=str(path), fix=remedy)
+        raise MukiError("has no muki metadata", where=where, fix=remedy)
     return content
 
 
 def _verified(folder: Path, shard: Shard, remedy: str) -> bytes:
-    path = folder / shard.file
+    where = shard.where(folder)
     try:
-        content = path.read_bytes()
+        content = Bucket(shard.store).read(shard.file) if shard.store else (folder / shard.file).read_bytes()
     except FileNotFoundError:
-        raise _missing(path, remedy) from None
+        raise _missing(where, remedy) from None
     except OSError as error:
-        raise MukiError(f"cannot be read ({error.strerror})", where=str(path), fix=remedy) from None
-    _check_size(len(content), shard, path, remedy)
+        raise MukiError(f"cannot be read ({error.strerror})", where=where, fix=remedy) from None
+    _check_size(len(content), shard, where, remedy)
     if (digest := hashlib.sha256(content).hexdigest()) != shard.sha256:
         what = f"has SHA-256 {digest[:12]}…, but its manifest says {shard.sha256[:12]}…: the file was changed"
-        raise MukiError(what, where=str(path), fix=remedy)
+        raise MukiError(what, where=where, fix=remedy)
     return content
 
 
-def _map(path: Path, shard: Shard, remedy: str) -> pa.MemoryMappedFile:
+def _opened(folder: Path, shard: Shard, remedy: str) -> pa.NativeFile:
     """An open file, after a check of its size."""
+    where = shard.where(folder)
     try:
-        file = pa.memory_map(str(path))
+        if shard.store:
+            file = pa.PythonFile(Bucket(shard.store).open(shard.file), mode="r")
+        else:
+            file = pa.memory_map(str(folder / shard.file))
     except FileNotFoundError:
-        raise _missing(path, remedy) from None
+        raise _missing(where, remedy) from None
     except OSError as error:
-        raise MukiError(f"cannot be read ({error.strerror or error})", where=str(path), fix=remedy) from None
-    _check_size(file.size(), shard, path, remedy)
+        raise MukiError(f"cannot be read ({error.strerror or error})", where=where, fix=remedy) from None
+    _check_size(file.size(), shard, where, remedy)
     return file
 
 
-def _missing(path: Path, remedy: str) -> MukiError:
-    return MukiError("is listed in the manifest but missing", where=str(path), fix=remedy)
+def _missing(where: str, remedy: str) -> MukiError:
+    return MukiError("is listed in the manifest but missing", where=where, fix=remedy)
 
 
-def _check_size(size: int, shard: Shard, path: Path, remedy: str) -> None:
+def _check_size(size: int, shard: Shard, where: str, remedy: str) -> None:
     if size != shard.bytes:
         what = f"has {size:,} bytes, but its manifest says {shard.bytes:,}: it was cut short or replaced"
-        raise MukiError(what, where=str(path), fix=remedy)
+        raise MukiError(what, where=where, fix=remedy)
 
 
-def _parse(content: pa.NativeFile, path: Path, remedy: str, columns: list[str] | None) -> pa.Table:
+def _parse(content: pa.NativeFile, where: str, remedy: str, columns: list[str] | None) -> pa.Table:
     try:
         file = pq.ParquetFile(content)
         if missing := sorted(set(columns or []) - set(file.schema_arrow.names)):
-            raise MukiError(f"has no column {missing}", where=str(path), fix=remedy)
+            raise MukiError(f"has no column {missing}", where=where, fix=remedy)
         return file.read(columns, use_threads=False)
     except _UNREADABLE as error:
-        raise MukiError(f"is not a readable Parquet file ({error})", where=str(path), fix=remedy) from None
+        raise MukiError(f"is not a readable Parquet file ({error})", where=where, fix=remedy) from None

@@ -13,12 +13,14 @@ from pipeline.config import Label, Teacher
 from pipeline.corpus import table
 from pipeline.errors import MukiError
 from pipeline.labelling.labeller import Labeller
-from pipeline.labelling.run import LabellingSummary, StoredShard, label_corpus, load_or_label_shard
+from pipeline.labelling.run import LabellingSummary, label_corpus
+from pipeline.labelling.store import load_or_label_shard
 from pipeline.layout import Layout
 from pipeline.models.teachers import locate
 from pipeline.tables.keys import canonical_key
 from pipeline.tables.manifest import read_manifest
 from pipeline.tables.shards import read_footer
+from pipeline.tables.work import StoredShard
 from tests import tiny
 from tests.recorder import Recorder
 
@@ -155,9 +157,11 @@ def test_a_shard_can_be_labelled_by_any_process(tmp_path: Path) -> None:
     write_corpus(run.layout, tiny.texts(20))
     labeller = Labeller(locate("t", Teacher(model="m", watch="m"), tmp_path), SETTINGS)
     [first, *_] = table.corpus_shards(run.layout.corpus)
-    here = load_or_label_shard(labeller, run.layout.corpus, first, tmp_path / "here")
-    arguments = pickle.dumps((labeller, run.layout.corpus, first, tmp_path / "there"))  # after its weights were loaded
+    here = load_or_label_shard(labeller, run.layout, first)
+    content = here.read(["probs"], "")
+    shutil.rmtree(run.layout.work)
+    arguments = pickle.dumps((labeller, run.layout, first))  # after its weights were loaded
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         there = pool.submit(_in_another_process, arguments).result(timeout=120)
     assert there.shard.key == here.shard.key
-    assert there.read(["probs"], "").equals(here.read(["probs"], ""))
+    assert there.read(["probs"], "").equals(content)

@@ -25,6 +25,7 @@ from pipeline.tables.shards import (
     write_shard,
     write_table_file,
 )
+from pipeline.tables.work import StoredShard
 
 
 def table(rows: int = 5) -> pa.Table:
@@ -125,7 +126,7 @@ def test_an_unfinished_or_damaged_table_is_refused(folder: Path) -> None:
 def test_publishing_does_not_share_later_writes_with_the_work_folder(tmp_path: Path) -> None:
     source = tmp_path / "work.parquet"
     entry = write_shard(source, table(), "k")
-    publish(tmp_path / "out", [(source, entry)], {})
+    publish(tmp_path / "out", [StoredShard(tmp_path, entry)], {})
     write_shard(source, table(9), "other")
     shards, _ = read_manifest(tmp_path / "out", "mend")
     assert read_shard(tmp_path / "out", shards[0], "mend").equals(table())

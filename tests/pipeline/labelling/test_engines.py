@@ -1,0 +1,202 @@
+"""The loop over shards and workers, with workers that die; and several processes."""
+
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pipeline import config
+from pipeline.config import Label, Teacher
+from pipeline.corpus.table import with_ids, write_corpus
+from pipeline.errors import MukiError
+from pipeline.labelling.engines.dispatch import Failed, Labelled, Lost, Outcome, label_shards
+from pipeline.labelling.engines.local import Processes
+from pipeline.labelling.labeller import Labeller, Throughput
+from pipeline.labelling.run import label_with
+from pipeline.layout import Layout
+from pipeline.tables.shards import Shard
+from pipeline.tables.work import StoredShard
+from tests import tiny
+
+SETTINGS = Label(passes=2, max_length=20, device="cpu", dtype="float32")
+
+
+def shard(number: int) -> Shard:
+    return Shard(f"part-{number:05d}.parquet", 1, 1, "", f"key {number}")
+
+
+class Scripted:
+    """Workers whose outcomes are written down: by shard, what happens the first time, the second time, and so on."""
+
+    def __init__(self, count: int, **outcomes: list[Outcome]) -> None:
+        self.count, self.outcomes = count, outcomes
+        self.started: list[object] = []
+        self.alive: set[int] = set()
+        self.most = 0
+        self.given: deque[tuple[int, Shard]] = deque()
+        self.is_closed = False
+
+    def start(self, labeller: Labeller) -> int:
+        self.started.append(labeller)
+        self.alive.add(len(self.started))
+        self.most = max(self.most, len(self.alive))
+        return len(self.started)
+
+    def give(self, worker: int, shard: Shard) -> None:
+        assert worker in self.alive
+        self.given.append((worker, shard))
+
+    def wait(self) -> Iterable[tuple[int, Outcome]]:
+        worker, given = self.given.popleft()
+        waiting = self.outcomes.get(given.file[8:10])
+        outcome = waiting.pop(0) if waiting else Labelled(StoredShard(Path(), given), Throughput(texts=1))
+        if isinstance(outcome, Lost):
+            self.alive.remove(worker)
+        return [(worker, outcome)]
+
+    def stop(self, worker: int) -> None:
+        self.alive.remove(worker)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def run(workers: Scripted, **shards: list[int]) -> list[tuple[str, str]]:
+    done: list[tuple[str, str]] = []
+    labellers: dict[str, Labeller] = {name: name for name in shards}  # type: ignore[misc]
+    numbered = {name: [shard(number) for number in numbers] for name, numbers in shards.items()}
+    try:
+        label_shards(labellers, numbered, workers, lambda name, each, _: done.append((name, each.key)))
+    finally:
+        assert workers.is_closed
+    return sorted(done)
+
+
+def test_every_shard_of_every_teacher_is_labelled_once() -> None:
+    workers = Scripted(3)
+    assert run(workers, a=[0, 1, 2, 3, 4], b=[0]) == [*(("a", f"key {n}") for n in range(5)), ("b", "key 0")]
+    assert workers.most == 3
+    assert workers.started == ["a", "a", "a", "b"]  # a worker keeps its teacher
+
+
+def test_no_worker_waits_while_another_teacher_has_shards() -> None:
+    workers = Scripted(2)
+    run(workers, a=[0], b=list(range(10)))
+    assert workers.started.count("b") == 2  # the one that had teacher a made place
+
+
+def test_a_lost_worker_is_replaced_and_its_shard_labelled() -> None:
+    workers = Scripted(2, **{"01": [Lost("killed"), Lost("killed")]})
+    assert len(run(workers, a=[0, 1, 2])) == 3
+    assert len(workers.started) == 4
+
+
+def test_a_shard_that_kills_its_workers_is_named() -> None:
+    with pytest.raises(MukiError, match=r"part-00001.parquet with teacher a: its worker died 3 times \(killed\)"):
+        run(Scripted(1, **{"01": [Lost("killed")] * 3}), a=[0, 1, 2])
+
+
+def test_a_lost_machine_is_no_shards_fault() -> None:
+    workers = Scripted(1, **{"01": [Lost("gone", with_machine=True)] * 9})
+    assert len(run(workers, a=[0, 1, 2])) == 3
+
+
+def test_an_error_stops_the_run_after_one_repeat() -> None:
+    assert len(run(Scripted(1, **{"01": [Failed(ValueError("odd"))]}), a=[0, 1])) == 2
+    with pytest.raises(MukiError, match=r"part-00001.parquet with teacher a: cannot be labelled \(ValueError: odd\)"):
+        run(Scripted(1, **{"01": [Failed(ValueError("odd"))] * 2}), a=[0, 1])
+    with pytest.raises(MukiError, match="the user's mistake"):
+        run(Scripted(1, **{"01": [Failed(MukiError("the user's mistake", where="w", fix="f"))] * 2}), a=[0, 1])
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> tuple[dict[str, Teacher], Layout]:
+    layout = Layout(tmp_path)
+    write_corpus(layout.corpus, with_ids(pl.DataFrame({"text": tiny.texts(60)})), shard_rows=4)
+    for seed, name in enumerate("ab"):
+        tiny.save_teacher(tmp_path / name, ["x", "y", "z"], seed=seed)
+    return {name: Teacher(model=name, watch=name) for name in "ab"}, layout
+
+
+def table(layout: Layout, name: str) -> pl.DataFrame:
+    return pl.read_parquet(layout.labels(name) / "*.parquet")
+
+
+def test_processes_make_the_same_tables(project: tuple[dict[str, Teacher], Layout], tmp_path: Path) -> None:
+    teachers, layout = project
+    done = label_with(teachers, SETTINGS, layout, engine=partial(Processes, layout, 2))
+    assert [summary.new_rows for summary in done.values()] == [60, 60]
+    assert done["a"].throughput.texts == 60 * 3
+    tables = {name: table(layout, name) for name in teachers}
+    (layout.work / "labels").rename(tmp_path / "elsewhere")
+    label_with(teachers, SETTINGS, layout)
+    for name in teachers:
+        assert table(layout, name).equals(tables[name])
+    assert label_with(teachers, SETTINGS, layout, engine=partial(Processes, layout, 2))["a"].new_rows == 0
+
+
+def children() -> list[int]:
+    """Processes of this one that label."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if (folder / "stat").read_text().split(")")[1].split()[1] == str(os.getpid()):
+                found.append(int(folder.name))
+        except OSError:
+            continue  # it has just ended
+    return [pid for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def killing(times: int, alive: Callable[[], list[int]]) -> threading.Thread:
+    """A thread that kills one worker after another."""
+
+    def kill() -> None:
+        for _ in range(times):
+            while not (pids := alive()):
+                time.sleep(0.05)
+            time.sleep(1.0)
+            for pid in pids[:1]:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue  # it ended by itself
+
+    return threading.Thread(target=kill, daemon=True)
+
+
+def test_killed_processes_lose_nothing(project: tuple[dict[str, Teacher], Layout], tmp_path: Path) -> None:
+    teachers, layout = project
+    killer = killing(2, children)
+    killer.start()
+    label_with(teachers, SETTINGS, layout, engine=partial(Processes, layout, 2))
+    tables = {name: table(layout, name) for name in teachers}
+    (layout.work / "labels").rename(tmp_path / "elsewhere")
+    label_with(teachers, SETTINGS, layout)
+    for name in teachers:
+        assert table(layout, name).equals(tables[name])
+    assert children() == []
+
+
+def test_the_command_labels_with_all_teachers(tmp_path: Path) -> None:
+    from stages import label, prepare
+
+    path = tiny.save_project(tmp_path)
+    prepare.main(path)
+    done = label.main(path, "all", label.Engine(workers=2))
+    assert {name: each["new_rows"] for name, each in done.items()} == dict.fromkeys(tiny.TEACHER_LABELS, 30)
+
+
+def test_ray_needs_to_know_the_arithmetic(tmp_path: Path) -> None:
+    from stages import label
+
+    path = tiny.save_project(tmp_path, label={"passes": 2})
+    params, layout = config.load(path)
+    with pytest.raises(MukiError, match=r"label\.dtype: auto would be decided on this machine"):
+        label.Engine("ray").of(params.label, layout)

@@ -1,0 +1,195 @@
+"""Labelling on a Ray cluster of several nodes on this machine: workers and nodes are killed."""
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pipeline.config import Label, Teacher
+from pipeline.corpus.table import with_ids, write_corpus
+from pipeline.errors import MukiError
+from pipeline.labelling.engines.ray import RayWorkers
+from pipeline.labelling.labeller import Labeller
+from pipeline.labelling.run import label_with
+from pipeline.layout import Layout
+from tests import tiny
+
+SETTINGS = Label(passes=2, max_length=20, device="cpu", dtype="float32")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head and two nodes with a core each."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level=40)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def save(root: Path, texts: int, store: str | None = None) -> tuple[dict[str, Teacher], Layout]:
+    layout = Layout(root, store)
+    write_corpus(layout.corpus, with_ids(pl.DataFrame({"text": tiny.texts(texts)})), 4, store)
+    for seed, name in enumerate("ab"):
+        tiny.save_teacher(root / name, ["x", "y", "z"], seed=seed)
+    return {name: Teacher(model=name, watch=name) for name in "ab"}, layout
+
+
+def probs(layout: Layout, name: str) -> list[Any]:
+    from pipeline.tables.manifest import read_manifest
+    from pipeline.tables.shards import read_shard
+
+    shards, _ = read_manifest(layout.labels(name), "")
+    return [read_shard(layout.labels(name), shard, "") for shard in shards]
+
+
+def same_as_here(teachers: dict[str, Teacher], layout: Layout) -> bool:
+    """Whether this process makes the same tables, bit for bit."""
+    here = Layout(layout.root / "here")
+    (here.root / "data").mkdir(parents=True)
+    (here.corpus).symlink_to(layout.corpus, target_is_directory=True)
+    for name in teachers:
+        (here.root / name).symlink_to(layout.root / name, target_is_directory=True)
+    label_with(teachers, SETTINGS, here)
+    return all(
+        one.equals(other)
+        for name in teachers
+        for one, other in zip(probs(layout, name), probs(here, name), strict=True)
+    )
+
+
+def test_a_cluster_makes_the_same_tables(cluster: Any, tmp_path: Path) -> None:
+    teachers, layout = save(tmp_path, 40)
+    done = label_with(teachers, SETTINGS, layout, engine=partial(RayWorkers, layout, None, 2))
+    assert [each.new_rows for each in done.values()] == [40, 40]
+    assert same_as_here(teachers, layout)
+    again = label_with(teachers, SETTINGS, layout, engine=partial(RayWorkers, layout, None, 2))
+    assert [each.new_rows for each in again.values()] == [0, 0]
+
+
+def test_tables_in_a_bucket(cluster: Any, s3: str, tmp_path: Path) -> None:
+    import ray
+
+    # The nodes began before this test's environment: a worker gets it as on any cluster.
+    environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    ray.shutdown()
+    ray.init(address=cluster.address, log_to_driver=False, logging_level=40, runtime_env={"env_vars": environment})
+    teachers, layout = save(tmp_path, 20, s3)
+    label_with(teachers, SETTINGS, layout, engine=partial(RayWorkers, layout, None, 2))
+    assert not list((tmp_path / "data").rglob("*.parquet"))
+    assert same_as_here(teachers, layout)
+
+
+class Counting(Labeller):
+    """Notes every shard that it labels, so that a test can see what was done twice."""
+
+    def label(self, table: Any, task: Any = None) -> Any:
+        labels = super().label(table)
+        with (self.files.folder.parent / "labelled.txt").open("a") as file:
+            file.write(f"{self.files.name} {table['id'][0]}\n")
+        return labels
+
+    def __reduce__(self) -> Any:
+        return Counting, (self.files, self.settings)
+
+
+def killer(kill: Any, times: int, stop: threading.Event) -> threading.Thread:
+    def loop() -> None:
+        for _ in range(times):
+            if stop.wait(random.Random(0).uniform(1.0, 2.0)):
+                return
+            kill()
+
+    return threading.Thread(target=loop, daemon=True)
+
+
+def kill_a_worker() -> None:
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"ray::_Worker" in (folder / "cmdline").read_bytes():
+                os.kill(int(folder.name), signal.SIGKILL)
+                return
+        except OSError:
+            continue  # it has just ended
+
+
+def run_with_kills(
+    kill: Any, times: int, teachers: dict[str, Teacher], layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """Label while a thread kills; returns what was labelled, once for each time."""
+    monkeypatch.setattr("pipeline.labelling.arithmetic.Labeller", Counting)
+    stop = threading.Event()
+    thread = killer(kill, times, stop)
+    thread.start()
+    label_with(teachers, SETTINGS, layout, engine=partial(RayWorkers, layout, None, 2))
+    stop.set()
+    thread.join()
+    return (layout.root / "labelled.txt").read_text().splitlines()
+
+
+@pytest.mark.parametrize("times", [int(os.environ.get("MUKI_WORKER_KILLS", "3"))])
+def test_killed_workers(cluster: Any, tmp_path: Path, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    teachers, layout = save(tmp_path, 160 + 40 * times)
+    done = run_with_kills(kill_a_worker, times, teachers, layout, monkeypatch)
+    monkeypatch.undo()
+    assert len(set(done)) == 2 * (40 + 10 * times)
+    assert len(done) - len(set(done)) <= times  # killed between the work and its name, at most
+    assert same_as_here(teachers, layout)
+
+
+@pytest.mark.parametrize("times", [int(os.environ.get("MUKI_NODE_KILLS", "1"))])
+def test_killed_nodes(cluster: Any, tmp_path: Path, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    teachers, layout = save(tmp_path, 160 + 40 * times)
+
+    def kill_a_node() -> None:
+        node = next(iter(cluster.worker_nodes))
+        cluster.remove_node(node, allow_graceful=False)
+        cluster.add_node(num_cpus=1)
+
+    done = run_with_kills(kill_a_node, times, teachers, layout, monkeypatch)
+    monkeypatch.undo()
+    assert len(set(done)) == 2 * (40 + 10 * times)
+    assert len(done) - len(set(done)) <= times
+    assert same_as_here(teachers, layout)
+
+
+class Poisoned(Labeller):
+    def label(self, table: Any, task: Any = None) -> Any:
+        if "poison" in table["text"].to_pylist():
+            os._exit(9)
+        return super().label(table)
+
+    def __reduce__(self) -> Any:
+        return Poisoned, (self.files, self.settings)
+
+
+def test_a_shard_that_kills_workers_is_named(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teachers, layout = save(tmp_path, 4)
+    write_corpus(layout.corpus, with_ids(pl.DataFrame({"text": [*tiny.texts(20), "poison"]})), 4)
+    monkeypatch.setattr("pipeline.labelling.arithmetic.Labeller", Poisoned)
+    with pytest.raises(MukiError, match=r"part-00005\.parquet with teacher a: its worker died 3 times"):
+        label_with({"a": teachers["a"]}, SETTINGS, layout, engine=partial(RayWorkers, layout, None, 1))
+    stored = list((layout.work / "labels").glob("*.parquet"))
+    assert len(stored) == 5  # what is finished stays
+
+
+def test_no_cluster_is_one_line(tmp_path: Path) -> None:
+    import ray
+
+    ray.shutdown()
+    with pytest.raises(MukiError, match="there is no Ray cluster"):
+        RayWorkers(Layout(tmp_path), "127.0.0.1:1")
