@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationErro
 
 from pipeline.errors import MukiError, brief, choice
 from pipeline.layout import Layout
+from pipeline.strict_yaml import StrictLoader
 
 TeacherName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Count = Annotated[int, Field(gt=0, lt=2**31)]
@@ -291,23 +292,6 @@ class Params(Block):
         return self
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML in which no key occurs twice and nothing refers to anything else: a few lines cannot become gigabytes."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose a node unless it is an alias."""
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(problem="aliases (*name) are not allowed")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a mapping; PyYAML would silently let the last of two equal keys win."""
-        keys = [key.value for key, _ in node.value]
-        if repeated := sorted({key for key in keys if keys.count(key) > 1}):
-            raise yaml.constructor.ConstructorError(None, None, f"key {repeated[0]!r} occurs twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def load(path: Path) -> tuple[Params, Layout]:
     """Read and check params.yaml; paths in it are relative to its folder.
 
@@ -315,7 +299,7 @@ def load(path: Path) -> tuple[Params, Layout]:
         MukiError: The file is missing, is not valid YAML, or breaks a bound; every fault is listed with its key.
     """
     try:
-        content: Any = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
+        content: Any = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)
     except FileNotFoundError:
         raise MukiError("no such file", where=str(path), fix="Name the settings with --params FILE") from None
     except OSError as error:

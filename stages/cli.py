@@ -148,11 +148,14 @@ def integrate(params: ParamsFile = DEFAULT_PARAMS) -> None:
 
 
 @app.command()
-def train_student(params: ParamsFile = DEFAULT_PARAMS) -> None:
+def train_student(
+    params: ParamsFile = DEFAULT_PARAMS,
+    processes: Annotated[int, typer.Option("--processes", min=1, help="Processes, one for each GPU.")] = 1,
+) -> None:
     """Train the student from golden supervision alone. Continues from its last checkpoint."""
     from stages import train_student as stage
 
-    _result(stage.main(params))
+    _result(stage.main(params, processes))
 
 
 @app.command()

@@ -1,21 +1,71 @@
 """Stage `train-student`: golden supervision -> the student."""
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipeline import config
+from pipeline.errors import MukiError
+from pipeline.progress import SILENT, Progress
 from pipeline.tables import files
 from pipeline.training.student import train_student
 from stages.terminal import progress, quiet_libraries, say
 
+_BROKEN = ("Connection closed by peer", "Connection reset by peer", "NCCL", "gloo", "Broken pipe")
+"""What the others say."""
 
-def main(params_file: Path) -> dict[str, Any]:
-    """Run the stage."""
+
+def main(params_file: Path, processes: int = 1) -> dict[str, Any]:
+    """Run the stage; under torchrun, or with several processes, each of them runs it and the first one speaks."""
     quiet_libraries()
     params, layout = config.load(params_file)
-    with files.only_one(layout.work / "student.lock", "training the student"), progress() as bars:
-        losses = train_student(
-            params.student, layout.golden, layout.student, layout.work / "student", layout.root, bars
-        )
-    say(", ".join([f"student: {layout.student}", *(f"{name} {value:.4f}" for name, value in losses.items())]))
+    if processes > 1:
+        _launch(params_file, processes)
+    is_first = os.environ.get("RANK", "0") == "0"
+    with ExitStack() as held:
+        bars: Progress = SILENT
+        if is_first:
+            held.enter_context(files.only_one(layout.work / "student.lock", "training the student"))
+            bars = held.enter_context(progress())
+        with _leaving_quietly_after_another():
+            losses = train_student(
+                params.student, layout.golden, layout.student, layout.work / "student", layout.root, bars
+            )
+    if is_first:
+        say(", ".join([f"student: {layout.student}", *(f"{name} {value:.4f}" for name, value in losses.items())]))
     return {"folder": str(layout.student), **losses}
+
+
+@contextmanager
+def _leaving_quietly_after_another() -> Iterator[None]:
+    """When a process of a training dies, the connections of the others break: only the one that died is reported."""
+    try:
+        yield
+    except RuntimeError as error:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and any(sign in str(error) for sign in _BROKEN):
+            sys.exit(3)
+        raise
+
+
+def _launch(params_file: Path, processes: int) -> None:
+    """Train in several processes of this machine, as `torchrun --standalone` does. They leave the student behind.
+
+    Raises:
+        MukiError: One of them died or reported an error; the others are stopped.
+    """
+    os.environ.setdefault("LOGLEVEL", "CRITICAL")  # its loggers read this as they are made; what it has to say we say
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    settings = LaunchConfig(1, 1, processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0)
+    command = ["-m", "stages.cli", "train-student", "--params", str(params_file)]
+    try:
+        elastic_launch(settings, sys.executable)(*command)
+    except ChildFailedError as error:
+        number, failure = error.get_first_failure()
+        what = f"process {number} of {processes} ended with exit code {failure.exitcode}"
+        fix = "See its message above, if there is one; run the command again, and it continues from its last checkpoint"
+        raise MukiError(what, where="train-student", fix=fix) from None

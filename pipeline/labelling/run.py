@@ -1,5 +1,6 @@
 """A corpus labelled shard by shard: finished shards are found by their keys, the others labelled, all published."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -21,6 +22,8 @@ from pipeline.tables import files
 from pipeline.tables.manifest import publish
 from pipeline.tables.shards import Shard
 from pipeline.tables.work import StoredShard
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ def label_with(
             for name, teacher in teachers.items()
         }
         todo = {name: [shard for shard in shards if job.stored[shard.key] is None] for name, job in jobs.items()}
+        for name in jobs:
+            _LOG.info("%s: %d of %d shards are labelled already", name, len(shards) - len(todo[name]), len(shards))
         new_rows = {name: sum(shard.rows for shard in missing) for name, missing in todo.items()}
         seconds = None if engine else sum(_estimate(jobs[name], todo[name], layout) for name in jobs)
         arithmetic = ", ".join(sorted({job.choice.labeller.dtype for job in jobs.values()}))

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,6 +44,22 @@ def write_bytes(path: Path, content: bytes | pa.Buffer) -> None:
     except OSError as error:
         error.filename = error.filename or str(path)  # a write to an open file fails without its name
         raise
+
+
+def write_stream(path: Path, parts: Iterable[pa.Table]) -> None:
+    """Write tables of one schema into one Arrow file, part by part, so that only one of them is in memory; atomically.
+
+    Raises:
+        StopIteration: There is no part.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    rest = iter(parts)
+    first = next(rest)
+    with temporary.open("wb") as file, pa.ipc.new_stream(file, first.schema) as writer:
+        for part in chain([first], rest):
+            writer.write_table(part)
+    temporary.replace(path)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -1,11 +1,9 @@
 """The student: trained from a golden table alone and saved as a folder that is ready for the hub."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
@@ -19,12 +17,13 @@ from pipeline.progress import SILENT, Progress
 from pipeline.tables import files, schema
 from pipeline.tables.keys import canonical_key
 from pipeline.tables.manifest import read_golden_manifest
-from pipeline.tables.shards import Shard, read_shard
+from pipeline.tables.shards import Shard
 from pipeline.training.alignment import Alignment
+from pipeline.training.batches import Collator
+from pipeline.training.golden_rows import read_tokens, write_tokens
 from pipeline.training.losses import LOSSES, Columns, Loss
 from pipeline.training.model_card import model_card
 from pipeline.training.trainer import (
-    Collator,
     ResumableTrainer,
     arguments,
     base_digest,
@@ -33,7 +32,6 @@ from pipeline.training.trainer import (
     resolved,
     run,
     save,
-    tokenised,
     trained_before,
 )
 
@@ -100,20 +98,6 @@ def _supervision(loss: Loss) -> list[str]:
     return [loss.targets, "weight", *([] if loss.alignment is None else [schema.TEACHER_FEATURES.name])]
 
 
-def read_golden(folder: Path) -> tuple[pa.Table, Mapping[str, Any]]:
-    """Text, target and weight of every golden text with a weight above 0, and the facts in the table's manifest.
-
-    Raises:
-        MukiError: There is none, a file differs from the manifest, or the table is of another version.
-    """
-    shards, facts = read_golden_manifest(folder)
-    if facts.get("loss") not in LOSSES:
-        raise MukiError("was made by another version of this program", where=str(folder), fix=MAKE_GOLDEN)
-    columns = ["text", *_supervision(LOSSES[facts["loss"]])]
-    table = pa.concat_tables([read_shard(folder, shard, MAKE_GOLDEN, columns) for shard in shards])
-    return table.filter(pc.greater(table["weight"], 0)), facts
-
-
 def training_key(settings: Student, shards: Sequence[Shard], root: Path) -> str:
     """What a training's checkpoints are stored under: a digest of everything that determines the student.
 
@@ -167,14 +151,16 @@ def train_student(
             the training diverged.
     """
     settings = resolved(settings)
-    table, facts = read_golden(golden)
+    shards, facts = read_golden_manifest(golden)
+    if facts.get("loss") not in LOSSES:
+        raise MukiError("was made by another version of this program", where=str(golden), fix=MAKE_GOLDEN)
     if facts["temperature"] != settings.temperature:
         raise MukiError(
             f"was made for temperature {facts['temperature']}, but student.temperature is {settings.temperature}",
             where=str(golden),
             fix=MAKE_GOLDEN,
         )
-    key = training_key(settings, read_golden_manifest(golden)[0], root)
+    key = training_key(settings, shards, root)
     if (finished := trained_before(output, key)) is not None:
         return finished
     model, tokenizer = load_base(settings, list(facts["labels"]), root)
@@ -182,7 +168,12 @@ def train_student(
     if loss.alignment is not None:
         model.add_module(_ALIGNMENT, _AlignedFeatures(model, loss.alignment, facts["feature_widths"]))
     own_checkpoints = checkpoints / key
-    data = tokenised(Dataset(table), tokenizer, settings.max_length)
+    processes = arguments(settings, own_checkpoints)
+    tokens = own_checkpoints / "tokens.arrow"
+    with processes.main_process_first(local=False):
+        if processes.process_index == 0:
+            write_tokens(golden, _supervision(loss), tokenizer, settings.max_length, tokens)
+        data = read_tokens(tokens)
     train, validation = _hold_out(data, settings)
     steps = -(-len(train) // settings.batch_size) * settings.epochs
     trainer = IntegrationTrainer(
@@ -216,7 +207,8 @@ def train_student(
         delattr(model, _ALIGNMENT)
     tokenizer.model_max_length = settings.max_length  # whoever loads the student reads what it was trained to read
     save(trainer, tokenizer, output, key, losses, model_card(settings, facts, losses))
-    files.remove([own_checkpoints])
+    if trainer.is_world_process_zero():
+        files.remove([own_checkpoints])
     return losses
 
 

@@ -11,8 +11,8 @@ from pipeline.errors import MukiError
 from pipeline.progress import SILENT, Progress
 from pipeline.tables import schema
 from pipeline.tables.keys import canonical_key
+from pipeline.training.batches import Collator, tokenised
 from pipeline.training.trainer import (
-    Collator,
     ResumableTrainer,
     arguments,
     base_digest,
@@ -21,7 +21,6 @@ from pipeline.training.trainer import (
     resolved,
     run,
     save,
-    tokenised,
     trained_before,
 )
 

@@ -1,6 +1,7 @@
 """Training a classifier with the Hugging Face Trainer: what teachers and students have in common."""
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,9 +9,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 import torch
-from datasets import Dataset
 from safetensors import SafetensorError
-from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -24,19 +23,18 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from pipeline.config import Training
 from pipeline.errors import MukiError, brief, first, refusing
 from pipeline.layout import TRAINING_CURVE
 from pipeline.models import locations
-from pipeline.models.batching import beginnings, fill_empty
 from pipeline.models.devices import choose_device, fast_dtype
 from pipeline.models.model_config import read_model_config
 from pipeline.models.tokenizers import align_padding, load_tokenizer, longest_input
 from pipeline.progress import Progress
 from pipeline.tables import files, folders
 from pipeline.tables.keys import files_digest
+from pipeline.training.batches import EpochSampler
 
 SomeTraining = TypeVar("SomeTraining", bound=Training)
 _LOGS = 50
@@ -107,18 +105,6 @@ def _check_loaded(settings: Training, model: PreTrainedModel, report: Mapping[st
         raise MukiError(what, where=settings.model, fix="Set layers to what is wanted, or correct config.json")
 
 
-def tokenised(data: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
-    """`data` with its `text` column turned into the model's inputs and `length`; other columns stay."""
-
-    def encode(rows: dict[str, list[str]]) -> Mapping[str, Any]:
-        texts = beginnings(tokenizer, rows["text"], max_length)
-        encoded = dict(tokenizer(texts, truncation=True, max_length=max_length))
-        fill_empty(tokenizer, encoded)
-        return {**encoded, "length": [len(ids) for ids in encoded["input_ids"]]}
-
-    return data.map(encode, batched=True, remove_columns=["text"])
-
-
 def resolved(settings: SomeTraining) -> SomeTraining:
     """The settings with the arithmetic that `precision: auto` stands for on this machine."""
     if settings.precision != "auto":
@@ -127,12 +113,23 @@ def resolved(settings: SomeTraining) -> SomeTraining:
 
 
 def arguments(settings: Training, output: Path, **others: Any) -> TrainingArguments:
-    """Trainer arguments that teacher and student share; `others` add to them."""
+    """Trainer arguments that teacher and student share; `others` add to them.
+
+    Under torchrun, a batch is divided among the processes, so that a step is the same however many there are.
+
+    Raises:
+        MukiError: It cannot be divided evenly.
+    """
     on_cpu = not torch.cuda.is_available()
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if settings.batch_size % processes:
+        what = f"is {settings.batch_size}, which {processes} processes cannot share evenly"
+        raise MukiError(what, where="student.batch_size", fix="Set it to a multiple of the number of processes")
     return TrainingArguments(
         output_dir=str(output),
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=settings.batch_size,
+        per_device_train_batch_size=settings.batch_size // processes,
+        per_device_eval_batch_size=settings.batch_size // processes,
+        ddp_backend="gloo" if on_cpu and processes > 1 else None,
         learning_rate=settings.learning_rate,
         warmup_steps=settings.warmup,  # below 1 it is a share of all steps
         weight_decay=settings.weight_decay,
@@ -148,32 +145,6 @@ def arguments(settings: Training, output: Path, **others: Any) -> TrainingArgume
     )
 
 
-class Collator:
-    """Pads tokenised rows to their longest and turns the other columns into tensors."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.tokenizer = tokenizer
-
-    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """Rows of a dataset -> a batch."""
-        names = [name for name in self.tokenizer.model_input_names if name in rows[0]]
-        batch = self.tokenizer.pad([{name: row[name] for name in names} for row in rows], return_tensors="pt")
-        others = rows[0].keys() - {*names, "length"}
-        return {**batch, **{name: torch.as_tensor([row[name] for row in rows]) for name in others}}
-
-
-class _EpochSampler(LengthGroupedSampler):
-    """Batches of like lengths in an order that is a function of seed and epoch, so that a resumed epoch repeats it."""
-
-    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
-        super().__init__(batch_size, lengths=lengths)
-        self.seed = seed
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        self.generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-
-
 class ResumableTrainer(Trainer):
     """A Trainer whose resumed run ends in the same weights as an undisturbed one.
 
@@ -184,22 +155,26 @@ class ResumableTrainer(Trainer):
     one is written loses no finished work.
     """
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> _EpochSampler:
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
         data: Any = self.train_dataset if train_dataset is None else train_dataset
-        return _EpochSampler(self.args.train_batch_size, list(data["length"]), self.args.seed)
+        whole = self.args.train_batch_size * self.args.world_size
+        return EpochSampler(whole, data.select_columns("length")[:]["length"], self.args.seed)
 
     def _save_checkpoint(self, *args: Any) -> None:
         output = Path(str(self.args.output_dir))
+        newest = output / f"checkpoint-{self.state.global_step}"
         try:
             super()._save_checkpoint(*args)
-            newest = output / f"checkpoint-{self.state.global_step}"
-            folders.seal_folder(newest)
+            self.accelerator.wait_for_everyone()  # every process has its own random numbers in it
+            if self.is_world_process_zero():
+                folders.seal_folder(newest)
         except (OSError, RuntimeError, SafetensorError) as error:
             what = f"a checkpoint cannot be written ({brief(error)})"
             raise MukiError(
                 what, where=str(output), fix="Free space or make the folder writable, then run the command again"
             ) from error
-        files.remove(folder for folder in folders.subfolders(output, "checkpoint-*") if folder != newest)
+        if self.is_world_process_zero():
+            files.remove(folder for folder in folders.subfolders(output, "checkpoint-*") if folder != newest)
 
 
 def _last_whole_checkpoint(output: Path) -> str | None:
@@ -252,7 +227,9 @@ def run(trainer: Trainer, progress: Progress, name: str) -> None:
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_Reporter(progress, name))
     output = Path(str(trainer.args.output_dir))
-    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(output))
+    with trainer.args.main_process_first(local=False):  # the first one tidies up
+        checkpoint = _last_whole_checkpoint(output)
+    trainer.train(resume_from_checkpoint=checkpoint)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     weights = [] if trainer.model is None else trainer.model.parameters()
     is_finite = all(map(math.isfinite, losses)) and all(bool(tensor.isfinite().all()) for tensor in weights)
@@ -279,6 +256,8 @@ def save(
 ) -> None:
     """Save model, tokenizer, training curve and card; they replace the old folder only when everything is written.
 
+    Under torchrun the first process saves, and the others wait for it.
+
     Args:
         trainer: It has trained.
         tokenizer: The model's.
@@ -287,6 +266,19 @@ def save(
         losses: At the end of the training, nats.
         card: The content of README.md.
     """
+    if trainer.is_world_process_zero():
+        _save(trainer, tokenizer, folder, key, losses, card)
+    trainer.accelerator.wait_for_everyone()
+
+
+def _save(
+    trainer: Trainer,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    key: str,
+    losses: Mapping[str, float],
+    card: str | None,
+) -> None:
     with folders.replacing_folder(folder) as unfinished:
         try:
             trainer.save_model(str(unfinished))

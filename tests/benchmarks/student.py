@@ -16,16 +16,15 @@ from pipeline.tables import schema
 from pipeline.tables.columns import fixed_size_lists
 from pipeline.tables.manifest import seal, unseal
 from pipeline.tables.shards import part_name, write_shard
+from pipeline.training.batches import Collator, tokenised
 from pipeline.training.student import train_student
 from pipeline.training.trainer import (
-    Collator,
     ResumableTrainer,
     arguments,
     load_base,
     logging_steps,
     run,
     save,
-    tokenised,
 )
 from tests.benchmarks.labelling import LABELS, MODEL, corpora
 from tests.benchmarks.measure import Row, side_by_side

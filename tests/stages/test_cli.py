@@ -350,7 +350,7 @@ def test_results_as_json_and_how_much_is_said(project: Path, run: Run) -> None:
     assert json.loads(out)["routing"] is None
     assert "golden supervision: 30 texts" in err
     code, out, err = run("--verbose", "label", "--teacher", "one", *params)
-    assert "pipeline.labelling.run: one: shard" in err
+    assert "pipeline.labelling.run: one: 4 of 4 shards are labelled already" in err
     code, out, err = run("--quiet", "label", "--teacher", "nobody", *params)
     assert code == 2
     assert "error: " in err

@@ -1,6 +1,7 @@
 """Workers on a Ray cluster: an actor holds one teacher; shards' names go in, digests come out, and no table passes."""
 
 import logging
+import socket
 from collections.abc import Iterable
 from itertools import count
 from typing import Any
@@ -31,6 +32,17 @@ class _Worker:
             return Failed(error)
 
 
+def _check_reachable(address: str | None) -> None:
+    """Ray itself waits for minutes where nobody listens.
+
+    Raises:
+        OSError: Nobody does.
+    """
+    host, _, port = (address or "").rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
 class RayWorkers:
     """Actors of a Ray cluster, each with a GPU or some cores.
 
@@ -56,8 +68,9 @@ class RayWorkers:
         self._owns = not ray.is_initialized()
         if self._owns:
             try:
+                _check_reachable(address)
                 ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-            except (ConnectionError, ValueError, RuntimeError) as error:
+            except (OSError, ValueError, RuntimeError) as error:
                 fix = "Start the cluster, or correct --address"
                 where = f"--address {address}"
                 raise MukiError(f"there is no Ray cluster ({brief(error)})", where=where, fix=fix) from None

@@ -142,16 +142,21 @@ def test_processes_make_the_same_tables(project: tuple[dict[str, Teacher], Layou
     assert label_with(teachers, SETTINGS, layout, engine=partial(Processes, layout, 2))["a"].new_rows == 0
 
 
-def children() -> list[int]:
-    """Processes of this one that label."""
+def children_of(parent: int) -> list[int]:
+    """A process's children, by number."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if (folder / "stat").read_text().split(")")[1].split()[1] == str(os.getpid()):
+            if (folder / "stat").read_text().rpartition(")")[2].split()[1] == str(parent):
                 found.append(int(folder.name))
         except OSError:
             continue  # it has just ended
-    return [pid for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return sorted(found)
+
+
+def children() -> list[int]:
+    """Processes of this one that label."""
+    return [pid for pid in children_of(os.getpid()) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def killing(times: int, alive: Callable[[], list[int]]) -> threading.Thread:

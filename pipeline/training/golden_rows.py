@@ -1,0 +1,68 @@
+"""A golden table, tokenised once and read from the disk: memory stays flat however many rows it has."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from pipeline.errors import MukiError
+from pipeline.layout import MAKE_GOLDEN
+from pipeline.tables import files
+from pipeline.tables.manifest import read_golden_manifest
+from pipeline.tables.shards import read_shard
+from pipeline.training.batches import encoded
+
+
+def golden_shards(folder: Path, columns: list[str]) -> Iterator[pa.Table]:
+    """Those columns of every golden shard, verified; only the texts with a weight above 0.
+
+    Args:
+        folder: The golden table.
+        columns: With `weight`.
+
+    Raises:
+        MukiError: There is none, or a file differs from the manifest.
+    """
+    for shard in read_golden_manifest(folder)[0]:
+        table = read_shard(folder, shard, MAKE_GOLDEN, columns)
+        yield table.filter(pc.greater(table["weight"], 0))
+
+
+def write_tokens(
+    folder: Path, supervision: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int, path: Path
+) -> None:
+    """Write the golden table as the model's inputs, `length` and the supervision.
+
+    Args:
+        folder: The golden table.
+        supervision: The columns that the loss reads, with `weight`.
+        tokenizer: The student's.
+        max_length: Longest text in tokens.
+        path: Where the file is written; whatever is there is replaced.
+
+    Raises:
+        MukiError: See `golden_shards`; no text has a weight above 0.
+    """
+    parts = (part for part in golden_shards(folder, ["text", *supervision]) if len(part))
+    try:
+        files.write_stream(path, (_rows(part, tokenizer, max_length) for part in parts))
+    except StopIteration:
+        raise MukiError("every text has weight 0", where=str(folder), fix="Lower integrate.abstain_below") from None
+
+
+def read_tokens(path: Path) -> Dataset:
+    """What `write_tokens` wrote, mapped into memory; its rows come as arrays."""
+    return Dataset.from_file(str(path)).with_format("numpy")
+
+
+def _rows(part: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int) -> pa.Table:
+    inputs: dict[str, Any] = dict(encoded(tokenizer, part["text"].to_pylist(), max_length))
+    columns = {
+        name: pa.array(values, pa.int32() if name == "length" else pa.list_(pa.int32()))
+        for name, values in inputs.items()
+    }
+    return pa.table({**{name: part[name] for name in part.column_names if name != "text"}, **columns})

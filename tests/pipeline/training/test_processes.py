@@ -1,0 +1,100 @@
+"""The student on several processes: as on several GPUs, here with gloo on the CPU."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from pipeline import config
+from pipeline.integration.integrate import integrate
+from pipeline.training.batches import EpochSampler
+from tests import tiny
+from tests.pipeline.labelling.test_engines import children_of
+
+pytestmark = pytest.mark.slow
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def prepared(root: Path, **student: object) -> Path:
+    """A project up to its golden table. Its student drops nothing, so that processes draw no random numbers."""
+    settings = tiny.params(list(tiny.TEACHER_LABELS))["student"] | student
+    path = tiny.save_project(root, rows=66, student=settings)  # two are held out: 64 make batches of 8
+    tiny.save_teacher(
+        root / "models" / "base", ["a", "b"], seed=9, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+    )
+    tiny.label(path)
+    params, layout = config.load(path)
+    integrate(params, layout, layout.golden)
+    return path
+
+
+def train(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "stages.cli", "train-student", "--params", str(path), *options]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+
+
+def curve(path: Path) -> pl.DataFrame:
+    return pl.read_csv(path.parent / "data" / "student" / "training_curve.csv")
+
+
+def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+    losses = {}
+    for name, options in (("one", []), ("two", ["--processes", "2"])):
+        path = prepared(tmp_path / name, validation_share=2 / 66, epochs=3)
+        done = train(path, *options)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("student: 24 steps") == 1  # the first process speaks for all
+        losses[name] = curve(path)
+    for column in ("loss", "validation_loss"):
+        one, two = (losses[name][column].drop_nulls().to_numpy() for name in ("one", "two"))
+        assert len(one) == len(two) > 0
+        assert abs(one - two).max() < 2e-3
+
+
+def test_a_killed_process_ends_the_run_with_one_line_and_a_rerun_continues(tmp_path: Path) -> None:
+    path = prepared(tmp_path, validation_share=2 / 66, epochs=150, checkpoint_steps=20)
+    command = [sys.executable, "-m", "stages.cli", "train-student", "--params", str(path), "--processes", "2"]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    checkpoints = path.parent / "data" / ".work" / "student"
+    while not list(checkpoints.glob("*/checkpoint-*/sha256.json")):
+        assert running.poll() is None
+        time.sleep(0.05)
+    os.kill(children_of(running.pid)[1], signal.SIGKILL)
+    _, stderr = running.communicate(timeout=60)
+    assert running.returncode == 2
+    errors = [line for line in stderr.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1
+    assert "ended with exit code -9" in errors[0]
+    assert "Traceback" not in stderr
+    [kept] = checkpoints.glob("*/checkpoint-*/trainer_state.json")
+    assert json.loads(kept.read_text())["global_step"] >= 20
+    done = train(path, "--processes", "2")
+    assert done.returncode == 0, done.stderr
+    assert curve(path)["step"].max() == 150 * 8
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
+    path = prepared(tmp_path, batch_size=7)
+    done = train(path, "--processes", "2")
+    assert done.returncode == 2
+    assert "student.batch_size: is 7, which 2 processes cannot share evenly" in done.stderr
+
+
+@pytest.mark.parametrize(("rows", "batch"), [(1, 4), (7, 4), (40, 4), (1000, 3), (450, 2)])
+def test_the_order_is_that_of_transformers(rows: int, batch: int) -> None:
+    from transformers.trainer_pt_utils import get_length_grouped_indices
+
+    lengths = torch.randint(1, 9, (rows,), generator=torch.Generator().manual_seed(rows)).numpy()
+    sampler = EpochSampler(batch, lengths, 3)
+    sampler.set_epoch(2)
+    generator = torch.Generator().manual_seed(3 * 1_000_003 + 2)
+    assert list(sampler) == get_length_grouped_indices(lengths.tolist(), batch, generator=generator)
