@@ -1,15 +1,16 @@
 """Text sources become the corpus, its gold labels, the test set and the teachers' training part."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from itertools import product
 
 import polars as pl
 
 from pipeline.config import Prepare
-from pipeline.corpus.readers import read_source
-from pipeline.corpus.table import with_ids, write_corpus
+from pipeline.corpus.ids import Ids
+from pipeline.corpus.readers import local_files, read_parts, read_source
+from pipeline.corpus.table import with_ids, write_corpus_parts
 from pipeline.errors import MukiError, first
 from pipeline.layout import Layout
-from pipeline.models import locations
 from pipeline.tables import files
 from pipeline.tables.columns import arrow
 from pipeline.tables.shards import write_table_file
@@ -68,37 +69,69 @@ def prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
     for source in (settings.corpus, *settings.extra, settings.test):
         if source is not None:
             _check_not_an_output(source.source, layout)
-    corpus, rest = split_source(read_source(settings.corpus, layout.root), settings)
     test = _test_set(settings, layout)
-    extra = {source.source: read_source(source, layout.root) for source in settings.extra}
-    more = _new_texts(extra, corpus if test is None else pl.concat([corpus.select("text"), test.select("text")]))
-    labelled = len(corpus)
-    corpus = with_ids(pl.concat([corpus, *more.values()], how="diagonal"))
+    corpus = _Corpus(settings, layout, test)
+    corpus.check()  # before a corpus that is there is touched
+    shards = write_corpus_parts(layout.corpus, corpus.parts(), settings.shard_rows, layout.store)
     tables = {
-        layout.corpus_gold: corpus[:labelled].select("id", "label") if settings.corpus.label else None,
-        layout.teacher_train: with_ids(rest) if rest is not None else None,
+        layout.corpus_gold: corpus.gold,
+        layout.teacher_train: with_ids(corpus.rest) if corpus.rest is not None else None,
         layout.test: test,
     }
-    write_corpus(layout.corpus, corpus, settings.shard_rows, layout.store)
     files.remove(tables)  # an older table that is no longer wanted must not be taken for a current one
     for path, frame in tables.items():
         if frame is not None:
             write_table_file(path, arrow(frame))
     rows = {path.stem: len(frame) for path, frame in tables.items() if frame is not None}
-    sources = {f"of them from {name}": len(frame) for name, frame in more.items()}
-    return {"corpus": len(corpus), **sources, **rows}
+    sources = {f"of them from {name}": count for name, count in corpus.from_extra.items()}
+    return {"corpus": sum(shard.rows for shard in shards), **sources, **rows}
 
 
-def _new_texts(extra: Mapping[str, pl.DataFrame], known: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The texts of each extra source that are neither known nor in a source before it, each once."""
-    found: dict[str, pl.DataFrame] = {}
-    seen = known.select("text")
-    for name, frame in extra.items():
-        found[name] = (
-            frame.select("text").unique(maintain_order=True).join(seen, on="text", how="anti", maintain_order="left")
-        )
-        seen = pl.concat([seen, found[name]])
-    return found
+class _Corpus:
+    """The corpus, part by part; a labelled source is drawn from as a whole, because its rows are counted by label.
+
+    Attributes:
+        gold: `id`, `label` of the corpus's source, where it has labels; known when all parts were given.
+        rest: `text`, `label` of the rows that are left to `train-teacher`; likewise.
+        from_extra: How many texts each extra source has added; likewise.
+    """
+
+    def __init__(self, settings: Prepare, layout: Layout, test: pl.DataFrame | None) -> None:
+        self.settings, self.layout, self.test = settings, layout, test
+        self.gold: pl.DataFrame | None = None
+        self.rest: pl.DataFrame | None = None
+        self.from_extra: dict[str, int] = {}
+
+    def check(self) -> None:
+        """Read every source once: a fault in the last row of the last one is found before anything is written."""
+        unlabelled = [*self.settings.extra, *([self.settings.corpus] if self.settings.corpus.label is None else [])]
+        for source in unlabelled:
+            for _ in read_parts(source, self.layout.root):
+                pass
+        if self.settings.corpus.label is not None:
+            self._split = split_source(read_source(self.settings.corpus, self.layout.root), self.settings)
+
+    def parts(self) -> Iterator[pl.DataFrame]:
+        """`id`, `text`."""
+        ids = Ids()
+        source = self.settings.corpus
+        if source.label is None:
+            for part in read_parts(source, self.layout.root):
+                yield ids.add(part)
+        else:
+            frame, self.rest = self._split
+            labelled = ids.add(frame)
+            self.gold = labelled.select("id", "label")
+            yield labelled
+        tested = Ids()
+        if self.test is not None:
+            tested.add(self.test.select("text"))
+        for source in self.settings.extra:
+            self.from_extra[source.source] = 0
+            for part in read_parts(source, self.layout.root):
+                new = part.filter(pl.Series(ids.new(part["text"]) & ~tested.known(part["text"])))
+                self.from_extra[source.source] += len(new)
+                yield ids.add(new.select("text"))
 
 
 def _test_set(settings: Prepare, layout: Layout) -> pl.DataFrame | None:
@@ -108,9 +141,8 @@ def _test_set(settings: Prepare, layout: Layout) -> pl.DataFrame | None:
 
 
 def _check_not_an_output(source: str, layout: Layout) -> None:
-    path = locations.local(source, layout.root)
-    for folder in (layout.corpus, layout.gold):
-        if path is not None and path.resolve().is_relative_to(folder.resolve()):
+    for path, folder in product(local_files(source, layout.root) or [], (layout.corpus, layout.gold)):
+        if path.resolve().is_relative_to(folder.resolve()):
             raise MukiError(
                 f"lies in {folder}, which prepare overwrites", where=source, fix="Move the file to another folder"
             )

@@ -1,6 +1,6 @@
 """Text sources (a file, a file in a Python package, a data set on the hub) -> texts and labels, checked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -26,11 +26,62 @@ def read_source(source: Source, root: Path) -> pl.DataFrame:
         MukiError: The source is missing, unreadable or empty; a column is missing; a text or label is null or not
             UTF-8 (with its row).
     """
-    path = locations.local(source.source, root)
-    if path is None and locations.looks_like_path(source.source):
-        raise MukiError("no such file", where=source.source, fix=f"Correct the path; it is relative to {root}")
-    frame = _from_hub(source) if path is None else read_table(path)
-    where = source.source
+    return pl.concat(read_parts(source, root))
+
+
+def read_parts(source: Source, root: Path) -> Iterator[pl.DataFrame]:
+    """The same, part by part: a Parquet file in pieces, other files whole, a pattern (`texts/*.parquet`) file by file.
+
+    Raises:
+        MukiError: As `read_source`; rows are counted from the beginning of their part.
+    """
+    if (paths := local_files(source.source, root)) is None:
+        yield _checked(_from_hub(source), source, source.source, "")
+        return
+    rows = 0
+    for path in paths:
+        where = source.source if len(paths) == 1 else str(path)
+        for frame in _parts_of(path):
+            rows += len(frame)
+            yield _checked(frame, source, where, path.suffix.lower())
+    if not rows:
+        raise MukiError("holds no text", where=source.source, fix="Name a source with rows")
+
+
+def local_files(reference: str, root: Path) -> list[Path] | None:
+    """The files that a source names, by name; None for a data set on the hub.
+
+    Raises:
+        MukiError: It is meant as a path or pattern, and there is no such file.
+    """
+    path = locations.local(reference, root)
+    if path is not None:
+        return [path]
+    if set(reference) & set("*?[") and not reference.startswith(locations.PACKAGE):
+        pattern = root / Path(reference).expanduser()
+        if found := sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))):
+            return found
+        raise MukiError("no file fits this pattern", where=reference, fix=f"Correct it; it is relative to {root}")
+    if locations.looks_like_path(reference):
+        raise MukiError("no such file", where=reference, fix=f"Correct the path; it is relative to {root}")
+    return None
+
+
+def _parts_of(path: Path) -> Iterator[pl.DataFrame]:
+    if path.suffix.lower() != ".parquet" or not path.is_file():
+        yield read_table(path)
+        return
+    try:
+        for batch in pq.ParquetFile(path).iter_batches(_PART_ROWS):
+            table = pa.Table.from_batches([batch])
+            table.validate(full=True)  # UTF-8 is checked here and nowhere else
+            yield pl.DataFrame(pl.from_arrow(table))
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
+        raise MukiError(f"cannot be read ({brief(error)})", where=str(path), fix="Correct the file") from None
+
+
+def _checked(frame: pl.DataFrame, source: Source, where: str, suffix: str) -> pl.DataFrame:
+    """`text` and `label` of a part, as strings without nulls."""
     columns = {"text": source.text} | ({"label": source.label} if source.label else {})
     if missing := [name for name in columns.values() if name not in frame.columns]:
         raise MukiError(
@@ -43,12 +94,12 @@ def read_source(source: Source, root: Path) -> pl.DataFrame:
             raise MukiError(
                 f"column {name} is empty (null) in {len(rows)} rows, first in row {rows[0]}",
                 where=where,
-                fix=_NULL_REMEDY.get("" if path is None else path.suffix.lower(), 'Drop these rows, or write ""'),
+                fix=_NULL_REMEDY.get(suffix, 'Drop these rows, or write ""'),
             )
-    if frame.is_empty():
-        raise MukiError("holds no text", where=where, fix="Name a source with rows")
     return frame
 
+
+_PART_ROWS = 65_536
 
 # In a tab-separated file quotes are text, so an empty text cannot be written there at all.
 _NULL_REMEDY = dict.fromkeys(

@@ -5,13 +5,14 @@ split into other shards or appended to.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from pipeline.corpus.ids import Ids
 from pipeline.errors import MukiError, first
 from pipeline.layout import MAKE_CORPUS
 from pipeline.tables import schema
@@ -21,16 +22,9 @@ from pipeline.tables.manifest import read_manifest, seal, unseal
 from pipeline.tables.shards import Shard, part_name, read_shard, read_unverified, write_shard
 
 
-def text_id(text: str, occurrence: int) -> str:
-    """32 hex digits: a hash of a text and of how many identical texts come before it."""
-    return hashlib.blake2b(f"{occurrence}\0{text}".encode(), digest_size=16).hexdigest()
-
-
 def with_ids(frame: pl.DataFrame) -> pl.DataFrame:
     """`frame` with a first column `id`; see `text_id`."""
-    occurrences = frame.select(pl.int_range(pl.len()).over("text"))[:, 0]
-    ids = [text_id(text, number) for text, number in zip(frame["text"], occurrences, strict=True)]
-    return frame.select(pl.Series("id", ids, dtype=pl.String), pl.all())
+    return Ids().add(frame)
 
 
 def content_digest(table: pa.Table) -> str:
@@ -46,14 +40,40 @@ def content_digest(table: pa.Table) -> str:
 
 def write_corpus(folder: Path, frame: pl.DataFrame, shard_rows: int, store: str | None = None) -> list[Shard]:
     """Write `id` and `text` as shards of `shard_rows`: appended texts change the last shard and add new ones."""
+    return write_corpus_parts(folder, [frame], shard_rows, store)
+
+
+def write_corpus_parts(
+    folder: Path, parts: Iterable[pl.DataFrame], shard_rows: int, store: str | None = None
+) -> list[Shard]:
+    """The same of a corpus that comes in parts: at most a part and a shard are in memory.
+
+    Args:
+        folder: The corpus's.
+        parts: `id`, `text`.
+        shard_rows: Texts in a shard.
+        store: The bucket to write into, None for the folder.
+    """
     unseal(folder)
     shards = []
-    for number, part in enumerate(frame.select("id", "text").iter_slices(shard_rows)):
+    for number, part in enumerate(_in_shards(parts, shard_rows)):
         columns = arrow(part)
         table = schema.arrow_table(schema.CORPUS, {name: columns[name] for name in columns.column_names})
         shards.append(write_shard(folder / part_name(number), table, content_digest(table), store=store))
     seal(folder, shards)
     return shards
+
+
+def _in_shards(parts: Iterable[pl.DataFrame], shard_rows: int) -> Iterator[pl.DataFrame]:
+    """Frames of `shard_rows`, the last one shorter, whatever the parts' lengths."""
+    rest = pl.DataFrame(schema={"id": pl.String, "text": pl.String})
+    for part in parts:
+        rest = pl.concat([rest, part.select("id", "text")])
+        whole = len(rest) // shard_rows * shard_rows
+        yield from rest[:whole].iter_slices(shard_rows)
+        rest = rest[whole:]
+    if len(rest):
+        yield rest
 
 
 def read_corpus_shard(folder: Path, shard: Shard, columns: Sequence[str] = ("id", "text")) -> pa.Table:

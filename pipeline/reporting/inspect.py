@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import Params
+from pipeline.corpus.ids import place_of
 from pipeline.corpus.table import corpus_digest, corpus_shards, read_corpus_shard
 from pipeline.errors import MukiError
-from pipeline.layout import MAKE_GOLDEN, Layout, make_labels
+from pipeline.layout import MAKE_CORPUS, MAKE_GOLDEN, Layout, make_labels
 from pipeline.tables.columns import frame
 from pipeline.tables.manifest import is_finished, read_golden_manifest, read_manifest
 from pipeline.tables.shards import read_footer, read_shard
@@ -57,11 +58,11 @@ def inspect_text(params: Params, layout: Layout, text_id: str) -> dict[str, Any]
     Raises:
         MukiError: The corpus has no such id, or a table is damaged.
     """
-    shards = corpus_shards(layout.corpus)
-    rows = ((number, _row(read_corpus_shard(layout.corpus, shard), text_id)) for number, shard in enumerate(shards))
-    number, row = next(((number, row) for number, row in rows if row is not None), (0, None))
+    number = place_of(layout, text_id)
+    shards, _ = read_manifest(layout.corpus, MAKE_CORPUS)
+    row = _row(read_corpus_shard(layout.corpus, shards[number]), text_id)
     if row is None:
-        raise MukiError(f"no text has the id {text_id!r}", where=str(layout.corpus), fix="Copy an id from data/corpus")
+        raise MukiError("has no such text any more", where=str(layout.corpus), fix=MAKE_CORPUS)
     labels = {
         name: _labels(name, number, text_id, layout) for name in params.teachers if is_finished(layout.labels(name))
     }

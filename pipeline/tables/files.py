@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import io
 import json
 import logging
 import os
@@ -12,7 +13,9 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.errors import MukiError
 
@@ -60,6 +63,19 @@ def write_stream(path: Path, parts: Iterable[pa.Table]) -> None:
         for part in chain([first], rest):
             writer.write_table(part)
     temporary.replace(path)
+
+
+def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
+    """Write arrays under their names; atomically."""
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    write_bytes(path, content.getvalue())
+
+
+def read_arrays(path: Path) -> Mapping[str, NDArray[Any]]:
+    """What `write_arrays` wrote."""
+    with np.load(path, allow_pickle=False) as content:
+        return {name: content[name] for name in content.files}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

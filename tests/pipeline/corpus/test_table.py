@@ -4,7 +4,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from pipeline.corpus.table import content_digest, corpus_shards, read_corpus_shard, text_id, with_ids, write_corpus
+from pipeline.corpus.ids import text_id
+from pipeline.corpus.table import content_digest, corpus_shards, read_corpus_shard, with_ids, write_corpus
 from pipeline.errors import MukiError
 from pipeline.tables.manifest import seal, unseal
 from pipeline.tables.shards import part_name, write_shard
