@@ -132,6 +132,17 @@ def sweep(
 
 
 @app.command()
+def average(
+    out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
+    params: ParamsFile = DEFAULT_PARAMS,
+) -> None:
+    """Average teachers that share a pretrained model into one classifier, for the student to start from."""
+    from stages import average as stage
+
+    _result(stage.main(params, out))
+
+
+@app.command()
 def embed(params: ParamsFile = DEFAULT_PARAMS) -> None:
     """Embed every text and label name with a neutral encoder. Continues where a killed run stopped."""
     from stages import embed as stage

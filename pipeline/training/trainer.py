@@ -29,6 +29,7 @@ from pipeline.errors import MukiError, brief, first, refusing
 from pipeline.layout import TRAINING_CURVE
 from pipeline.models import locations
 from pipeline.models.devices import choose_device, fast_dtype
+from pipeline.models.heads import classifier_head
 from pipeline.models.model_config import read_model_config
 from pipeline.models.tokenizers import align_padding, load_tokenizer, longest_input
 from pipeline.progress import Progress
@@ -84,11 +85,27 @@ def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTra
             **({"num_hidden_layers": settings.layers} if settings.layers else {}),
         )
     _check_loaded(settings, model, report)
+    _keep_known_labels(folder, labels, model)
     align_padding(model, tokenizer)
     if (limit := longest_input(model, tokenizer)) < settings.max_length:
         what = f"it reads at most {limit} tokens, and max_length is {settings.max_length}"
         raise MukiError(what, where=settings.model, fix=f"Set max_length to {limit} or less")
     return model, tokenizer
+
+
+def _keep_known_labels(folder: Path, labels: list[str], model: PreTrainedModel) -> None:
+    """Give the labels that the pretrained model already tells apart their rows of its head."""
+    named = read_model_config(folder / "config.json").id2label
+    rows = {label: number for number, label in named.items() if label in labels and label != f"LABEL_{number}"}
+    if not rows:
+        return
+    before = classifier_head(
+        AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32), str(folder)
+    )
+    with torch.no_grad():
+        for kind, parameter in classifier_head(model, str(folder)).named_parameters():
+            for label, row in rows.items():
+                parameter[labels.index(label)] = before.get_parameter(kind)[row]
 
 
 def _check_loaded(settings: Training, model: PreTrainedModel, report: Mapping[str, Any]) -> None:

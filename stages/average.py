@@ -1,0 +1,27 @@
+"""Command `average`: the teachers' average, for the student to start from."""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline import config
+from pipeline.integration.label_space import unite
+from pipeline.models.averaging import average
+from pipeline.models.teachers import locate
+from pipeline.tables.folders import replacing_folder
+from stages.terminal import quiet_libraries, say
+
+
+def main(params_file: Path, out: Path) -> dict[str, Any]:
+    """Run the command."""
+    quiet_libraries()
+    params, layout = config.load(params_file)
+    teachers = [locate(name, teacher, layout.root) for name, teacher in params.teachers.items()]
+    space = unite({files.name: files.labels for files in teachers}, params.integrate.aliases)
+    columns = [each.tolist() for each in space.columns]
+    model, tokenizer = average(teachers, space.labels, columns, params.student.layers)
+    with replacing_folder(out) as unfinished:
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(str(unfinished))
+    say(f"{out}: the average of {len(teachers)} teachers, {len(space.labels)} labels. Name it as student.model")
+    say("and name the pretrained model as embed.model: embeddings must come from a model that is none of the teachers")
+    return {"folder": str(out), "labels": list(space.labels)}
