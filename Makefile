@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: demo test lint bench docs routing faults
+.PHONY: demo test lint bench docs routing faults scale
 
 demo: .venv/demo.stamp
 	dvc repro --quiet
@@ -36,6 +36,10 @@ routing: .venv/demo.stamp
 # Kills, full disks, flipped bits and races: 20 minutes; more with python -m tests.faults SECONDS.
 faults: .venv/test.stamp
 	python -m tests.faults
+
+# Seconds and memory against rows, and 30 killed workers and nodes: 20 minutes on 2 cores.
+scale: .venv/test.stamp
+	python -m tests.scale
 
 bench: .venv/test.stamp
 	python -m tests.benchmarks

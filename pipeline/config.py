@@ -242,6 +242,8 @@ class Student(Training):
     """Share of the texts held out for the validation loss."""
     checkpoint_steps: Count = 500
     """Steps between checkpoints."""
+    card_examples: Annotated[int, Field(ge=0, le=20)] = 0
+    """Texts of the corpus to quote in the model card. Whoever sees the card reads them: ask their owners first."""
 
 
 class Evaluate(Block):

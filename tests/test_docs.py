@@ -1,10 +1,12 @@
 """The pages: their Python runs as it stands, generated parts are current, links and names exist, examples run."""
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -103,3 +105,17 @@ def test_examples_run(finished: Path, script: str, arguments: list[str], expecte
     done = subprocess.run(command, cwd=finished, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert expected in done.stdout
+
+
+def test_the_notebook_runs(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = json.loads((ROOT / "examples" / "merge.ipynb").read_text())["cells"]
+    lines = "\n".join(f'"{text}"' for text in tiny.texts(12))
+    (finished / "texts.csv").write_text(f"text\n{lines}\n")
+    monkeypatch.chdir(finished)
+    names: dict[str, Any] = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    assert len(names["golden"]) == 12
+    assert names["answers"]["label"].is_in(names["student"].labels).all()
+    assert (finished / names["student"].folder / "config.json").exists()

@@ -1,5 +1,6 @@
 """The corpus and the label names embedded, shard by shard; finished shards are stored by key and found again."""
 
+import logging
 import re
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from pipeline.tables.keys import canonical_key
 from pipeline.tables.manifest import publish, seal, unseal
 from pipeline.tables.shards import part_name, write_shard
 from pipeline.tables.work import find_stored, store_shard
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def embed_corpus(params: Params, layout: Layout, progress: Progress = SILENT) ->
     with files.only_one(work / "embed.lock", "embedding"):
         new = [shard for shard in shards if find_stored(work, encoder.key(shard.key), layout.store) is None]
         new_rows = sum(shard.rows for shard in new)
+        _LOG.info("%d of %d shards are embedded already by %s", len(shards) - len(new), len(shards), encoder.name)
         task = progress.begin("embed", new_rows, "texts")
         stored = []
         for shard in shards:

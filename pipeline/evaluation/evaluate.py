@@ -1,7 +1,7 @@
 """What the student, the routed teachers and the golden supervision are worth, where gold labels are known."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -9,11 +9,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.config import POSTERIORS, Integrate, Params
-from pipeline.corpus.table import content_digest
+from pipeline.corpus.table import content_digest, corpus_shards, read_corpus_shard
 from pipeline.embedding.encoder import NeutralEncoder
 from pipeline.errors import MukiError
 from pipeline.evaluation import metrics
-from pipeline.evaluation.gold_labels import TestSet, gold_rows, read_corpus_gold, read_test
+from pipeline.evaluation.drift import drift
+from pipeline.evaluation.gold_labels import MAKE_TEST, TestSet, gold_rows, read_corpus_gold, read_test
 from pipeline.evaluation.predict import predict_student, student_measures
 from pipeline.integration.confidence import softmax
 from pipeline.integration.embeddings import open_embeddings
@@ -29,9 +30,11 @@ from pipeline.models.teachers import locate
 from pipeline.progress import SILENT, Progress
 from pipeline.tables import files
 from pipeline.tables.columns import arrow, series
+from pipeline.tables.shards import read_table_file
 
 LABEL_COLUMNS = ("probs", "logits", "entropy", "expected_entropy")
 HISTOGRAM_BINS = 25
+_DRIFT_TEXTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,20 @@ def evaluate(params: Params, layout: Layout, progress: Progress = SILENT) -> Eva
         test = _measure_test_set(params, layout, progress)
         measured.update(test.metrics)
         confusion, reliability = test.confusion, test.reliability
+        measured |= _measure_drift(layout)
     return Evaluation(measured, confusion, reliability, uncertainty)
+
+
+def _measure_drift(layout: Layout) -> dict[str, Any]:
+    """The block `drift`: the test set against evenly spaced texts of the corpus; empty where there are no words."""
+    shards = corpus_shards(layout.corpus)
+    step = -(-sum(shard.rows for shard in shards) // _DRIFT_TEXTS)
+    texts: list[str] = []
+    for shard in shards:
+        texts += read_corpus_shard(layout.corpus, shard, ["text"])["text"].to_pylist()[::step]
+    test = read_table_file(layout.test, ["text"], MAKE_TEST)["text"].to_pylist()
+    found = drift(texts, test)
+    return {} if found is None else {"drift": asdict(found)}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Label tables become a golden table: scores of the whole corpus first, then targets and weights."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,8 @@ from pipeline.tables import files, folders
 from pipeline.tables.columns import series
 from pipeline.tables.manifest import seal, unseal
 from pipeline.tables.shards import Shard
+
+_LOG = logging.getLogger(__name__)
 
 SAMPLE_ROWS = 50_000
 """Most texts that a scorer is fitted to: evenly spaced over the corpus, so that memory does not grow with it."""
@@ -68,6 +71,7 @@ def integrate(params: Params, layout: Layout, folder: Path, progress: Progress =
     named = params.integrate.answers
     answers = None if named is None else read_answers(named, layout.root, corpus.label_space)
     score = fit_scorer(params.integrate.scorer, corpus, embeddings, answers)
+    _LOG.info("scorer %s is fitted; %d texts are scored", params.integrate.scorer, corpus.rows)
     task = progress.begin("integrate", 2 * corpus.rows, "rows")
     unseal(folder)
     with (

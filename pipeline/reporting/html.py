@@ -21,6 +21,7 @@ from pipeline.integration.routing.answers import wilson_interval
 from pipeline.integration.strategies import MARGIN_FLOOR
 from pipeline.layout import MAKE_GOLDEN, TRAINING_CURVE, Layout, make_labels
 from pipeline.reporting import figures
+from pipeline.reporting.drift import drift_section
 from pipeline.reporting.explore import STYLE, explore_section, label_map
 from pipeline.tables import files
 from pipeline.tables.columns import frame, matrix
@@ -111,6 +112,7 @@ def write_report(params: Params, layout: Layout) -> None:
     by = "true label" if gold else "label of the golden target"
     sections = [
         *_results(layout),
+        *drift_section(layout),
         *_routing(facts, layout),
         *_plot(layout, "uncertainty.csv", "How uncertain right and wrong teachers are", figures.uncertainty_figure),
         _section(

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from pipeline.errors import MukiError
 from pipeline.layout import MAKE_GOLDEN
 from pipeline.tables import files
+from pipeline.tables.columns import matrix
 from pipeline.tables.manifest import read_golden_manifest
 from pipeline.tables.shards import read_shard
 from pipeline.training.batches import encoded
@@ -57,6 +58,26 @@ def write_tokens(
 def read_tokens(path: Path) -> Dataset:
     """What `write_tokens` wrote, mapped into memory; its rows come as arrays."""
     return Dataset.from_file(str(path)).with_format("numpy")
+
+
+def surest_texts(folder: Path, labels: list[str], count: int) -> dict[str, str]:
+    """The texts that were taught most surely, each of another label, and that label.
+
+    Args:
+        folder: The golden table.
+        labels: The union.
+        count: How many.
+    """
+    best: dict[str, tuple[float, str]] = {}
+    for part in golden_shards(folder, ["text", "target", "weight"]) if count else ():
+        target = matrix(part["target"])
+        for text, column, probability in zip(
+            part["text"].to_pylist(), target.argmax(axis=1), target.max(axis=1), strict=True
+        ):
+            label = labels[column]
+            best[label] = max(best.get(label, (0.0, "")), (float(probability), text))
+    surest = sorted(((probability, text, label) for label, (probability, text) in best.items()), reverse=True)
+    return {text: label for _, text, label in surest[:count]}
 
 
 def _rows(part: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int) -> pa.Table:

@@ -9,13 +9,16 @@ from huggingface_hub import ModelCardData
 from pipeline.config import Student
 
 
-def model_card(settings: Student, facts: Mapping[str, Any], losses: Mapping[str, float]) -> str:
+def model_card(
+    settings: Student, facts: Mapping[str, Any], losses: Mapping[str, float], examples: Mapping[str, str]
+) -> str:
     """The card's text.
 
     Args:
         settings: The student's training.
         facts: The golden table's manifest.
         losses: `loss` and `validation_loss` at the end of the training, nats.
+        examples: Texts of the corpus that may be quoted, and the label that each was taught.
     """
     teachers = "\n".join(
         f"| {name} | `{teacher['digest'][:16]}` | {', '.join(teacher['labels'])} |"
@@ -29,6 +32,8 @@ def model_card(settings: Student, facts: Mapping[str, Any], losses: Mapping[str,
         if routing
         else "The rule that chose among the teachers gives no probabilities."
     )
+    quoted = "".join(f"\n> {' '.join(text.split())[:200]}\n\n{label}\n" for text, label in examples.items())
+    section = f"\n## Examples\n{quoted}" if examples else ""
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag="text-classification",
@@ -64,6 +69,7 @@ For texts like those of the corpus, read up to {settings.max_length} tokens. Eve
 that belongs to none of them. The student repeats its teachers' mistakes, and those of the rule that chose among them.
 {trust} No gold label was used, so no accuracy stands here: measure on texts of your own.
 
+{section}
 ## Data and settings
 
 Corpus: {facts["rows"]:,} texts, digest `{facts["corpus_digest"][:16]}`.

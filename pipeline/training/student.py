@@ -1,5 +1,6 @@
 """The student: trained from a golden table alone and saved as a folder that is ready for the hub."""
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from pipeline.tables.manifest import read_golden_manifest
 from pipeline.tables.shards import Shard
 from pipeline.training.alignment import Alignment
 from pipeline.training.batches import Collator
-from pipeline.training.golden_rows import read_tokens, write_tokens
+from pipeline.training.golden_rows import read_tokens, surest_texts, write_tokens
 from pipeline.training.losses import LOSSES, Columns, Loss
 from pipeline.training.model_card import model_card
 from pipeline.training.trainer import (
@@ -34,6 +35,8 @@ from pipeline.training.trainer import (
     save,
     trained_before,
 )
+
+_LOG = logging.getLogger(__name__)
 
 
 class IntegrationTrainer(ResumableTrainer):
@@ -162,7 +165,9 @@ def train_student(
         )
     key = training_key(settings, shards, root)
     if (finished := trained_before(output, key)) is not None:
+        _LOG.info("%s is of this table and these settings already", output)
         return finished
+    _LOG.info("%s starts from %s, in %s", name, settings.model, settings.precision)
     model, tokenizer = load_base(settings, list(facts["labels"]), root)
     loss = LOSSES[facts["loss"]]
     if loss.alignment is not None:
@@ -206,7 +211,8 @@ def train_student(
     if loss.alignment is not None:
         delattr(model, _ALIGNMENT)
     tokenizer.model_max_length = settings.max_length  # whoever loads the student reads what it was trained to read
-    save(trainer, tokenizer, output, key, losses, model_card(settings, facts, losses))
+    examples = surest_texts(golden, list(facts["labels"]), settings.card_examples)
+    save(trainer, tokenizer, output, key, losses, model_card(settings, facts, losses, examples))
     if trainer.is_world_process_zero():
         files.remove([own_checkpoints])
     return losses

@@ -48,24 +48,25 @@ def write_project(root: Path, rows: int) -> None:
     parts: dict[str, list[Shard]] = {name: [] for name in TEACHERS}
     embedded: list[Shard] = []
     encoder = {"schema": EMBEDDINGS_VERSION, "settings": params.embed.model_dump(), "encoder_digest": "bench"}
-    for number in range(rows // SHARD):
-        ids = pa.array([f"{number:08x}{row:024x}" for row in range(SHARD)])
-        texts = pa.array([" ".join(chosen) for chosen in words[drawn.integers(0, 2000, (SHARD, 11))]])
+    for number in range(-(-rows // SHARD)):
+        count = min(SHARD, rows - number * SHARD)
+        ids = pa.array([f"{number:08x}{row:024x}" for row in range(count)])
+        texts = pa.array([" ".join(chosen) for chosen in words[drawn.integers(0, 2000, (count, 11))]])
         file, key = part_name(number), f"shard {number}"
         shards.append(write_shard(layout.corpus / file, pa.table({"id": ids, "text": texts}), key))
-        vectors = {"id": ids, "embedding": unit_vectors(drawn, SHARD)}
+        vectors = {"id": ids, "embedding": unit_vectors(drawn, count)}
         digest = {"corpus_digest": key}
         embedded.append(write_shard(layout.embeddings / file, pa.table(vectors), key, digest))
         for name in TEACHERS:
-            logits = drawn.normal(size=(SHARD, LABELS)).astype(np.float32) * 3
+            logits = drawn.normal(size=(count, LABELS)).astype(np.float32) * 3
             columns = {
                 "id": ids,
                 "probs": fixed_size_lists(softmax(logits).astype(np.float32)),
                 "logits": fixed_size_lists(logits),
-                "entropy": pa.array(drawn.random(SHARD, dtype=np.float32) * 2),
-                "expected_entropy": pa.array(drawn.random(SHARD, dtype=np.float32)),
-                "tokens": pa.array(np.full(SHARD, 20, dtype=np.int32)),
-                "truncated": pa.array(np.zeros(SHARD, dtype=bool)),
+                "entropy": pa.array(drawn.random(count, dtype=np.float32) * 2),
+                "expected_entropy": pa.array(drawn.random(count, dtype=np.float32)),
+                "tokens": pa.array(np.full(count, 20, dtype=np.int32)),
+                "truncated": pa.array(np.zeros(count, dtype=bool)),
             }
             facts = {
                 "schema": LABELS_VERSION,
@@ -74,7 +75,7 @@ def write_project(root: Path, rows: int) -> None:
                 "teacher_digest": name,
                 "corpus_digest": key,
                 "dropout_override": None,
-                **params.label.model_dump(exclude={"token_budget", "device"}),
+                **params.label.model_dump(exclude={"token_budget", "device", "features"}),
             }
             written = write_shard(layout.labels(name) / file, pa.table(columns), canonical_key(facts), facts)
             parts[name].append(written)

@@ -120,7 +120,7 @@ def test_only_what_can_be_measured_is(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished.parent, tmp_path / "copy")
     (tmp_path / "copy" / "data" / "eval" / "corpus_gold.parquet").unlink()
     found = run(tmp_path / "copy" / "params.yaml")
-    assert set(found.metrics) == {"student", "teachers", "routed_teachers"}
+    assert set(found.metrics) == {"student", "teachers", "routed_teachers", "drift"}
     assert found.uncertainty.is_empty()
 
 

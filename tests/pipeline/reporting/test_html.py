@@ -146,6 +146,7 @@ def test_the_report_has_every_section_and_needs_nothing_else(report: Path) -> No
     page = Page(report.read_text())
     assert [heading for heading in page.headings if heading] == [
         "Result",
+        "Corpus and test set",
         "How uncertain right and wrong teachers are",
         "Who teaches what",
         "Margins and weights",

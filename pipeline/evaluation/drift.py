@@ -1,0 +1,56 @@
+"""How much a test set's texts differ from the corpus's, beside how much the corpus differs from itself."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Corpus and test set compared.
+
+    Attributes:
+        median_words_corpus: Median number of words in a text of the corpus.
+        median_words_test: The same of the test set.
+        new_words_corpus: Share of the words in one half of the corpus that the other half does not have.
+        new_words_test: Share of the words in the test set that this other half does not have: higher where the test
+            set is about other things.
+    """
+
+    median_words_corpus: float
+    median_words_test: float
+    new_words_corpus: float
+    new_words_test: float
+
+
+def drift(corpus: Sequence[str], test: Sequence[str], seed: int = 0) -> Drift | None:
+    """Compare the words of two sets of texts; None where one of them has none.
+
+    Args:
+        corpus: Texts.
+        test: Texts.
+        seed: Of the halves.
+    """
+    own, other = ([_WORD.findall(text.lower()) for text in texts] for texts in (corpus, test))
+    order = np.random.default_rng(seed).permutation(len(own))
+    half = [own[row] for row in order[: len(own) // 2]]
+    rest = [own[row] for row in order[len(own) // 2 :]]
+    known = {word for words in half for word in words}
+    within, across = _share_new(rest, known), _share_new(other, known)
+    if not known or within is None or across is None:
+        return None
+    return Drift(
+        median_words_corpus=float(np.median([len(words) for words in own])),
+        median_words_test=float(np.median([len(words) for words in other])),
+        new_words_corpus=within,
+        new_words_test=across,
+    )
+
+
+def _share_new(texts: Sequence[Sequence[str]], known: set[str]) -> float | None:
+    words = [word for text in texts for word in text]
+    return sum(word not in known for word in words) / len(words) if words else None

@@ -1,0 +1,24 @@
+import pytest
+
+from pipeline.evaluation.drift import drift
+
+
+def test_drift_by_hand() -> None:
+    corpus = ["the cat", "the cat", "the cat", "the cat"]
+    found = drift(corpus, ["The dog sat there", "the cat"])
+    assert found is not None
+    assert (found.median_words_corpus, found.median_words_test) == (2, 3)
+    assert found.new_words_corpus == 0
+    assert found.new_words_test == pytest.approx(3 / 6)
+
+
+def test_the_same_texts_do_not_drift() -> None:
+    texts = [f"w{row % 13} w{row % 7} w{row}" for row in range(400)]
+    found = drift(texts[:200], texts[200:])
+    assert found is not None
+    assert found.new_words_test == pytest.approx(found.new_words_corpus, abs=0.02)
+
+
+def test_without_words_nothing_is_said() -> None:
+    assert drift(["...", "..."], ["a"]) is None
+    assert drift(["a", "a"], ["..."]) is None
