@@ -35,7 +35,7 @@ TESTS = (
     "tests/pipeline/tables/test_bucket.py",
     "tests/pipeline/training/test_processes.py",
 )
-KILLS = {"MUKI_WORKER_KILLS": "20", "MUKI_NODE_KILLS": "10"}
+KILLS = {"MUKI_SCALE": "1", "MUKI_WORKER_KILLS": "20", "MUKI_NODE_KILLS": "10"}
 
 
 def write_texts(folder: Path, rows: int) -> None:

@@ -17,9 +17,12 @@ from pipeline.tables.manifest import read_golden_manifest
 from pipeline.tables.shards import read_shard
 from pipeline.training.batches import encoded
 
+_PART_ROWS = 4096
+"""Texts that are tokenised at a time."""
+
 
 def golden_shards(folder: Path, columns: list[str]) -> Iterator[pa.Table]:
-    """Those columns of every golden shard, verified; only the texts with a weight above 0.
+    """Those columns of every golden shard, verified and in parts; only the texts with a weight above 0.
 
     Args:
         folder: The golden table.
@@ -30,7 +33,9 @@ def golden_shards(folder: Path, columns: list[str]) -> Iterator[pa.Table]:
     """
     for shard in read_golden_manifest(folder)[0]:
         table = read_shard(folder, shard, MAKE_GOLDEN, columns)
-        yield table.filter(pc.greater(table["weight"], 0))
+        taught = table.filter(pc.greater(table["weight"], 0))
+        for start in range(0, len(taught), _PART_ROWS):
+            yield taught.slice(start, _PART_ROWS)
 
 
 def write_tokens(
@@ -48,7 +53,7 @@ def write_tokens(
     Raises:
         MukiError: See `golden_shards`; no text has a weight above 0.
     """
-    parts = (part for part in golden_shards(folder, ["text", *supervision]) if len(part))
+    parts = golden_shards(folder, ["text", *supervision])
     try:
         files.write_stream(path, (_rows(part, tokenizer, max_length) for part in parts))
     except StopIteration:

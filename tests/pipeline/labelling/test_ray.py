@@ -23,6 +23,7 @@ from tests import tiny
 
 SETTINGS = Label(passes=2, max_length=20, device="cpu", dtype="float32")
 pytestmark = pytest.mark.slow
+at_length = pytest.mark.skipif("MUKI_SCALE" not in os.environ, reason="a part of `make scale`")
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,7 @@ def test_a_cluster_makes_the_same_tables(cluster: Any, tmp_path: Path) -> None:
     assert [each.new_rows for each in again.values()] == [0, 0]
 
 
+@at_length
 def test_tables_in_a_bucket(cluster: Any, s3: str, tmp_path: Path) -> None:
     import ray
 
@@ -141,7 +143,7 @@ def run_with_kills(
     return (layout.root / "labelled.txt").read_text().splitlines()
 
 
-@pytest.mark.parametrize("times", [int(os.environ.get("MUKI_WORKER_KILLS", "3"))])
+@pytest.mark.parametrize("times", [int(os.environ.get("MUKI_WORKER_KILLS", "2"))])
 def test_killed_workers(cluster: Any, tmp_path: Path, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
     teachers, layout = save(tmp_path, 160 + 40 * times)
     done = run_with_kills(kill_a_worker, times, teachers, layout, monkeypatch)
@@ -151,6 +153,7 @@ def test_killed_workers(cluster: Any, tmp_path: Path, times: int, monkeypatch: p
     assert same_as_here(teachers, layout)
 
 
+@at_length
 @pytest.mark.parametrize("times", [int(os.environ.get("MUKI_NODE_KILLS", "1"))])
 def test_killed_nodes(cluster: Any, tmp_path: Path, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
     teachers, layout = save(tmp_path, 160 + 40 * times)
@@ -177,6 +180,7 @@ class Poisoned(Labeller):
         return Poisoned, (self.files, self.settings)
 
 
+@at_length
 def test_a_shard_that_kills_workers_is_named(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     teachers, layout = save(tmp_path, 4)
     write_corpus(layout.corpus, with_ids(pl.DataFrame({"text": [*tiny.texts(20), "poison"]})), 4)
