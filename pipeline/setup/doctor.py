@@ -21,6 +21,7 @@ from pipeline.models.devices import choose_device, fast_dtype
 from pipeline.models.teachers import locate
 from pipeline.models.tokenizers import load_tokenizer
 from pipeline.setup.look import pairs_of_labels, sample, token_lengths
+from pipeline.tables.bucket import Bucket
 from pipeline.tables.files import free_bytes
 from pipeline.training.trainer import load_base
 
@@ -62,6 +63,8 @@ def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
         yield from _texts(params.prepare.test, "prepare.test", layout)[0]
     device = choose_device(params.label.device)
     yield Finding("ok", "machine", f"{device}, {torch.get_num_threads()} threads, fastest in {fast_dtype(device)}")
+    if params.store is not None:
+        yield from _tried("store", partial(_bucket, params.store))
     if texts is None:
         return
     labels: dict[str, list[str]] = {}
@@ -75,6 +78,11 @@ def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
     if labels:
         yield from _tried("student", partial(_student, params, layout, texts, labels))
         yield _disk(layout, len(texts), labels)
+
+
+def _bucket(store: str) -> list[Finding]:
+    Bucket(store).check()
+    return [Finding("ok", "store", f"{store} can be written, and creates an object only if there is none")]
 
 
 def _tried(where: str, check: Callable[[], list[Finding]]) -> list[Finding]:

@@ -39,6 +39,14 @@ class Bucket:
 
     url: str
 
+    def check(self) -> None:
+        """Write and delete a small object.
+
+        Raises:
+            MukiError: The bucket cannot be reached or written, or overwrites what was to be created only if missing.
+        """
+        _check_conditions(self.url)
+
     def put_data(self, folder: str, content: bytes | pa.Buffer) -> str:
         """Store content under a name that is never used again, and check that it reads back.
 

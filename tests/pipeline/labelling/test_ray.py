@@ -1,7 +1,6 @@
 """Labelling on a Ray cluster of several nodes on this machine: workers and nodes are killed."""
 
 import os
-import random
 import signal
 import threading
 from collections.abc import Iterator
@@ -109,11 +108,14 @@ class Counting(Labeller):
         return Counting, (self.files, self.settings)
 
 
-def killer(kill: Any, times: int, stop: threading.Event) -> threading.Thread:
+def killer(kill: Any, times: int, labelled: Path, stop: threading.Event) -> threading.Thread:
+    """A thread that kills again and again, each time when two more shards are done: it kills work, not starts."""
+
     def loop() -> None:
-        for _ in range(times):
-            if stop.wait(random.Random(0).uniform(1.0, 2.0)):
-                return
+        for number in range(1, times + 1):
+            while not labelled.exists() or len(labelled.read_text().splitlines()) < 2 * number:
+                if stop.wait(0.05):
+                    return
             kill()
 
     return threading.Thread(target=loop, daemon=True)
@@ -135,7 +137,7 @@ def run_with_kills(
     """Label while a thread kills; returns what was labelled, once for each time."""
     monkeypatch.setattr("pipeline.labelling.arithmetic.Labeller", Counting)
     stop = threading.Event()
-    thread = killer(kill, times, stop)
+    thread = killer(kill, times, layout.root / "labelled.txt", stop)
     thread.start()
     label_with(teachers, SETTINGS, layout, engine=partial(RayWorkers, layout, None, 2))
     stop.set()

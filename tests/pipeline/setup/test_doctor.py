@@ -65,3 +65,12 @@ def test_texts_that_are_empty_equal_cut_or_unknown_are_told(path: Path) -> None:
 def test_a_disk_that_is_too_small_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "free_bytes", lambda folder: 0)
     assert [each.level for each in findings(path)][-1] == "error"
+
+
+def test_a_bucket_is_tried(path: Path, s3: str) -> None:
+    content = path.read_text()
+    path.write_text(f"store: {s3}\n{content}")
+    assert "store" in {each.where for each in findings(path) if each.level == "ok"}
+    path.write_text(f"store: s3://no-such-bucket/x\n{content}")
+    [error] = [each for each in findings(path) if each.level == "error"]
+    assert (error.where, error.what) == ("s3://no-such-bucket/x", "there is no such bucket")
