@@ -9,6 +9,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+import yaml
 
 from pipeline import config
 from pipeline.integration.scorers import SCORERS
@@ -119,3 +120,13 @@ def test_the_notebook_runs(finished: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(names["golden"]) == 12
     assert names["answers"]["label"].is_in(names["student"].labels).all()
     assert (finished / names["student"].folder / "config.json").exists()
+
+
+def test_the_cluster_file_is_valid() -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    validate_config(prepare_config(yaml.safe_load((ROOT / "examples" / "ray-cluster.yaml").read_text())))
+
+
+def test_the_slurm_script_is_valid() -> None:
+    subprocess.run(["sh", "-n", str(ROOT / "examples" / "slurm.sh")], check=True)

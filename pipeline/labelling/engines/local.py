@@ -1,6 +1,7 @@
 """Workers on this machine: this very process, or several."""
 
 import os
+import signal
 from collections.abc import Iterable
 from itertools import count
 from multiprocessing import get_context
@@ -120,6 +121,7 @@ class Processes:
 
 def _serve(connection: Connection, labeller: Labeller, layout: Layout, threads: int) -> None:
     """Label shards until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the one that waits for us stops us
     torch.set_num_threads(threads)
     while True:
         try:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -196,6 +198,30 @@ def test_the_command_labels_with_all_teachers(tmp_path: Path) -> None:
     prepare.main(path)
     done = label.main(path, "all", label.Engine(workers=2))
     assert {name: each["new_rows"] for name, each in done.items()} == dict.fromkeys(tiny.TEACHER_LABELS, 30)
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_all_and_keeps_what_is_finished(tmp_path: Path) -> None:
+    from stages import prepare
+
+    path = tiny.save_project(tmp_path, rows=600)
+    prepare.main(path)
+    command = [sys.executable, "-m", "stages.cli", "label", "--teacher", "all", "--workers", "2", "--params", str(path)]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    stored = tmp_path / "data" / ".work" / "labels"
+    while len(list(stored.glob("*.json"))) < 3:
+        assert running.poll() is None
+        time.sleep(0.02)
+    os.killpg(running.pid, signal.SIGINT)
+    _, stderr = running.communicate(timeout=60)
+    assert running.returncode != 0
+    assert "Traceback" not in stderr
+    finished = {file.name: file.stat().st_mtime_ns for file in stored.glob("*.json")}
+    assert 3 <= len(finished) < 150
+    subprocess.run(command, check=True, capture_output=True)
+    again = {file.name: file.stat().st_mtime_ns for file in stored.glob("*.json")}
+    assert len(again) == 150
+    assert finished.items() <= again.items()
 
 
 def test_ray_needs_to_know_the_arithmetic(tmp_path: Path) -> None:
