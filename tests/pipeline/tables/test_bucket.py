@@ -149,7 +149,7 @@ def test_no_credentials_get_into_a_message(s3: str, tmp_path: Path) -> None:
     with pytest.raises(MukiError) as error:
         Bucket("s3://no-such-bucket-here/x").create("a", {})
     assert secret not in str(error.value)
-    assert "://no-such-bucket-here/x/" in str(error.value)
+    assert str(error.value).startswith("s3://no-such-bucket-here/x: there is no such bucket")
     path = tiny.save_project(tmp_path, store="s3://key:secret@bucket/x")
     with pytest.raises(MukiError, match="store: String should match pattern"):
         config.load(path)
