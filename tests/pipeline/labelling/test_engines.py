@@ -191,20 +191,11 @@ def test_killed_processes_lose_nothing(project: tuple[dict[str, Teacher], Layout
     assert children() == []
 
 
-def test_the_command_labels_with_all_teachers(tmp_path: Path) -> None:
-    from stages import label, prepare
-
-    path = tiny.save_project(tmp_path)
-    prepare.main(path)
-    done = label.main(path, "all", label.Engine(workers=2))
-    assert {name: each["new_rows"] for name, each in done.items()} == dict.fromkeys(tiny.TEACHER_LABELS, 30)
-
-
 @pytest.mark.slow
 def test_ctrl_c_stops_all_and_keeps_what_is_finished(tmp_path: Path) -> None:
     from stages import prepare
 
-    path = tiny.save_project(tmp_path, rows=600)
+    path = tiny.save_project(tmp_path, rows=240)
     prepare.main(path)
     command = [sys.executable, "-m", "stages.cli", "label", "--teacher", "all", "--workers", "2", "--params", str(path)]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -217,10 +208,10 @@ def test_ctrl_c_stops_all_and_keeps_what_is_finished(tmp_path: Path) -> None:
     assert running.returncode != 0
     assert "Traceback" not in stderr
     finished = {file.name: file.stat().st_mtime_ns for file in stored.glob("*.json")}
-    assert 3 <= len(finished) < 150
+    assert 3 <= len(finished) < 60
     subprocess.run(command, check=True, capture_output=True)
     again = {file.name: file.stat().st_mtime_ns for file in stored.glob("*.json")}
-    assert len(again) == 150
+    assert len(again) == 60
     assert finished.items() <= again.items()
 
 

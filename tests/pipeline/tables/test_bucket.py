@@ -84,6 +84,7 @@ def test_of_many_writers_one_wins_and_the_others_take_its_result(s3: str, tmp_pa
     assert find_stored(tmp_path / "labels", "k", s3).shard.file in names  # type: ignore[union-attr]
 
 
+@pytest.mark.skipif("MUKI_SCALE" not in os.environ, reason="a part of `make scale`")
 def test_writers_in_other_processes_race_too(s3: str, tmp_path: Path) -> None:
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         futures = [pool.submit(race, number, s3, tmp_path / "labels") for number in range(6)]
