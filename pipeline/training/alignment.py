@@ -14,8 +14,6 @@ COMMON_FEATURES = 128
 """Width of CFL's common space."""
 _BANDWIDTHS = (0.001, 0.01, 0.05, 0.1, 0.2, 1.0, 2.0)
 """Standard deviations of the Gaussian kernels, for vectors of length 1."""
-_CFL_WEIGHT = 10.0
-"""Weight of CFL's loss of features beside that of soft targets, as in its authors' code."""
 
 
 class Alignment(nn.Module, ABC):
@@ -37,8 +35,9 @@ class Alignment(nn.Module, ABC):
 class CommonFeatures(Alignment):
     """CFL (Luo et al., IJCAI 2019): student and teachers meet in a common space.
 
-    10 · Σ_i (MMD²(h_S, h_i) + ‖F_i - F'_i‖²), where h are the features in that space, scaled to length 1 for the
-    MMD, and F'_i a teacher's features, reconstructed from h_i.
+    The mean over teachers of MMD²(h_S, h_i) + ‖F_i - F'_i‖², where h are the features in that space, scaled to length
+    1 for the MMD, and F'_i a teacher's features, reconstructed from h_i. The authors' code takes sums, ten times: with
+    the Trainer's clipped gradients hardly anything of the soft targets is then left.
 
     Args:
         student: Width of the student's features.
@@ -62,7 +61,7 @@ class CommonFeatures(Alignment):
         for features, align, decode in zip(teachers, self.teachers, self.decoders, strict=True):
             theirs = self.extractor(align(features))
             losses.append(squared_mmd(common, theirs) + nn.functional.mse_loss(decode(theirs), features))
-        return _CFL_WEIGHT * torch.stack(losses).sum()
+        return torch.stack(losses).mean()
 
 
 class _Residual(nn.Module):
@@ -77,7 +76,7 @@ class _Residual(nn.Module):
 def squared_mmd(one: Tensor, other: Tensor) -> Tensor:
     """Squared maximum mean discrepancy of two batches of vectors, each scaled to length 1 (CFL, Eq. 1).
 
-    mean k(x, x') + mean k(y, y') - 2 mean k(x, y), with k the sum of Gaussian kernels exp(-‖x - y‖² / 2s²).
+    mean k(x, x') + mean k(y, y') - 2 mean k(x, y), with k the mean of Gaussian kernels exp(-‖x - y‖² / 2s²).
 
     Args:
         one: `[batch, width]`.
@@ -92,7 +91,7 @@ def squared_mmd(one: Tensor, other: Tensor) -> Tensor:
 
 def _kernel(x: Tensor, y: Tensor) -> Tensor:
     squares = (2 - 2 * x @ y.T).clamp(min=0.0)  # vectors of length 1
-    return torch.stack([torch.exp(-squares / (2 * sigma**2)) for sigma in _BANDWIDTHS]).sum(dim=0)
+    return torch.stack([torch.exp(-squares / (2 * sigma**2)) for sigma in _BANDWIDTHS]).mean(dim=0)
 
 
 class AmalgamatedFeatures(Alignment):

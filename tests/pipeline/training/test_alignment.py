@@ -20,7 +20,7 @@ from tests.recorder import Recorder
 
 
 def gauss(square: float) -> float:
-    return sum(math.exp(-square / (2 * sigma**2)) for sigma in (0.001, 0.01, 0.05, 0.1, 0.2, 1.0, 2.0))
+    return sum(math.exp(-square / (2 * sigma**2)) for sigma in (0.001, 0.01, 0.05, 0.1, 0.2, 1.0, 2.0)) / 7
 
 
 def test_squared_mmd_by_hand() -> None:
@@ -43,7 +43,7 @@ def test_cfl_by_hand() -> None:
     teachers = [torch.tensor([[1.0, 2.0], [0.0, 4.0]]), torch.tensor([[3.0], [1.0]])]
     first = (0 + 4 + 1 + 16) / 4
     second = (9 + 1) / 2
-    assert loss(torch.ones(2, 3), teachers).item() == pytest.approx(10 * (first + second))
+    assert loss(torch.ones(2, 3), teachers).item() == pytest.approx((first + second) / 2)
 
 
 def test_dfa_by_hand() -> None:
