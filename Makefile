@@ -17,8 +17,9 @@ demo: .venv/demo.stamp
 	muki-pipeline report
 	muki-pipeline results
 
+# A file of tests in each of two processes: most tests keep one core busy.
 test: lint
-	pytest
+	pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/test.stamp
 	ruff check .
