@@ -7,8 +7,12 @@ from pipeline import config
 from pipeline.integration.label_space import unite
 from pipeline.models.averaging import average
 from pipeline.models.teachers import locate
-from pipeline.tables.folders import replacing_folder
+from pipeline.tables.files import write_json
+from pipeline.tables.folders import check_replaceable, replacing_folder
 from stages.terminal import quiet_libraries, say
+
+_FACTS = "average.json"
+"""Which teachers a folder is the average of."""
 
 
 def main(params_file: Path, out: Path) -> dict[str, Any]:
@@ -18,10 +22,12 @@ def main(params_file: Path, out: Path) -> dict[str, Any]:
     teachers = [locate(name, teacher, layout.root) for name, teacher in params.teachers.items()]
     space = unite({files.name: files.labels for files in teachers}, params.integrate.aliases)
     columns = [each.tolist() for each in space.columns]
+    check_replaceable(out, _FACTS, "an earlier average")
     model, tokenizer = average(teachers, space.labels, columns, params.student.layers)
     with replacing_folder(out) as unfinished:
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(str(unfinished))
+        write_json(unfinished / _FACTS, {"teachers": {files.name: files.digest for files in teachers}})
     say(f"{out}: the average of {len(teachers)} teachers, {len(space.labels)} labels. Name it as student.model")
     say("and name the pretrained model as embed.model: embeddings must come from a model that is none of the teachers")
     return {"folder": str(out), "labels": list(space.labels)}

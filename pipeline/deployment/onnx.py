@@ -79,9 +79,7 @@ def export_onnx(student: LoadedStudent, target: Path, texts: list[str], int8: bo
             where="export --onnx",
             fix="Install the extra: pip install 'muki-pipeline[onnx]'",
         ) from None
-    if files.exists(target) and not (files.exists(target / _FACTS) and folders.is_sealed(target)):
-        what = "is there already, and is not what an export left"
-        raise MukiError(what, where=str(target), fix="Name a new folder: an export replaces the whole folder")
+    folders.check_replaceable(target, _FACTS, "what an export left")
     expected = softmax(student.logits(texts))
     with folders.replacing_folder(target) as unfinished:
         _export(student, unfinished / MODEL)

@@ -35,7 +35,6 @@ def store_features(labeller: Labeller, layout: Layout, shards: list[Shard], prog
         return
     folder = layout.work / "features"
     keys = {shard.key: canonical_key(_determining(labeller, shard)) for shard in shards}
-    keys = {shard.key: canonical_key(_determining(labeller, shard)) for shard in shards}
     stored = {shard: find_stored(folder, key, layout.store) for shard, key in keys.items()}
     missing = [shard for shard in shards if stored[shard.key] is None]
     task = progress.begin(f"features of {name}", sum(shard.rows for shard in missing), "texts")

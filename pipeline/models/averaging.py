@@ -48,6 +48,7 @@ def average(
         id2label=dict(enumerate(labels)),
         label2id={label: number for number, label in enumerate(labels)},
     )
+    # transformers leaves this function unannotated.
     merged: PreTrainedModel = AutoModelForSequenceClassification.from_config(config).eval()  # type: ignore[no-untyped-call]
     states = [model.state_dict() for model in models]
     with torch.no_grad():

@@ -8,6 +8,7 @@ work exactly one wins and the others take its result. `sweep` alone lists object
 import hashlib
 import io
 import json
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ _CONFLICTS = 8
 """How often a creation that meets another one at the same moment is tried again."""
 _RETRIES, _RETRY_FOR = 8, timedelta(minutes=3)
 _DATA, _NAMES = ".parquet", ".json"
+_OWN_DATA = re.compile(r"[^/]+/[^/]+/[0-9a-f]{32}\.parquet")
+"""What `put_data` calls its objects: whatever else lies under the prefix is not swept."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,7 @@ class Bucket:
         with self._explaining(""):
             for objects in obstore.list(store):
                 for each in objects:
-                    if each["path"].endswith(_DATA) and each["last_modified"] < limit:
+                    if _OWN_DATA.fullmatch(each["path"]) and each["last_modified"] < limit:
                         data[each["path"]] = each["size"]
             # Names are read after the listing: what was named in the meantime is kept.
             for objects in obstore.list(store):

@@ -41,6 +41,22 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     remove([old])
 
 
+def check_replaceable(folder: Path, mark: str, what: str) -> None:
+    """Refuse to replace a folder that this program did not write.
+
+    Args:
+        folder: What is to be replaced; a new one is fine.
+        mark: A file that every folder of its kind has.
+        what: What such a folder is, for the message.
+
+    Raises:
+        MukiError: It is there, and lacks that file or the seal.
+    """
+    if folder.exists() and not ((folder / mark).exists() and is_sealed(folder)):
+        fix = "Name a new folder: the whole folder would be replaced"
+        raise MukiError(f"is there already, and is not {what}", where=str(folder), fix=fix)
+
+
 def subfolders(folder: Path, pattern: str) -> list[Path]:
     """The folders in a folder whose names match; none where it does not exist."""
     return sorted(path for path in folder.glob(pattern) if path.is_dir())

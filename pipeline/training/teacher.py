@@ -16,6 +16,7 @@ from pipeline.training.trainer import (
     ResumableTrainer,
     arguments,
     base_digest,
+    known_labels,
     load_base,
     logging_steps,
     resolved,
@@ -89,4 +90,6 @@ def _training_key(settings: TeacherTraining, labels: list[str], rows: pl.DataFra
     """SHA-256 of everything that determines the classifier."""
     texts = canonical_key({"rows": rows.select("text", "label").rows()})
     facts = {"version": schema.STUDENT_VERSION, "settings": settings.model_dump(), "labels": labels, "texts": texts}
-    return canonical_key(facts | {"base": base_digest(settings, root)})
+    # Teachers of a base without these labels are what they were before such rows were kept.
+    kept = known_labels(settings, labels, root)
+    return canonical_key(facts | {"base": base_digest(settings, root)} | ({"kept": kept} if kept else {}))

@@ -85,7 +85,7 @@ def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTra
             **({"num_hidden_layers": settings.layers} if settings.layers else {}),
         )
     _check_loaded(settings, model, report)
-    _keep_known_labels(folder, labels, model)
+    _keep_known_labels(folder, known_labels(settings, labels, root), labels, model)
     align_padding(model, tokenizer)
     if (limit := longest_input(model, tokenizer)) < settings.max_length:
         what = f"it reads at most {limit} tokens, and max_length is {settings.max_length}"
@@ -93,10 +93,14 @@ def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTra
     return model, tokenizer
 
 
-def _keep_known_labels(folder: Path, labels: list[str], model: PreTrainedModel) -> None:
+def known_labels(settings: Training, labels: list[str], root: Path) -> dict[str, int]:
+    """The labels that the pretrained model already tells apart, and the row of its head that each has there."""
+    named = read_model_config(_base_folder(settings, root) / "config.json").id2label
+    return {label: number for number, label in named.items() if label in labels and label != f"LABEL_{number}"}
+
+
+def _keep_known_labels(folder: Path, rows: Mapping[str, int], labels: list[str], model: PreTrainedModel) -> None:
     """Give the labels that the pretrained model already tells apart their rows of its head."""
-    named = read_model_config(folder / "config.json").id2label
-    rows = {label: number for number, label in named.items() if label in labels and label != f"LABEL_{number}"}
     if not rows:
         return
     before = classifier_head(

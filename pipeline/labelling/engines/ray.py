@@ -74,6 +74,7 @@ class RayWorkers:
                 fix = "Start the cluster, or correct --address"
                 where = f"--address {address}"
                 raise MukiError(f"there is no Ray cluster ({brief(error)})", where=where, fix=fix) from None
+        # Ray leaves this function unannotated.
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         gpus = int(resources.get("GPU", 0))
         self._gpu = 1 if gpus else 0

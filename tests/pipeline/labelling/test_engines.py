@@ -72,7 +72,7 @@ class Scripted:
 
 def run(workers: Scripted, **shards: list[int]) -> list[tuple[str, str]]:
     done: list[tuple[str, str]] = []
-    labellers: dict[str, Labeller] = {name: name for name in shards}  # type: ignore[misc]
+    labellers: dict[str, Labeller] = {name: name for name in shards}
     numbered = {name: [shard(number) for number in numbers] for name, numbers in shards.items()}
     try:
         label_shards(labellers, numbered, workers, lambda name, each, _: done.append((name, each.key)))

@@ -73,3 +73,15 @@ def test_the_command_writes_a_model_to_start_from(tmp_path: Path) -> None:
     model, _ = load_base(settings, done["labels"], layout.root)
     start = AutoModelForSequenceClassification.from_pretrained(tmp_path / "start")
     torch.testing.assert_close(model.state_dict()["classifier.weight"], start.state_dict()["classifier.weight"])
+
+
+def test_a_folder_of_yours_is_not_replaced(tmp_path: Path) -> None:
+    path = tiny.save_project(tmp_path)
+    located(tmp_path / "models", **tiny.TEACHER_LABELS)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(MukiError, match="is not an earlier average"):
+        command.main(path, tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    command.main(path, tmp_path / "start")
+    command.main(path, tmp_path / "start")

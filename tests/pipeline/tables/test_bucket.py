@@ -81,7 +81,9 @@ def test_of_many_writers_one_wins_and_the_others_take_its_result(s3: str, tmp_pa
     with ThreadPoolExecutor(16) as pool:
         names = set(pool.map(lambda number: race(number, s3, tmp_path / "labels"), range(64)))
     assert len(names) == 1
-    assert find_stored(tmp_path / "labels", "k", s3).shard.file in names  # type: ignore[union-attr]
+    stored = find_stored(tmp_path / "labels", "k", s3)
+    assert stored is not None
+    assert stored.shard.file in names
 
 
 @pytest.mark.skipif("MUKI_SCALE" not in os.environ, reason="a part of `make scale`")
@@ -92,6 +94,8 @@ def test_writers_in_other_processes_race_too(s3: str, tmp_path: Path) -> None:
 
 
 def test_sweep_deletes_what_nothing_names(s3: str, tmp_path: Path) -> None:
+    import obstore
+
     bucket, work = Bucket(s3), tmp_path / "labels"
     stored = store_shard(work, "k", TABLE, {}, s3)
     folder = tmp_path / "golden"
@@ -99,9 +103,13 @@ def test_sweep_deletes_what_nothing_names(s3: str, tmp_path: Path) -> None:
     shard = write_shard(folder / "part-00000.parquet", TABLE, "k", None, s3)
     seal(folder, [shard])
     orphan = bucket.put_data("labels/killed", b"half a run")
+    others = ("mine.parquet", "a/mine.parquet", f"elsewhere/{orphan}")
+    for name in others:
+        obstore.put(module._store(s3), name, b"somebody's own")
     assert bucket.sweep(timedelta(hours=1)) == (0, 0)  # somebody may be about to name it
     assert bucket.sweep(NO_WAIT) == (1, len(b"half a run"))
     assert bucket.size(orphan) is None
+    assert all(bucket.size(name) for name in others)
     assert bucket.size(stored.shard.file) == stored.shard.bytes
     assert bucket.size(shard.file) == shard.bytes
 
