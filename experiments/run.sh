@@ -12,6 +12,7 @@ for teacher in $(python -c "import sys, yaml; print(*yaml.safe_load(open(sys.arg
   fi
   muki-pipeline label --teacher "$teacher" --params "$params"
 done
+muki-pipeline embed --params "$params"
 muki-pipeline integrate --params "$params"
 muki-pipeline train-student --params "$params"
 muki-pipeline evaluate --params "$params"

@@ -234,8 +234,8 @@ class Integrate(Block):
 class Student(Training):
     """The student and its training."""
 
-    epochs: Count = 3
-    """Passes over the golden table."""
+    epochs: Count | Literal["auto"] = "auto"
+    """Passes over the golden table; `auto` makes three, and on a small corpus as many as 2,000 steps take."""
     temperature: PositiveFloat = 1.0
     """T of the distillation loss and of the teachers' softmax."""
     validation_share: Share = 0.02

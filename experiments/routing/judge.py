@@ -92,7 +92,7 @@ def stored(name: str, data: Path = DATA, dtype: Dtype = LABEL.dtype) -> tuple[Te
         LabelShard(arrow(pl.concat([pl.DataFrame(pl.from_arrow(part.table)) for part in shards])))
         for shards in zip(*parts, strict=True)
     ]
-    vectors = np.concatenate([embeddings.read(number) for number in numbers])
+    vectors = np.concatenate([embeddings.read(number, corpus.read(number)["id"]) for number in numbers])
     outputs = TeacherOutputs(texts["text"].to_list(), teachers, corpus.label_space, vectors, embeddings.names)
     return outputs, gold.to_list()
 

@@ -66,7 +66,7 @@ def embed_corpus(params: Params, layout: Layout, progress: Progress = SILENT) ->
             if finished is None:
                 texts = read_corpus_shard(layout.corpus, shard)
                 embeddings = encoder.embed(texts["text"].to_pylist(), task)
-                columns = {"id": texts["id"], "embedding": fixed_size_lists(embeddings)}
+                columns = {"id": texts["id"], "embedding": fixed_size_lists(embeddings.astype(np.float16))}
                 table = schema.arrow_table(schema.EMBEDDINGS, columns, size=embeddings.shape[1])
                 facts = encoder.facts | {"corpus_digest": shard.key}
                 finished = store_shard(work, key, table, facts, layout.store)

@@ -18,7 +18,8 @@ from pipeline.evaluation.gold_labels import MAKE_TEST, TestSet, gold_rows, read_
 from pipeline.evaluation.predict import predict_student, student_measures
 from pipeline.integration.confidence import softmax
 from pipeline.integration.embeddings import open_embeddings
-from pipeline.integration.integrate import fit_scorer, open_embeddings_of, targets, teacher_outputs
+from pipeline.integration.golden_table import targets
+from pipeline.integration.integrate import fit_scorer, open_embeddings_of, teacher_outputs
 from pipeline.integration.label_space import LabelSpace, unite
 from pipeline.integration.label_tables import LabelledCorpus, LabelShard, open_labelled_corpus
 from pipeline.integration.scorers import SCORERS, TeacherOutputs
@@ -316,7 +317,7 @@ def _route(
         outputs = TeacherOutputs(None, labels, label_space)
     else:
         vectors = NeutralEncoder(params, layout.root).embed(texts, progress.begin("embed", len(texts), "texts"))
-        outputs = TeacherOutputs(texts, labels, label_space, vectors.astype(np.float64), embeddings.names)
+        outputs = TeacherOutputs(texts, labels, label_space, vectors, embeddings.names)
     distributions = [softmax(shard.logits) for shard in labels]
     weights = hard_weights(score(outputs))
     predicted: NDArray[np.intp] = golden_targets(weights, distributions, label_space).argmax(axis=1)

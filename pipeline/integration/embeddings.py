@@ -29,27 +29,33 @@ class Embeddings:
 
     folder: Path
     shards: list[Shard]
-    names: NDArray[np.float64]
+    names: NDArray[np.float32]
 
-    def read(self, number: int, ids: pa.ChunkedArray | None = None) -> NDArray[np.float64]:
+    def read(self, number: int, ids: pa.ChunkedArray) -> NDArray[np.float32]:
         """The embeddings of a corpus shard's texts, `[texts, size]`.
 
         Args:
             number: Which shard.
-            ids: The corpus shard's ids. With them the file is verified; without, only its size is.
+            ids: The corpus shard's ids.
 
         Raises:
             MukiError: The file was changed, or holds other texts.
         """
         shard = self.shards[number]
-        if ids is None:
-            table = read_unverified(self.folder, shard, MAKE_EMBEDDINGS, ["embedding"])
-        else:
-            table = read_shard(self.folder, shard, MAKE_EMBEDDINGS, ["id", "embedding"])
-            if not table["id"].equals(ids):
-                where = shard.where(self.folder)
-                raise MukiError("its ids are not the corpus's", where=where, fix=MAKE_EMBEDDINGS)
-        return matrix(table["embedding"]).astype(np.float64)
+        table = read_shard(self.folder, shard, MAKE_EMBEDDINGS, ["id", "embedding"])
+        if not table["id"].equals(ids):
+            where = shard.where(self.folder)
+            raise MukiError("its ids are not the corpus's", where=where, fix=MAKE_EMBEDDINGS)
+        return matrix(table["embedding"]).astype(np.float32)
+
+    def sample(self, number: int, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Some rows of `read`; the file is not verified, so `read` must follow before anything is published.
+
+        Raises:
+            MukiError: The file has another size.
+        """
+        table = read_unverified(self.folder, self.shards[number], MAKE_EMBEDDINGS, ["embedding"])
+        return matrix(table["embedding"])[rows].astype(np.float32)
 
 
 def open_embeddings(params: Params, layout: Layout, corpus: LabelledCorpus) -> Embeddings:
@@ -71,4 +77,4 @@ def open_embeddings(params: Params, layout: Layout, corpus: LabelledCorpus) -> E
         raise MukiError("belongs to other labels", where=str(layout.label_names), fix=MAKE_EMBEDDINGS)
     if name_facts.get("encoder_digest") != facts.get("encoder_digest"):
         raise MukiError("was made by another encoder", where=str(layout.label_names), fix=MAKE_EMBEDDINGS)
-    return Embeddings(layout.embeddings, shards, matrix(names["embedding"]).astype(np.float64).T)
+    return Embeddings(layout.embeddings, shards, matrix(names["embedding"]).T)

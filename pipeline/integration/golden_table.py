@@ -1,4 +1,4 @@
-"""The golden table: what its manifest says, and the one function that writes its shards."""
+"""The golden table: its targets, what its manifest says, and the one function that writes its shards."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,10 +8,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.config import Params
+from pipeline.config import Integrate, Params
 from pipeline.corpus.table import corpus_digest
-from pipeline.integration.label_tables import LabelledCorpus
-from pipeline.integration.strategies import best_teacher, margins
+from pipeline.integration.confidence import energy, softmax
+from pipeline.integration.label_space import LabelSpace
+from pipeline.integration.label_tables import LabelledCorpus, LabelShard
+from pipeline.integration.strategies import STRATEGIES, best_teacher, golden_targets, margins
 from pipeline.tables import schema
 from pipeline.tables.columns import fixed_size_lists
 from pipeline.tables.keys import canonical_key
@@ -46,6 +48,39 @@ def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature:
         "corpus_digest": corpus_digest(corpus.shards),
         "rows": corpus.rows,
     }
+
+
+def target_columns(settings: Integrate) -> list[str]:
+    """The columns of a label shard that targets are made of."""
+    return ["logits"] if settings.teacher_distribution == "deterministic" else ["logits", "probs"]
+
+
+def targets(
+    scores: NDArray[np.floating],
+    labels: Sequence[LabelShard],
+    label_space: LabelSpace,
+    settings: Integrate,
+    temperature: float,
+) -> tuple[NDArray[np.float32], list[NDArray[np.floating]]]:
+    """Golden targets of one shard, `[rows, union]`, and each teacher's distributions, `[rows, its labels]`.
+
+    Args:
+        scores: `[rows, teachers]`.
+        labels: The teachers' label shards; `target_columns` are read.
+        label_space: The union of their labels.
+        settings: The `integrate` block.
+        temperature: T of the teachers' softmax (the student's `temperature`).
+    """
+    distributions = [
+        softmax(shard.logits, temperature) if settings.teacher_distribution == "deterministic" else shard.probs
+        for shard in labels
+    ]
+    strategy = STRATEGIES[settings.strategy]
+    energies = np.empty_like(scores)
+    if strategy.reads_energies:
+        energies = np.stack([energy(shard.logits / temperature) for shard in labels], axis=1)
+    weights = strategy.weigh(scores, energies, settings.temperature)
+    return golden_targets(weights, distributions, label_space), distributions
 
 
 def write_golden_shard(

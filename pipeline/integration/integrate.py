@@ -14,15 +14,13 @@ from numpy.typing import NDArray
 
 from pipeline.config import Integrate, Params
 from pipeline.errors import MukiError
-from pipeline.integration.confidence import energy, softmax
 from pipeline.integration.embeddings import Embeddings, open_embeddings
-from pipeline.integration.golden_table import golden_facts, write_golden_shard
-from pipeline.integration.label_space import LabelSpace
+from pipeline.integration.golden_table import golden_facts, target_columns, targets, write_golden_shard
 from pipeline.integration.label_tables import Features, LabelledCorpus, LabelShard, open_features, open_labelled_corpus
 from pipeline.integration.routing.answers import Answers, read_answers
 from pipeline.integration.routing_summary import RoutingSummary, ShardSums, summarise
 from pipeline.integration.scorers import SCORERS, Score, TeacherOutputs, measure
-from pipeline.integration.strategies import STRATEGIES, best_teacher, golden_targets, margins
+from pipeline.integration.strategies import STRATEGIES, best_teacher, margins
 from pipeline.layout import Layout
 from pipeline.progress import SILENT, Progress, Task
 from pipeline.tables import files, folders
@@ -249,64 +247,62 @@ def fit_scorer(
     """The scorer, fitted to evenly spaced rows of the corpus, and all answered ones, if it needs to be fitted."""
     if not SCORERS[scorer].needs_sample:
         return SCORERS[scorer].fit(TeacherOutputs(None, [], corpus.label_space))
-    step = -(-corpus.rows // SAMPLE_ROWS)
-    ids: list[str] = []
-    texts: list[str] = []
-    vectors: list[NDArray[np.floating]] = []
-    labels: list[list[pa.Table]] = []
-    for number in range(len(corpus.shards)):
-        shard = corpus.read(number)
-        rows = np.arange(0, len(shard), step)
-        if answers is not None:
-            rows = np.union1d(rows, answers.anchors(shard["id"].to_pylist()).rows)
-            ids += shard["id"].take(rows).to_pylist()
-        label_shards = corpus.tables.read_checked(number, score_columns(scorer), series(shard["id"]))
-        labels.append([label_shard.table.take(rows) for label_shard in label_shards])
-        if embeddings is not None:
-            texts += shard["text"].take(rows).to_pylist()
-            vectors.append(embeddings.read(number, shard["id"])[rows])
-    teachers = [LabelShard(pa.concat_tables(tables)) for tables in zip(*labels, strict=True)]
+    sampling = SamplingPhase(corpus, score_columns(scorer), embeddings, answers)
+    parts = _on_all_cores(sampling.run, len(corpus.shards))
+    teachers = [LabelShard(pa.concat_tables(tables)) for tables in zip(*(part.labels for part in parts), strict=True)]
     if embeddings is None:
         return SCORERS[scorer].fit(TeacherOutputs(None, teachers, corpus.label_space))
-    anchors = None if answers is None else answers.anchors(ids)
+    chosen = pa.concat_tables(part.texts for part in parts)
+    vectors = np.concatenate([part.embeddings for part in parts if part.embeddings is not None])
+    anchors = None if answers is None else answers.anchors(chosen["id"].to_pylist())
     if answers is not None and anchors is not None and len(anchors.rows) < len(answers.columns):
         what = f"{len(answers.columns) - len(anchors.rows)} of the answered texts are not in the corpus"
         raise MukiError(what, where="integrate.answers", fix="Make a new sample with muki-pipeline review")
-    sample = TeacherOutputs(texts, teachers, corpus.label_space, np.concatenate(vectors), embeddings.names, anchors)
+    texts = chosen["text"].to_pylist()
+    sample = TeacherOutputs(texts, teachers, corpus.label_space, vectors, embeddings.names, anchors)
     return SCORERS[scorer].fit(sample)
 
 
-def target_columns(settings: Integrate) -> list[str]:
-    """The columns of a label shard that targets are made of."""
-    return ["logits"] if settings.teacher_distribution == "deterministic" else ["logits", "probs"]
+@dataclass(frozen=True)
+class Sample:
+    """Some rows of a shard.
 
-
-def targets(
-    scores: NDArray[np.floating],
-    labels: Sequence[LabelShard],
-    label_space: LabelSpace,
-    settings: Integrate,
-    temperature: float,
-) -> tuple[NDArray[np.float32], list[NDArray[np.floating]]]:
-    """Golden targets of one shard, `[rows, union]`, and each teacher's distributions, `[rows, its labels]`.
-
-    Args:
-        scores: `[rows, teachers]`.
-        labels: The teachers' label shards; `target_columns` are read.
-        label_space: The union of their labels.
-        settings: The `integrate` block.
-        temperature: T of the teachers' softmax (the student's `temperature`).
+    Attributes:
+        texts: `id`, `text`.
+        labels: The columns of every teacher's label shard that are read.
+        embeddings: `[rows, size]`, None where the scorer does not read them.
     """
-    distributions = [
-        softmax(shard.logits, temperature) if settings.teacher_distribution == "deterministic" else shard.probs
-        for shard in labels
-    ]
-    strategy = STRATEGIES[settings.strategy]
-    energies = np.empty_like(scores)
-    if strategy.reads_energies:
-        energies = np.stack([energy(shard.logits / temperature) for shard in labels], axis=1)
-    weights = strategy.weigh(scores, energies, settings.temperature)
-    return golden_targets(weights, distributions, label_space), distributions
+
+    texts: pa.Table
+    labels: list[pa.Table]
+    embeddings: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class SamplingPhase:
+    """Evenly spaced rows of the corpus, `SAMPLE_ROWS` at most, and all answered ones.
+
+    Attributes:
+        corpus: What is read.
+        columns: The columns of a label shard that the scorer reads.
+        embeddings: Neutral embeddings, None where the scorer does not read them.
+        answers: A person's answers, if there are any.
+    """
+
+    corpus: LabelledCorpus
+    columns: list[str]
+    embeddings: Embeddings | None
+    answers: Answers | None
+
+    def run(self, number: int) -> Sample:
+        """Rows of one shard; the later phases verify the files that they come from."""
+        texts = self.corpus.read(number)
+        rows = np.arange(0, len(texts), -(-self.corpus.rows // SAMPLE_ROWS))
+        if self.answers is not None:
+            rows = np.union1d(rows, self.answers.anchors(texts["id"].to_pylist()).rows)
+        labels = [shard.table.take(rows) for shard in self.corpus.tables.read_unverified(number, self.columns)]
+        embeddings = None if self.embeddings is None else self.embeddings.sample(number, rows)
+        return Sample(texts.take(rows), labels, embeddings)
 
 
 def _raw_weights(scores: NDArray[np.floating], outputs: TeacherOutputs, settings: Integrate) -> NDArray[np.float64]:

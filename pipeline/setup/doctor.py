@@ -23,6 +23,7 @@ from pipeline.models.tokenizers import load_tokenizer
 from pipeline.setup.look import pairs_of_labels, sample, token_lengths
 from pipeline.tables.bucket import Bucket
 from pipeline.tables.files import free_bytes
+from pipeline.training.student import epochs_of
 from pipeline.training.trainer import load_base
 
 Level = Literal["ok", "warning", "error"]
@@ -175,7 +176,7 @@ def _student(params: Params, layout: Layout, texts: pl.Series, labels: dict[str,
         start = time.perf_counter()
         model(**inputs).logits.logsumexp(dim=-1).sum().backward()
         seconds.append(time.perf_counter() - start)
-    hours = seconds[-1] / len(tried) * len(texts) * settings.epochs / 3600
+    hours = seconds[-1] / len(tried) * len(texts) * epochs_of(settings, len(texts)) / 3600
     weights = sum(tensor.numel() for tensor in model.parameters())
     memory = weights * _TRAINING_BYTES / 1e9
     what = f"{len(union)} labels from {settings.model}, {_hours(hours)} at most, {memory:.1f} GB for its weights"

@@ -83,7 +83,8 @@ def render(
             ),
             _yaml({} if proposals else {"integrate": {"aliases": {}}}),
             "# model: a pretrained text encoder that becomes the student. A sentence encoder reads label names best.",
-            _yaml({"student": {**student, "epochs": 6, "learning_rate": 2e-4, "max_length": max_length}}),
+            "# epochs: auto means three, and on a small corpus as many as 2,000 training steps take.",
+            _yaml({"student": {**student, "epochs": "auto", "learning_rate": 2e-4, "max_length": max_length}}),
             _yaml({"evaluate": {}}),
         ]
     )

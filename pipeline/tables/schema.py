@@ -10,13 +10,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.tables.columns import vectors
+
 LABELS_VERSION = 4
 """Label shards: the columns and the numbers in them (`pipeline/labelling/`)."""
 GOLDEN_VERSION = 4
 """Golden tables: scores, targets and weights, and what the manifest says (`pipeline/integration/`)."""
 FEATURES_VERSION = 1
 """What teachers' heads read (`pipeline/labelling/features.py`)."""
-EMBEDDINGS_VERSION = 2
+EMBEDDINGS_VERSION = 3
 """Neutral embeddings of texts and label names (`pipeline/embedding/`)."""
 STUDENT_VERSION = 2
 """A student's training: checkpoints and the students of a comparison (`pipeline/training/`)."""
@@ -53,7 +55,7 @@ LABELS = (
     Column("truncated", pa.bool_(), "whether the text was longer than that"),
 )
 FEATURES = (_ID, Column("features", "size", "what the teacher's head reads, without dropout", pa.float16()))
-EMBEDDINGS = (_ID, Column("embedding", "size", "neutral embedding of the text, of length 1"))
+EMBEDDINGS = (_ID, Column("embedding", "size", "neutral embedding of the text, of length 1", pa.float16()))
 LABEL_NAMES = (
     Column("label", pa.string(), "a label of the union"),
     Column("embedding", "size", "neutral embedding of its name, of length 1"),
@@ -95,9 +97,9 @@ def arrow_table(columns: tuple[Column, ...], values: Mapping[str, Any], **widths
     if values.keys() != set(names(columns)):
         raise ValueError(f"columns are {sorted(values)}, expected {sorted(names(columns))}")
     fields = [
-        pa.field(
-            column.name, pa.list_(column.number, widths[column.type]) if isinstance(column.type, str) else column.type
-        )
+        pa.field(column.name, vectors(column.number, widths[column.type]), nullable=False)
+        if isinstance(column.type, str)
+        else pa.field(column.name, column.type)
         for column in columns
     ]
     return pa.table([values[column.name] for column in columns], schema=pa.schema(fields))

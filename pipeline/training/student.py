@@ -180,13 +180,15 @@ def train_student(
             write_tokens(golden, _supervision(loss), tokenizer, settings.max_length, tokens)
         data = read_tokens(tokens)
     train, validation = _hold_out(data, settings)
-    steps = -(-len(train) // settings.batch_size) * settings.epochs
+    epochs = epochs_of(settings, len(train))
+    _LOG.info("%s reads %d texts %d times", name, len(train), epochs)
+    steps = -(-len(train) // settings.batch_size) * epochs
     trainer = IntegrationTrainer(
         model=model,
         args=arguments(
             settings,
             own_checkpoints,
-            num_train_epochs=settings.epochs,
+            num_train_epochs=epochs,
             logging_steps=logging_steps(steps),
             save_steps=settings.checkpoint_steps,
             # Validation just before each checkpoint: it draws random numbers, and after a resume they must be the same.
@@ -216,6 +218,17 @@ def train_student(
     if trainer.is_world_process_zero():
         files.remove([own_checkpoints])
     return losses
+
+
+_FEWEST_STEPS, _FEWEST_EPOCHS = 2000, 3
+"""Of `epochs: auto`. A fresh head for many labels takes steps to learn, however few texts there are."""
+
+
+def epochs_of(settings: Student, texts: int) -> int:
+    """How often the student reads so many texts: what `epochs: auto` stands for."""
+    if settings.epochs != "auto":
+        return settings.epochs
+    return max(-(-_FEWEST_STEPS // max(-(-texts // settings.batch_size), 1)), _FEWEST_EPOCHS)
 
 
 def _hold_out(data: Dataset, settings: Student) -> tuple[Dataset, Dataset | None]:

@@ -26,7 +26,10 @@ class EmbeddingView:
         sums = [_moments(embeddings[folds == fold], targets[folds == fold]) for fold in range(FOLDS)]
         total = [sum(parts) for parts in zip(*sums, strict=True)]
         discriminants = [_discriminant(*(whole - part for whole, part in zip(total, own, strict=True))) for own in sums]
-        self._directions = np.stack([directions for directions, _ in discriminants])  # [folds, size, labels]
+        # In the embeddings' own precision: what is judged is a whole corpus.
+        self._directions = np.stack([each for each, _ in discriminants]).astype(
+            embeddings.dtype
+        )  # [folds, size, labels]
         self._offsets = np.stack([offsets for _, offsets in discriminants])  # [folds, labels]
 
     def __call__(self, embeddings: Floats, folds: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -40,6 +43,7 @@ class EmbeddingView:
 
 def _moments(x: Floats, targets: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Texts per label `[labels]`, sums of embeddings `[labels, size]` and of their squares `[size, size]`."""
+    x = x.astype(np.float64)
     return targets.sum(axis=0), targets.T @ x, (x.T * targets.sum(axis=1)) @ x
 
 

@@ -145,7 +145,8 @@ class Router:
         return _combine(self.evidence(texts), self.views)
 
     def _names(self, texts: Texts) -> NDArray[np.float64]:
-        return _name_features(self.name_scale(texts.embeddings @ self.names), texts.distributions, self.label_space)
+        similarities = self.name_scale(_similarities(texts, self.names))
+        return _name_features(similarities, texts.distributions, self.label_space)
 
     def evidence(self, texts: Texts) -> dict[str, NDArray[np.float64]]:
         """Logits of every teacher by each view, `[texts, teachers]`; empty where the start decides."""
@@ -166,7 +167,7 @@ def fit_router(texts: Texts, names: Floats, label_space: LabelSpace, anchors: An
     """
     anchors = NO_ANCHORS if anchors is None else anchors
     score_scale = standardiser(texts.scores)
-    similarities = texts.embeddings @ names  # [texts, labels]
+    similarities = _similarities(texts, names)
     name_scale = standardiser(similarities)
     scores = score_scale(texts.scores)
     name_features = _name_features(name_scale(similarities), texts.distributions, label_space)
@@ -227,6 +228,12 @@ def label_targets(posterior: Floats, distributions: Sequence[Floats], label_spac
 def _folds(texts: Sequence[str]) -> NDArray[np.intp]:
     """`[texts]`, a part of the corpus that depends on the text alone: equal texts are in one fold."""
     return np.array([crc32(text.encode()) % FOLDS for text in texts], dtype=np.intp)
+
+
+def _similarities(texts: Texts, names: Floats) -> NDArray[np.float64]:
+    """Of every text and label name, `[texts, labels]`."""
+    similarities: NDArray[np.float64] = (texts.embeddings @ names).astype(np.float64)
+    return similarities
 
 
 def _name_features(

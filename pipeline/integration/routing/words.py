@@ -13,7 +13,10 @@ FOLDS = 5
 _MOST_WORDS = 30_000
 _RAREST = 2
 _SMOOTHING = 0.01
-_UNSPACED = r"^[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]|^\w{20,}$"
+_LONGEST_WORD = 20
+_UNSPACED = (
+    rf"^[\p{{Han}}\p{{Hiragana}}\p{{Katakana}}\p{{Thai}}\p{{Lao}}\p{{Khmer}}\p{{Myanmar}}]|^\w{{{_LONGEST_WORD},}}$"
+)
 """Runs of letters that are no single word: scripts without spaces, and whatever is longer than words are."""
 _GRAMS = (2, 3, 4)
 
@@ -31,7 +34,7 @@ class BagsOfWords:
 
     rows: NDArray[np.intp]
     columns: NDArray[np.intp]
-    weights: NDArray[np.float64]
+    weights: NDArray[np.float32]
     texts: int
 
 
@@ -40,44 +43,89 @@ class WordIndex:
 
     Args:
         texts: A sample of the corpus; a word must occur in two of its texts.
+
+    Attributes:
+        table: `word`, `column`, `idf`; a pair is its two words with a space between them.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
-        counted = _count(texts).group_by("word").len("texts").filter(pl.col("texts") >= _RAREST)
-        self.table = (
+        rows, words = _words(texts)
+        gram_rows, grams = _grams(rows, words)
+        single = pl.concat(
+            [pl.DataFrame({"row": rows, "word": words}), pl.DataFrame({"row": gram_rows, "word": grams})]
+        )
+        pairs = pl.DataFrame({"row": rows, "first": words, "second": words.shift(-1)})
+        pairs = pairs.filter(np.append(rows[1:] == rows[:-1], False)[: len(rows)])
+        counted = _texts_with(single, "word").with_columns(first="word", second=pl.lit(None, pl.String))
+        pair = pl.concat_str("first", "second", separator=" ")
+        counted = pl.concat([counted, _texts_with(pairs, "first", "second").with_columns(word=pair)], how="diagonal")
+        kept = (
             counted.sort(["texts", "word"], descending=[True, False])
             .head(_MOST_WORDS)
-            .select(
-                "word",
+            .with_columns(
                 column=pl.int_range(pl.len(), dtype=pl.Int64),
                 idf=((1.0 + len(texts)) / (1.0 + pl.col("texts"))).log() + 1.0,
             )
         )
+        self.table = kept.select("word", "column", "idf")
+        self._idf = kept["idf"].to_numpy()
+        # Words are compared as strings once; pairs are then pairs of numbers.
+        members = pl.concat([kept["first"], kept["second"]]).drop_nulls().unique(maintain_order=True)
+        self._numbers = pl.DataFrame({"word": members, "number": np.arange(len(members))})
+        first, second = (self._number(kept[name].fill_null("")) for name in ("first", "second"))
+        is_pair = second >= 0
+        self._single = np.full(len(members) + 1, -1)  # the last one for words without a number, -1
+        self._single[first[~is_pair]] = np.flatnonzero(~is_pair)
+        keys = first[is_pair] * len(members) + second[is_pair]
+        self._pairs = pl.DataFrame({"key": keys, "column": np.flatnonzero(is_pair)})
 
     def bags(self, texts: Sequence[str]) -> BagsOfWords:
         """TF-IDF of some texts; words that the sample does not have are ignored."""
-        entries = _count(texts).join(self.table, on="word").sort("row", "column")
-        entries = entries.with_columns(weight=(1.0 + pl.col("times").log()) * pl.col("idf"))
-        entries = entries.with_columns(pl.col("weight") / pl.col("weight").pow(2).sum().sqrt().over("row"))
-        return BagsOfWords(
-            entries["row"].to_numpy(), entries["column"].to_numpy(), entries["weight"].to_numpy(), len(texts)
+        rows, words = _words(texts)
+        gram_rows, grams = _grams(rows, words)
+        numbers = self._number(words)
+        follows = (rows[1:] == rows[:-1]) & (numbers[1:] >= 0) & (numbers[:-1] >= 0)
+        keys = numbers[:-1][follows] * len(self._numbers) + numbers[1:][follows]
+        columns = np.concatenate(
+            [self._single[numbers], self._single[self._number(grams)], _looked_up(pl.Series(keys), self._pairs)]
         )
+        cells = np.concatenate([rows, gram_rows, rows[:-1][follows]]) * len(self.table) + columns
+        cells = np.sort(cells[columns >= 0])  # by row, then by column
+        starts = np.flatnonzero(np.diff(cells, prepend=-1))
+        times = np.diff(starts, append=len(cells))
+        rows, columns = np.divmod(cells[starts], max(len(self.table), 1))
+        weights = (1.0 + np.log(times)) * self._idf[columns]
+        weights /= np.sqrt(np.bincount(rows, weights * weights, len(texts)))[rows]
+        return BagsOfWords(rows, columns, weights.astype(np.float32), len(texts))
+
+    def _number(self, words: pl.Series) -> NDArray[np.int64]:
+        return _looked_up(words, self._numbers)
 
 
-def _count(texts: Sequence[str]) -> pl.DataFrame:
-    """`row`, `word` (one word, two that follow each other, or a few characters), `times`."""
-    words = pl.Series("words", list(texts), dtype=pl.String).str.to_lowercase().str.extract_all(r"\w+")
-    pairs = words.list.eval(pl.concat_str(pl.element(), pl.element().shift(-1), separator=" "))
-    rows = pl.int_range(len(texts), dtype=pl.Int64, eager=True)
-    single, double = (
-        pl.DataFrame({"row": rows, "word": column}).explode("word").drop_nulls() for column in (words, pairs)
-    )
-    unspaced = pl.col("word").str.contains(_UNSPACED)
-    return pl.concat([single, double, _grams(single.filter(unspaced))]).group_by("row", "word").len("times")
+def _looked_up(values: pl.Series, table: pl.DataFrame) -> NDArray[np.int64]:
+    """For each value what stands beside it in a table of two columns, -1 for those that it lacks."""
+    key, found = table.columns
+    joined = pl.DataFrame({key: values}).join(table, on=key, how="left", maintain_order="left")
+    numbers: NDArray[np.int64] = joined[found].fill_null(-1).to_numpy()
+    return numbers
 
 
-def _grams(runs: pl.DataFrame) -> pl.DataFrame:
-    """Every few characters that follow each other, for runs of letters without spaces."""
+def _texts_with(entries: pl.DataFrame, *words: str) -> pl.DataFrame:
+    """`texts`: how many texts each value of the columns `words` occurs in, for those in two texts or more."""
+    return entries.unique().group_by(*words).len("texts").filter(pl.col("texts") >= _RAREST)
+
+
+def _words(texts: Sequence[str]) -> tuple[NDArray[np.int64], pl.Series]:
+    """Every word of some texts, lower case, in order, and which text it is in."""
+    found = pl.Series("word", list(texts), dtype=pl.String).str.to_lowercase().str.extract_all(r"\w+")
+    return np.repeat(np.arange(len(texts)), found.list.len().to_numpy()), found.explode(empty_as_null=False)
+
+
+def _grams(rows: NDArray[np.int64], words: pl.Series) -> tuple[NDArray[np.int64], pl.Series]:
+    """Every few characters that follow each other in runs of letters without spaces, and which text they are in."""
+    # The pattern costs much more than lengths, and most words are short and ASCII.
+    candidates = (words.str.len_bytes() >= _LONGEST_WORD) | (words.str.len_bytes() > words.str.len_chars())
+    runs = pl.DataFrame({"row": rows, "word": words}).filter(candidates).filter(pl.col("word").str.contains(_UNSPACED))
     characters = runs.select("row", word=pl.col("word").str.split(""))
     grams = [
         characters.select(
@@ -86,7 +134,8 @@ def _grams(runs: pl.DataFrame) -> pl.DataFrame:
         )
         for length in _GRAMS
     ]
-    return pl.concat(grams).explode("word").drop_nulls()
+    found = pl.concat(grams).explode("word").drop_nulls()
+    return found["row"].to_numpy(), found["word"]
 
 
 class WordView:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import MukiError
@@ -83,6 +84,17 @@ def test_a_missing_file_and_a_missing_column_are_refused(folder: Path) -> None:
     (folder / shards[0].file).unlink()
     with pytest.raises(MukiError, match="listed in the manifest but missing"):
         read_shard(folder, shards[0], "mend")
+
+
+def test_half_precision_is_stored_as_it_is_and_everything_else_is_compressed(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).normal(size=(500, 8))
+    vectors = {name: fixed_size_lists(numbers.astype(name)) for name in ("float16", "float32")}
+    written = write_shard(tmp_path / "a.parquet", pa.table({"id": ["same"] * 500, **vectors}), "")
+    group = pq.read_metadata(tmp_path / "a.parquet").row_group(0)
+    assert [group.column(number).compression for number in range(3)] == ["ZSTD", "UNCOMPRESSED", "ZSTD"]
+    found = read_shard(tmp_path, written, "mend")
+    np.testing.assert_array_equal(matrix(found["float16"]), numbers.astype(np.float16))
+    assert not found.schema.field("float32").type.value_field.nullable
 
 
 def test_a_first_look_reads_columns_and_refuses_what_it_can_see_without_a_digest(folder: Path) -> None:

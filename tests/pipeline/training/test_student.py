@@ -22,7 +22,7 @@ from pipeline.tables.schema import GOLDEN_VERSION
 from pipeline.tables.shards import part_name, read_shard, write_shard
 from pipeline.training.golden_rows import golden_shards
 from pipeline.training.losses import integration_loss, uhc_loss
-from pipeline.training.student import train_student
+from pipeline.training.student import epochs_of, train_student
 from tests import tiny
 from tests.recorder import Recorder
 
@@ -72,6 +72,12 @@ def layout(tmp_path: Path) -> Layout:
 SETTINGS = config.Student(
     model="base", epochs=25, batch_size=8, learning_rate=5e-3, max_length=16, checkpoint_steps=40, precision="float32"
 )
+
+
+@pytest.mark.parametrize(("texts", "epochs"), [(1, 2000), (250, 125), (1000, 32), (4000, 8), (11_000, 3), (10**7, 3)])
+def test_a_small_corpus_is_read_often_enough_to_learn_from(texts: int, epochs: int) -> None:
+    assert epochs_of(config.Student(model="base", batch_size=16), texts) == epochs
+    assert epochs_of(config.Student(model="base", epochs=7), texts) == 7
 
 
 def test_loss_by_hand() -> None:

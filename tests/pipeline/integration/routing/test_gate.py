@@ -1,3 +1,7 @@
+import re
+from collections import Counter
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -136,6 +140,32 @@ def test_a_text_never_votes_for_itself() -> None:
         before, after = view(targets), view(changed)
         np.testing.assert_allclose(after[0], before[0], atol=1e-5)
         assert not np.allclose(after[1], before[1], atol=1e-4)
+
+
+def test_bags_hold_the_tf_idf_of_words_and_pairs_that_two_texts_have() -> None:
+    texts = ["Red car, red wheel", "a red car", "", "blue ... wheel red car red car"]
+    index, asked = WordIndex(texts), [*texts, "no such words", "wheel a red"]
+    bags = index.bags(asked)
+
+    def counted(text: str) -> Counter[str]:
+        words = re.findall(r"\w+", text.lower())
+        return Counter([*words, *(" ".join(pair) for pair in pairwise(words))])
+
+    occurring = Counter(word for text in texts for word in counted(text))
+    expected = np.zeros((len(asked), len(index.table)))
+    columns = dict(index.table.select("word", "column").iter_rows())
+    assert columns.keys() == {word for word, times in occurring.items() if times >= 2}
+    for row, text in enumerate(asked):
+        for word, times in counted(text).items():
+            if word in columns:
+                idf = np.log((1 + len(texts)) / (1 + occurring[word])) + 1
+                expected[row, columns[word]] = (1 + np.log(times)) * idf
+    lengths = np.linalg.norm(expected, axis=1, keepdims=True)
+    found = np.zeros_like(expected)
+    found[bags.rows, bags.columns] = bags.weights
+    np.testing.assert_allclose(found, expected / np.where(lengths, lengths, 1), atol=1e-6)
+    assert bags.texts == len(asked)
+    assert not len(index.bags([]).rows)
 
 
 def test_scripts_without_spaces_are_read_by_characters() -> None:
