@@ -2,8 +2,8 @@
 
 import json
 import re
+import runpy
 import subprocess
-import sys
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -100,12 +100,20 @@ def test_the_tree_in_contributing_is_the_tree() -> None:
         ("inspect_store.py", ["data"], "mutual_information"),
     ],
 )
-def test_examples_run(finished: Path, script: str, arguments: list[str], expected: str) -> None:
+def test_examples_run(
+    finished: Path,
+    script: str,
+    arguments: list[str],
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     (finished / "texts.csv").write_text("text\n" + "\n".join(f'"{text}"' for text in tiny.texts(12)) + "\n")
-    command = [sys.executable, str(ROOT / "examples" / script), *arguments]
-    done = subprocess.run(command, cwd=finished, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert expected in done.stdout
+    monkeypatch.chdir(finished)
+    monkeypatch.setattr("sys.argv", [script, *arguments])
+    monkeypatch.setattr("pipeline.training.student._FEWEST_STEPS", 10)
+    runpy.run_path(str(ROOT / "examples" / script), run_name="__main__")
+    assert expected in capsys.readouterr().out
 
 
 def test_the_notebook_runs(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
