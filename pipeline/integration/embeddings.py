@@ -14,7 +14,7 @@ from pipeline.layout import MAKE_EMBEDDINGS, Layout
 from pipeline.tables import schema
 from pipeline.tables.columns import matrix
 from pipeline.tables.manifest import read_manifest
-from pipeline.tables.shards import Shard, read_footer, read_shard, read_unverified
+from pipeline.tables.shards import Shard, read_footer, read_shard
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,15 @@ class Embeddings:
     shards: list[Shard]
     names: NDArray[np.float32]
 
-    def read(self, number: int, ids: pa.ChunkedArray) -> NDArray[np.float32]:
+    def read(
+        self, number: int, ids: pa.ChunkedArray, rows: NDArray[np.intp] | slice = slice(None)
+    ) -> NDArray[np.float32]:
         """The embeddings of a corpus shard's texts, `[texts, size]`.
 
         Args:
             number: Which shard.
             ids: The corpus shard's ids.
+            rows: Only these rows; all by default.
 
         Raises:
             MukiError: The file was changed, or holds other texts.
@@ -46,15 +49,6 @@ class Embeddings:
         if not table["id"].equals(ids):
             where = shard.where(self.folder)
             raise MukiError("its ids are not the corpus's", where=where, fix=MAKE_EMBEDDINGS)
-        return matrix(table["embedding"]).astype(np.float32)
-
-    def sample(self, number: int, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Some rows of `read`; the file is not verified, so `read` must follow before anything is published.
-
-        Raises:
-            MukiError: The file has another size.
-        """
-        table = read_unverified(self.folder, self.shards[number], MAKE_EMBEDDINGS, ["embedding"])
         return matrix(table["embedding"])[rows].astype(np.float32)
 
 

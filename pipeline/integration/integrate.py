@@ -295,13 +295,14 @@ class SamplingPhase:
     answers: Answers | None
 
     def run(self, number: int) -> Sample:
-        """Rows of one shard; the later phases verify the files that they come from."""
+        """Rows of one shard."""
         texts = self.corpus.read(number)
         rows = np.arange(0, len(texts), -(-self.corpus.rows // SAMPLE_ROWS))
         if self.answers is not None:
             rows = np.union1d(rows, self.answers.anchors(texts["id"].to_pylist()).rows)
-        labels = [shard.table.take(rows) for shard in self.corpus.tables.read_unverified(number, self.columns)]
-        embeddings = None if self.embeddings is None else self.embeddings.sample(number, rows)
+        checked = self.corpus.tables.read_checked(number, self.columns, series(texts["id"]))
+        labels = [shard.table.take(rows) for shard in checked]
+        embeddings = None if self.embeddings is None else self.embeddings.read(number, texts["id"], rows)
         return Sample(texts.take(rows), labels, embeddings)
 
 
