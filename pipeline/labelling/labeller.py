@@ -104,8 +104,8 @@ class Labeller:
             fix="Use a teacher of another architecture, or the tokenizer that belongs to the model",
         ):
             keep_pooled_position(model, token_ids)
-            pack_products(model, token_ids, getattr(torch, self.dtype))
-            if self.dtype == "bfloat16":
+            is_packed = pack_products(model, token_ids, getattr(torch, self.dtype))
+            if is_packed and self.dtype == "bfloat16":  # a linear layer that is not packed takes float32 alone
                 begin_in_bfloat16(model)
             dropout = MonteCarloDropout(
                 model,

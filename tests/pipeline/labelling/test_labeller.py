@@ -128,7 +128,10 @@ def test_a_network_whose_texts_see_each_other_is_refused(tmp_path: Path) -> None
         mixing.label(table)
 
 
-def test_bfloat16_stays_near_float32() -> None:
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_bfloat16_stays_near_float32(is_packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not is_packed:  # as on processors that cannot multiply it, and on GPUs
+        monkeypatch.setattr("pipeline.labelling.network.packed_linear._supported", lambda dtype: False)
     low = label(TEXTS, dtype="bfloat16")
     np.testing.assert_allclose(low["probs"].to_numpy(), reference()["probs"].to_numpy(), atol=0.05)
     np.testing.assert_allclose(low["probs"].to_numpy().sum(axis=1), 1, atol=1e-6)
