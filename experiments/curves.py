@@ -42,7 +42,7 @@ RULES = ["gate", "muki", "supervised"]
 
 
 @dataclass(frozen=True)
-class Halves:
+class Split:
     """The texts of a base.
 
     Attributes:
@@ -54,19 +54,19 @@ class Halves:
     test: pl.DataFrame
 
 
-def halves(base: Base) -> Halves:
+def split(base: Base) -> Split:
     """A base's texts; those that come without a test set lend a quarter of the corpus."""
     corpus = base.texts().corpus.sample(fraction=1, shuffle=True, seed=1)
     if base.texts is hwu:
-        return Halves(corpus, hwu_test())
+        return Split(corpus, hwu_test())
     assert base.texts in (clinc, reuters_r8)
     kept = len(corpus) * 3 // 4
-    return Halves(corpus[:kept], corpus[kept:])
+    return Split(corpus[:kept], corpus[kept:])
 
 
 def run(base: Base, size: int, seeds: int, epochs: int | Literal["auto"], rules: list[str]) -> pl.DataFrame:
     """Students of one size."""
-    texts = halves(base)
+    texts = split(base)
     teachers = DATA / base.name / "teachers"
     for name, labels in base.teachers.items():
         training = TeacherTraining(

@@ -39,14 +39,12 @@ class Drawn:
     Else the gate finds views that do not agree, leaves them out, and what is timed is not the gate.
 
     Attributes:
-        gold: `[rows]`, the label, of all teachers' labels.
         texts: `[rows]`, eleven words; four in ten are the label's own.
         embeddings: `[rows, SIZE]`.
         logits: Each teacher's, `[rows, LABELS]`; sure and right where it knows the label.
         information: Each teacher's mutual information, nats, `[rows]`; small where it knows the label.
     """
 
-    gold: np.ndarray
     texts: pa.Array
     embeddings: np.ndarray
     logits: list[np.ndarray]
@@ -70,7 +68,6 @@ def draw(drawn: np.random.Generator, centres: np.ndarray, rows: int) -> Drawn:
         logits.append(values.astype(np.float32))
         information.append((drawn.gamma(2.0, size=rows) * np.where(knows, 0.01, 0.03)).astype(np.float32))
     return Drawn(
-        gold,
         pa.array([" ".join(row) for row in texts]),
         unit_vectors(centres[gold] + noise).astype(np.float16),
         logits,
