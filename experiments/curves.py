@@ -14,7 +14,7 @@ from typing import Literal
 import polars as pl
 
 from experiments.routing.build import MODEL
-from experiments.routing.settings import ROOT, Base, bases, clinc, hwu, hwu_test, reuters_r8
+from experiments.routing.settings import ROOT, Base, bases, hwu, hwu_test
 from pipeline.config import (
     Compare,
     Embed,
@@ -59,7 +59,6 @@ def split(base: Base) -> Split:
     corpus = base.texts().corpus.sample(fraction=1, shuffle=True, seed=1)
     if base.texts is hwu:
         return Split(corpus, hwu_test())
-    assert base.texts in (clinc, reuters_r8)
     kept = len(corpus) * 3 // 4
     return Split(corpus[:kept], corpus[kept:])
 
@@ -88,7 +87,7 @@ def run(base: Base, size: int, seeds: int, epochs: int | Literal["auto"], rules:
     params = Params(
         prepare=Prepare(corpus=Source(source="none.csv", text="text")),
         teachers={name: Teacher(model=str(teachers / name), watch=str(teachers / name)) for name in base.teachers},
-        label=Label(passes=8, max_length=base.max_length),
+        label=Label(passes=8, max_length=base.max_length, features=True),
         embed=Embed(max_length=base.max_length),
         integrate=Integrate(),
         student=Student(

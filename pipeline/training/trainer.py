@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 import torch
+from datasets import Dataset
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -36,6 +37,7 @@ from pipeline.progress import Progress
 from pipeline.tables import files, folders
 from pipeline.tables.keys import files_digest
 from pipeline.training.batches import EpochSampler
+from pipeline.training.vocabulary import occurring_tokens
 
 SomeTraining = TypeVar("SomeTraining", bound=Training)
 _LOGS = 50
@@ -250,7 +252,12 @@ def run(trainer: Trainer, progress: Progress, name: str) -> None:
     output = Path(str(trainer.args.output_dir))
     with trainer.args.main_process_first(local=False):  # the first one tidies up
         checkpoint = _last_whole_checkpoint(output)
-    trainer.train(resume_from_checkpoint=checkpoint)
+    model, tokenizer = trainer.model, trainer.processing_class
+    assert isinstance(model, PreTrainedModel)
+    assert isinstance(tokenizer, PreTrainedTokenizerBase)
+    data = [texts for texts in (trainer.train_dataset, trainer.eval_dataset) if isinstance(texts, Dataset)]
+    with occurring_tokens(model, tokenizer, data):
+        trainer.train(resume_from_checkpoint=checkpoint)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     weights = [] if trainer.model is None else trainer.model.parameters()
     is_finite = all(map(math.isfinite, losses)) and all(bool(tensor.isfinite().all()) for tensor in weights)
