@@ -29,7 +29,7 @@ from pipeline.config import (
 )
 from pipeline.corpus.table import with_ids, write_corpus
 from pipeline.embedding.run import embed_corpus
-from pipeline.evaluation.compare import compare
+from pipeline.evaluation.comparison.compare import compare
 from pipeline.labelling.run import label_corpus
 from pipeline.layout import Layout
 from pipeline.tables.columns import arrow

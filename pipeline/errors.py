@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import partial
+from typing import Any
 
 _QUOTED = 300
 _NAMED = 12
@@ -20,6 +22,10 @@ class MukiError(Exception):
     def __init__(self, what: str, *, where: str, fix: str) -> None:
         super().__init__(" ".join(f"{where}: {what}. {fix}.".split()))  # libraries' own messages may have many lines
         self.what, self.where, self.fix = what, where, fix
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Lets it pass from a worker's process to the one that waits: keyword arguments are no part of `args`."""
+        return partial(MukiError, where=self.where, fix=self.fix), (self.what,)
 
 
 def first(values: list[str], limit: int = 3) -> str:

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import config
-from pipeline.evaluation.compare import Comparison, compare
-from pipeline.evaluation.significance import best_rules
+from pipeline.evaluation.comparison.compare import Comparison, compare
+from pipeline.evaluation.comparison.significance import best_rules
 from pipeline.tables.columns import arrow
 from pipeline.tables.files import only_one
 from pipeline.tables.shards import write_table_file

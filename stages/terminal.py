@@ -1,6 +1,7 @@
 """What people see on the terminal: lines, progress bars, and text that cannot do anything but be shown."""
 
 import logging
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,9 @@ def clock(seconds: float) -> str:
 
 def quiet_libraries() -> None:
     """Silence the libraries' own bars and notes, which would come between ours."""
+    # Processes that this one starts read the environment, when they load the libraries.
+    os.environ |= {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
     import datasets
     from transformers.utils import logging as transformers_logging
 

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.config import Params
+from pipeline.evaluation.comparison.significance import best_rules
 from pipeline.evaluation.gold_labels import read_corpus_gold
-from pipeline.evaluation.significance import best_rules
 from pipeline.integration.confidence import softmax
 from pipeline.integration.label_tables import LabelShard, open_labelled_corpus
 from pipeline.integration.routing.answers import wilson_interval

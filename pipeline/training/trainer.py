@@ -59,6 +59,15 @@ def base_digest(settings: Training, root: Path) -> str:
     return files_digest(locations.matching(_base_folder(settings, root), _BASE_FILES))
 
 
+def base_bytes(settings: Training, root: Path) -> int:
+    """Size of the weights that a classifier is trained from.
+
+    Raises:
+        MukiError: No such model.
+    """
+    return sum(path.stat().st_size for path in _base_folder(settings, root).glob("*.safetensors"))
+
+
 def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The pretrained model that a classifier of `labels` is trained from, with a fresh head, and its tokenizer.
 

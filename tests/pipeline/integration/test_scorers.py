@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pipeline import config
-from pipeline.evaluation.rules import RULES
+from pipeline.evaluation.comparison.rules import RULES
 from pipeline.integration.confidence import entropy, softmax
 from pipeline.integration.label_space import unite
 from pipeline.integration.scorers import SCORERS, TeacherOutputs

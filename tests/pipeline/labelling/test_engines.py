@@ -13,6 +13,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
 
 from pipeline import config
 from pipeline.config import Label, Teacher
@@ -142,6 +144,19 @@ def test_processes_make_the_same_tables(project: tuple[dict[str, Teacher], Layou
     for name in teachers:
         assert table(layout, name).equals(tables[name])
     assert label_with(teachers, SETTINGS, layout, engine=partial(Processes, layout, 2))["a"].new_rows == 0
+
+
+def test_a_mistake_that_a_process_finds_is_told_as_in_this_one(project: tuple[dict[str, Teacher], Layout]) -> None:
+    teachers, layout = project
+    model = AutoModelForSequenceClassification.from_pretrained(layout.root / "a")
+    with torch.no_grad():
+        model.classifier.bias[0] = float("nan")
+    model.save_pretrained(layout.root / "a")
+    with pytest.raises(MukiError, match="NaN or infinite") as alone:
+        label_with({"a": teachers["a"]}, SETTINGS, layout)
+    with pytest.raises(MukiError, match="NaN or infinite") as caught:
+        label_with({"a": teachers["a"]}, SETTINGS, layout, engine=partial(Processes, layout, 2))
+    assert caught.value.fix == alone.value.fix
 
 
 def children_of(parent: int) -> list[int]:

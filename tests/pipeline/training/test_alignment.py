@@ -7,7 +7,7 @@ import torch
 
 from pipeline import config
 from pipeline.errors import MukiError
-from pipeline.evaluation.compare import compare
+from pipeline.evaluation.comparison.compare import compare
 from pipeline.integration.integrate import integrate
 from pipeline.labelling.labeller import Labeller
 from pipeline.labelling.run import label_corpus

@@ -1,6 +1,5 @@
 """A student per rule and seed from the stored labels, all measured alike, and which differences exceed chance."""
 
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,25 +8,26 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.config import Params, Student
+from pipeline.config import Params
 from pipeline.errors import MukiError, choice, first
 from pipeline.evaluation import metrics
+from pipeline.evaluation.comparison.rules import RULES, SUPERVISED
+from pipeline.evaluation.comparison.significance import paired_tests
+from pipeline.evaluation.comparison.students import StudentJob, StudentProcesses
 from pipeline.evaluation.gold_labels import TestSet, gold_rows, read_corpus_gold, read_test
-from pipeline.evaluation.predict import predict_student, student_measures
-from pipeline.evaluation.rules import RULES, SUPERVISED
-from pipeline.evaluation.significance import paired_tests
+from pipeline.evaluation.predict import student_measures
 from pipeline.integration.golden_table import golden_facts, write_golden_shard
 from pipeline.integration.integrate import integrate
 from pipeline.integration.label_tables import LabelledCorpus, open_labelled_corpus
 from pipeline.integration.strategies import STRATEGIES
 from pipeline.layout import MAKE_GOLDEN, Layout
 from pipeline.progress import SILENT, Progress
-from pipeline.tables import files, folders
-from pipeline.tables.columns import fixed_size_lists, matrix
+from pipeline.tables import folders
+from pipeline.tables.columns import matrix
 from pipeline.tables.keys import canonical_key
 from pipeline.tables.manifest import read_golden_manifest, seal, unseal
-from pipeline.tables.shards import Shard, metadata_of, read_shard, read_table_file, write_table_file
-from pipeline.training.student import train_student, training_key
+from pipeline.tables.shards import Shard, read_shard
+from pipeline.training.student import training_key
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ def compare(params: Params, layout: Layout, progress: Progress = SILENT) -> Comp
     """Train and measure a student for every rule and seed that has none yet. No teacher is loaded.
 
     A finished student's test predictions are stored in the work folder under a key of its golden table, its settings,
-    the files of the model it starts from and the test set, so that it is never trained again.
+    the files of the model it starts from and the test set, so that it is never trained again. A rule's students are
+    trained at once where there is room, see `StudentProcesses`.
 
     Args:
         params: All settings; `compare` says which rules and seeds.
@@ -67,8 +68,10 @@ def compare(params: Params, layout: Layout, progress: Progress = SILENT) -> Comp
         raise MukiError(
             "the corpus has no gold labels", where=f"compare.rules: {SUPERVISED}", fix="Leave this rule out"
         )
-    comparer = _Comparer(params, layout, corpus, gold, read_test(layout, corpus.label_space), progress)
-    results = {rule: comparer.run(rule) for rule in rules}
+    test = read_test(layout, corpus.label_space)
+    with StudentProcesses() as processes:
+        comparer = _Comparer(params, layout, corpus, gold, test, processes, progress)
+        results = {rule: comparer.run(rule) for rule in rules}
     students = pl.concat([result.students for result in results.values()], how="diagonal")
     return Comparison(students, paired_tests({rule: result.right for rule, result in results.items()}))
 
@@ -111,6 +114,7 @@ class _Comparer:
         corpus: The corpus and its label tables.
         gold: Gold label of each id of the corpus, empty where they are not known.
         test: The test set.
+        processes: Train the students.
         progress: Told of the work.
     """
 
@@ -119,6 +123,7 @@ class _Comparer:
     corpus: LabelledCorpus
     gold: dict[str, str]
     test: TestSet
+    processes: StudentProcesses
     progress: Progress
 
     @property
@@ -140,10 +145,11 @@ class _Comparer:
                 params = self.params.model_copy(update={"student": student, "integrate": rule_settings})
                 integrate(params, replace(self.layout, store=None), golden, self.progress)
                 supervision = self._measure_supervision(golden, STRATEGIES[rule_settings.strategy].selects)
+            jobs = [self._job(seed, temperature, golden, scratch, rule) for seed in self.params.compare.seeds]
+            self.processes.run(jobs, self.progress)
             rows, right = [], []
-            for seed in self.params.compare.seeds:
-                settings = self.params.student.model_copy(update={"temperature": temperature, "seed": seed})
-                probs, seconds = self._student(settings, golden, scratch, f"{rule}, seed {seed}")
+            for seed, job in zip(self.params.compare.seeds, jobs, strict=True):
+                probs, seconds = job.result()
                 right.append(probs.argmax(axis=1) == self.test.columns)
                 measures = student_measures(probs, self.test.columns, self.corpus.label_space, self.corpus.teachers)
                 per_teacher = {f"accuracy_{name}": value for name, value in measures.pop("block_accuracy").items()}
@@ -151,26 +157,25 @@ class _Comparer:
         columns = {name: pl.Float64 for name in rows[0] if name not in ("rule", "seed")}
         return _RuleResult(pl.DataFrame(rows, schema_overrides=columns), np.mean(right, axis=0))
 
-    def _student(self, settings: Student, golden: Path, scratch: Path, name: str) -> tuple[NDArray[np.float32], float]:
-        """Test predictions `[rows, union]` of a golden table's student, and the seconds that its training took."""
+    def _job(self, seed: int, temperature: float, golden: Path, scratch: Path, rule: str) -> StudentJob:
+        """The student of a golden table and a seed."""
+        settings = self.params.student.model_copy(update={"temperature": temperature, "seed": seed})
         shards, facts = read_golden_manifest(golden)
         root = self.layout.root
         determining = {"training": training_key(settings, shards, root), "test": self.test.texts["id"].to_list()}
         key = canonical_key(determining)
-        path = self._work / f"{key}.parquet"
-        if not files.exists(path):
-            folder = scratch / "student"
-            start = time.perf_counter()
-            train_student(
-                settings, golden, folder, self._work / "checkpoints", root, self.progress, f"student of {name}"
-            )
-            metadata = {"seconds": time.perf_counter() - start}
-            texts = self.test.texts["text"].to_list()
-            probs = predict_student(folder, facts["labels"], texts, self.params, self.progress)
-            columns = {"probs": fixed_size_lists(probs.astype(np.float32))}
-            write_table_file(path, pa.table(columns), metadata)
-        table = read_table_file(path, ["probs"], "Remove it and run muki-pipeline compare again")
-        return matrix(table["probs"]), float(metadata_of(table)["seconds"])
+        return StudentJob(
+            name=f"student of {rule}, seed {seed}",
+            settings=settings,
+            params=self.params,
+            golden=golden,
+            labels=facts["labels"],
+            texts=self.test.texts["text"].to_list(),
+            folder=scratch / f"student-{seed}",
+            checkpoints=self._work / "checkpoints",
+            root=root,
+            predictions=self._work / f"{key}.parquet",
+        )
 
     def _measure_supervision(self, golden: Path, selects: bool) -> dict[str, float | None]:
         """A golden table against the corpus's gold labels; None for what cannot be measured."""

@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.evaluation import metrics
-from pipeline.evaluation.rules import SUPERVISED
+from pipeline.evaluation.comparison.rules import SUPERVISED
 
 
 def paired_tests(right: Mapping[str, NDArray[np.floating]]) -> pl.DataFrame:

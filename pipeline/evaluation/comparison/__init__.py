@@ -1,0 +1,1 @@
+"""Which rule makes the best student: rules, their students, and which differences exceed chance."""

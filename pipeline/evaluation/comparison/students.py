@@ -1,0 +1,221 @@
+"""The students of a comparison: several are trained at once, each in a process of its own."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from pipeline.config import Params, Student
+from pipeline.errors import MukiError
+from pipeline.evaluation.predict import predict_student
+from pipeline.models.devices import choose_device
+from pipeline.progress import Progress, Task
+from pipeline.tables import files
+from pipeline.tables.columns import fixed_size_lists, matrix
+from pipeline.tables.shards import metadata_of, read_table_file, write_table_file
+from pipeline.training.student import train_student
+from pipeline.training.trainer import base_bytes
+
+
+@dataclass(frozen=True)
+class StudentJob:
+    """A student that a comparison needs.
+
+    Attributes:
+        name: What progress calls it.
+        settings: The student's training.
+        params: All settings.
+        golden: Its golden table.
+        labels: The union of labels.
+        texts: The test texts.
+        folder: Where the student is saved while it is needed.
+        checkpoints: Folder under which checkpoints are stored.
+        root: What a relative model path is relative to.
+        predictions: The file of its test predictions, which stays.
+    """
+
+    name: str
+    settings: Student
+    params: Params
+    golden: Path
+    labels: list[str]
+    texts: list[str]
+    folder: Path
+    checkpoints: Path
+    root: Path
+    predictions: Path
+
+    def is_done(self) -> bool:
+        """Whether its predictions are stored."""
+        return files.exists(self.predictions)
+
+    def run(self, progress: Progress) -> None:
+        """Train the student and store its predictions of the test texts."""
+        start = time.perf_counter()
+        train_student(self.settings, self.golden, self.folder, self.checkpoints, self.root, progress, self.name)
+        metadata = {"seconds": time.perf_counter() - start}
+        probs = predict_student(self.folder, self.labels, self.texts, self.params, progress)
+        write_table_file(self.predictions, pa.table({"probs": fixed_size_lists(probs.astype(np.float32))}), metadata)
+
+    def result(self) -> tuple[NDArray[np.float32], float]:
+        """Its probabilities for the test texts, `[rows, union]`, and the seconds that its training took."""
+        table = read_table_file(self.predictions, ["probs"], "Remove it and run muki-pipeline compare again")
+        return matrix(table["probs"]), float(metadata_of(table)["seconds"])
+
+
+class StudentProcesses:
+    """Trains the students of a comparison, as many at once as the machine has room for."""
+
+    def __init__(self) -> None:
+        self._context = get_context("spawn")
+        self._idle: list[tuple[Connection, SpawnProcess]] = []
+        self._busy: dict[Connection, tuple[StudentJob, SpawnProcess]] = {}
+
+    def __enter__(self) -> Self:
+        """Processes start when there is work for them."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End all of them, in the middle of a training too."""
+        processes = [process for _, process in (*self._idle, *self._busy.values())]
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join()
+
+    def run(self, jobs: Sequence[StudentJob], progress: Progress) -> None:
+        """Train the students whose predictions are not stored yet.
+
+        They are what they would be one after the other with as many threads each: more threads add in another order.
+
+        Raises:
+            MukiError: A student's error; or its process died. A rerun continues from the others' last checkpoints.
+        """
+        waiting = [job for job in jobs if not job.is_done()]
+        at_once = min(len(waiting), _room(waiting[0])) if waiting else 0
+        if at_once == 1:
+            for job in waiting:
+                job.run(progress)
+            return
+        threads = max((os.cpu_count() or 1) // max(at_once, 1), 1)
+        tasks: dict[tuple[Connection, int], Task] = {}
+        while waiting or self._busy:
+            while waiting and len(self._busy) < at_once:
+                connection, process = self._idle.pop() if self._idle else self._start()
+                self._busy[connection] = waiting.pop(0), process
+                connection.send((self._busy[connection][0], threads))
+            for ready in wait(list(self._busy)):
+                assert isinstance(ready, Connection)
+                if _hear(ready, progress, tasks, self._busy[ready][0].name):
+                    self._idle.append((ready, self._busy.pop(ready)[1]))
+
+    def _start(self) -> tuple[Connection, SpawnProcess]:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
+        process.start()
+        theirs.close()
+        return ours, process
+
+
+def _room(job: StudentJob) -> int:
+    """How many students this machine trains at once: one on a GPU, else as many as cores and half the memory allow."""
+    if choose_device("auto").type != "cpu":
+        return 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # Weights, gradients, two moments and a copy to save; the libraries, and the activations of a batch.
+    student = 5 * base_bytes(job.settings, job.root) + 2**30
+    return max(min(os.cpu_count() or 1, memory // 2 // student), 1)
+
+
+def _hear(connection: Connection, progress: Progress, tasks: dict[tuple[Connection, int], Task], name: str) -> bool:
+    """Take one message of a student's process; true when it has finished."""
+    try:
+        message = connection.recv()
+    except (EOFError, OSError):
+        fix = "It may have run out of memory: close other programs, or lower student.batch_size, then run it again"
+        raise MukiError("the process that trains it died", where=name, fix=fix) from None
+    match message:
+        case _Begun(task, what, total, unit, seconds):
+            tasks[connection, task] = progress.begin(what, total, unit, seconds)
+        case _Advanced(task, amount, note):
+            tasks[connection, task].advance(amount, note)
+        case Exception():
+            raise message
+    return message is None
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A process has begun a piece of work; see `Progress.begin`."""
+
+    task: int
+    name: str
+    total: int
+    unit: str
+    expected_seconds: float | None
+
+
+@dataclass(frozen=True)
+class _Advanced:
+    """A process has done more of a piece of work; see `Task.advance`."""
+
+    task: int
+    amount: int
+    note: str
+
+
+class _SentTask:
+    """A `Task` that another process shows."""
+
+    def __init__(self, connection: Connection, number: int) -> None:
+        self.connection, self.number = connection, number
+
+    def advance(self, amount: int, note: str = "") -> None:
+        self.connection.send(_Advanced(self.number, amount, note))
+
+
+class _SentProgress:
+    """A `Progress` that another process shows."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection, self.tasks = connection, 0
+
+    def begin(self, name: str, total: int, unit: str, expected_seconds: float | None = None) -> Task:
+        self.tasks += 1
+        self.connection.send(_Begun(self.tasks, name, total, unit, expected_seconds))
+        return _SentTask(self.connection, self.tasks)
+
+
+def _serve(connection: Connection) -> None:
+    """Train students in this process, and tell the other end when each is done or why it is not."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the one that waits for us stops us
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        job, threads = connection.recv()
+        torch.set_num_threads(threads)
+        try:
+            job.run(_SentProgress(connection))
+        except Exception as error:
+            connection.send(error)
+        else:
+            connection.send(None)
+
+
+def _end_with_parent() -> None:
+    """A student that nobody waits for would write into the checkpoints of the next run."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,121 @@
+"""Students that are trained at once."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from pipeline import config
+from pipeline.errors import MukiError
+from pipeline.evaluation.comparison import students
+from pipeline.evaluation.comparison.compare import Comparison, compare
+from pipeline.progress import SILENT, Progress
+from tests import tiny
+from tests.pipeline.labelling.test_engines import children_of
+from tests.recorder import Recorder
+
+
+def prepared(root: Path, **student: object) -> Path:
+    """A labelled project that compares three students of one rule."""
+    settings = tiny.params(list(tiny.TEACHER_LABELS))["student"] | student
+    path = tiny.save_project(
+        root, rows=40, student=settings, compare={"rules": ["muki"], "seeds": [0, 1, 2]}, embed={"model": "models/base"}
+    )
+    tiny.save_teacher(root / "models" / "base", ["a", "b"], seed=9)
+    tiny.label(path)
+    return path
+
+
+def compared(path: Path, progress: Progress = SILENT) -> Comparison:
+    return compare(*config.load(path), progress)
+
+
+def predictions(path: Path) -> dict[str, bytes]:
+    stored = (path.parent / "data" / ".work" / "compare").glob("*.parquet")
+    return {file.name: pl.read_parquet(file)["probs"].to_numpy().tobytes() for file in stored}
+
+
+def room_for(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(students, "_room", lambda job: count)
+
+
+def test_students_trained_at_once_are_those_trained_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    paths = {count: prepared(tmp_path / str(count), epochs=2) for count in (1, 2)}
+    results, told = {}, {count: Recorder() for count in paths}
+    for count, path in paths.items():
+        room_for(count, monkeypatch)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        results[count] = compared(path, told[count])
+        torch.set_num_threads(threads)
+    assert len(predictions(paths[1])) == 3
+    assert predictions(paths[1]) == predictions(paths[2])
+    assert results[1].students.drop("seconds").equals(results[2].students.drop("seconds"))
+    by_name = {
+        count: sorted((task.name, task.total, sum(task.amounts)) for task in recorder.tasks)
+        for count, recorder in told.items()
+    }
+    assert by_name[1] == by_name[2]
+    assert [name for name, _, _ in by_name[2] if name.startswith("student of muki")] == [
+        f"student of muki, seed {seed}" for seed in range(3)
+    ]
+
+
+def test_an_error_in_one_of_them_is_the_command_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room_for(2, monkeypatch)
+    with pytest.raises(MukiError, match="the training diverged"):
+        compared(prepared(tmp_path, learning_rate=1e30))
+    assert multiprocessing.active_children() == []
+
+
+def test_one_that_is_killed_is_named_and_a_rerun_trains_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room_for(2, monkeypatch)
+    path = prepared(tmp_path, epochs=30)
+
+    def kill(done: int) -> None:
+        if predictions(path):
+            multiprocessing.active_children()[0].kill()
+
+    with pytest.raises(MukiError, match="the process that trains it died") as caught:
+        compared(path, Recorder(kill))
+    assert "student of muki, seed" in str(caught.value)
+    assert multiprocessing.active_children() == []
+    finished = predictions(path)
+    again = Recorder()
+    compared(path, again)
+    assert finished.items() <= predictions(path).items()
+    trained = [task.name for task in again.tasks if task.name.startswith("student of muki")]
+    assert len(finished) + len(trained) == 3
+    assert finished
+
+
+@pytest.mark.slow
+def test_none_goes_on_when_the_command_is_killed(tmp_path: Path) -> None:
+    """Two processes would write into one student's checkpoints when the command is run again."""
+    path = prepared(tmp_path, epochs=3000)
+    command = [sys.executable, "-m", "stages.cli", "compare", "--params", str(path)]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    checkpoints = path.parent / "data" / ".work" / "compare" / "checkpoints"
+    while not list(checkpoints.glob("*/tokens.arrow")):
+        assert running.poll() is None
+        time.sleep(0.05)
+    children = children_of(running.pid)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    for _ in range(100):
+        if not any(Path(f"/proc/{child}").exists() for child in children):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"still there: {children}")
