@@ -13,7 +13,7 @@ from pipeline.corpus.table import corpus_shards, read_corpus_shard
 from pipeline.labelling.arithmetic import Choice, choose
 from pipeline.labelling.engines.dispatch import Labelled, Workers, label_shards
 from pipeline.labelling.engines.local import ThisProcess
-from pipeline.labelling.features import store_features
+from pipeline.labelling.features import find_features, publish_features
 from pipeline.labelling.labeller import Throughput
 from pipeline.layout import Layout, make_labels
 from pipeline.models.teachers import locate
@@ -99,23 +99,26 @@ def label_with(
             name: _Job(choose(locate(name, teacher, layout.root), settings, layout, shards))
             for name, teacher in teachers.items()
         }
-        todo = {name: [shard for shard in shards if job.stored[shard.key] is None] for name, job in jobs.items()}
+        for job in jobs.values():
+            job.find_features(layout, shards)
+        todo = {name: [shard for shard in shards if job.passes_of(shard)] for name, job in jobs.items()}
+        missing = {name: [shard for shard in shards if job.stored[shard.key] is None] for name, job in jobs.items()}
         for name in jobs:
-            _LOG.info("%s: %d of %d shards are labelled already", name, len(shards) - len(todo[name]), len(shards))
-        new_rows = {name: sum(shard.rows for shard in missing) for name, missing in todo.items()}
-        seconds = None if engine else sum(_estimate(jobs[name], todo[name], layout) for name in jobs)
+            _LOG.info("%s: %d of %d shards are labelled already", name, len(shards) - len(missing[name]), len(shards))
+        new_rows = {name: sum(shard.rows for shard in missing[name]) for name in jobs}
+        seconds = None if engine else sum(_estimate(jobs[name], missing[name], layout) for name in jobs)
         arithmetic = ", ".join(sorted({job.choice.labeller.dtype for job in jobs.values()}))
         task = progress.begin(
             f"label with {', '.join(jobs)} in {arithmetic}",
-            sum(new_rows.values()) * (settings.passes + 1),
+            sum(shard.rows * jobs[name].passes_of(shard) for name in jobs for shard in todo[name]),
             "texts x passes",
             seconds,
         )
 
         def finished(name: str, shard: Shard, done: Labelled) -> None:
-            jobs[name].take(shard, done)
             if engine is not None:
-                task.advance(shard.rows * (settings.passes + 1))
+                task.advance(shard.rows * jobs[name].passes_of(shard))
+            jobs[name].take(shard, done)
 
         start = time.perf_counter()
         if any(todo.values()):
@@ -123,10 +126,9 @@ def label_with(
             labellers = {name: job.choice.labeller for name, job in jobs.items()}
             label_shards(labellers, todo, workers, finished)
         for name, job in jobs.items():
-            publish(layout.labels(name), job.in_order(shards), {"teacher": name})
+            publish(layout.labels(name), _in_order(job.stored, shards), {"teacher": name})
+            publish_features(name, _in_order(job.features, shards), layout)
         elapsed = time.perf_counter() - start
-        for job in jobs.values():
-            store_features(job.choice.labeller, layout, shards, progress)
     return {name: job.summary(name, shards, new_rows[name], elapsed, engine is None) for name, job in jobs.items()}
 
 
@@ -144,27 +146,38 @@ class _Job:
 
     Attributes:
         choice: Its labeller, and which shards were finished before.
+        features: Its features of each shard, by key; empty where the settings do not ask for them.
         throughput: What went through its network.
     """
 
     choice: Choice
+    features: dict[str, StoredShard | None] = field(default_factory=dict)
     throughput: Throughput = field(default_factory=Throughput)
 
     def __post_init__(self) -> None:
         self.stored = dict(self.choice.stored)
 
+    def find_features(self, layout: Layout, shards: list[Shard]) -> None:
+        """Note which features are finished."""
+        if self.choice.labeller.settings.features:
+            self.features = {shard.key: find_features(self.choice.labeller, layout, shard) for shard in shards}
+
+    def passes_of(self, shard: Shard) -> int:
+        """How often the texts of a shard go through the network, for what is not finished."""
+        labels = 0 if self.stored[shard.key] is not None else self.choice.labeller.settings.passes + 1
+        lacks_features = shard.key in self.features and self.features[shard.key] is None
+        return labels + lacks_features
+
     def take(self, shard: Shard, done: Labelled) -> None:
         """Note a finished shard."""
         self.stored[shard.key] = done.stored
+        if done.features is not None:
+            self.features[shard.key] = done.features
         self.throughput.add(done.throughput)
-
-    def in_order(self, shards: list[Shard]) -> list[StoredShard]:
-        """Its label shards, in the corpus's order."""
-        return [stored for shard in shards if (stored := self.stored[shard.key]) is not None]
 
     def summary(self, name: str, shards: list[Shard], new_rows: int, seconds: float, alone: bool) -> LabellingSummary:
         """What was done."""
-        tables = [stored.read(["truncated"], make_labels(name)) for stored in self.in_order(shards)]
+        tables = [stored.read(["truncated"], make_labels(name)) for stored in _in_order(self.stored, shards)]
         on_cpu = self.choice.labeller.device.type == "cpu"
         return LabellingSummary(
             sum(shard.rows for shard in shards),
@@ -175,3 +188,8 @@ class _Job:
             self.throughput.seconds / seconds if on_cpu and alone else None,
             self.choice.reason,
         )
+
+
+def _in_order(stored: Mapping[str, StoredShard | None], shards: list[Shard]) -> list[StoredShard]:
+    """Finished shards, in the corpus's order."""
+    return [finished for shard in shards if (finished := stored.get(shard.key)) is not None]

@@ -21,11 +21,13 @@ class Labelled:
 
     Attributes:
         stored: The labels.
-        throughput: What went through the network for them.
+        throughput: What went through the network.
+        features: What the head reads, None where the settings do not ask for it.
     """
 
     stored: StoredShard
     throughput: Throughput
+    features: StoredShard | None = None
 
 
 @dataclass(frozen=True)

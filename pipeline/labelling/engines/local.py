@@ -11,6 +11,7 @@ from multiprocessing.process import BaseProcess
 import torch
 
 from pipeline.labelling.engines.dispatch import Failed, Labelled, Lost, Outcome
+from pipeline.labelling.features import load_or_compute_features
 from pipeline.labelling.labeller import Labeller, Throughput
 from pipeline.labelling.store import load_or_label_shard
 from pipeline.layout import Layout
@@ -52,10 +53,11 @@ class ThisProcess:
 
 
 def label_one(labeller: Labeller, layout: Layout, shard: Shard, task: Task = SILENT) -> Labelled:
-    """Label one shard, and tell what it took."""
+    """Label one shard, with features where the settings ask for them, and tell what it took."""
     labeller.throughput = Throughput()
     stored = load_or_label_shard(labeller, layout, shard, task)
-    return Labelled(stored, labeller.throughput)
+    features = load_or_compute_features(labeller, layout, shard, task) if labeller.settings.features else None
+    return Labelled(stored, labeller.throughput, features)
 
 
 class Processes:

@@ -159,6 +159,22 @@ def test_a_mistake_that_a_process_finds_is_told_as_in_this_one(project: tuple[di
     assert caught.value.fix == alone.value.fix
 
 
+def test_processes_make_features_too(project: tuple[dict[str, Teacher], Layout], tmp_path: Path) -> None:
+    teachers, layout = project
+    label_with(teachers, SETTINGS, layout)
+    settings = SETTINGS.model_copy(update={"features": True})
+    done = label_with(teachers, settings, layout, engine=partial(Processes, layout, 2))
+    assert [each.new_rows for each in done.values()] == [0, 0]  # labels are not made again for features
+    features = {name: pl.read_parquet(layout.features(name) / "*.parquet") for name in teachers}
+    assert {len(table) for table in features.values()} == {60}
+    (layout.work / "features").rename(tmp_path / "elsewhere")
+    label_with(teachers, settings, layout)
+    for name in teachers:
+        assert pl.read_parquet(layout.features(name) / "*.parquet").equals(features[name])
+    label_with(teachers, SETTINGS, layout)
+    assert not layout.features("a").exists()
+
+
 def children_of(parent: int) -> list[int]:
     """A process's children, by number."""
     found = []

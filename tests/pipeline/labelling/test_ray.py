@@ -20,7 +20,7 @@ from pipeline.labelling.run import label_with
 from pipeline.layout import Layout
 from tests import tiny
 
-SETTINGS = Label(passes=2, max_length=20, device="cpu", dtype="float32")
+SETTINGS = Label(passes=2, max_length=20, device="cpu", dtype="float32", features=True)
 pytestmark = pytest.mark.slow
 at_length = pytest.mark.skipif("MUKI_SCALE" not in os.environ, reason="a part of `make scale`")
 
@@ -49,12 +49,12 @@ def save(root: Path, texts: int, store: str | None = None) -> tuple[dict[str, Te
     return {name: Teacher(model=name, watch=name) for name in "ab"}, layout
 
 
-def probs(layout: Layout, name: str) -> list[Any]:
+def shards_of(folder: Path) -> list[Any]:
     from pipeline.tables.manifest import read_manifest
     from pipeline.tables.shards import read_shard
 
-    shards, _ = read_manifest(layout.labels(name), "")
-    return [read_shard(layout.labels(name), shard, "") for shard in shards]
+    shards, _ = read_manifest(folder, "")
+    return [read_shard(folder, shard, "") for shard in shards]
 
 
 def same_as_here(teachers: dict[str, Teacher], layout: Layout) -> bool:
@@ -68,7 +68,8 @@ def same_as_here(teachers: dict[str, Teacher], layout: Layout) -> bool:
     return all(
         one.equals(other)
         for name in teachers
-        for one, other in zip(probs(layout, name), probs(here, name), strict=True)
+        for table in (Layout.labels, Layout.features)
+        for one, other in zip(shards_of(table(layout, name)), shards_of(table(here, name)), strict=True)
     )
 
 
