@@ -111,7 +111,7 @@ def write_report(params: Params, layout: Layout) -> None:
     teachers = list(facts["teachers"])
     by = "true label" if gold else "label of the golden target"
     sections = [
-        *_results(layout),
+        *_results(facts, layout),
         *drift_section(layout),
         *_routing(facts, layout),
         *_plot(layout, "uncertainty.csv", "How uncertain right and wrong teachers are", figures.uncertainty_figure),
@@ -214,7 +214,7 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], best: int = -
     return f'<div class="wide"><table><tr>{head}</tr>{lines}</table></div>'
 
 
-def _results(layout: Layout) -> list[str]:
+def _results(facts: Mapping[str, Any], layout: Layout) -> list[str]:
     if not files.exists(layout.metrics):
         return []
     measured = files.read_json(layout.metrics, "Run muki-pipeline evaluate")
@@ -234,7 +234,12 @@ def _results(layout: Layout) -> list[str]:
         for name, each in measured["teachers"].items()
     ]
     table = _table(["labels of", "their teacher, among its own labels", "the student, among all"], rows)
-    return [f'<section><h2>Result</h2><div class="figures">{figures_shown}</div><p></p>{table}</section>']
+    teachers, passes = len(facts["teachers"]), facts["label_settings"]["passes"] + 1
+    cost = (
+        f"A text costs the routed teachers {teachers * passes} passes through a network ({teachers} teachers, "
+        f"{passes} passes each), and the student one."
+    )
+    return [f'<section><h2>Result</h2><div class="figures">{figures_shown}</div><p>{cost}</p>{table}</section>']
 
 
 def _routing(facts: Mapping[str, Any], layout: Layout) -> list[str]:

@@ -2,8 +2,12 @@
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from pipeline import config
 from pipeline.config import Label, Teacher
 from pipeline.corpus.table import with_ids, write_corpus
 from pipeline.errors import MukiError
@@ -18,6 +23,7 @@ from pipeline.labelling.engines.ray import RayWorkers
 from pipeline.labelling.labeller import Labeller
 from pipeline.labelling.run import label_with
 from pipeline.layout import Layout
+from stages import prepare
 from tests import tiny
 
 SETTINGS = Label(passes=2, max_length=20, device="cpu", dtype="float32", features=True)
@@ -57,18 +63,19 @@ def shards_of(folder: Path) -> list[Any]:
     return [read_shard(folder, shard, "") for shard in shards]
 
 
-def same_as_here(teachers: dict[str, Teacher], layout: Layout) -> bool:
+def same_as_here(teachers: Mapping[str, Teacher], layout: Layout, settings: Label = SETTINGS) -> bool:
     """Whether this process makes the same tables, bit for bit."""
     here = Layout(layout.root / "here")
     (here.root / "data").mkdir(parents=True)
     (here.corpus).symlink_to(layout.corpus, target_is_directory=True)
-    for name in teachers:
-        (here.root / name).symlink_to(layout.root / name, target_is_directory=True)
-    label_with(teachers, SETTINGS, here)
+    for teacher in teachers.values():
+        (here.root / teacher.model).parent.mkdir(parents=True, exist_ok=True)
+        (here.root / teacher.model).symlink_to(layout.root / teacher.model, target_is_directory=True)
+    label_with(teachers, settings, here)
     return all(
         one.equals(other)
         for name in teachers
-        for table in (Layout.labels, Layout.features)
+        for table in (Layout.labels, *([Layout.features] if settings.features else []))
         for one, other in zip(shards_of(table(layout, name)), shards_of(table(here, name)), strict=True)
     )
 
@@ -192,6 +199,55 @@ def test_a_shard_that_kills_workers_is_named(cluster: Any, tmp_path: Path, monke
         label_with({"a": teachers["a"]}, SETTINGS, layout, engine=partial(RayWorkers, layout, None, 1))
     stored = list((layout.work / "labels").glob("*.parquet"))
     assert len(stored) == 5  # what is finished stays
+
+
+def ray_processes(kind: bytes, port: int) -> list[int]:
+    """Processes of the cluster at a port whose command line contains `kind`."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue  # it has just ended
+        if kind in command and str(port).encode() in command:
+            found.append(int(folder.name))
+    return found
+
+
+@at_length
+def test_a_lost_head_loses_no_finished_shard(tmp_path: Path) -> None:
+    """The machine that keeps the cluster's books dies: Ray ends the command, and a rerun on a new head goes on."""
+    path = tiny.save_project(tmp_path, rows=400, label={"passes": 40, "max_length": 20, "dtype": "float32"})
+    params, layout = config.load(path)
+    teachers = params.teachers
+    prepare.main(path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"RAY_gcs_rpc_server_reconnect_timeout_s": "5", "OMP_NUM_THREADS": "1"}
+    ray = [sys.executable, "-m", "ray.scripts.scripts"]
+    start = [*ray, "start", "--head", f"--port={port}", "--num-cpus=1", "--include-dashboard=false"]
+    label = [sys.executable, "-m", "stages.cli", "label", "--teacher", "all", "--engine", "ray"]
+    label += ["--address", f"127.0.0.1:{port}", "--params", str(path)]
+    try:
+        subprocess.run(start, env=environment, check=True, capture_output=True)
+        running = subprocess.Popen(label, env=environment, stderr=subprocess.PIPE, text=True)
+        while len(finished := list((layout.work / "labels").glob("*.parquet"))) < 2:
+            assert running.poll() is None
+            time.sleep(0.05)
+        for pid in [*ray_processes(b"gcs_server", port), *ray_processes(b"raylet", port)]:
+            os.kill(pid, signal.SIGKILL)
+        running.communicate(timeout=240)
+        assert running.returncode != 0
+        before = {file: file.stat().st_mtime_ns for file in finished}
+        subprocess.run([*ray, "stop", "--force"], env=environment, check=True, capture_output=True)
+        subprocess.run(start, env=environment, check=True, capture_output=True)
+        again = subprocess.run(label, env=environment, capture_output=True, text=True, check=False, timeout=300)
+        assert again.returncode == 0, again.stderr
+        assert {file: file.stat().st_mtime_ns for file in finished} == before
+        assert same_as_here(teachers, layout, params.label)
+    finally:
+        subprocess.run([*ray, "stop", "--force"], env=environment, check=False, capture_output=True)
 
 
 def test_no_cluster_is_one_line(tmp_path: Path) -> None:
