@@ -1,14 +1,17 @@
 """What grows with rows, and what breaks when workers die: `make scale`, bounded to 20 minutes on 2 cores.
 
 Rows: each command in a process of its own on 10^4 to 10^6 rows (10^7 too where SCALE_MANY is set), seconds and peak
-memory. Workers: the tests of engines, buckets and several processes, with 20 workers and 10 nodes of a Ray cluster
-killed.
+memory. Workers: one labelling by 1 to 8 of them; then the tests of engines, buckets and several processes, with 20
+workers and 10 nodes of a Ray cluster killed, and its head.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,10 @@ from pipeline.corpus.ids import place_of
 from pipeline.corpus.prepare import prepare
 from pipeline.corpus.table import corpus_shards, read_corpus_shard
 from pipeline.integration.integrate import integrate
+from pipeline.labelling.engines.dispatch import Workers
+from pipeline.labelling.engines.local import Processes
+from pipeline.labelling.engines.ray import RayWorkers
+from pipeline.labelling.run import label_with
 from pipeline.layout import Layout
 from pipeline.models.tokenizers import load_tokenizer
 from pipeline.training.golden_rows import read_tokens, write_tokens
@@ -109,10 +116,45 @@ def rows_table(sizes: list[int]) -> Table:
     return table
 
 
+def run_label(root: str, engine: str, workers: int) -> None:
+    params, layout = config.load(Path(root) / "params.yaml")
+    made: dict[str, Callable[[], Workers]] = {
+        "processes": partial(Processes, layout, workers),
+        "Ray": partial(RayWorkers, layout, None, workers),
+    }
+    label_with(params.teachers, params.label, layout, engine=made[engine])
+
+
+def workers_table(counts: list[int]) -> Table:
+    """Seconds of one labelling against workers, with the time that they take to start."""
+    table = Table(title=f"Seconds to label 1,600 texts in 16 shards, on {os.cpu_count()} cores")
+    for heading in ("engine", *(f"{count} workers" for count in counts)):
+        table.add_column(heading)
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        path = tiny.save_project(
+            root, 1600, {"one": ["a", "b"]}, label={"passes": 5, "max_length": 32, "dtype": "float32"}
+        )
+        shape = {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 4}
+        tiny.save_teacher(root / "models" / "one", ["a", "b"], **shape)
+        params, layout = config.load(path)
+        prepare(params.prepare.model_copy(update={"shard_rows": 100}), layout)
+        for engine in ("processes", "Ray"):
+            seconds = []
+            for count in counts:
+                shutil.rmtree(layout.work, ignore_errors=True)
+                seconds.append(in_a_process(run_label, str(root), engine, count).seconds)
+                print(f"{engine}, {count} workers: {seconds[-1]:.1f} s", file=sys.stderr, flush=True)
+            table.add_row(engine, *(f"{each:.1f}" for each in seconds))
+    return table
+
+
 def main() -> None:
-    """Print the table, then run the tests; ends with their exit code."""
+    """Print the tables, then run the tests; ends with their exit code."""
     sizes = [10_000, 100_000, 1_000_000] + ([10_000_000] if "SCALE_MANY" in os.environ else [])
-    Console(width=140).print(rows_table(sizes))
+    console = Console(width=140)
+    console.print(rows_table(sizes))
+    console.print(workers_table([1, 2, 4, 8]))
     command = [sys.executable, "-m", "pytest", "-q", "--durations=12", *TESTS]
     sys.exit(subprocess.run(command, env=os.environ | KILLS, check=False).returncode)
 

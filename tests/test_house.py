@@ -27,9 +27,9 @@ FLOORS = [
     "tables",
 ]
 """Folders of pipeline/ from top to bottom: each imports only from those after it, and from the modules beside them."""
-BASE = {"config", "layout", "errors", "progress", "strict_yaml"}
-NO_NUMBERS = {"pipeline/errors.py", "pipeline/layout.py", "pipeline/progress.py", "pipeline/strict_yaml.py"}
-"""Messages, paths, bars and a syntax change no output, so a stage need not run again for them; stages/ only calls."""
+BASE = {"config", "layout", "errors", "processes", "progress", "strict_yaml"}
+NO_NUMBERS = {f"pipeline/{name}.py" for name in ("errors", "layout", "processes", "progress", "strict_yaml")}
+"""Messages, paths, bars, processes and a syntax change no output, so a stage need not run again; stages/ only calls."""
 
 
 def imports(path: Path, *, at_import: bool = False) -> set[str]:

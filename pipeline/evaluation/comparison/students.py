@@ -1,12 +1,10 @@
 """The students of a comparison: several are trained at once, each in a process of its own."""
 
 import os
-import signal
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -21,6 +19,7 @@ from pipeline.config import Params, Student
 from pipeline.errors import MukiError
 from pipeline.evaluation.predict import predict_student
 from pipeline.models.devices import choose_device
+from pipeline.processes import serve_parent
 from pipeline.progress import Progress, Task
 from pipeline.tables import files
 from pipeline.tables.columns import fixed_size_lists, matrix
@@ -200,8 +199,7 @@ class _SentProgress:
 
 def _serve(connection: Connection) -> None:
     """Train students in this process, and tell the other end when each is done or why it is not."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the one that waits for us stops us
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    serve_parent()
     while True:
         job, threads = connection.recv()
         torch.set_num_threads(threads)
@@ -211,11 +209,3 @@ def _serve(connection: Connection) -> None:
             connection.send(error)
         else:
             connection.send(None)
-
-
-def _end_with_parent() -> None:
-    """A student that nobody waits for would write into the checkpoints of the next run."""
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

@@ -1,7 +1,6 @@
 """Workers on this machine: this very process, or several."""
 
 import os
-import signal
 from collections.abc import Iterable
 from itertools import count
 from multiprocessing import get_context
@@ -15,6 +14,7 @@ from pipeline.labelling.features import load_or_compute_features
 from pipeline.labelling.labeller import Labeller, Throughput
 from pipeline.labelling.store import load_or_label_shard
 from pipeline.layout import Layout
+from pipeline.processes import serve_parent
 from pipeline.progress import SILENT, Task
 from pipeline.tables.shards import Shard
 
@@ -123,7 +123,7 @@ class Processes:
 
 def _serve(connection: Connection, labeller: Labeller, layout: Layout, threads: int) -> None:
     """Label shards until the other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the one that waits for us stops us
+    serve_parent()
     torch.set_num_threads(threads)
     while True:
         try:
