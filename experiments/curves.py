@@ -87,7 +87,7 @@ def run(base: Base, size: int, seeds: int, epochs: int | Literal["auto"], rules:
     params = Params(
         prepare=Prepare(corpus=Source(source="none.csv", text="text")),
         teachers={name: Teacher(model=str(teachers / name), watch=str(teachers / name)) for name in base.teachers},
-        label=Label(passes=8, max_length=base.max_length, features=True),
+        label=Label(passes=8, max_length=base.max_length, features=not {"cfl", "dfa"}.isdisjoint(rules)),
         embed=Embed(max_length=base.max_length),
         integrate=Integrate(),
         student=Student(
