@@ -97,7 +97,8 @@ class StudentProcesses:
     def run(self, jobs: Sequence[StudentJob], progress: Progress) -> None:
         """Train the students whose predictions are not stored yet.
 
-        They are what they would be one after the other with as many threads each: more threads add in another order.
+        The students are those of a training one after the other with the same number of threads. Another number of
+        threads changes the rounding.
 
         Raises:
             MukiError: A student's error; or its process died. A rerun continues from the others' last checkpoints.
