@@ -1,14 +1,41 @@
-"""What a process that this program starts owes to the one that started it."""
+"""How this program starts processes of its own, and what they owe to the one that started them."""
 
 import os
 import signal
 import threading
-from multiprocessing import parent_process
+from collections.abc import Mapping
+from multiprocessing import get_all_start_methods, get_context, parent_process
 from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext, SpawnContext
+
+Context = ForkServerContext | SpawnContext
 
 
-def serve_parent() -> None:
-    """Leave Ctrl-C to the parent, and end when it ends: work that nobody waits for would be in the next run's way."""
+def process_context(module: str, *, on_gpu: bool = False) -> Context:
+    """What makes processes that run functions of a module.
+
+    Loading torch takes seconds and hundreds of megabytes. Where the system can do it, one server loads the module and
+    the processes are forked from it: it has no threads that a fork would lose. Libraries may ask for a GPU as they are
+    loaded, and after that a fork cannot use it, so with a GPU each process loads its own.
+
+    Args:
+        module: The module's full name.
+        on_gpu: Whether the processes will use a GPU.
+    """
+    if on_gpu or "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([module])
+    return context
+
+
+def serve_parent(environment: Mapping[str, str]) -> None:
+    """Leave Ctrl-C to the parent, and end when it ends: work that nobody waits for would be in the next run's way.
+
+    Args:
+        environment: The parent's; a server's may be older.
+    """
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the one that waits for us stops us
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

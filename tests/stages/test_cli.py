@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -42,12 +41,9 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that is prepared and labelled, made by the real command in a process of its own."""
+    """A project that is prepared and labelled."""
     path = tiny.save_project(tmp_path_factory.mktemp("cli"))
-    for command in (["prepare"], ["label", "--teacher", "one"], ["label", "--teacher", "two"], ["embed"]):
-        call = [sys.executable, "-m", "stages.cli", *command, "--params", str(path)]
-        done = subprocess.run(call, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+    tiny.label(path)
     return path
 
 

@@ -2,11 +2,10 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Self
 
@@ -19,7 +18,7 @@ from pipeline.config import Params, Student
 from pipeline.errors import MukiError
 from pipeline.evaluation.predict import predict_student
 from pipeline.models.devices import choose_device
-from pipeline.processes import serve_parent
+from pipeline.processes import process_context, serve_parent
 from pipeline.progress import Progress, Task
 from pipeline.tables import files
 from pipeline.tables.columns import fixed_size_lists, matrix
@@ -78,9 +77,8 @@ class StudentProcesses:
     """Trains the students of a comparison, as many at once as the machine has room for."""
 
     def __init__(self) -> None:
-        self._context = get_context("spawn")
-        self._idle: list[tuple[Connection, SpawnProcess]] = []
-        self._busy: dict[Connection, tuple[StudentJob, SpawnProcess]] = {}
+        self._idle: list[tuple[Connection, BaseProcess]] = []
+        self._busy: dict[Connection, tuple[StudentJob, BaseProcess]] = {}
 
     def __enter__(self) -> Self:
         """Processes start when there is work for them."""
@@ -121,9 +119,10 @@ class StudentProcesses:
                 if _hear(ready, progress, tasks, self._busy[ready][0].name):
                     self._idle.append((ready, self._busy.pop(ready)[1]))
 
-    def _start(self) -> tuple[Connection, SpawnProcess]:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
+    def _start(self) -> tuple[Connection, BaseProcess]:
+        context = process_context(__name__)
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, dict(os.environ)), daemon=True)
         process.start()
         theirs.close()
         return ours, process
@@ -198,9 +197,9 @@ class _SentProgress:
         return _SentTask(self.connection, self.tasks)
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, environment: Mapping[str, str]) -> None:
     """Train students in this process, and tell the other end when each is done or why it is not."""
-    serve_parent()
+    serve_parent(environment)
     while True:
         job, threads = connection.recv()
         torch.set_num_threads(threads)

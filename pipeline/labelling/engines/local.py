@@ -1,9 +1,8 @@
 """Workers on this machine: this very process, or several."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import count
-from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -14,7 +13,7 @@ from pipeline.labelling.features import load_or_compute_features
 from pipeline.labelling.labeller import Labeller, Throughput
 from pipeline.labelling.store import load_or_label_shard
 from pipeline.layout import Layout
-from pipeline.processes import serve_parent
+from pipeline.processes import process_context, serve_parent
 from pipeline.progress import SILENT, Task
 from pipeline.tables.shards import Shard
 
@@ -70,15 +69,16 @@ class Processes:
 
     def __init__(self, layout: Layout, workers: int) -> None:
         self.layout, self.count = layout, workers
-        self._context = get_context("spawn")
         self._numbers = count()
         self._processes: dict[int, tuple[BaseProcess, Connection]] = {}
 
     def start(self, labeller: Labeller) -> int:
         """See `Workers`."""
-        ours, theirs = self._context.Pipe()
+        context = process_context(__name__, on_gpu=labeller.device.type != "cpu")
+        ours, theirs = context.Pipe()
         threads = max((os.cpu_count() or 1) // self.count, 1)
-        process = self._context.Process(target=_serve, args=(theirs, labeller, self.layout, threads), daemon=True)
+        served = (theirs, labeller, self.layout, threads, dict(os.environ))
+        process = context.Process(target=_serve, args=served, daemon=True)
         process.start()
         theirs.close()
         worker = next(self._numbers)
@@ -121,9 +121,11 @@ class Processes:
         self._processes.clear()
 
 
-def _serve(connection: Connection, labeller: Labeller, layout: Layout, threads: int) -> None:
+def _serve(
+    connection: Connection, labeller: Labeller, layout: Layout, threads: int, environment: Mapping[str, str]
+) -> None:
     """Label shards until the other end is closed."""
-    serve_parent()
+    serve_parent(environment)
     torch.set_num_threads(threads)
     while True:
         try:

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
+from multiprocessing import active_children
 from pathlib import Path
 
 import polars as pl
@@ -189,7 +190,7 @@ def children_of(parent: int) -> list[int]:
 
 def children() -> list[int]:
     """Processes of this one that label."""
-    return [pid for pid in children_of(os.getpid()) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [process.pid for process in active_children() if process.pid is not None]
 
 
 def killing(times: int, alive: Callable[[], list[int]]) -> threading.Thread:

@@ -45,7 +45,7 @@ def finished(layout: Layout) -> dict[str, int]:
 @pytest.mark.slow
 def test_twenty_kills_and_a_last_run_equal_one_undisturbed_run(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.labelling"])
+    context.set_forkserver_preload(["pipeline.labelling.run"])
     undisturbed = project(tmp_path / "undisturbed")
     context.Process(target=int).start()  # the server itself takes seconds to import torch
     start = time.monotonic()

@@ -153,7 +153,7 @@ def run_with_kills(
     return (layout.root / "labelled.txt").read_text().splitlines()
 
 
-@pytest.mark.parametrize("times", [int(os.environ.get("MUKI_WORKER_KILLS", "2"))])
+@pytest.mark.parametrize("times", [int(os.environ.get("MUKI_WORKER_KILLS", "1"))])
 def test_killed_workers(cluster: Any, tmp_path: Path, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
     teachers, layout = save(tmp_path, 160 + 40 * times)
     done = run_with_kills(kill_a_worker, times, teachers, layout, monkeypatch)

@@ -101,6 +101,11 @@ def test_one_that_is_killed_is_named_and_a_rerun_trains_the_rest(
     assert finished
 
 
+def descendants_of(process: int) -> list[int]:
+    """A process's children, and theirs."""
+    return [each for child in children_of(process) for each in (child, *descendants_of(child))]
+
+
 @pytest.mark.slow
 def test_none_goes_on_when_the_command_is_killed(tmp_path: Path) -> None:
     """Two processes would write into one student's checkpoints when the command is run again."""
@@ -111,11 +116,12 @@ def test_none_goes_on_when_the_command_is_killed(tmp_path: Path) -> None:
     while not list(checkpoints.glob("*/tokens.arrow")):
         assert running.poll() is None
         time.sleep(0.05)
-    children = children_of(running.pid)
+    descendants = descendants_of(running.pid)
+    assert len(descendants) >= 3  # a server, and two that train
     running.send_signal(signal.SIGKILL)
     running.wait()
     for _ in range(100):
-        if not any(Path(f"/proc/{child}").exists() for child in children):
+        if not any(Path(f"/proc/{each}").exists() for each in descendants):
             return
         time.sleep(0.1)
-    pytest.fail(f"still there: {children}")
+    pytest.fail(f"still there: {descendants}")
