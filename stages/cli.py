@@ -24,7 +24,8 @@ app = typer.Typer(
 ParamsFile = Annotated[Path, typer.Option("--params", help="The settings; paths in them are relative to this file.")]
 TeacherName = Annotated[str, typer.Option("--teacher", help="A teacher's name in params.yaml.")]
 DEFAULT_PARAMS = Path("params.yaml")
-EngineName = Literal["local", "ray"]
+Engine = Annotated[Literal["local", "ray"], typer.Option("--engine", help="Work on this machine or on a Ray cluster.")]
+Address = Annotated[str | None, typer.Option("--address", help="The Ray cluster's; auto for this machine's.")]
 
 
 _debug = _as_json = False
@@ -108,11 +109,9 @@ def train_teacher(teacher: TeacherName, params: ParamsFile = DEFAULT_PARAMS) -> 
 def label(
     teacher: Annotated[str, typer.Option("--teacher", help="A teacher's name in params.yaml, or all.")],
     params: ParamsFile = DEFAULT_PARAMS,
-    engine: Annotated[
-        EngineName, typer.Option("--engine", help="Label on this machine or on a Ray cluster.")
-    ] = "local",
+    engine: Engine = "local",
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="How many shards at a time.")] = None,
-    address: Annotated[str | None, typer.Option("--address", help="The Ray cluster's; auto for this one's.")] = None,
+    address: Address = None,
     cores: Annotated[int, typer.Option("--cores", min=1, help="Cores of a Ray worker without a GPU.")] = 1,
 ) -> None:
     """Run one teacher with K dropout passes over the corpus. Continues where a killed run stopped."""
@@ -152,11 +151,11 @@ def embed(params: ParamsFile = DEFAULT_PARAMS) -> None:
 
 
 @app.command()
-def integrate(params: ParamsFile = DEFAULT_PARAMS) -> None:
+def integrate(params: ParamsFile = DEFAULT_PARAMS, engine: Engine = "local", address: Address = None) -> None:
     """Join all teachers' labels into golden supervision."""
     from stages import integrate as stage
 
-    _result(stage.main(params))
+    _result(stage.main(params, engine, address))
 
 
 @app.command()

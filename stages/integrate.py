@@ -1,10 +1,12 @@
 """Stage `integrate`: label tables -> golden supervision."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipeline import config
+from pipeline.integration.engines.ray import ray_tasks
 from pipeline.integration.integrate import integrate
 from pipeline.integration.routing.agreement import SLIGHT
 from pipeline.integration.routing.answers import wilson_interval
@@ -13,11 +15,12 @@ from pipeline.integration.routing_summary import RoutingSummary
 from stages.terminal import progress, say, warn
 
 
-def main(params_file: Path) -> dict[str, Any]:
-    """Run the stage."""
+def main(params_file: Path, engine: str = "local", address: str | None = None) -> dict[str, Any]:
+    """Run the stage, on this machine or on a Ray cluster."""
     params, layout = config.load(params_file)
+    made = None if engine == "local" else partial(ray_tasks, address)
     with progress() as bars:
-        done = integrate(params, layout, layout.golden, bars)
+        done = integrate(params, layout, layout.golden, bars, made)
     abstained = f"; {done.abstained:,} of them have weight 0, because no teacher is sure" if done.abstained else ""
     say(f"golden supervision: {done.rows:,} texts from {len(params.teachers)} teachers{abstained}")
     if done.routing is not None:

@@ -39,6 +39,7 @@ from tests.benchmarks.measure import in_a_process
 TESTS = (
     "tests/pipeline/labelling/test_ray.py",
     "tests/pipeline/labelling/test_engines.py",
+    "tests/pipeline/integration/engines/test_ray.py",
     "tests/pipeline/tables/test_bucket.py",
     "tests/pipeline/training/test_processes.py",
 )

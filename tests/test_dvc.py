@@ -44,11 +44,12 @@ def test_only_what_changed_runs_again(tmp_path: Path) -> None:
     assert list(golden(repository)["teachers"]) == ["two", "own", "three"]
     assert golden(repository)["labels"][-2:] == ["ash", "fir"]
 
-    # What would run, asked without running it. Label names are embedded anew, because aliases are settings too.
-    repository.change("integrate", "temperature", 0.5)
-    assert changed(repository) == {"embed", "integrate"}
+    # What would run, asked without running it.
     metrics = tmp_path / "pipeline" / "evaluation" / "metrics.py"
     metrics.write_text(metrics.read_text() + "\n# changed\n")
+    assert changed(repository) == {"evaluate"}
+    repository.change("integrate", "temperature", 0.5)
+    # Label names are embedded anew, because aliases are settings too.
     assert changed(repository) == {"embed", "integrate", "evaluate"}
     weights = tmp_path / "models" / "two" / "model.safetensors"
     tiny.save_teacher(weights.parent, tiny.TEACHER_LABELS["two"], seed=8)

@@ -1,12 +1,11 @@
 """Label tables become a golden table: scores of the whole corpus first, then targets and weights."""
 
 import logging
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.config import Integrate, Params
 from pipeline.errors import MukiError
 from pipeline.integration.embeddings import Embeddings, open_embeddings
+from pipeline.integration.engines.threads import Engine, Kept, Run, on_all_cores, threads
 from pipeline.integration.golden_table import golden_facts, target_columns, targets, write_golden_shard
 from pipeline.integration.label_tables import Features, LabelledCorpus, LabelShard, open_features, open_labelled_corpus
 from pipeline.integration.routing.answers import Answers, read_answers
@@ -22,8 +22,8 @@ from pipeline.integration.routing_summary import RoutingSummary, ShardSums, summ
 from pipeline.integration.scorers import SCORERS, Score, TeacherOutputs, measure
 from pipeline.integration.strategies import STRATEGIES, best_teacher, margins
 from pipeline.layout import Layout
-from pipeline.progress import SILENT, Progress, Task
-from pipeline.tables import files, folders
+from pipeline.progress import SILENT, Progress
+from pipeline.tables import files
 from pipeline.tables.columns import series
 from pipeline.tables.manifest import seal, unseal
 from pipeline.tables.shards import Shard
@@ -34,7 +34,6 @@ SAMPLE_ROWS = 50_000
 """Most texts that a scorer is fitted to: evenly spaced over the corpus, so that memory does not grow with it."""
 ABSTENTION = "mutual_information"
 """The scorer that finds texts that no teacher knows: unlike a posterior, it can call all teachers unsure."""
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,13 @@ class IntegrationSummary:
     routing: RoutingSummary | None
 
 
-def integrate(params: Params, layout: Layout, folder: Path, progress: Progress = SILENT) -> IntegrationSummary:
+def integrate(
+    params: Params,
+    layout: Layout,
+    folder: Path,
+    progress: Progress = SILENT,
+    engine: Callable[[], AbstractContextManager[Engine]] | None = None,
+) -> IntegrationSummary:
     """Write a golden table from the corpus and the labels of the teachers that params.yaml lists.
 
     Args:
@@ -60,6 +65,7 @@ def integrate(params: Params, layout: Layout, folder: Path, progress: Progress =
         layout: Where the tables lie.
         folder: The golden table.
         progress: Told of the rows that are read; every row is read twice.
+        engine: Makes what runs the work of each shard; by default threads of this process.
 
     Raises:
         MukiError: See `open_labelled_corpus` and `LabelTables.read_checked`; `abstain_below` leaves no text.
@@ -68,16 +74,20 @@ def integrate(params: Params, layout: Layout, folder: Path, progress: Progress =
     embeddings = open_embeddings_of(params, layout, corpus, params.integrate.scorer)
     named = params.integrate.answers
     answers = None if named is None else read_answers(named, layout.root, corpus.label_space)
-    score = fit_scorer(params.integrate.scorer, corpus, embeddings, answers)
-    _LOG.info("scorer %s is fitted; %d texts are scored", params.integrate.scorer, corpus.rows)
-    task = progress.begin("integrate", 2 * corpus.rows, "rows")
-    unseal(folder)
     with (
         files.only_one(layout.work / "integrate.lock", "integrating"),
-        folders.scratch_folder(layout.work / "integrate") as scratch,
+        threads(layout.work / "integrate") if engine is None else engine() as running,
     ):
-        scoring = ScoringPhase(corpus, params.integrate, score, embeddings, answers, scratch, task)
-        sums = _on_all_cores(scoring.run, len(corpus.shards))
+        score = fit_scorer(params.integrate.scorer, corpus, embeddings, answers, running.run)
+        _LOG.info("scorer %s is fitted; %d texts are scored", params.integrate.scorer, corpus.rows)
+        task = progress.begin("integrate", 2 * corpus.rows, "rows")
+
+        def told(number: int) -> None:
+            task.advance(corpus.shards[number].rows)
+
+        unseal(folder)
+        scoring = ScoringPhase(corpus, params.integrate, score, embeddings, answers)
+        sums = running.run_and_keep(scoring.run, len(corpus.shards), told)
         taught = sum(shard.taught for shard in sums)
         if not taught:
             raise MukiError(
@@ -98,20 +108,18 @@ def integrate(params: Params, layout: Layout, folder: Path, progress: Progress =
             settings=params.integrate,
             temperature=params.student.temperature,
             weight_unit=mean_weight if params.integrate.normalise_weights else 1.0,
-            scratch=scratch,
             folder=folder,
             features=features,
             facts=facts,
-            task=task,
         )
-        shards = _on_all_cores(writing.run, len(corpus.shards))
-    seal(folder, shards, facts)
+        shards = running.run_with_kept(writing.run, len(corpus.shards), told)
+        seal(folder, shards, facts)
     return IntegrationSummary(corpus.rows, corpus.rows - taught, routing)
 
 
 @dataclass(frozen=True)
 class ScoringPhase:
-    """Scores and raw weights of every shard, stored in the scratch folder, so that memory stays flat.
+    """Scores and raw weights of every shard.
 
     Attributes:
         corpus: What is read.
@@ -119,8 +127,6 @@ class ScoringPhase:
         score: The fitted scorer.
         embeddings: Neutral embeddings, None where the scorer does not read them.
         answers: A person's answers, if there are any.
-        scratch: Where `[rows, teachers + 1]` of each shard goes: the scores, then the weight.
-        task: Told of every shard.
     """
 
     corpus: LabelledCorpus
@@ -128,11 +134,9 @@ class ScoringPhase:
     score: Score
     embeddings: Embeddings | None
     answers: Answers | None
-    scratch: Path
-    task: Task
 
-    def run(self, number: int) -> ShardSums:
-        """Score one shard."""
+    def run(self, number: int) -> tuple[ShardSums, Kept]:
+        """Score one shard; `[rows, teachers + 1]` are kept for `WritingPhase`: the scores, then the weight."""
         scorer = SCORERS[self.settings.scorer]
         # Digests are not computed here: before anything is made of these scores, WritingPhase verifies the same files.
         labels = self.corpus.tables.read_unverified(number, score_columns(self.settings.scorer))
@@ -140,55 +144,50 @@ class ScoringPhase:
         outputs = teacher_outputs(self.corpus, number, labels, texts, self.embeddings, self.answers)
         scores = self.score(outputs).astype(np.float32).astype(np.float64)  # as they are stored
         weights = _raw_weights(scores, outputs, self.settings)
-        np.save(_scores_file(self.scratch, number), np.column_stack([scores, weights]).astype(np.float32))
-        self.task.advance(len(scores))
         best = best_teacher(scores)
         teachers = scores.shape[1]
-        return ShardSums(
+        sums = ShardSums(
             weight=float(weights.sum()),
             taught=int(np.count_nonzero(weights)),
             chosen=np.bincount(best, minlength=teachers),
             scores=np.bincount(best, scores.max(axis=1), minlength=teachers).astype(np.float64),
         )
+        return sums, np.column_stack([scores, weights]).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class WritingPhase:
-    """Golden shards from the stored scores and the verified label shards.
+    """Golden shards from the kept scores and the verified label shards.
 
     Attributes:
         corpus: What is read.
         settings: The `integrate` block.
         temperature: T of the teachers' softmax.
         weight_unit: What raw weights are divided by.
-        scratch: Where `ScoringPhase` stored the scores.
         folder: The golden table.
         features: What the teachers' heads read, None where the strategy does not need it.
         facts: What the table's manifest says.
-        task: Told of every shard.
     """
 
     corpus: LabelledCorpus
     settings: Integrate
     temperature: float
     weight_unit: float
-    scratch: Path
     folder: Path
     features: Features | None
     facts: dict[str, Any]
-    task: Task
 
-    def run(self, number: int) -> Shard:
-        """Write one shard."""
+    def run(self, number: int, kept: Kept) -> Shard:
+        """Write one shard from what `ScoringPhase` kept."""
         texts = self.corpus.read(number)
-        stored = np.load(_scores_file(self.scratch, number)).astype(np.float64)  # [rows, teachers + 1]
+        stored = kept.astype(np.float64)  # [rows, teachers + 1]
         scores, weights = stored[:, :-1], stored[:, -1] / self.weight_unit
         labels = self.corpus.tables.read_checked(number, target_columns(self.settings), series(texts["id"]))
         target, distributions = targets(scores, labels, self.corpus.label_space, self.settings, self.temperature)
         strategy = STRATEGIES[self.settings.strategy]
         label_keys = {name: shards[number].key for name, shards in self.corpus.tables.shards.items()}
         features = None if self.features is None else self.features.read(number, series(texts["id"]))
-        shard = write_golden_shard(
+        return write_golden_shard(
             self.folder,
             number,
             texts,
@@ -203,12 +202,6 @@ class WritingPhase:
             facts={**self.facts, "label_keys": label_keys},
             store=self.corpus.layout.store,
         )
-        self.task.advance(len(texts))
-        return shard
-
-
-def _scores_file(scratch: Path, number: int) -> Path:
-    return scratch / f"{number}.npy"
 
 
 def score_columns(scorer: str) -> list[str]:
@@ -242,13 +235,17 @@ def teacher_outputs(
 
 
 def fit_scorer(
-    scorer: str, corpus: LabelledCorpus, embeddings: Embeddings | None, answers: Answers | None = None
+    scorer: str,
+    corpus: LabelledCorpus,
+    embeddings: Embeddings | None,
+    answers: Answers | None = None,
+    run: Run = on_all_cores,
 ) -> Score:
     """The scorer, fitted to evenly spaced rows of the corpus, and all answered ones, if it needs to be fitted."""
     if not SCORERS[scorer].needs_sample:
         return SCORERS[scorer].fit(TeacherOutputs(None, [], corpus.label_space))
     sampling = SamplingPhase(corpus, score_columns(scorer), embeddings, answers)
-    parts = _on_all_cores(sampling.run, len(corpus.shards))
+    parts = run(sampling.run, len(corpus.shards))
     teachers = [LabelShard(pa.concat_tables(tables)) for tables in zip(*(part.labels for part in parts), strict=True)]
     if embeddings is None:
         return SCORERS[scorer].fit(TeacherOutputs(None, teachers, corpus.label_space))
@@ -312,12 +309,3 @@ def _raw_weights(scores: NDArray[np.floating], outputs: TeacherOutputs, settings
     if settings.abstain_below is not None:
         weights[measure(ABSTENTION, outputs).max(axis=1) < settings.abstain_below] = 0.0
     return weights
-
-
-def _on_all_cores(work: Callable[[int], _Result], shards: int) -> list[_Result]:
-    """`work` of every shard's number, in as many threads as there are cores; the first error stops it."""
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        return list(pool.map(work, range(shards)))
-    finally:
-        pool.shutdown(cancel_futures=True)

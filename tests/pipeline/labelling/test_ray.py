@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,26 +25,10 @@ from pipeline.labelling.run import label_with
 from pipeline.layout import Layout
 from stages import prepare
 from tests import tiny
+from tests.marks import at_length
 
 SETTINGS = Label(passes=2, max_length=20, device="cpu", dtype="float32", features=True)
 pytestmark = pytest.mark.slow
-at_length = pytest.mark.skipif("MUKI_SCALE" not in os.environ, reason="a part of `make scale`")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """A head and two nodes with a core each."""
-    import ray
-    from ray.cluster_utils import Cluster
-
-    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    cluster.add_node(num_cpus=1)
-    cluster.add_node(num_cpus=1)
-    ray.init(address=cluster.address, log_to_driver=False, logging_level=40)
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
 
 
 def save(root: Path, texts: int, store: str | None = None) -> tuple[dict[str, Teacher], Layout]:

@@ -26,6 +26,7 @@ from pipeline.tables.work import find_stored, store_shard
 from pipeline.training.student import train_student
 from stages import evaluate, report
 from tests import tiny
+from tests.marks import at_length
 
 NO_WAIT = timedelta(seconds=-5)
 TABLE = pa.table({"id": ["a", "b"], "value": pa.array([1.0, 2.0], pa.float32())})
@@ -86,7 +87,7 @@ def test_of_many_writers_one_wins_and_the_others_take_its_result(s3: str, tmp_pa
     assert stored.shard.file in names
 
 
-@pytest.mark.skipif("MUKI_SCALE" not in os.environ, reason="a part of `make scale`")
+@at_length
 def test_writers_in_other_processes_race_too(s3: str, tmp_path: Path) -> None:
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         futures = [pool.submit(race, number, s3, tmp_path / "labels") for number in range(6)]

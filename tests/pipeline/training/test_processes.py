@@ -17,6 +17,7 @@ from pipeline.errors import MukiError
 from pipeline.integration.integrate import integrate
 from pipeline.training.batches import EpochSampler
 from pipeline.training.trainer import arguments
+from stages import train_student
 from tests import tiny
 from tests.pipeline.labelling.test_engines import children_of
 
@@ -49,13 +50,12 @@ def curve(path: Path) -> pl.DataFrame:
 
 
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
-    losses = {}
-    for name, options in (("one", []), ("two", ["--processes", "2"])):
-        path = prepared(tmp_path / name, validation_share=2 / 66, epochs=3)
-        done = train(path, *options)
-        assert done.returncode == 0, done.stderr
-        assert done.stderr.count("student: 24 steps") == 1  # the first process speaks for all
-        losses[name] = curve(path)
+    paths = {name: prepared(tmp_path / name, validation_share=2 / 66, epochs=3) for name in ("one", "two")}
+    train_student.main(paths["one"])
+    done = train(paths["two"], "--processes", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("student: 24 steps") == 1  # the first process speaks for all
+    losses = {name: curve(path) for name, path in paths.items()}
     for column in ("loss", "validation_loss"):
         one, two = (losses[name][column].drop_nulls().to_numpy() for name in ("one", "two"))
         assert len(one) == len(two) > 0
