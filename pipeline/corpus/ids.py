@@ -23,6 +23,11 @@ def text_id(text: str, occurrence: int) -> str:
     return hashlib.blake2b(f"{occurrence}\0{text}".encode(), digest_size=16).hexdigest()
 
 
+def first_ids(texts: pl.Series) -> pl.Series:
+    """The id that each text has where it occurs for the first time."""
+    return pl.Series("id", [text_id(text, 0) for text in texts], dtype=pl.String)
+
+
 def short_ids(ids: pl.Series) -> NDArray[np.int64]:
     """The beginnings of ids as integers."""
     return ids.str.slice(0, _DIGITS).str.to_integer(base=16, dtype=pl.Int64).to_numpy()
@@ -35,13 +40,14 @@ class Ids:
         self._seen: list[NDArray[np.int64]] = []
         self._counts: dict[str, int] = {}
 
-    def add(self, part: pl.DataFrame) -> pl.DataFrame:
+    def add(self, part: pl.DataFrame, first: pl.Series | None = None) -> pl.DataFrame:
         """`part` with a first column `id`; see `text_id`.
 
         Args:
             part: `text` and other columns.
+            first: `first_ids` of its texts, where they are known.
         """
-        first = pl.Series("id", [text_id(text, 0) for text in part["text"]], dtype=pl.String)
+        first = first_ids(part["text"]) if first is None else first
         before = first.to_frame().select(pl.int_range(pl.len()).over("id"))[:, 0].to_numpy().copy()
         ids = first.to_list()
         known = self._known(short_ids(first))
@@ -55,15 +61,14 @@ class Ids:
         self._remember(short_ids(first))
         return part.select(pl.Series("id", ids, dtype=pl.String), pl.all())
 
-    def new(self, texts: pl.Series) -> NDArray[np.bool_]:
-        """Whether each text has not been given an id yet, and does not occur earlier in `texts`."""
-        ids = pl.Series([text_id(text, 0) for text in texts], dtype=pl.String)
-        result: NDArray[np.bool_] = ids.is_first_distinct().to_numpy() & ~self._known(short_ids(ids))
+    def new(self, first: pl.Series) -> NDArray[np.bool_]:
+        """Of texts by their `first_ids`, which have not been given an id yet and do not occur earlier among them."""
+        result: NDArray[np.bool_] = first.is_first_distinct().to_numpy() & ~self.known(first)
         return result
 
-    def known(self, texts: pl.Series) -> NDArray[np.bool_]:
-        """Whether each text has been given an id."""
-        return self._known(short_ids(pl.Series([text_id(text, 0) for text in texts], dtype=pl.String)))
+    def known(self, first: pl.Series) -> NDArray[np.bool_]:
+        """Of texts by their `first_ids`, which have been given an id."""
+        return self._known(short_ids(first))
 
     def _known(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         known = np.zeros(len(ids), dtype=bool)

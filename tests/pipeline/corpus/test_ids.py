@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import Prepare, Source
-from pipeline.corpus.ids import Ids, place_of, text_id
+from pipeline.corpus.ids import Ids, first_ids, place_of, text_id
 from pipeline.corpus.prepare import prepare
 from pipeline.corpus.table import corpus_shards, read_corpus_shard, with_ids, write_corpus
 from pipeline.errors import MukiError
@@ -29,9 +29,9 @@ def test_ids_do_not_depend_on_the_parts(parts: list[list[str]]) -> None:
 def test_what_is_new_is_told(before: list[str], texts: list[str]) -> None:
     ids = Ids()
     ids.add(pl.DataFrame({"text": before}, schema={"text": pl.String}))
-    series = pl.Series(texts, dtype=pl.String)
-    assert ids.known(series).tolist() == [text in before for text in texts]
-    assert ids.new(series).tolist() == [text not in [*before, *texts[:row]] for row, text in enumerate(texts)]
+    first = first_ids(pl.Series(texts, dtype=pl.String))
+    assert ids.known(first).tolist() == [text in before for text in texts]
+    assert ids.new(first).tolist() == [text not in [*before, *texts[:row]] for row, text in enumerate(texts)]
 
 
 def corpus(layout: Layout) -> list[tuple[str, str]]:
