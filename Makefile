@@ -17,9 +17,9 @@ demo: .venv/demo.stamp
 	muki-pipeline report
 	muki-pipeline results
 
-# A file of tests in each of two processes: most tests keep one core busy. The slow files come first (tests/conftest.py).
+# A file of tests in each of three processes: many of them wait for others. The slow files come first (tests/conftest.py).
 test: lint
-	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/test.stamp
 	ruff check .

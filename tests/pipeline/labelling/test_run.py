@@ -1,7 +1,6 @@
 import pickle
 import shutil
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from pipeline.labelling.run import LabellingSummary, label_corpus
 from pipeline.labelling.store import load_or_label_shard
 from pipeline.layout import Layout
 from pipeline.models.teachers import locate
+from pipeline.processes import process_context
 from pipeline.tables.keys import canonical_key
 from pipeline.tables.manifest import read_manifest
 from pipeline.tables.shards import read_footer
@@ -161,7 +161,7 @@ def test_a_shard_can_be_labelled_by_any_process(tmp_path: Path) -> None:
     content = here.read(["probs"], "")
     shutil.rmtree(run.layout.work)
     arguments = pickle.dumps((labeller, run.layout, first))  # after its weights were loaded
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, process_context("pipeline.labelling.run")) as pool:
         there = pool.submit(_in_another_process, arguments).result(timeout=120)
     assert there.shard.key == here.shard.key
     assert there.read(["probs"], "").equals(content)
