@@ -5,6 +5,7 @@ memory. Workers: one labelling by 1 to 8 of them; then the tests of engines, buc
 workers and 10 nodes of a Ray cluster killed, and its head.
 """
 
+import logging
 import os
 import shutil
 import subprocess
@@ -123,6 +124,11 @@ def run_label(root: str, engine: str, workers: int) -> None:
         "processes": partial(Processes, layout, workers),
         "Ray": partial(RayWorkers, layout, None, workers),
     }
+    if engine == "Ray":
+        import ray
+
+        # Ray gives a worker a core of its own: here it believes that there are as many.
+        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     label_with(params.teachers, params.label, layout, engine=made[engine])
 
 
