@@ -5,9 +5,9 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -100,40 +100,39 @@ class Counting(Labeller):
         return Counting, (self.files, self.settings)
 
 
-def killer(kill: Any, times: int, labelled: Path, stop: threading.Event) -> threading.Thread:
-    """A thread that kills again and again, each time when two more shards are done: it kills work, not starts."""
-
-    def loop() -> None:
-        for number in range(1, times + 1):
-            while not labelled.exists() or len(labelled.read_text().splitlines()) < 2 * number:
-                if stop.wait(0.05):
-                    return
-            kill()
-
-    return threading.Thread(target=loop, daemon=True)
-
-
-def kill_a_worker() -> None:
+def kill_a_worker() -> bool:
+    """Whether there was one."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if b"ray::_Worker" in (folder / "cmdline").read_bytes():
                 os.kill(int(folder.name), signal.SIGKILL)
-                return
+                return True
         except OSError:
             continue  # it has just ended
+    return False
 
 
 def run_with_kills(
-    kill: Any, times: int, teachers: dict[str, Teacher], layout: Layout, monkeypatch: pytest.MonkeyPatch
+    kill: Callable[[], bool], times: int, teachers: dict[str, Teacher], layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
-    """Label while a thread kills; returns what was labelled, once for each time."""
+    """Label in a thread and kill beside it, each time when two more shards are done: it kills work, not starts.
+
+    Killing is for the main thread, because Ray's nodes end with the thread that started them.
+
+    Returns:
+        What was labelled, once for each time.
+    """
     monkeypatch.setattr("pipeline.labelling.arithmetic.Labeller", Counting)
-    stop = threading.Event()
-    thread = killer(kill, times, layout.root / "labelled.txt", stop)
-    thread.start()
-    label_with(teachers, SETTINGS, layout, engine=partial(RayWorkers, layout, None, 2))
-    stop.set()
-    thread.join()
+    labelled, kills = layout.root / "labelled.txt", 0
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(label_with, teachers, SETTINGS, layout, engine=partial(RayWorkers, layout, None, 2))
+        while not running.done():
+            time.sleep(0.05)
+            done = len(labelled.read_text().splitlines()) if labelled.exists() else 0
+            if kills < times and done >= 2 * (kills + 1) and kill():
+                kills += 1
+        running.result()
+    assert kills == times
     return (layout.root / "labelled.txt").read_text().splitlines()
 
 
@@ -152,10 +151,11 @@ def test_killed_workers(cluster: Any, tmp_path: Path, times: int, monkeypatch: p
 def test_killed_nodes(cluster: Any, tmp_path: Path, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
     teachers, layout = save(tmp_path, 160 + 40 * times)
 
-    def kill_a_node() -> None:
+    def kill_a_node() -> bool:
         node = next(iter(cluster.worker_nodes))
         cluster.remove_node(node, allow_graceful=False)
         cluster.add_node(num_cpus=1)
+        return True
 
     done = run_with_kills(kill_a_node, times, teachers, layout, monkeypatch)
     monkeypatch.undo()
@@ -217,7 +217,7 @@ def test_a_lost_head_loses_no_finished_shard(tmp_path: Path) -> None:
         subprocess.run(start, env=environment, check=True, capture_output=True)
         running = subprocess.Popen(label, env=environment, stderr=subprocess.PIPE, text=True)
         while len(finished := list((layout.work / "labels").glob("*.parquet"))) < 2:
-            assert running.poll() is None
+            assert running.poll() is None, running.communicate()[1]
             time.sleep(0.05)
         for pid in [*ray_processes(b"gcs_server", port), *ray_processes(b"raylet", port)]:
             os.kill(pid, signal.SIGKILL)
