@@ -51,7 +51,7 @@ def connect(address: str | None) -> RayCluster:
             ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, ValueError, RuntimeError) as error:
             what = f"there is no Ray cluster ({brief(error)})"
-            fix = "Start the cluster, or correct --address"
+            fix = "Start the cluster, or correct --address; if it asks for a token, set RAY_AUTH_MODE=token"
             raise MukiError(what, where=f"--address {address}", fix=fix) from None
     return RayCluster(ray, owned)
 

@@ -209,6 +209,7 @@ def test_a_lost_head_loses_no_finished_shard(tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = os.environ | {"RAY_gcs_rpc_server_reconnect_timeout_s": "5", "OMP_NUM_THREADS": "1"}
+    environment["RAY_AUTH_MODE"] = "disabled"  # else a token that an earlier cluster left at home decides
     ray = [sys.executable, "-m", "ray.scripts.scripts"]
     start = [*ray, "start", "--head", f"--port={port}", "--num-cpus=1", "--include-dashboard=false"]
     label = [sys.executable, "-m", "stages.cli", "label", "--teacher", "all", "--engine", "ray"]
