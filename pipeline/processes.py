@@ -2,9 +2,10 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Mapping
-from multiprocessing import get_all_start_methods, get_context, parent_process
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 
@@ -14,15 +15,16 @@ Context = ForkServerContext | SpawnContext
 def process_context(module: str, *, on_gpu: bool = False) -> Context:
     """What makes processes that run functions of a module.
 
-    Loading torch takes seconds and hundreds of megabytes. Where the system can do it, one server loads the module and
-    the processes are forked from it: it has no threads that a fork would lose. Libraries may ask for a GPU as they are
-    loaded, and after that a fork cannot use it, so with a GPU each process loads its own.
+    Loading torch takes seconds and hundreds of megabytes. On Linux one server loads the module and the processes are
+    forked from it: it has no threads that a fork would lose. Elsewhere the system's libraries may not survive a fork.
+    Libraries may ask for a GPU as they are loaded, and a process forked after that cannot use it. There each process
+    loads its own.
 
     Args:
         module: The module's full name.
         on_gpu: Whether the processes will use a GPU.
     """
-    if on_gpu or "forkserver" not in get_all_start_methods():
+    if on_gpu or sys.platform != "linux":
         return get_context("spawn")
     context = get_context("forkserver")
     context.set_forkserver_preload([module])

@@ -58,7 +58,7 @@ def connect(address: str | None) -> RayCluster:
 
 def cluster_gone(error: Exception) -> MukiError:
     """What a command says when Ray itself has failed."""
-    fix = "Start the cluster again and run the command again: finished shards are kept"
+    fix = "Start the cluster again and run the command again: what is finished is kept"
     return MukiError(f"the Ray cluster is gone ({brief(error)})", where="--engine ray", fix=fix)
 
 

@@ -9,8 +9,7 @@ from pipeline.config import Prepare
 from pipeline.corpus.ids import Ids, first_ids
 from pipeline.corpus.readers import local_files, read_parts, read_source
 from pipeline.corpus.table import with_ids, write_corpus_parts
-from pipeline.errors import MukiError
-from pipeline.errors import first as first_of
+from pipeline.errors import MukiError, first
 from pipeline.layout import Layout
 from pipeline.tables import files
 from pipeline.tables.columns import arrow
@@ -34,7 +33,7 @@ def split_source(frame: pl.DataFrame, settings: Prepare) -> tuple[pl.DataFrame, 
     counts = frame["label"].value_counts()
     if not (short := counts.filter(pl.col("count") < wanted)).is_empty():
         raise MukiError(
-            f"fewer than rows_per_label = {wanted} rows for {first_of(short['label'].sort().to_list())}",
+            f"fewer than rows_per_label = {wanted} rows for {first(short['label'].sort().to_list())}",
             where=settings.corpus.source,
             fix="Lower prepare.rows_per_label",
         )
@@ -54,7 +53,7 @@ def keep_labels(frame: pl.DataFrame, labels: list[str] | None, where: str) -> pl
     if labels is None:
         return frame
     if absent := sorted(set(labels) - set(frame["label"])):
-        raise MukiError(f"no row is labelled {first_of(absent)}", where=where, fix="Correct prepare.labels")
+        raise MukiError(f"no row is labelled {first(absent)}", where=where, fix="Correct prepare.labels")
     return frame.filter(pl.col("label").is_in(labels))
 
 
@@ -130,10 +129,10 @@ class _Corpus:
         for source in self.settings.extra:
             self.from_extra[source.source] = 0
             for part in read_parts(source, self.layout.root):
-                first = first_ids(part["text"])
-                is_new = pl.Series(ids.new(first) & ~tested.known(first))
+                part_ids = first_ids(part["text"])
+                is_new = pl.Series(ids.new(part_ids) & ~tested.known(part_ids))
                 self.from_extra[source.source] += int(is_new.sum())
-                yield ids.add(part.filter(is_new).select("text"), first.filter(is_new))
+                yield ids.add(part.filter(is_new).select("text"), part_ids.filter(is_new))
 
 
 def _test_set(settings: Prepare, layout: Layout) -> pl.DataFrame | None:

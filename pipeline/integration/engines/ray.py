@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.errors import MukiError, brief
 from pipeline.integration.engines.threads import Kept, Result, Told
 from pipeline.ray_cluster import RayCluster, cluster_gone, connect
+from pipeline.tables.shards import part_name
 
 _AHEAD = 2
 """Tasks to a core: one that runs, and one that waits beside it."""
@@ -78,7 +79,7 @@ class RayTasks:
         except (errors.WorkerCrashedError, errors.OutOfMemoryError, errors.ObjectLostError) as error:
             what = f"its worker died again and again ({brief(error)})"
             fix = "Give workers more memory, or lower prepare.shard_rows; then run the command again"
-            raise MukiError(what, where=f"shard {number}", fix=fix) from None
+            raise MukiError(what, where=f"shard {part_name(number)}", fix=fix) from None
         except errors.RaySystemError as error:
             raise cluster_gone(error) from None
 

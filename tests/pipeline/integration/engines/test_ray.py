@@ -89,5 +89,5 @@ def test_arrays_that_are_lost_with_their_machines_are_made_again(cluster: Any) -
 
 @at_length
 def test_work_that_kills_every_worker_is_named(cluster: Any) -> None:
-    with pytest.raises(MukiError, match=r"shard 0: its worker died again and again"):
+    with pytest.raises(MukiError, match=r"shard part-00000\.parquet: its worker died again and again"):
         RayTasks(connect(None)).run(always_dies, 1)
