@@ -28,7 +28,7 @@ from pipeline.tables.columns import frame, parquet_bytes
 from pipeline.tables.files import exists, make_folder, write_bytes
 from pipeline.tables.manifest import read_manifest
 from pipeline.tables.shards import read_shard
-from pipeline.training.student import train_student
+from pipeline.training.student.train import train_student
 
 _TEXTS = "texts.parquet"
 

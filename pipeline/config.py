@@ -234,6 +234,11 @@ class Integrate(Block):
 class Student(Training):
     """The student and its training."""
 
+    pooling: Literal["mean", "cls"] = "mean"
+    """What the head reads of a text. `mean`: the average of its positions, by one more layer, which is trained with the
+    others. `cls`: the first position, as the pretrained model has it. Models that are classifiers already keep theirs,
+    and so do architectures other than BERT, RoBERTa, XLM-R, CamemBERT and ELECTRA."""
+
     epochs: Count | Literal["auto"] = "auto"
     """Passes over the golden table; `auto` makes three, and on a small corpus as many as 2,000 steps take."""
     temperature: PositiveFloat = 1.0

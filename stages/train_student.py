@@ -11,7 +11,7 @@ from pipeline import config
 from pipeline.errors import MukiError
 from pipeline.progress import SILENT, Progress
 from pipeline.tables import files
-from pipeline.training.student import train_student
+from pipeline.training.student.train import train_student
 from stages.terminal import progress, quiet_libraries, say
 
 _BROKEN = ("Connection closed by peer", "Connection reset by peer", "NCCL", "gloo", "Broken pipe")

@@ -32,7 +32,7 @@ from pipeline.labelling.engines.ray import RayWorkers
 from pipeline.labelling.run import label_with
 from pipeline.layout import Layout
 from pipeline.models.tokenizers import load_tokenizer
-from pipeline.training.golden_rows import read_tokens, write_tokens
+from pipeline.training.student.golden_rows import read_tokens, write_tokens
 from tests import tiny
 from tests.benchmarks.integration import SHARD, write_project
 from tests.benchmarks.measure import in_a_process

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline import config
 from pipeline.corpus.readers import read_source
-from pipeline.training.trainer import load_base
+from pipeline.training.base import load_base
 
 ROOT = Path(__file__).parents[1]
 PARAMS, LAYOUT = config.load(ROOT / "params.yaml")

@@ -111,7 +111,7 @@ def test_examples_run(
     (finished / "texts.csv").write_text("text\n" + "\n".join(f'"{text}"' for text in tiny.texts(12)) + "\n")
     monkeypatch.chdir(finished)
     monkeypatch.setattr("sys.argv", [script, *arguments])
-    monkeypatch.setattr("pipeline.training.student._FEWEST_STEPS", 10)
+    monkeypatch.setattr("pipeline.training.student.train._FEWEST_STEPS", 10)
     runpy.run_path(str(ROOT / "examples" / script), run_name="__main__")
     assert expected in capsys.readouterr().out
 
@@ -121,7 +121,7 @@ def test_the_notebook_runs(finished: Path, monkeypatch: pytest.MonkeyPatch) -> N
     lines = "\n".join(f'"{text}"' for text in tiny.texts(12))
     (finished / "texts.csv").write_text(f"text\n{lines}\n")
     monkeypatch.chdir(finished)
-    monkeypatch.setattr("pipeline.training.student._FEWEST_STEPS", 10)
+    monkeypatch.setattr("pipeline.training.student.train._FEWEST_STEPS", 10)
     names: dict[str, Any] = {}
     for cell in cells:
         if cell["cell_type"] == "code":

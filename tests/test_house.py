@@ -106,7 +106,7 @@ def test_tables_are_handled_without_torch(stage: str) -> None:
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("module", ["training/student", "integration/integrate", "evaluation/comparison/compare"])
+@pytest.mark.parametrize("module", ["training/student/train", "integration/integrate", "evaluation/comparison/compare"])
 def test_stage_two_knows_no_teacher(module: str) -> None:
     names = {file.as_posix() for file in closure(Path(f"pipeline/{module}.py"))}
     assert "pipeline/models/teachers.py" not in names

@@ -25,7 +25,7 @@ from pipeline.labelling.labeller import Labeller
 from pipeline.labelling.run import label_corpus
 from pipeline.models.teachers import locate
 from pipeline.tables import schema
-from pipeline.training.student import train_student
+from pipeline.training.student.train import train_student
 from tests import tiny
 
 STORED = Path(__file__).parent / "golden_numbers.json"

@@ -14,7 +14,7 @@ from pipeline.corpus.prepare import prepare
 from pipeline.embedding.run import embed_corpus
 from pipeline.integration.integrate import integrate
 from pipeline.labelling.run import label_corpus
-from pipeline.training.student import train_student
+from pipeline.training.student.train import train_student
 
 WORDS = [f"w{number}" for number in range(50)]
 SPECIAL = {"pad_token": "<pad>", "cls_token": "<s>", "sep_token": "</s>", "eos_token": "</s>", "unk_token": "<unk>"}

@@ -65,7 +65,7 @@ class Strategy:
         weigh: Scores `[rows, teachers]`, energies at temperature T `[rows, teachers]` and τ -> the teachers' weights
             `[rows, teachers]`, each row sums to 1.
         reads_energies: Whether it reads the energies.
-        loss: Name of the student's loss, one of `training/losses.py`.
+        loss: Name of the student's loss, one of `training/student/losses.py`.
         keeps_teachers_apart: Whether that loss needs each teacher's own distribution.
         selects: Whether its weights follow the scores.
         reads_features: Whether that loss reads what the teachers' heads read (`label.features`).

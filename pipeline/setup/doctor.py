@@ -23,8 +23,8 @@ from pipeline.models.tokenizers import load_tokenizer
 from pipeline.setup.look import pairs_of_labels, sample, token_lengths
 from pipeline.tables.bucket import Bucket
 from pipeline.tables.files import free_bytes
-from pipeline.training.student import epochs_of
-from pipeline.training.trainer import load_base
+from pipeline.training.student.start import load_start
+from pipeline.training.student.train import epochs_of
 
 Level = Literal["ok", "warning", "error"]
 _TEXTS, _TIMED = 500, 32
@@ -168,7 +168,7 @@ def _encoder(params: Params, layout: Layout, texts: pl.Series) -> list[Finding]:
 def _student(params: Params, layout: Layout, texts: pl.Series, labels: dict[str, list[str]]) -> list[Finding]:
     settings = params.student
     union = list(unite(labels, params.integrate.aliases).labels)
-    model, tokenizer = load_base(settings, union, layout.root)
+    model, tokenizer = load_start(settings, union, layout.root)
     tried = sample(texts, settings.batch_size)
     inputs = tokenizer(tried, truncation=True, max_length=settings.max_length, padding=True, return_tensors="pt")
     seconds = []

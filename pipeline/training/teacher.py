@@ -11,19 +11,9 @@ from pipeline.errors import MukiError
 from pipeline.progress import SILENT, Progress
 from pipeline.tables import schema
 from pipeline.tables.keys import canonical_key
+from pipeline.training.base import base_digest, load_base, named_labels
 from pipeline.training.batches import Collator, tokenised
-from pipeline.training.trainer import (
-    ResumableTrainer,
-    arguments,
-    base_digest,
-    known_labels,
-    load_base,
-    logging_steps,
-    resolved,
-    run,
-    save,
-    trained_before,
-)
+from pipeline.training.trainer import ResumableTrainer, arguments, logging_steps, resolved, run, save, trained_before
 
 
 def train_teacher(
@@ -91,5 +81,5 @@ def _training_key(settings: TeacherTraining, labels: list[str], rows: pl.DataFra
     texts = canonical_key({"rows": rows.select("text", "label").rows()})
     facts = {"version": schema.STUDENT_VERSION, "settings": settings.model_dump(), "labels": labels, "texts": texts}
     # Teachers of a base without these labels are what they were before such rows were kept.
-    kept = known_labels(settings, labels, root)
+    kept = {label: row for label, row in named_labels(settings, root).items() if label in labels}
     return canonical_key(facts | {"base": base_digest(settings, root)} | ({"kept": kept} if kept else {}))

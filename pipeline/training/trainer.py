@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,8 +11,6 @@ import torch
 from datasets import Dataset
 from safetensors import SafetensorError
 from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
@@ -22,20 +19,14 @@ from transformers import (
     TrainerControl,
     TrainerState,
     TrainingArguments,
-    set_seed,
 )
 
 from pipeline.config import Training
-from pipeline.errors import MukiError, brief, first, refusing
+from pipeline.errors import MukiError, brief
 from pipeline.layout import TRAINING_CURVE
-from pipeline.models import locations
 from pipeline.models.devices import choose_device, fast_dtype
-from pipeline.models.heads import classifier_head
-from pipeline.models.model_config import read_model_config
-from pipeline.models.tokenizers import align_padding, load_tokenizer, longest_input
 from pipeline.progress import Progress
 from pipeline.tables import files, folders
-from pipeline.tables.keys import files_digest
 from pipeline.training.batches import EpochSampler
 from pipeline.training.vocabulary import occurring_tokens
 
@@ -43,98 +34,6 @@ SomeTraining = TypeVar("SomeTraining", bound=Training)
 _LOGS = 50
 _TRAINING = "training.json"
 """Which training a model comes from, and its losses."""
-_BASE_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
-
-
-def _base_folder(settings: Training, root: Path) -> Path:
-    return locations.model_folder(settings.model, root, revision=settings.revision, patterns=_BASE_FILES)
-
-
-def base_digest(settings: Training, root: Path) -> str:
-    """SHA-256 over the files of the pretrained model that a classifier is trained from.
-
-    Raises:
-        MukiError: No such model.
-    """
-    return files_digest(locations.matching(_base_folder(settings, root), _BASE_FILES))
-
-
-def base_bytes(settings: Training, root: Path) -> int:
-    """Size of the weights that a classifier is trained from.
-
-    Raises:
-        MukiError: No such model.
-    """
-    return sum(path.stat().st_size for path in _base_folder(settings, root).glob("*.safetensors"))
-
-
-def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The pretrained model that a classifier of `labels` is trained from, with a fresh head, and its tokenizer.
-
-    Raises:
-        MukiError: No such model, or it cannot be made a text classifier.
-    """
-    folder = _base_folder(settings, root)
-    read_model_config(folder / "config.json")
-    tokenizer = load_tokenizer(folder, settings.model)
-    set_seed(settings.seed)  # the head is drawn here
-    fix = "Name a folder or hub id of a text encoder"
-    with refusing("cannot be loaded as a classifier to train", where=settings.model, fix=fix):
-        config = AutoConfig.from_pretrained(folder)
-        if settings.layers is not None and settings.layers > getattr(config, "num_hidden_layers", settings.layers):
-            what = f"it has {config.num_hidden_layers} layers, and {settings.layers} are asked for"
-            raise MukiError(what, where=settings.model, fix="Lower layers, or leave it out")
-        model, report = AutoModelForSequenceClassification.from_pretrained(
-            folder,
-            id2label=dict(enumerate(labels)),
-            label2id={label: number for number, label in enumerate(labels)},
-            problem_type="single_label_classification",
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-            **({"num_hidden_layers": settings.layers} if settings.layers else {}),
-        )
-    _check_loaded(settings, model, report)
-    _keep_known_labels(folder, known_labels(settings, labels, root), labels, model)
-    align_padding(model, tokenizer)
-    if (limit := longest_input(model, tokenizer)) < settings.max_length:
-        what = f"it reads at most {limit} tokens, and max_length is {settings.max_length}"
-        raise MukiError(what, where=settings.model, fix=f"Set max_length to {limit} or less")
-    return model, tokenizer
-
-
-def known_labels(settings: Training, labels: list[str], root: Path) -> dict[str, int]:
-    """The labels that the pretrained model already tells apart, and the row of its head that each has there."""
-    named = read_model_config(_base_folder(settings, root) / "config.json").id2label
-    return {label: number for number, label in named.items() if label in labels and label != f"LABEL_{number}"}
-
-
-def _keep_known_labels(folder: Path, rows: Mapping[str, int], labels: list[str], model: PreTrainedModel) -> None:
-    """Give the labels that the pretrained model already tells apart their rows of its head."""
-    if not rows:
-        return
-    before = classifier_head(
-        AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32), str(folder)
-    )
-    with torch.no_grad():
-        for kind, parameter in classifier_head(model, str(folder)).named_parameters():
-            for label, row in rows.items():
-                parameter[labels.index(label)] = before.get_parameter(kind)[row]
-
-
-def _check_loaded(settings: Training, model: PreTrainedModel, report: Mapping[str, Any]) -> None:
-    """Only the head and the pooler may be new; weights of layers are left out only where fewer layers are asked for."""
-    mismatched = {str(key[0]) if isinstance(key, tuple) else str(key) for key in report["mismatched_keys"]}
-    new = {str(key) for key in report["missing_keys"]} | mismatched
-    encoder = f"{model.base_model_prefix}."
-    if random := sorted(key for key in new if key.startswith(encoder) and "pooler" not in key):
-        what = f"its weights do not fit its config: {first(random)} would be random"
-        raise MukiError(what, where=settings.model, fix="Name a model whose weights and config.json belong together")
-    unused = sorted(str(key) for key in report["unexpected_keys"] if re.search(r"\.(layer|layers|h)\.\d+\.", str(key)))
-    if unused and settings.layers is None:
-        what = f"its config.json has fewer layers than its weights: {first(unused)} would be left out"
-        raise MukiError(what, where=settings.model, fix="Set layers to what is wanted, or correct config.json")
 
 
 def resolved(settings: SomeTraining) -> SomeTraining:
@@ -209,7 +108,7 @@ class ResumableTrainer(Trainer):
             files.remove(folder for folder in folders.subfolders(output, "checkpoint-*") if folder != newest)
 
 
-def _last_whole_checkpoint(output: Path) -> str | None:
+def last_whole_checkpoint(output: Path) -> str | None:
     """The newest sealed checkpoint whose files are intact; all others are removed."""
     found = folders.subfolders(output, "checkpoint-*")
     found.sort(key=lambda folder: int(folder.name.rpartition("-")[2]), reverse=True)
@@ -260,7 +159,7 @@ def run(trainer: Trainer, progress: Progress, name: str) -> None:
     trainer.add_callback(_Reporter(progress, name))
     output = Path(str(trainer.args.output_dir))
     with trainer.args.main_process_first(local=False):  # the first one tidies up
-        checkpoint = _last_whole_checkpoint(output)
+        checkpoint = last_whole_checkpoint(output)
     model, tokenizer = trainer.model, trainer.processing_class
     assert isinstance(model, PreTrainedModel)
     assert isinstance(tokenizer, PreTrainedTokenizerBase)

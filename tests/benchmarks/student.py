@@ -14,15 +14,10 @@ from pipeline.tables import schema
 from pipeline.tables.columns import fixed_size_lists
 from pipeline.tables.manifest import seal, unseal
 from pipeline.tables.shards import part_name, write_shard
+from pipeline.training.base import load_base
 from pipeline.training.batches import Collator, tokenised
-from pipeline.training.student import train_student
-from pipeline.training.trainer import (
-    ResumableTrainer,
-    arguments,
-    load_base,
-    logging_steps,
-    save,
-)
+from pipeline.training.student.train import train_student
+from pipeline.training.trainer import ResumableTrainer, arguments, logging_steps, save
 from tests.benchmarks.labelling import LABELS, MODEL, corpora
 from tests.benchmarks.measure import Row, side_by_side
 

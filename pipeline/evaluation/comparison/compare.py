@@ -27,7 +27,7 @@ from pipeline.tables.columns import matrix
 from pipeline.tables.keys import canonical_key
 from pipeline.tables.manifest import read_golden_manifest, seal, unseal
 from pipeline.tables.shards import Shard, read_shard
-from pipeline.training.student import training_key
+from pipeline.training.student.train import training_key
 
 
 @dataclass(frozen=True)

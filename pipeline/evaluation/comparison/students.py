@@ -23,8 +23,8 @@ from pipeline.progress import Progress, Task
 from pipeline.tables import files
 from pipeline.tables.columns import fixed_size_lists, matrix
 from pipeline.tables.shards import metadata_of, read_table_file, write_table_file
-from pipeline.training.student import train_student
-from pipeline.training.trainer import base_bytes
+from pipeline.training.base import base_bytes
+from pipeline.training.student.train import train_student
 
 
 @dataclass(frozen=True)

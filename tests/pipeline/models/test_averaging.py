@@ -9,7 +9,7 @@ from pipeline.config import Student, Teacher
 from pipeline.errors import MukiError
 from pipeline.models.averaging import average
 from pipeline.models.teachers import TeacherFiles, locate
-from pipeline.training.trainer import load_base
+from pipeline.training.base import load_base
 from stages import average as command
 from tests import tiny
 

@@ -23,7 +23,7 @@ from pipeline.tables.bucket import Bucket
 from pipeline.tables.manifest import read_manifest, seal
 from pipeline.tables.shards import read_shard, read_unverified, write_shard
 from pipeline.tables.work import find_stored, store_shard
-from pipeline.training.student import train_student
+from pipeline.training.student.train import train_student
 from stages import evaluate, report
 from tests import tiny
 from tests.marks import at_length

@@ -13,8 +13,8 @@ from pipeline.labelling.labeller import Labeller
 from pipeline.labelling.run import label_corpus
 from pipeline.models.students import load_student
 from pipeline.models.teachers import locate
-from pipeline.training.alignment import AmalgamatedFeatures, CommonFeatures, squared_mmd
-from pipeline.training.student import train_student
+from pipeline.training.student.alignment import AmalgamatedFeatures, CommonFeatures, squared_mmd
+from pipeline.training.student.train import train_student
 from tests import tiny
 from tests.recorder import Recorder
 

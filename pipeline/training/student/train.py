@@ -19,16 +19,17 @@ from pipeline.tables import files, schema
 from pipeline.tables.keys import canonical_key
 from pipeline.tables.manifest import read_golden_manifest
 from pipeline.tables.shards import Shard
-from pipeline.training.alignment import Alignment
+from pipeline.training.base import base_digest
 from pipeline.training.batches import Collator
-from pipeline.training.golden_rows import read_tokens, surest_texts, write_tokens
-from pipeline.training.losses import LOSSES, Columns, Loss
-from pipeline.training.model_card import model_card
+from pipeline.training.student.alignment import Alignment
+from pipeline.training.student.golden_rows import read_tokens, surest_texts, write_tokens
+from pipeline.training.student.losses import LOSSES, Columns, Loss
+from pipeline.training.student.model_card import model_card
+from pipeline.training.student.start import fit_head, load_start
 from pipeline.training.trainer import (
     ResumableTrainer,
     arguments,
-    base_digest,
-    load_base,
+    last_whole_checkpoint,
     logging_steps,
     resolved,
     run,
@@ -168,7 +169,7 @@ def train_student(
         _LOG.info("%s is of this table and these settings already", output)
         return finished
     _LOG.info("%s starts from %s, in %s", name, settings.model, settings.precision)
-    model, tokenizer = load_base(settings, list(facts["labels"]), root)
+    model, tokenizer = load_start(settings, list(facts["labels"]), root)
     loss = LOSSES[facts["loss"]]
     if loss.alignment is not None:
         model.add_module(_ALIGNMENT, _AlignedFeatures(model, loss.alignment, facts["feature_widths"]))
@@ -183,6 +184,8 @@ def train_student(
     epochs = epochs_of(settings, len(train))
     _LOG.info("%s reads %d texts %d times", name, len(train), epochs)
     steps = -(-len(train) // settings.batch_size) * epochs
+    columns = [teacher["columns"] for teacher in facts["teachers"].values()]
+    collator = Collator(tokenizer)
     trainer = IntegrationTrainer(
         model=model,
         args=arguments(
@@ -200,12 +203,18 @@ def train_student(
         ),
         train_dataset=train,
         eval_dataset=validation,
-        data_collator=Collator(tokenizer),
+        data_collator=collator,
         processing_class=tokenizer,
         loss=loss,
         temperature=settings.temperature,
-        columns=[teacher["columns"] for teacher in facts["teachers"].values()],
+        columns=columns,
     )
+    if last_whole_checkpoint(own_checkpoints) is None:
+
+        def of_logits(logits: Tensor, rows: dict[str, Tensor]) -> Tensor:
+            return loss.compute(logits, rows[loss.targets], columns, rows["weight"], settings.temperature)
+
+        fit_head(model, train, collator, of_logits)
     run(trainer, progress, name)
     if validation:
         trainer.evaluate()

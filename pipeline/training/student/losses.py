@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pipeline.training.alignment import Alignment, AmalgamatedFeatures, CommonFeatures
+from pipeline.training.student.alignment import Alignment, AmalgamatedFeatures, CommonFeatures
 
 Columns = Sequence[Sequence[int]]
 

@@ -20,9 +20,9 @@ from pipeline.tables.columns import fixed_size_lists
 from pipeline.tables.manifest import read_manifest, seal, unseal
 from pipeline.tables.schema import GOLDEN_VERSION
 from pipeline.tables.shards import part_name, read_shard, write_shard
-from pipeline.training.golden_rows import golden_shards
-from pipeline.training.losses import integration_loss, uhc_loss
-from pipeline.training.student import epochs_of, train_student
+from pipeline.training.student.golden_rows import golden_shards
+from pipeline.training.student.losses import integration_loss, uhc_loss
+from pipeline.training.student.train import epochs_of, train_student
 from tests import tiny
 from tests.recorder import Recorder
 

@@ -1,0 +1,117 @@
+"""The pretrained model that a training starts from."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
+
+from pipeline.config import Training
+from pipeline.errors import MukiError, first, refusing
+from pipeline.models import locations
+from pipeline.models.heads import classifier_head
+from pipeline.models.model_config import read_model_config
+from pipeline.models.tokenizers import align_padding, load_tokenizer, longest_input
+from pipeline.tables.keys import files_digest
+
+_BASE_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
+
+
+def _base_folder(settings: Training, root: Path) -> Path:
+    return locations.model_folder(settings.model, root, revision=settings.revision, patterns=_BASE_FILES)
+
+
+def base_digest(settings: Training, root: Path) -> str:
+    """SHA-256 over the files of the pretrained model that a classifier is trained from.
+
+    Raises:
+        MukiError: No such model.
+    """
+    return files_digest(locations.matching(_base_folder(settings, root), _BASE_FILES))
+
+
+def base_bytes(settings: Training, root: Path) -> int:
+    """Size of the weights that a classifier is trained from.
+
+    Raises:
+        MukiError: No such model.
+    """
+    return sum(path.stat().st_size for path in _base_folder(settings, root).glob("*.safetensors"))
+
+
+def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The pretrained model that a classifier of `labels` is trained from, with a fresh head, and its tokenizer.
+
+    Raises:
+        MukiError: No such model, or it cannot be made a text classifier.
+    """
+    folder = _base_folder(settings, root)
+    read_model_config(folder / "config.json")
+    tokenizer = load_tokenizer(folder, settings.model)
+    set_seed(settings.seed)  # the head is drawn here
+    fix = "Name a folder or hub id of a text encoder"
+    with refusing("cannot be loaded as a classifier to train", where=settings.model, fix=fix):
+        config = AutoConfig.from_pretrained(folder)
+        if settings.layers is not None and settings.layers > getattr(config, "num_hidden_layers", settings.layers):
+            what = f"it has {config.num_hidden_layers} layers, and {settings.layers} are asked for"
+            raise MukiError(what, where=settings.model, fix="Lower layers, or leave it out")
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            id2label=dict(enumerate(labels)),
+            label2id={label: number for number, label in enumerate(labels)},
+            problem_type="single_label_classification",
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **({"num_hidden_layers": settings.layers} if settings.layers else {}),
+        )
+    _check_loaded(settings, model, report)
+    _keep_known_labels(folder, named_labels(settings, root), labels, model)
+    align_padding(model, tokenizer)
+    if (limit := longest_input(model, tokenizer)) < settings.max_length:
+        what = f"it reads at most {limit} tokens, and max_length is {settings.max_length}"
+        raise MukiError(what, where=settings.model, fix=f"Set max_length to {limit} or less")
+    return model, tokenizer
+
+
+def named_labels(settings: Training, root: Path) -> dict[str, int]:
+    """The labels that the pretrained model already tells apart, and the row of its head that each has."""
+    named = read_model_config(_base_folder(settings, root) / "config.json").id2label
+    return {str(label): number for number, label in named.items() if label != f"LABEL_{number}"}
+
+
+def _keep_known_labels(folder: Path, rows: Mapping[str, int], labels: list[str], model: PreTrainedModel) -> None:
+    """Give the labels that the pretrained model already tells apart their rows of its head."""
+    rows = {label: row for label, row in rows.items() if label in labels}
+    if not rows:
+        return
+    before = classifier_head(
+        AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32), str(folder)
+    )
+    with torch.no_grad():
+        for kind, parameter in classifier_head(model, str(folder)).named_parameters():
+            for label, row in rows.items():
+                parameter[labels.index(label)] = before.get_parameter(kind)[row]
+
+
+def _check_loaded(settings: Training, model: PreTrainedModel, report: Mapping[str, Any]) -> None:
+    """Only the head and the pooler may be new; weights of layers are left out only where fewer layers are asked for."""
+    mismatched = {str(key[0]) if isinstance(key, tuple) else str(key) for key in report["mismatched_keys"]}
+    new = {str(key) for key in report["missing_keys"]} | mismatched
+    encoder = f"{model.base_model_prefix}."
+    if random := sorted(key for key in new if key.startswith(encoder) and "pooler" not in key):
+        what = f"its weights do not fit its config: {first(random)} would be random"
+        raise MukiError(what, where=settings.model, fix="Name a model whose weights and config.json belong together")
+    unused = sorted(str(key) for key in report["unexpected_keys"] if re.search(r"\.(layer|layers|h)\.\d+\.", str(key)))
+    if unused and settings.layers is None:
+        what = f"its config.json has fewer layers than its weights: {first(unused)} would be left out"
+        raise MukiError(what, where=settings.model, fix="Set layers to what is wanted, or correct config.json")

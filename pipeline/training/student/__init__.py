@@ -1,0 +1,1 @@
+"""The student: from a golden table to a classifier of all labels."""
