@@ -240,7 +240,7 @@ class Student(Training):
     and so do architectures other than BERT, RoBERTa, XLM-R, CamemBERT and ELECTRA."""
 
     epochs: Count | Literal["auto"] = "auto"
-    """Passes over the golden table; `auto` makes three, and on a small corpus as many as 2,000 steps take."""
+    """Passes over the golden table; `auto` makes three, and on a small corpus as many as 1,000 steps take."""
     temperature: PositiveFloat = 1.0
     """T of the distillation loss and of the teachers' softmax."""
     validation_share: Share = 0.02

@@ -82,7 +82,7 @@ def student(root: Path) -> list[float]:
     """Losses of a short training without dropout, whose random numbers may change with torch."""
     path = tiny.save_project(root)
     settings = {"num_hidden_layers": 1, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    save_wave(root / "models" / "base", ["a", "b"], **settings)
+    save_wave(root / "models" / "base", ["LABEL_0", "LABEL_1"], **settings)
     params, layout = config.load(path)
     write_corpus(layout.corpus, with_ids(pl.DataFrame({"text": [f"w{row % 9} w{row}" for row in range(24)]})), 50)
     for name, teacher in params.teachers.items():

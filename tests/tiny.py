@@ -77,6 +77,11 @@ def save_teacher(folder: Path, labels: list[str], architecture: str = "bert", se
     return folder
 
 
+def save_pretrained_encoder(folder: Path, seed: int = 0, **config: Any) -> Path:
+    """What a student starts from: a model that names no labels."""
+    return save_teacher(folder, ["LABEL_0", "LABEL_1"], seed=seed, **config)
+
+
 def texts(count: int, seed: int = 0, longest: int = 30) -> list[str]:
     drawn = random.Random(seed)
     return [" ".join(drawn.choices(WORDS, k=drawn.randint(0, longest))) for _ in range(count)]
@@ -113,7 +118,7 @@ def save_project(root: Path, rows: int = 30, teachers: dict[str, list[str]] = TE
     """A project with tiny teachers and a CSV corpus; returns its params.yaml. `changes` replace whole blocks."""
     for number, (name, labels) in enumerate(teachers.items()):
         save_teacher(root / "models" / name, labels, seed=number)
-    save_teacher(root / "models" / "base", ["a", "b"], seed=9)
+    save_pretrained_encoder(root / "models" / "base", seed=9)
     names = [label for labels in teachers.values() for label in labels]
     for part, seed in (("corpus", 1), ("test", 2)):
         lines = [f'{names[number % len(names)]},"{text}"' for number, text in enumerate(texts(rows, seed))]

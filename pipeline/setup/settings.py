@@ -83,7 +83,7 @@ def render(
             ),
             _yaml({} if proposals else {"integrate": {"aliases": {}}}),
             "# model: a pretrained text encoder that becomes the student. A sentence encoder reads label names best.",
-            "# epochs: auto means three, and on a small corpus as many as 2,000 training steps take.",
+            "# epochs: auto means three, and on a small corpus as many as 1,000 training steps take.",
             _yaml({"student": {**student, "epochs": "auto", "learning_rate": 2e-4, "max_length": max_length}}),
             _yaml({"evaluate": {}}),
         ]

@@ -20,7 +20,7 @@ FEATURES_VERSION = 1
 """What teachers' heads read (`pipeline/labelling/features.py`)."""
 EMBEDDINGS_VERSION = 3
 """Neutral embeddings of texts and label names (`pipeline/embedding/`)."""
-STUDENT_VERSION = 3
+STUDENT_VERSION = 4
 """A student's training: checkpoints and the students of a comparison (`pipeline/training/`)."""
 
 

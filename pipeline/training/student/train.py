@@ -229,8 +229,8 @@ def train_student(
     return losses
 
 
-_FEWEST_STEPS, _FEWEST_EPOCHS = 2000, 3
-"""Of `epochs: auto`. A fresh head for many labels takes steps to learn, however few texts there are."""
+_FEWEST_STEPS, _FEWEST_EPOCHS = 1000, 3
+"""Of `epochs: auto`. Many labels take steps to learn, however few texts there are."""
 
 
 def epochs_of(settings: Student, texts: int) -> int:
