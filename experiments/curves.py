@@ -1,10 +1,9 @@
 """What more unlabelled texts buy: a student's accuracy against the size of its corpus, beside gold labels.
 
-Use: `python -m experiments.curves NAME [SIZE ...] [--seeds N] [--epochs N] [--rules RULE ...] [--start TEACHER]`
+Use: `python -m experiments.curves NAME [SIZE ...] [--seeds N] [--epochs N] [--rules RULE ...]`
 
 NAME is one of the routing suite's bases. Its teachers are trained once; each size is a project of its own in
-`experiments/curves-data/NAME`. What is finished is not done again. With `--start` students start from that teacher
-instead of the pretrained model.
+`experiments/curves-data/NAME`. What is finished is not done again.
 """
 
 import argparse
@@ -64,10 +63,8 @@ def split(base: Base) -> Split:
     return Split(corpus[:kept], corpus[kept:])
 
 
-def run(
-    base: Base, size: int, seeds: int, epochs: int | Literal["auto"], rules: list[str], start: str | None = None
-) -> pl.DataFrame:
-    """Students of one size, of the pretrained model or of the teacher that `start` names."""
+def run(base: Base, size: int, seeds: int, epochs: int | Literal["auto"], rules: list[str]) -> pl.DataFrame:
+    """Students of one size."""
     texts = split(base)
     teachers = DATA / base.name / "teachers"
     for name, labels in base.teachers.items():
@@ -91,15 +88,10 @@ def run(
         prepare=Prepare(corpus=Source(source="none.csv", text="text")),
         teachers={name: Teacher(model=str(teachers / name), watch=str(teachers / name)) for name in base.teachers},
         label=Label(passes=8, max_length=base.max_length, features=not {"cfl", "dfa"}.isdisjoint(rules)),
-        embed=Embed(model=MODEL, max_length=base.max_length),
+        embed=Embed(max_length=base.max_length),
         integrate=Integrate(),
         student=Student(
-            model=MODEL if start is None else str(teachers / start),
-            layers=3,
-            epochs=epochs,
-            batch_size=16,
-            learning_rate=2e-4,
-            max_length=base.max_length,
+            model=MODEL, layers=3, epochs=epochs, batch_size=16, learning_rate=2e-4, max_length=base.max_length
         ),
         compare=Compare(rules=rules, seeds=list(range(seeds))),
     )
@@ -117,12 +109,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=lambda given: given if given == "auto" else int(given), default="auto")
     parser.add_argument("--rules", nargs="+", default=RULES)
-    parser.add_argument("--start")
     chosen = parser.parse_args()
     quiet_libraries()
     [base] = [base for base in bases() if base.name == chosen.name]
     for size in chosen.sizes:
-        students = run(base, size, chosen.seeds, chosen.epochs, chosen.rules, chosen.start)
+        students = run(base, size, chosen.seeds, chosen.epochs, chosen.rules)
         for row in (
             students.group_by("rule", maintain_order=True)
             .agg(
@@ -132,7 +123,7 @@ def main() -> None:
             )
             .to_dicts()
         ):
-            print(base.name, size, chosen.epochs, chosen.start or "fresh", row, flush=True)
+            print(base.name, size, chosen.epochs, row, flush=True)
 
 
 if __name__ == "__main__":

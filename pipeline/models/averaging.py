@@ -1,8 +1,8 @@
 """Several teachers that share a pretrained model, averaged into one classifier of all their labels.
 
 The encoder's weights are the plain average, the heads stand side by side (the last layer of "model soups", Wortsman et
-al. 2022, and of the merging step in HM3, arXiv:2409.19173). By itself it classifies badly; a student that starts from
-it learns faster than one that starts from the pretrained model.
+al. 2022, and of the merging step in HM3, arXiv:2409.19173). By itself it classifies badly: it is for a student to start
+from.
 """
 
 from collections.abc import Mapping, Sequence

@@ -19,6 +19,14 @@ def classifier_head(model: PreTrainedModel, where: str) -> nn.Module:
     Raises:
         MukiError: There is no such layer.
     """
+    if (head := find_head(model)) is None:
+        fix = "Leave out label.features and the rules cfl and dfa, or use another architecture"
+        raise MukiError("has no linear layer with a row for each label", where=where, fix=fix)
+    return head
+
+
+def find_head(model: PreTrainedModel) -> nn.Module | None:
+    """The same layer, or None."""
     heads = [
         module
         for module in model.modules()
@@ -27,10 +35,7 @@ def classifier_head(model: PreTrainedModel, where: str) -> nn.Module:
         and len(weight) == model.config.num_labels
         and not isinstance(module, nn.Embedding)
     ]
-    if not heads:
-        fix = "Leave out label.features and the rules cfl and dfa, or use another architecture"
-        raise MukiError("has no linear layer with a row for each label", where=where, fix=fix)
-    return heads[-1]
+    return heads[-1] if heads else None
 
 
 @contextmanager

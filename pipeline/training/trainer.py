@@ -108,7 +108,7 @@ class ResumableTrainer(Trainer):
             files.remove(folder for folder in folders.subfolders(output, "checkpoint-*") if folder != newest)
 
 
-def last_whole_checkpoint(output: Path) -> str | None:
+def _last_whole_checkpoint(output: Path) -> str | None:
     """The newest sealed checkpoint whose files are intact; all others are removed."""
     found = folders.subfolders(output, "checkpoint-*")
     found.sort(key=lambda folder: int(folder.name.rpartition("-")[2]), reverse=True)
@@ -149,17 +149,26 @@ class _Reporter(TrainerCallback):
         self.reported = state.global_step
 
 
-def run(trainer: Trainer, progress: Progress, name: str) -> None:
-    """Train, from the last checkpoint in the trainer's output folder if there is one.
+def resume_point(trainer: Trainer) -> str | None:
+    """The checkpoint in the trainer's output folder that a killed run left, if it is whole; others are removed."""
+    with trainer.args.main_process_first(local=False):  # the first one tidies up
+        return _last_whole_checkpoint(Path(str(trainer.args.output_dir)))
+
+
+def run(trainer: Trainer, progress: Progress, name: str, checkpoint: str | None = None) -> None:
+    """Train, from a checkpoint if there is one.
+
+    Args:
+        trainer: What trains.
+        progress: Told of the steps.
+        name: What progress and errors call the training.
+        checkpoint: From `resume_point`.
 
     Raises:
         MukiError: A loss or a weight became NaN or infinite.
     """
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_Reporter(progress, name))
-    output = Path(str(trainer.args.output_dir))
-    with trainer.args.main_process_first(local=False):  # the first one tidies up
-        checkpoint = last_whole_checkpoint(output)
     model, tokenizer = trainer.model, trainer.processing_class
     assert isinstance(model, PreTrainedModel)
     assert isinstance(tokenizer, PreTrainedTokenizerBase)

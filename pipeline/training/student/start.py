@@ -5,7 +5,7 @@ nearly constant), and a random head knows no label: training from there spends m
 the head before anything else is trained is "linear probing, then fine-tuning" (Kumar et al. 2022, arXiv:2202.10054).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.config import Student
-from pipeline.models.heads import classifier_head, recording_features
+from pipeline.models.heads import find_head, recording_features
 from pipeline.training.base import load_base, named_labels
 from pipeline.training.batches import Collator
 
@@ -25,10 +25,12 @@ _SAMPLE = 5_000
 _AVERAGING = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "electra"})
 """Architectures whose layers can average: they share one attention, without relative positions."""
 _MEAN, _POOLER = 4.0, 0.3
-"""How much the average outweighs what the first position held; a pooler's factor, so that its tanh is nearly linear."""
+"""The weight of the average beside what the first position held; the factor of the layer before the head, which follows
+it with tanh: nearly linear at this size."""
 _RIDGE = 1e-2
 """λ of the fitted head: λ/2 · |W|² is added to the loss."""
 _BATCH, _ITERATIONS = 64, 100
+"""Texts read at a time; steps of L-BFGS at most."""
 
 
 def load_start(settings: Student, labels: list[str], root: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -44,9 +46,10 @@ def load_start(settings: Student, labels: list[str], root: Path) -> tuple[PreTra
 
 
 def add_averaging_layer(model: PreTrainedModel) -> None:
-    """Add a layer whose first position holds the average of all positions: LN(h_0 + 4 · mean(h)).
+    """Add a layer whose first position begins as LN(LN(h_0 + 4 · mean(h))), the mean being that of all positions.
 
-    It is a layer like the others and trained with them, so the student stays an ordinary model of its architecture.
+    It is a layer like the others and trained with them, so the student stays an ordinary model of its architecture. The
+    dense layer between encoder and head begins as 0.3 times its input.
     """
     layers = model.base_model.get_submodule("encoder.layer")
     assert isinstance(layers, nn.ModuleList)
@@ -67,7 +70,7 @@ def add_averaging_layer(model: PreTrainedModel) -> None:
 
 
 def _set_linear(linear: nn.Module, factor: float) -> None:
-    """Make it multiply by a factor."""
+    """Make a square layer multiply by a factor, any layer by 0."""
     weight = linear.get_parameter("weight")
     weight.copy_(factor * torch.eye(*weight.shape))
     linear.get_parameter("bias").zero_()
@@ -77,7 +80,7 @@ def fit_head(
     model: PreTrainedModel,
     data: Dataset,
     collator: Collator,
-    loss: Callable[[Tensor, dict[str, Tensor]], Tensor],
+    loss: Callable[[Tensor, Mapping[str, Tensor]], Tensor],
 ) -> None:
     """Fit the head to the targets while the encoder stays as it is: a convex problem, solved by L-BFGS.
 
@@ -89,7 +92,7 @@ def fit_head(
         collator: Makes batches of them.
         loss: Of logits `[texts, labels]` and the supervision of these texts.
     """
-    head = classifier_head(model, "student.model")
+    head = find_head(model)
     if not isinstance(head, nn.Linear) or head.bias is None:
         return
     features, supervision = _read(model, head, data, collator)
@@ -99,6 +102,7 @@ def fit_head(
     centred = features - mean
     weight = torch.zeros_like(head.weight, requires_grad=True)
     bias = torch.zeros_like(head.bias, requires_grad=True)
+    # torch leaves its optimizers and `backward` unannotated.
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
 
     def objective() -> Tensor:

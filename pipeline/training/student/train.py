@@ -1,7 +1,7 @@
 """The student: trained from a golden table alone and saved as a folder that is ready for the hub."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,9 @@ from pipeline.training.student.start import fit_head, load_start
 from pipeline.training.trainer import (
     ResumableTrainer,
     arguments,
-    last_whole_checkpoint,
     logging_steps,
     resolved,
+    resume_point,
     run,
     save,
     trained_before,
@@ -64,12 +64,14 @@ class IntegrationTrainer(ResumableTrainer):
         else:
             with recording_features(aligned.head) as features:
                 outputs = model(**arguments)
-        loss = self.loss.compute(
-            outputs.logits, inputs[self.loss.targets], self.columns, inputs["weight"], self.temperature
-        )
+        loss = self.loss_of(outputs.logits, inputs)
         if aligned is not None:
             loss = loss + aligned(features[0], inputs[schema.TEACHER_FEATURES.name])
         return (loss, outputs) if return_outputs else loss
+
+    def loss_of(self, logits: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
+        """The loss of logits `[texts, labels]`, of features apart, given the supervision of these texts."""
+        return self.loss.compute(logits, rows[self.loss.targets], self.columns, rows["weight"], self.temperature)
 
 
 class _AlignedFeatures(nn.Module):
@@ -135,8 +137,7 @@ def train_student(
     """Train the student from a golden table and save it; nothing else of the project is read.
 
     A student that is there already, of the same table and settings, is kept. A killed run continues from its last
-    checkpoint. Checkpoints are stored under `training_key`, so no other
-    training's checkpoint is ever used.
+    checkpoint. Checkpoints are stored under `training_key`, so no other training's checkpoint is ever used.
 
     Args:
         settings: The `student` block.
@@ -184,7 +185,6 @@ def train_student(
     epochs = epochs_of(settings, len(train))
     _LOG.info("%s reads %d texts %d times", name, len(train), epochs)
     steps = -(-len(train) // settings.batch_size) * epochs
-    columns = [teacher["columns"] for teacher in facts["teachers"].values()]
     collator = Collator(tokenizer)
     trainer = IntegrationTrainer(
         model=model,
@@ -207,15 +207,12 @@ def train_student(
         processing_class=tokenizer,
         loss=loss,
         temperature=settings.temperature,
-        columns=columns,
+        columns=[teacher["columns"] for teacher in facts["teachers"].values()],
     )
-    if last_whole_checkpoint(own_checkpoints) is None:
-
-        def of_logits(logits: Tensor, rows: dict[str, Tensor]) -> Tensor:
-            return loss.compute(logits, rows[loss.targets], columns, rows["weight"], settings.temperature)
-
-        fit_head(model, train, collator, of_logits)
-    run(trainer, progress, name)
+    checkpoint = resume_point(trainer)
+    if checkpoint is None:
+        fit_head(model, train, collator, trainer.loss_of)
+    run(trainer, progress, name, checkpoint)
     if validation:
         trainer.evaluate()
     losses = _last_losses(trainer)

@@ -1,5 +1,6 @@
 """Where the student's training begins."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ def golden(collator: Collator, texts: int = 60) -> Dataset:
     return tokenised(Dataset.from_dict(columns), collator.tokenizer, 16)
 
 
-def of_logits(logits: Tensor, rows: dict[str, Tensor]) -> Tensor:
+def of_logits(logits: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
     return integration_loss(logits, rows["target"], rows["weight"], 1.0)
 
 
@@ -98,13 +99,27 @@ def test_no_other_head_is_better(tmp_path: Path, architecture: str) -> None:
     value = of_logits(head(features[0]), batch) + 0.005 * head.weight.square().sum()
     value.backward()
     assert head.weight.grad is not None
-    # The bias is free, so that moving the features' mean into it changes nothing.
     assert head.bias.grad.abs().max() < 1e-3
     assert head.weight.grad.abs().max() < 1e-3 * max(1.0, float(features[0].abs().max()))
     changed = {name for name, weights in model.state_dict().items() if not torch.equal(weights, encoder[name])}
     assert {name.rpartition(".")[2] for name in changed} == {"weight", "bias"}
     assert len(changed) == 2
     assert not model.training
+
+
+def test_an_unknown_head_is_left_alone(tmp_path: Path) -> None:
+    class Prototypes(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.prototypes = torch.nn.Parameter(torch.ones(3, 16))
+
+        def forward(self, features: Tensor) -> Tensor:
+            return -torch.cdist(features, self.prototypes)
+
+    model, collator = start(tmp_path)
+    model.classifier = Prototypes()
+    fit_head(model, golden(collator), collator, of_logits)
+    assert torch.equal(model.classifier.prototypes, torch.ones(3, 16))
 
 
 def test_a_large_corpus_lends_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
