@@ -14,13 +14,14 @@ from rich.console import Console
 from rich.table import Table
 
 from stages.terminal import quiet_libraries
-from tests.benchmarks import bfloat16, integration, labelling, student
+from tests.benchmarks import bfloat16, engines, integration, labelling, student
 from tests.benchmarks.measure import Row
 
 PARTS: dict[str, Callable[[Path], list[Row]]] = {
     "passes": labelling.passes,
     "products": labelling.product_share,
     "bfloat16": bfloat16.bfloat16_passes,
+    "engines": engines.against_engines,
     "savings": labelling.savings,
     "loop": labelling.against_the_papers_loop,
     "dropwise": labelling.against_dropwise,

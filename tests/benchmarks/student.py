@@ -1,15 +1,20 @@
-"""The student's epoch against plain supervised fine-tuning of the same model on the same texts."""
+"""The student's training: against plain supervised fine-tuning of the same model, and several at once."""
 
 import shutil
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from datasets import Dataset
 
-from pipeline.config import Arithmetic, Student
+from pipeline.config import Arithmetic, Params, Prepare, Source, Student, Teacher
+from pipeline.evaluation.comparison.students import StudentJob, StudentProcesses
 from pipeline.layout import Layout
+from pipeline.models.devices import fast_dtype
+from pipeline.progress import SILENT
 from pipeline.tables import schema
 from pipeline.tables.columns import fixed_size_lists
 from pipeline.tables.manifest import seal, unseal
@@ -18,13 +23,22 @@ from pipeline.training.base import load_base
 from pipeline.training.batches import Collator, tokenised
 from pipeline.training.student.train import train_student
 from pipeline.training.trainer import ResumableTrainer, arguments, logging_steps, save
-from tests.benchmarks.labelling import LABELS, MODEL, corpora
+from tests.benchmarks.labelling import BENCH, LABELS, MODEL, corpora
 from tests.benchmarks.measure import Row, side_by_side
 
 TEXTS_TIMES = 2
 ROUNDS = 3
-PRECISIONS: dict[Arithmetic, float] = {"auto": 1.05, "float32": 0.50}
-"""The plain training's arithmetic, and the target; `train-student` has its default."""
+STUDENTS = 2
+# The same network as the plain one.
+TRAINING: dict[str, Any] = {
+    "model": MODEL,
+    "layers": 3,
+    "epochs": 3,
+    "batch_size": 16,
+    "validation_share": 0,
+    "checkpoint_steps": 10_000,
+    "pooling": "cls",
+}
 
 
 def rows(folder: Path) -> list[Row]:
@@ -33,15 +47,18 @@ def rows(folder: Path) -> list[Row]:
     Three epochs of three layers. The plain one trains all embeddings, has gold labels for targets, and begins with a
     random head.
     """
+    default = fast_dtype(torch.device("cpu"))
     found = []
     for tokens in (16, 64):
-        for precision, target in PRECISIONS.items():
-            what = f"train-student / plain fine-tuning in {precision}, at {tokens} tokens, seconds"
-            found.append(Row(what, target, _against_plain(folder, tokens, precision), at_most=True))
-    return found
+        ratios = {plain: _against_plain(folder, tokens, plain) for plain in sorted({default, "float32"})}
+        for plain, target in ((default, 1.05), ("float32", 0.50)):
+            what = f"train-student by default / plain fine-tuning in {plain}, at {tokens} tokens, seconds"
+            found.append(Row(what, target, ratios[plain], at_most=True))
+    return [*found, *_at_once(folder)]
 
 
-def _against_plain(folder: Path, tokens: int, precision: Arithmetic) -> float:
+def _golden_table(folder: Path) -> tuple[Layout, list[str], np.ndarray[Any, np.dtype[np.float32]]]:
+    """A table of random targets, its texts and the targets."""
     layout = Layout(folder / "student")
     texts = corpora(folder)["Reuters R8"] * TEXTS_TIMES
     drawn = np.random.default_rng(0)
@@ -61,28 +78,31 @@ def _against_plain(folder: Path, tokens: int, precision: Arithmetic) -> float:
     }
     unseal(layout.golden)
     seal(layout.golden, [write_shard(layout.golden / part_name(0), table, "")], facts)
-    common: dict[str, Any] = {"model": MODEL, "layers": 3, "epochs": 3, "batch_size": 16, "max_length": tokens}
-    common |= {"validation_share": 0, "checkpoint_steps": 10_000, "pooling": "cls"}  # the same network as the plain one
-    settings = Student(**common)
+    return layout, texts, targets
+
+
+def _against_plain(folder: Path, tokens: int, precision: Arithmetic) -> float:
+    layout, texts, targets = _golden_table(folder)
+    settings = Student(**TRAINING, max_length=tokens)
+    plain = settings.model_copy(update={"precision": precision})
 
     def distilled() -> None:
         shutil.rmtree(layout.student, ignore_errors=True)  # else it is kept
         train_student(settings, layout.golden, layout.student, layout.work, folder)
 
     def supervised() -> None:
-        settings = Student(**{**common, "precision": precision})
-        model, tokenizer = load_base(settings, LABELS, folder)
+        model, tokenizer = load_base(plain, LABELS, folder)
         data = Dataset(pa.table({"text": texts, "labels": targets.argmax(axis=1)}))
         trainer = ResumableTrainer(
             model=model,
             args=arguments(
-                settings,
+                plain,
                 folder / "supervised" / "checkpoints",
-                num_train_epochs=common["epochs"],
-                logging_steps=logging_steps(len(texts) // 16 * common["epochs"]),
-                save_steps=settings.checkpoint_steps,
+                num_train_epochs=TRAINING["epochs"],
+                logging_steps=logging_steps(len(texts) // 16 * TRAINING["epochs"]),
+                save_steps=plain.checkpoint_steps,
             ),
-            train_dataset=tokenised(data, tokenizer, settings.max_length),
+            train_dataset=tokenised(data, tokenizer, plain.max_length),
             data_collator=Collator(tokenizer),
             processing_class=tokenizer,
         )
@@ -91,3 +111,41 @@ def _against_plain(folder: Path, tokens: int, precision: Arithmetic) -> float:
         shutil.rmtree(folder / "supervised" / "checkpoints")  # else the next round goes on from there
 
     return side_by_side(distilled, supervised, ROUNDS)
+
+
+def _at_once(folder: Path) -> list[Row]:
+    """Students of a comparison, trained by processes with a part of the cores each, against one after the other."""
+    layout, texts, _ = _golden_table(folder)
+    params = Params(
+        prepare=Prepare(corpus=Source(source="none.csv", text="text")),
+        teachers={"bench": Teacher(**BENCH)},
+        student=Student(**TRAINING),
+    )
+    seeds = count()
+
+    def jobs() -> list[StudentJob]:
+        """Students that were not trained before."""
+        return [_job(layout, texts, params, next(seeds)) for _ in range(STUDENTS)]
+
+    def in_turn() -> None:
+        for job in jobs():
+            job.run(SILENT)
+
+    with StudentProcesses() as processes:  # which start in the first round: it warms up
+        ratio = side_by_side(in_turn, lambda: processes.run(jobs(), SILENT), ROUNDS)
+    return [Row(f"{STUDENTS} students of compare, one after the other / at once, seconds", 1.0, ratio)]
+
+
+def _job(layout: Layout, texts: list[str], params: Params, seed: int) -> StudentJob:
+    return StudentJob(
+        name=f"student {seed}",
+        settings=Student(**{**TRAINING, "epochs": 12}, max_length=16, seed=seed),
+        params=params,
+        golden=layout.golden,
+        labels=LABELS,
+        texts=texts,
+        folder=layout.root / f"student-{seed}",
+        checkpoints=layout.work / f"checkpoints-{seed}",
+        root=layout.root,
+        predictions=layout.root / f"predictions-{seed}.parquet",
+    )
