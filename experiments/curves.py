@@ -1,20 +1,23 @@
-"""What more unlabelled texts buy: a student's accuracy against the size of its corpus, beside gold labels.
+"""Students of several rules and sizes of the corpus, beside those of gold labels.
 
 Use: `python -m experiments.curves NAME [SIZE ...] [--seeds N] [--epochs N] [--rules RULE ...]`
 
 NAME is one of the routing suite's bases. Its teachers are trained once; each size is a project of its own in
-`experiments/curves-data/NAME`. What is finished is not done again.
+`experiments/curves-data/NAME`. What is finished is not done again. Printed are the students, the paired tests, and how
+often the teachers' averaged weights are right, which nobody trains.
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
+import torch
 
 from experiments.routing.build import MODEL
-from experiments.routing.settings import ROOT, Base, bases, hwu, hwu_test
+from experiments.routing.settings import ROOT, Base, Texts, bases, hwu, hwu_test, newsgroups, orange, reuters_r8
 from pipeline.config import (
     Compare,
     Embed,
@@ -30,8 +33,14 @@ from pipeline.config import (
 from pipeline.corpus.table import with_ids, write_corpus
 from pipeline.embedding.run import embed_corpus
 from pipeline.evaluation.comparison.compare import compare
+from pipeline.evaluation.gold_labels import read_test
+from pipeline.integration.label_tables import open_labelled_corpus
 from pipeline.labelling.run import label_corpus
 from pipeline.layout import Layout
+from pipeline.models.averaging import average
+from pipeline.models.students import LoadedStudent
+from pipeline.models.teachers import locate
+from pipeline.progress import SILENT
 from pipeline.tables.columns import arrow
 from pipeline.tables.shards import write_table_file
 from pipeline.training.teacher import train_teacher
@@ -39,6 +48,12 @@ from stages.terminal import quiet_libraries
 
 DATA = Path(__file__).parent / "curves-data"
 RULES = ["gate", "muki", "supervised"]
+TESTS: dict[Callable[[], Texts], Callable[[], pl.DataFrame]] = {
+    hwu: hwu_test,
+    newsgroups: lambda: orange("20newsgroups-test"),
+    reuters_r8: lambda: orange("reuters-r8-test"),
+}
+MOST_TESTED = 2000
 
 
 @dataclass(frozen=True)
@@ -54,16 +69,32 @@ class Split:
     test: pl.DataFrame
 
 
+@dataclass(frozen=True)
+class Result:
+    """What one size gave.
+
+    Attributes:
+        students: See `Comparison`.
+        tests: See `Comparison`.
+        averaged: Accuracy of the teachers' averaged weights.
+    """
+
+    students: pl.DataFrame
+    tests: pl.DataFrame
+    averaged: float
+
+
 def split(base: Base) -> Split:
-    """A base's texts; those that come without a test set lend a quarter of the corpus."""
-    corpus = base.texts().corpus.sample(fraction=1, shuffle=True, seed=1)
-    if base.texts is hwu:
-        return Split(corpus, hwu_test())
+    """The texts whose labels the base's teachers know; those without a test set lend a quarter of the corpus."""
+    known = pl.col("label").is_in([label for labels in base.teachers.values() for label in labels])
+    corpus = base.texts().corpus.filter(known).sample(fraction=1, shuffle=True, seed=1)
+    if base.texts in TESTS:
+        return Split(corpus, TESTS[base.texts]().filter(known)[:MOST_TESTED])
     kept = len(corpus) * 3 // 4
     return Split(corpus[:kept], corpus[kept:])
 
 
-def run(base: Base, size: int, seeds: int, epochs: int | Literal["auto"], rules: list[str]) -> pl.DataFrame:
+def run(base: Base, size: int, seeds: int, epochs: int | Literal["auto"], rules: list[str]) -> Result:
     """Students of one size."""
     texts = split(base)
     teachers = DATA / base.name / "teachers"
@@ -98,7 +129,21 @@ def run(base: Base, size: int, seeds: int, epochs: int | Literal["auto"], rules:
     for name in base.teachers:
         label_corpus(name, params.teachers[name], params.label, layout)
     embed_corpus(params, layout)
-    return compare(params, layout).students.with_columns(size=pl.lit(size))
+    compared = compare(params, layout)
+    return Result(compared.students, compared.tests, _averaged_accuracy(params, layout))
+
+
+def _averaged_accuracy(params: Params, layout: Layout) -> float:
+    """How often the average of the teachers' weights, with their heads side by side, is right on the test texts."""
+    corpus = open_labelled_corpus(params, layout)
+    teachers = [locate(name, teacher, layout.root) for name, teacher in params.teachers.items()]
+    space = corpus.label_space
+    model, tokenizer = average(teachers, space.labels, [each.tolist() for each in space.columns])
+    length = params.label.max_length
+    merged = LoadedStudent(model, tokenizer, tuple(space.labels), length, torch.device("cpu"))
+    test = read_test(layout, space)
+    logits = merged.logits(test.texts["text"].to_list(), SILENT.begin("average", len(test.texts), "texts"))
+    return float((logits.argmax(axis=1) == test.columns).mean())
 
 
 def main() -> None:
@@ -113,17 +158,20 @@ def main() -> None:
     quiet_libraries()
     [base] = [base for base in bases() if base.name == chosen.name]
     for size in chosen.sizes:
-        students = run(base, size, chosen.seeds, chosen.epochs, chosen.rules)
+        result = run(base, size, chosen.seeds, chosen.epochs, chosen.rules)
         for row in (
-            students.group_by("rule", maintain_order=True)
+            result.students.group_by("rule", maintain_order=True)
             .agg(
                 pl.col("accuracy").mean(),
                 pl.col("accuracy").std().alias("deviation"),
-                pl.col("supervision_accuracy", "seconds").mean(),
+                pl.col("macro_f1", "expected_calibration_error", "supervision_accuracy", "seconds").mean(),
             )
             .to_dicts()
         ):
             print(base.name, size, chosen.epochs, row, flush=True)
+        for test in result.tests.to_dicts():
+            print(base.name, size, chosen.epochs, test, flush=True)
+        print(base.name, size, {"average of the teachers": result.averaged}, flush=True)
 
 
 if __name__ == "__main__":

@@ -131,9 +131,14 @@ def hwu_scenarios() -> dict[str, list[str]]:
     return {str(key[0]): group["intent"].to_list() for key, group in sorted(groups)}
 
 
-def _orange(name: str, text: str, label: str, per_label: int | None) -> Texts:
-    frame = read_source(Source(source=f"{ORANGE}/{name}-train.tab", text=text, label=label), ROOT)
-    frame = frame.sample(fraction=1, shuffle=True, seed=0)
+def orange(name: str) -> pl.DataFrame:
+    """A file of the demo's packages, `text` and `label`, in random order."""
+    frame = read_source(Source(source=f"{ORANGE}/{name}.tab", text="Text", label="Category"), ROOT)
+    return frame.sample(fraction=1, shuffle=True, seed=0)
+
+
+def _drawn(name: str, per_label: int | None) -> Texts:
+    frame = orange(f"{name}-train")
     number = frame.select(pl.int_range(pl.len()).over("label"))[:, 0]
     count = frame.select(pl.len().over("label"))[:, 0]
     drawn = number < (per_label if per_label is not None else (count // 2).clip(upper_bound=1000))
@@ -143,19 +148,19 @@ def _orange(name: str, text: str, label: str, per_label: int | None) -> Texts:
 @cache
 def newsgroups() -> Texts:
     """20 Newsgroups: 100 texts of each topic to ask about."""
-    return _orange("20newsgroups", "Text", "Category", 100)
+    return _drawn("20newsgroups", 100)
 
 
 @cache
 def reuters_r8() -> Texts:
     """Reuters R8: half of each topic to ask about, in their natural shares."""
-    return _orange("reuters-r8", "Text", "Category", None)
+    return _drawn("reuters-r8", None)
 
 
 @cache
 def reuters_r52() -> Texts:
     """Reuters R52: half of each topic to ask about; most topics have fewer than 50 texts."""
-    return _orange("reuters-r52", "Text", "Category", None)
+    return _drawn("reuters-r52", None)
 
 
 def split(labels: Sequence[str], parts: int, seed: int = 0) -> dict[str, list[str]]:
