@@ -6,6 +6,7 @@ right teacher less often than the best of `mc_entropy`, `mutual_information` and
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,8 +25,8 @@ from pipeline.evaluation import metrics
 from pipeline.integration.confidence import softmax
 from pipeline.integration.embeddings import open_embeddings
 from pipeline.integration.label_tables import LabelShard, open_labelled_corpus
-from pipeline.integration.scorers import SCORERS, Gate, TeacherOutputs
-from pipeline.integration.strategies import best_teacher, golden_targets, soft_weights
+from pipeline.integration.scorers import SCORERS, Gate, TeacherOutputs, scores_and_content
+from pipeline.integration.strategies import answers_given_content, best_teacher, golden_targets, soft_weights
 from pipeline.layout import Layout
 from pipeline.tables.columns import arrow
 from pipeline.tables.manifest import is_finished
@@ -62,6 +63,7 @@ class Judged:
 
     right: float
     auroc: float | None
+    target: float
     kl: float | None
     said: float | None
     calibration_error: float | None
@@ -135,18 +137,22 @@ def judge(rule: str, asked: Asked) -> Judged:
     """Fit a rule to a setting's texts and hold it against the gold labels."""
     start = time.perf_counter()
     score = SCORERS[rule].fit(asked.outputs)
-    scores = np.asarray(score(asked.outputs), dtype=np.float64)
+    scores, content = scores_and_content(score, asked.outputs)
+    scores = np.asarray(scores, dtype=np.float64)
     seconds = time.perf_counter() - start
     known, right = scores[asked.known], asked.right
     is_right = right[np.arange(len(right)), best_teacher(known)]
     is_posterior = np.allclose(scores.sum(axis=1), 1.0)
     weights = scores if is_posterior else soft_weights(scores, TAU)
-    distributions = [softmax(teacher.logits) for teacher in asked.outputs.teachers]
+    distributions: Sequence[NDArray[np.floating]] = [softmax(teacher.logits) for teacher in asked.outputs.teachers]
+    if content is not None:
+        distributions = answers_given_content(distributions, content, asked.outputs.label_space)
     target = golden_targets(weights, distributions, asked.outputs.label_space)[asked.known]
     nats = metrics.kl_to_gold(target, asked.columns)
     return Judged(
         right=float(is_right.mean()),
         auroc=metrics.auroc(known.ravel(), right.ravel()),
+        target=float((target.argmax(axis=1) == asked.columns).mean()),
         kl=float(nats.mean()) if np.isfinite(nats).all() else None,
         said=float(known.max(axis=1).mean()) if is_posterior else None,
         calibration_error=calibration_error(known, is_right) if is_posterior else None,
@@ -180,6 +186,7 @@ def main(part: str) -> bool:
     for heading in (
         "setting",
         "AUROC",
+        "target right",
         "KL",
         "posterior",
         "right",
@@ -202,7 +209,7 @@ def main(part: str) -> bool:
         rules.add_row(setting.name, str(len(asked.known)), teachers, *rights, f"{100 * gain:+.1f}")
         details.add_row(
             setting.name,
-            *(shown(value) for value in (default.auroc, default.kl, default.said, default.right)),
+            *(shown(value) for value in (default.auroc, default.target, default.kl, default.said, default.right)),
             shown(default.calibration_error),
             views(default, asked),
             f"{default.seconds:.1f}",

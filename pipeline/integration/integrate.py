@@ -19,7 +19,7 @@ from pipeline.integration.golden_table import golden_facts, target_columns, targ
 from pipeline.integration.label_tables import Features, LabelledCorpus, LabelShard, open_features, open_labelled_corpus
 from pipeline.integration.routing.answers import Answers, read_answers
 from pipeline.integration.routing_summary import RoutingSummary, ShardSums, summarise
-from pipeline.integration.scorers import SCORERS, Score, TeacherOutputs, measure
+from pipeline.integration.scorers import SCORERS, Score, TeacherOutputs, measure, scores_and_content
 from pipeline.integration.strategies import STRATEGIES, best_teacher, margins
 from pipeline.layout import Layout
 from pipeline.progress import SILENT, Progress
@@ -136,13 +136,14 @@ class ScoringPhase:
     answers: Answers | None
 
     def run(self, number: int) -> tuple[ShardSums, Kept]:
-        """Score one shard; `[rows, teachers + 1]` are kept for `WritingPhase`: the scores, then the weight."""
+        """Score one shard; kept for `WritingPhase` are `[rows, teachers + 1 (+ union)]`: scores, weight, content."""
         scorer = SCORERS[self.settings.scorer]
         # Digests are not computed here: before anything is made of these scores, WritingPhase verifies the same files.
         labels = self.corpus.tables.read_unverified(number, score_columns(self.settings.scorer))
         texts = self.corpus.read(number) if scorer.reads_texts else None
         outputs = teacher_outputs(self.corpus, number, labels, texts, self.embeddings, self.answers)
-        scores = self.score(outputs).astype(np.float32).astype(np.float64)  # as they are stored
+        scores, content = scores_and_content(self.score, outputs)
+        scores = scores.astype(np.float32).astype(np.float64)  # as they are stored
         weights = _raw_weights(scores, outputs, self.settings)
         best = best_teacher(scores)
         teachers = scores.shape[1]
@@ -152,7 +153,10 @@ class ScoringPhase:
             chosen=np.bincount(best, minlength=teachers),
             scores=np.bincount(best, scores.max(axis=1), minlength=teachers).astype(np.float64),
         )
-        return sums, np.column_stack([scores, weights]).astype(np.float32)
+        kept = [scores, weights]
+        if content is not None and STRATEGIES[self.settings.strategy].reads_content:
+            kept.append(content)
+        return sums, np.column_stack(kept).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -180,10 +184,17 @@ class WritingPhase:
     def run(self, number: int, kept: Kept) -> Shard:
         """Write one shard from what `ScoringPhase` kept."""
         texts = self.corpus.read(number)
-        stored = kept.astype(np.float64)  # [rows, teachers + 1]
-        scores, weights = stored[:, :-1], stored[:, -1] / self.weight_unit
+        teachers = len(self.corpus.teachers)
+        scores, weights, content = np.split(kept.astype(np.float64), [teachers, teachers + 1], axis=1)
         labels = self.corpus.tables.read_checked(number, target_columns(self.settings), series(texts["id"]))
-        target, distributions = targets(scores, labels, self.corpus.label_space, self.settings, self.temperature)
+        target, distributions = targets(
+            scores,
+            content if content.size else None,
+            labels,
+            self.corpus.label_space,
+            self.settings,
+            self.temperature,
+        )
         strategy = STRATEGIES[self.settings.strategy]
         label_keys = {name: shards[number].key for name, shards in self.corpus.tables.shards.items()}
         features = None if self.features is None else self.features.read(number, series(texts["id"]))
@@ -193,7 +204,7 @@ class WritingPhase:
             texts,
             scores=scores,
             target=target,
-            weights=weights,
+            weights=weights[:, 0] / self.weight_unit,
             teacher_targets=np.concatenate(distributions, axis=1).astype(np.float32)
             if strategy.keeps_teachers_apart
             else None,
