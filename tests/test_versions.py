@@ -62,7 +62,8 @@ def golden(root: Path) -> list[float]:
     for number, (name, known) in enumerate(tiny.TEACHER_LABELS.items()):
         save_wave(root / "models" / name, known, num_hidden_layers=1 + number)
     params, layout = config.load(path)
-    texts = [f"w{row % 7} w{row % 5} w{row}" for row in range(40)]
+    # Texts of five kinds, with words of their own: else the gate learns nothing from them.
+    texts = [f"w{row % 5} w{row % 5} w{20 + row % 5} w{row}" for row in range(40)]
     write_corpus(layout.corpus, with_ids(pl.DataFrame({"text": texts})), 25)
     for name, teacher in params.teachers.items():
         label_corpus(name, teacher, params.label, layout)
