@@ -217,8 +217,8 @@ class Integrate(Block):
     abstain_below: float | None = None
     """Texts on which no teacher's `mutual_information` score (0 to 1) reaches this get weight 0."""
     answers: Annotated[str, Field(pattern=r".+@[0-9a-f]{12}$")] | None = None
-    """A person's answers, `FILE@DIGEST` as `review --read` says: the gate takes them as known and learns from them how
-    accurate it is."""
+    """A person's answers, `FILE@DIGEST` as `review --read` says: each is the target of its text, and the gate learns
+    from them how accurate it is."""
     aliases: dict[TeacherName, dict[str, str]] = {}
     """Per teacher, its name for a label and the union's: `{support: {cancel: cancellation}}`."""
 

@@ -56,7 +56,7 @@ def main() -> None:
         for count in ANSWERS:
             anchors = draw(asked, posterior, count)
             router = fit_router(texts, asked.outputs.names, asked.outputs.label_space, anchors) if count else plain
-            table.add_row(setting.name, str(count), *judge(asked, router(texts).posterior, anchors))
+            table.add_row(setting.name, str(count), *judge(asked, router(texts), anchors))
     Console(width=120).print(table)
 
 

@@ -6,7 +6,6 @@ right teacher less often than the best of `mc_entropy`, `mutual_information` and
 
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,8 +24,8 @@ from pipeline.evaluation import metrics
 from pipeline.integration.confidence import softmax
 from pipeline.integration.embeddings import open_embeddings
 from pipeline.integration.label_tables import LabelShard, open_labelled_corpus
-from pipeline.integration.scorers import SCORERS, Gate, TeacherOutputs, scores_and_content
-from pipeline.integration.strategies import answers_given_content, best_teacher, golden_targets, soft_weights
+from pipeline.integration.scorers import SCORERS, Gate, TeacherOutputs
+from pipeline.integration.strategies import best_teacher, golden_targets, soft_weights
 from pipeline.layout import Layout
 from pipeline.tables.columns import arrow
 from pipeline.tables.manifest import is_finished
@@ -137,16 +136,13 @@ def judge(rule: str, asked: Asked) -> Judged:
     """Fit a rule to a setting's texts and hold it against the gold labels."""
     start = time.perf_counter()
     score = SCORERS[rule].fit(asked.outputs)
-    scores, content = scores_and_content(score, asked.outputs)
-    scores = np.asarray(scores, dtype=np.float64)
+    scores = np.asarray(score(asked.outputs), dtype=np.float64)
     seconds = time.perf_counter() - start
     known, right = scores[asked.known], asked.right
     is_right = right[np.arange(len(right)), best_teacher(known)]
     is_posterior = np.allclose(scores.sum(axis=1), 1.0)
     weights = scores if is_posterior else soft_weights(scores, TAU)
-    distributions: Sequence[NDArray[np.floating]] = [softmax(teacher.logits) for teacher in asked.outputs.teachers]
-    if content is not None:
-        distributions = answers_given_content(distributions, content, asked.outputs.label_space)
+    distributions = [softmax(teacher.logits) for teacher in asked.outputs.teachers]
     target = golden_targets(weights, distributions, asked.outputs.label_space)[asked.known]
     nats = metrics.kl_to_gold(target, asked.columns)
     return Judged(

@@ -22,14 +22,8 @@ from pipeline.integration.golden_table import targets
 from pipeline.integration.integrate import fit_scorer, open_embeddings_of, teacher_outputs
 from pipeline.integration.label_space import LabelSpace, unite
 from pipeline.integration.label_tables import LabelledCorpus, LabelShard, open_labelled_corpus
-from pipeline.integration.scorers import SCORERS, TeacherOutputs, scores_and_content
-from pipeline.integration.strategies import (
-    STRATEGIES,
-    answers_given_content,
-    best_teacher,
-    golden_targets,
-    hard_weights,
-)
+from pipeline.integration.scorers import SCORERS, TeacherOutputs
+from pipeline.integration.strategies import best_teacher, golden_targets, hard_weights
 from pipeline.labelling.labeller import Labeller
 from pipeline.labelling.store import load_or_label
 from pipeline.layout import MAKE_CORPUS, Layout
@@ -154,9 +148,9 @@ def _measure_supervision(params: Params, layout: Layout) -> SupervisionResult:
         right_teachers.append(corpus.label_space.known[rows.columns])
         known_rows.append(rows.known)
         for scorer, score in fitted.items():
-            scores, content = scores_and_content(score, outputs)
+            scores = score(outputs)
             settings = _with_scorer(params.integrate, scorer)
-            target, _ = targets(scores, content, labels, corpus.label_space, settings, params.student.temperature)
+            target, _ = targets(scores, labels, corpus.label_space, settings, params.student.temperature)
             known_target = target[rows.known]
             shards[scorer].append(
                 ScorerShard(
@@ -325,8 +319,6 @@ def _route(
         vectors = NeutralEncoder(params, layout.root).embed(texts, progress.begin("embed", len(texts), "texts"))
         outputs = TeacherOutputs(texts, labels, label_space, vectors, embeddings.names)
     distributions = [softmax(shard.logits) for shard in labels]
-    scores, content = scores_and_content(score, outputs)
-    if content is not None and STRATEGIES[params.integrate.strategy].reads_content:
-        distributions = answers_given_content(distributions, content, label_space)
-    predicted: NDArray[np.intp] = golden_targets(hard_weights(scores), distributions, label_space).argmax(axis=1)
+    weights = hard_weights(score(outputs))
+    predicted: NDArray[np.intp] = golden_targets(weights, distributions, label_space).argmax(axis=1)
     return predicted

@@ -13,7 +13,7 @@ from pipeline.corpus.table import corpus_digest
 from pipeline.integration.confidence import energy, softmax
 from pipeline.integration.label_space import LabelSpace
 from pipeline.integration.label_tables import LabelledCorpus, LabelShard
-from pipeline.integration.strategies import STRATEGIES, answers_given_content, best_teacher, golden_targets, margins
+from pipeline.integration.strategies import STRATEGIES, best_teacher, golden_targets, margins
 from pipeline.tables import schema
 from pipeline.tables.columns import fixed_size_lists
 from pipeline.tables.keys import canonical_key
@@ -57,23 +57,21 @@ def target_columns(settings: Integrate) -> list[str]:
 
 def targets(
     scores: NDArray[np.floating],
-    content: NDArray[np.floating] | None,
     labels: Sequence[LabelShard],
     label_space: LabelSpace,
     settings: Integrate,
     temperature: float,
-) -> tuple[NDArray[np.float32], Sequence[NDArray[np.floating]]]:
+) -> tuple[NDArray[np.float32], list[NDArray[np.floating]]]:
     """Golden targets of one shard, `[rows, union]`, and each teacher's distributions, `[rows, its labels]`.
 
     Args:
         scores: `[rows, teachers]`.
-        content: `[rows, union]`, what the texts say of each label, None where the scorer does not know it.
         labels: The teachers' label shards; `target_columns` are read.
         label_space: The union of their labels.
         settings: The `integrate` block.
         temperature: T of the teachers' softmax (the student's `temperature`).
     """
-    distributions: Sequence[NDArray[np.floating]] = [
+    distributions = [
         softmax(shard.logits, temperature) if settings.teacher_distribution == "deterministic" else shard.probs
         for shard in labels
     ]
@@ -82,8 +80,6 @@ def targets(
     if strategy.reads_energies:
         energies = np.stack([energy(shard.logits / temperature) for shard in labels], axis=1)
     weights = strategy.weigh(scores, energies, settings.temperature)
-    if content is not None and strategy.reads_content:
-        distributions = answers_given_content(distributions, content, label_space, temperature)
     return golden_targets(weights, distributions, label_space), distributions
 
 

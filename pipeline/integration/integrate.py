@@ -19,7 +19,7 @@ from pipeline.integration.golden_table import golden_facts, target_columns, targ
 from pipeline.integration.label_tables import Features, LabelledCorpus, LabelShard, open_features, open_labelled_corpus
 from pipeline.integration.routing.answers import Answers, read_answers
 from pipeline.integration.routing_summary import RoutingSummary, ShardSums, summarise
-from pipeline.integration.scorers import SCORERS, Score, TeacherOutputs, measure, scores_and_content
+from pipeline.integration.scorers import SCORERS, Score, TeacherOutputs, measure
 from pipeline.integration.strategies import STRATEGIES, best_teacher, margins
 from pipeline.layout import Layout
 from pipeline.progress import SILENT, Progress
@@ -110,6 +110,7 @@ def integrate(
             weight_unit=mean_weight if params.integrate.normalise_weights else 1.0,
             folder=folder,
             features=features,
+            answers=answers,
             facts=facts,
         )
         shards = running.run_with_kept(writing.run, len(corpus.shards), told)
@@ -136,14 +137,13 @@ class ScoringPhase:
     answers: Answers | None
 
     def run(self, number: int) -> tuple[ShardSums, Kept]:
-        """Score one shard; kept for `WritingPhase` are `[rows, teachers + 1 (+ union)]`: scores, weight, content."""
+        """Score one shard; `[rows, teachers + 1]` are kept for `WritingPhase`: the scores, then the weight."""
         scorer = SCORERS[self.settings.scorer]
         # Digests are not computed here: before anything is made of these scores, WritingPhase verifies the same files.
         labels = self.corpus.tables.read_unverified(number, score_columns(self.settings.scorer))
         texts = self.corpus.read(number) if scorer.reads_texts else None
         outputs = teacher_outputs(self.corpus, number, labels, texts, self.embeddings, self.answers)
-        scores, content = scores_and_content(self.score, outputs)
-        scores = scores.astype(np.float32).astype(np.float64)  # as they are stored
+        scores = self.score(outputs).astype(np.float32).astype(np.float64)  # as they are stored
         weights = _raw_weights(scores, outputs, self.settings)
         best = best_teacher(scores)
         teachers = scores.shape[1]
@@ -153,10 +153,7 @@ class ScoringPhase:
             chosen=np.bincount(best, minlength=teachers),
             scores=np.bincount(best, scores.max(axis=1), minlength=teachers).astype(np.float64),
         )
-        kept = [scores, weights]
-        if content is not None and STRATEGIES[self.settings.strategy].reads_content:
-            kept.append(content)
-        return sums, np.column_stack(kept).astype(np.float32)
+        return sums, np.column_stack([scores, weights]).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -170,6 +167,7 @@ class WritingPhase:
         weight_unit: What raw weights are divided by.
         folder: The golden table.
         features: What the teachers' heads read, None where the strategy does not need it.
+        answers: A person's answers, if there are any.
         facts: What the table's manifest says.
     """
 
@@ -179,22 +177,19 @@ class WritingPhase:
     weight_unit: float
     folder: Path
     features: Features | None
+    answers: Answers | None
     facts: dict[str, Any]
 
     def run(self, number: int, kept: Kept) -> Shard:
         """Write one shard from what `ScoringPhase` kept."""
         texts = self.corpus.read(number)
-        teachers = len(self.corpus.teachers)
-        scores, weights, content = np.split(kept.astype(np.float64), [teachers, teachers + 1], axis=1)
+        stored = kept.astype(np.float64)  # [rows, teachers + 1]
+        scores, weights = stored[:, :-1], stored[:, -1] / self.weight_unit
         labels = self.corpus.tables.read_checked(number, target_columns(self.settings), series(texts["id"]))
-        target, distributions = targets(
-            scores,
-            content if content.size else None,
-            labels,
-            self.corpus.label_space,
-            self.settings,
-            self.temperature,
-        )
+        target, distributions = targets(scores, labels, self.corpus.label_space, self.settings, self.temperature)
+        if self.answers is not None:  # the label is known, whatever the teachers say
+            known = self.answers.anchors(texts["id"].to_pylist())
+            target[known.rows] = np.eye(target.shape[1], dtype=np.float32)[known.columns]
         strategy = STRATEGIES[self.settings.strategy]
         label_keys = {name: shards[number].key for name, shards in self.corpus.tables.shards.items()}
         features = None if self.features is None else self.features.read(number, series(texts["id"]))
@@ -204,7 +199,7 @@ class WritingPhase:
             texts,
             scores=scores,
             target=target,
-            weights=weights[:, 0] / self.weight_unit,
+            weights=weights,
             teacher_targets=np.concatenate(distributions, axis=1).astype(np.float32)
             if strategy.keeps_teachers_apart
             else None,
@@ -315,8 +310,11 @@ class SamplingPhase:
 
 
 def _raw_weights(scores: NDArray[np.floating], outputs: TeacherOutputs, settings: Integrate) -> NDArray[np.float64]:
-    """m(x) of each text before scaling (docs/method.md, step 7); 0 where no teacher is sure enough."""
+    """m(x) of each text before scaling (docs/method.md, step 7); 0 where no teacher and no person is sure enough."""
     weights = margins(scores) if settings.reweight == "margin" else np.ones(len(scores))
     if settings.abstain_below is not None:
-        weights[measure(ABSTENTION, outputs).max(axis=1) < settings.abstain_below] = 0.0
+        is_unsure = measure(ABSTENTION, outputs).max(axis=1) < settings.abstain_below
+        if outputs.anchors is not None:
+            is_unsure[outputs.anchors.rows] = False
+        weights[is_unsure] = 0.0
     return weights

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from pipeline.integration.confidence import CONFIDENCES, StoredOutputs, mutual_information, softmax
 from pipeline.integration.label_space import LabelSpace
 from pipeline.integration.routing.answers import Anchors
-from pipeline.integration.routing.audit import anchored, known_content
-from pipeline.integration.routing.calibration import standardiser
-from pipeline.integration.routing.gate import Judgement, Router, Texts, fit_router
+from pipeline.integration.routing.audit import anchored
+from pipeline.integration.routing.gate import Router, Texts, fit_router, standardiser
 
 Floats = NDArray[np.floating]
 
@@ -115,30 +114,12 @@ class Gate:
 
     def __call__(self, outputs: TeacherOutputs) -> NDArray[np.float64]:
         """`[rows, teachers]`, each row sums to 1."""
-        return self.judge(outputs).posterior
-
-    def judge(self, outputs: TeacherOutputs) -> Judgement:
-        """The posterior, and what the texts say of each label; a person's answers are known."""
-        judged, anchors, space = self.router(gate_texts(outputs)), outputs.anchors, outputs.label_space
-        if anchors is None:
-            return judged
-        posterior = anchored(judged.posterior, anchors, space)
-        return Judgement(posterior, known_content(judged.content, anchors, len(posterior), space))
+        posterior = self.router(gate_texts(outputs))
+        return posterior if outputs.anchors is None else anchored(posterior, outputs.anchors, outputs.label_space)
 
     def evidence(self, outputs: TeacherOutputs) -> dict[str, NDArray[np.float64]]:
         """Logits of every teacher by each view, `[rows, teachers]`; empty where the start decides."""
         return self.router.evidence(gate_texts(outputs))
-
-
-def scores_and_content(score: Score, outputs: TeacherOutputs) -> tuple[Floats, Floats | None]:
-    """Scores `[rows, teachers]`, and the log-likelihood of each text under each label where the scorer knows it.
-
-    The second is `[rows, union]`, see `Judgement`.
-    """
-    if not isinstance(score, Gate):
-        return score(outputs), None
-    judged = score.judge(outputs)
-    return judged.posterior, judged.content
 
 
 def fit_gate(sample: TeacherOutputs) -> Gate:

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from pipeline.integration.confidence import softmax
 from pipeline.integration.label_space import LabelSpace
-from pipeline.integration.routing.gate import SMALLEST_PROBABILITY
 
 Floats = NDArray[np.floating]
 
@@ -34,26 +33,6 @@ def golden_targets(weights: Floats, distributions: Sequence[Floats], label_space
         targets[:, columns] += weights[:, number, None] * distribution
     targets /= targets.sum(axis=1, keepdims=True)
     return targets.astype(np.float32, order="C")
-
-
-def answers_given_content(
-    distributions: Sequence[Floats], content: Floats, label_space: LabelSpace, temperature: float = 1.0
-) -> list[NDArray[np.float64]]:
-    """What each teacher says of its labels, taken together with what the texts say: q_i(y|x) p(x|y)^(1/T), normalised.
-
-    Weighted by the teachers' posterior r this is the joint posterior P(i, y|x) ∝ P(i) q_i(y|x) p(x|y), which r comes
-    from. Without it a teacher's doubt between two of its labels stays, though the text's words decide it.
-
-    Args:
-        distributions: For each teacher `[rows, its labels]`, each row sums to 1, at temperature T.
-        content: `[rows, union]`, log p(x|y) up to a constant of the row.
-        label_space: Where each teacher's labels stand in the union.
-        temperature: T.
-    """
-    return [
-        softmax(np.log(np.maximum(distribution, SMALLEST_PROBABILITY)) + content[:, columns] / temperature)
-        for distribution, columns in zip(distributions, label_space.columns, strict=True)
-    ]
 
 
 def soft_weights(scores: Floats, temperature: float) -> NDArray[np.float64]:
@@ -90,7 +69,6 @@ class Strategy:
         keeps_teachers_apart: Whether that loss needs each teacher's own distribution.
         selects: Whether its weights follow the scores.
         reads_features: Whether that loss reads what the teachers' heads read (`label.features`).
-        reads_content: Whether a teacher's answer is joined with what the texts say, see `answers_given_content`.
     """
 
     weigh: Callable[[Floats, Floats, float], Floats]
@@ -99,7 +77,6 @@ class Strategy:
     keeps_teachers_apart: bool = False
     selects: bool = True
     reads_features: bool = False
-    reads_content: bool = False
 
 
 _CONCAT = Strategy(lambda scores, energies, temperature: concat_weights(energies), reads_energies=True, selects=False)
@@ -108,7 +85,7 @@ STRATEGIES: dict[str, Strategy] = {
     "soft": Strategy(lambda scores, energies, temperature: soft_weights(scores, temperature)),
     "hard": Strategy(lambda scores, energies, temperature: hard_weights(scores)),
     # For scorers whose scores are already probabilities of being the right teacher.
-    "posterior": Strategy(lambda scores, energies, temperature: scores, reads_content=True),
+    "posterior": Strategy(lambda scores, energies, temperature: scores),
     "concat": _CONCAT,
     # Soft targets as in vanilla distillation, and features besides.
     "cfl": replace(_CONCAT, loss="cfl", reads_features=True),

@@ -12,8 +12,6 @@ Floats = NDArray[np.floating]
 
 _PRIOR_TEXTS = 10
 """Anchors that an estimate from agreement counts as much as."""
-_BEYOND_DOUBT = 100.0
-"""Nats: its exponential is 0 beside 1 in float32, whatever a teacher says."""
 
 
 def anchored(posterior: NDArray[np.float64], anchors: Anchors, label_space: LabelSpace) -> NDArray[np.float64]:
@@ -21,16 +19,6 @@ def anchored(posterior: NDArray[np.float64], anchors: Anchors, label_space: Labe
     known = label_space.known[anchors.columns].astype(np.float64)  # [anchors, teachers]
     fixed = posterior.copy()
     fixed[anchors.rows] = known / known.sum(axis=1, keepdims=True)
-    return fixed
-
-
-def known_content(
-    content: NDArray[np.float64] | None, anchors: Anchors, texts: int, label_space: LabelSpace
-) -> NDArray[np.float64]:
-    """The log-likelihood of every label, `[texts, labels]`, with anchors beyond doubt of theirs."""
-    fixed = np.zeros((texts, len(label_space.labels))) if content is None else content.copy()
-    fixed[anchors.rows] = -_BEYOND_DOUBT
-    fixed[anchors.rows, anchors.columns] = 0.0
     return fixed
 
 

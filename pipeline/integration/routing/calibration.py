@@ -1,6 +1,5 @@
 """A view as calibrated log-odds: multinomial logistic regression without labels, fitted to posteriors."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +8,6 @@ from numpy.typing import NDArray
 from pipeline.integration.confidence import softmax
 
 Floats = NDArray[np.floating]
-Scale = Callable[[Floats], NDArray[np.float64]]
 
 _BISECTIONS = 60
 _NEWTON_STEPS, _RIDGE = 30, 1e-3
@@ -33,12 +31,6 @@ class Calibration:
         """`[texts, teachers, features]` -> logits `[texts, teachers]`."""
         logits: NDArray[np.float64] = (view * self.slopes).sum(axis=-1) + self.offsets
         return logits
-
-
-def standardiser(sample: Floats) -> Scale:
-    """Subtract the mean over the corpus and divide by the standard deviation, column by column."""
-    mean, deviation = sample.mean(axis=0), np.maximum(sample.std(axis=0), 1e-12)
-    return lambda values: (values - mean) / deviation
 
 
 def sharpness(logits: Floats, accuracy: float) -> float:

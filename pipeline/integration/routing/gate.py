@@ -16,7 +16,7 @@ agreement says, and their sum is the next r.
 Texts whose label a person has given are anchors: r is known there, and they tell how accurate the views are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from zlib import crc32
 
@@ -28,12 +28,12 @@ from pipeline.integration.label_space import LabelSpace
 from pipeline.integration.routing.agreement import estimated_accuracies, least_agreement
 from pipeline.integration.routing.answers import NO_ANCHORS, Anchors
 from pipeline.integration.routing.audit import Audit, anchored
-from pipeline.integration.routing.calibration import Calibration, Scale, calibrate, fit_factor, sharpness, standardiser
+from pipeline.integration.routing.calibration import Calibration, calibrate, fit_factor, sharpness
 from pipeline.integration.routing.embedded import EmbeddingView
-from pipeline.integration.routing.names import name_features, similarities
 from pipeline.integration.routing.words import FOLDS, BagsOfWords, WordIndex, WordView
 
 Floats = NDArray[np.floating]
+Scale = Callable[[Floats], NDArray[np.float64]]
 
 _MOST_ROUNDS = 12
 _SETTLED = 0.01
@@ -44,8 +44,7 @@ _UNSOUND = 0.1
 """A kappa below this is agreement by chance: views that begin so have nothing to teach each other."""
 _DRIFT = 0.1
 """A fall of the smallest kappa by more than this means that the views mislead each other."""
-SMALLEST_PROBABILITY = 1e-6
-"""What a teacher is taken to give at least to each of its labels: no answer is beyond the evidence of the text."""
+_SMALLEST_PROBABILITY = 1e-6
 
 
 @dataclass(frozen=True)
@@ -67,20 +66,6 @@ class Texts:
     def __len__(self) -> int:
         """Number of texts."""
         return len(self.texts)
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What the gate says of some texts.
-
-    Attributes:
-        posterior: `[texts, teachers]`, how likely each teacher is the right one; each row sums to 1.
-        content: `[texts, labels]`, log-likelihood of each text under each label of the union, 0 for the likeliest; None
-            where nothing was learned from the texts.
-    """
-
-    posterior: NDArray[np.float64]
-    content: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
@@ -123,20 +108,6 @@ class _Views:
 
 
 @dataclass(frozen=True)
-class _Likelihoods:
-    """Log-likelihoods of texts under each label of the union, `[texts, labels]`, each as sure as targets say."""
-
-    words: NDArray[np.float64]
-    embedding: NDArray[np.float64]
-
-    def label_evidence(self) -> NDArray[np.float64]:
-        """Both as one witness, their mean: they read the same text and err alike."""
-        mean = (self.words + self.embedding) / 2.0
-        centred: NDArray[np.float64] = mean - mean.max(axis=1, keepdims=True)
-        return centred
-
-
-@dataclass(frozen=True)
 class _Round:
     """One round: its views, their smallest kappa, and their estimated accuracies."""
 
@@ -167,30 +138,22 @@ class Router:
     views: _Views | None
     estimate: Estimate
 
-    def __call__(self, texts: Texts) -> Judgement:
-        """Judge some texts."""
+    def __call__(self, texts: Texts) -> NDArray[np.float64]:
+        """Posterior of every teacher, `[texts, teachers]`, each row sums to 1."""
         if self.views is None:
-            return Judgement(softmax(_start(self.score_scale(texts.scores), self._names(texts))), None)
-        likelihoods = self._likelihoods(self.views, texts)
-        evidence = self._evidence(self.views, texts, likelihoods)
-        return Judgement(_combine(evidence, self.views), likelihoods.label_evidence())
+            return softmax(_start(self.score_scale(texts.scores), self._names(texts)))
+        return _combine(self.evidence(texts), self.views)
 
     def _names(self, texts: Texts) -> NDArray[np.float64]:
-        similar = self.name_scale(similarities(texts.embeddings, self.names))
-        return name_features(similar, texts.distributions, self.label_space)
+        similarities = self.name_scale(_similarities(texts, self.names))
+        return _name_features(similarities, texts.distributions, self.label_space)
 
     def evidence(self, texts: Texts) -> dict[str, NDArray[np.float64]]:
         """Logits of every teacher by each view, `[texts, teachers]`; empty where the start decides."""
         if self.views is None:
             return {}
-        return self._evidence(self.views, texts, self._likelihoods(self.views, texts))
-
-    def _likelihoods(self, views: _Views, texts: Texts) -> _Likelihoods:
-        return _likelihoods(views, texts, self.index.bags(texts.texts), _folds(texts.texts))
-
-    def _evidence(self, views: _Views, texts: Texts, likelihoods: _Likelihoods) -> dict[str, NDArray[np.float64]]:
-        scores = self.score_scale(texts.scores)
-        return _evidence(views, self.label_space, texts, likelihoods, scores, self._names(texts))
+        scores, bags, folds = self.score_scale(texts.scores), self.index.bags(texts.texts), _folds(texts.texts)
+        return _evidence(self.views, self.label_space, texts, bags, folds, scores, self._names(texts))
 
 
 def fit_router(texts: Texts, names: Floats, label_space: LabelSpace, anchors: Anchors | None = None) -> Router:
@@ -204,21 +167,20 @@ def fit_router(texts: Texts, names: Floats, label_space: LabelSpace, anchors: An
     """
     anchors = NO_ANCHORS if anchors is None else anchors
     score_scale = standardiser(texts.scores)
-    similar = similarities(texts.embeddings, names)
-    name_scale = standardiser(similar)
+    similarities = _similarities(texts, names)
+    name_scale = standardiser(similarities)
     scores = score_scale(texts.scores)
-    features = name_features(name_scale(similar), texts.distributions, label_space)
+    name_features = _name_features(name_scale(similarities), texts.distributions, label_space)
     index = WordIndex(texts.texts)
     bags, folds = index.bags(texts.texts), _folds(texts.texts)
-    posterior = anchored(softmax(_start(scores, features)), anchors, label_space)
+    posterior = anchored(softmax(_start(scores, name_features)), anchors, label_space)
     audit = Audit(anchors, label_space)
     rounds: list[_Round] = []
     for _ in range(_MOST_ROUNDS):
         targets = label_targets(posterior, texts.distributions, label_space)
         targets[anchors.rows] = np.eye(len(label_space.labels))[anchors.columns]
-        views = _fit_views(texts, bags, folds, len(index.table), scores, features, posterior, targets)
-        likelihoods = _likelihoods(views, texts, bags, folds)
-        evidence = _evidence(views, label_space, texts, likelihoods, scores, features)
+        views = _fit_views(texts, bags, folds, len(index.table), scores, name_features, posterior, targets)
+        evidence = _evidence(views, label_space, texts, bags, folds, scores, name_features)
         estimated = estimated_accuracies(evidence)
         accuracies = {name: audit.accuracy(evidence[name], value) for name, value in estimated.items()}
         views = _sharpen(views, evidence, accuracies, audit)
@@ -239,7 +201,7 @@ def fit_router(texts: Texts, names: Floats, label_space: LabelSpace, anchors: An
     router = Router(label_space, names, index, score_scale, name_scale, final, estimate)
     if not anchors.is_random.any():
         return router
-    audited, audited_right = audit.counts(router(texts).posterior)
+    audited, audited_right = audit.counts(router(texts))
     return replace(router, estimate=replace(estimate, audited=audited, audited_right=audited_right))
 
 
@@ -247,6 +209,12 @@ def _start(scores: Floats, names: Floats) -> NDArray[np.float64]:
     """Logits to begin with: -log mutual information plus similarity to the names of the answer's labels."""
     logits: NDArray[np.float64] = scores[..., 1] + names[..., 1]
     return logits
+
+
+def standardiser(sample: Floats) -> Scale:
+    """Subtract the mean over the corpus and divide by the standard deviation, column by column."""
+    mean, deviation = sample.mean(axis=0), np.maximum(sample.std(axis=0), 1e-12)
+    return lambda values: (values - mean) / deviation
 
 
 def label_targets(posterior: Floats, distributions: Sequence[Floats], label_space: LabelSpace) -> NDArray[np.float64]:
@@ -260,6 +228,23 @@ def label_targets(posterior: Floats, distributions: Sequence[Floats], label_spac
 def _folds(texts: Sequence[str]) -> NDArray[np.intp]:
     """`[texts]`, a part of the corpus that depends on the text alone: equal texts are in one fold."""
     return np.array([crc32(text.encode()) % FOLDS for text in texts], dtype=np.intp)
+
+
+def _similarities(texts: Texts, names: Floats) -> NDArray[np.float64]:
+    """Of every text and label name, `[texts, labels]`."""
+    similarities: NDArray[np.float64] = (texts.embeddings @ names).astype(np.float64)
+    return similarities
+
+
+def _name_features(
+    similarities: Floats, distributions: Sequence[Floats], label_space: LabelSpace
+) -> NDArray[np.float64]:
+    """`[texts, teachers, 2]`: similarity to the nearest of a teacher's names, and on average over its answer."""
+    features = [
+        np.stack([similarities[:, columns].max(axis=1), (similarities[:, columns] * distribution).sum(axis=1)], axis=-1)
+        for columns, distribution in zip(label_space.columns, distributions, strict=True)
+    ]
+    return np.stack(features, axis=1)
 
 
 def _fit_views(
@@ -287,23 +272,19 @@ def _fit_views(
     )
 
 
-def _likelihoods(views: _Views, texts: Texts, bags: BagsOfWords, folds: NDArray[np.intp]) -> _Likelihoods:
-    words = views.word_factor * views.words(bags, folds)
-    return _Likelihoods(words, views.embedding_factor * views.embedding(texts.embeddings, folds))
-
-
 def _evidence(
     views: _Views,
     label_space: LabelSpace,
     texts: Texts,
-    likelihoods: _Likelihoods,
+    bags: BagsOfWords,
+    folds: NDArray[np.intp],
     scores: Floats,
     names: Floats,
 ) -> dict[str, NDArray[np.float64]]:
     """Logits of every teacher by each view, `[texts, teachers]`, not yet sharpened."""
-    content = [
-        _teacher_evidence(each, texts.distributions, label_space) for each in (likelihoods.words, likelihoods.embedding)
-    ]
+    words = views.word_factor * views.words(bags, folds)  # [texts, labels]
+    embedding = views.embedding_factor * views.embedding(texts.embeddings, folds)
+    content = [_teacher_evidence(likelihoods, texts.distributions, label_space) for likelihoods in (words, embedding)]
     return {"scores": views.scores(scores), "content": content[0] + content[1], "names": views.names(names)}
 
 
@@ -313,7 +294,7 @@ def _teacher_evidence(
     """Log Σ_y q_i(y|x) p(x|y) of every teacher, `[texts, teachers]`."""
     evidence = []
     for columns, distribution in zip(label_space.columns, distributions, strict=True):
-        joint = log_likelihoods[:, columns] + np.log(np.maximum(distribution, SMALLEST_PROBABILITY))
+        joint = log_likelihoods[:, columns] + np.log(np.maximum(distribution, _SMALLEST_PROBABILITY))
         highest = joint.max(axis=1, keepdims=True)
         evidence.append(highest[:, 0] + np.log(np.exp(joint - highest).sum(axis=1)))
     return np.stack(evidence, axis=1)

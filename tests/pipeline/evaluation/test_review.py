@@ -1,8 +1,11 @@
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import yaml
@@ -98,14 +101,16 @@ def gate_project(root: Path) -> Path:
     return path
 
 
-def with_answers(path: Path, answers: dict[str, str], texts: int = 40) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """The golden table by these answers, and its manifest."""
+def with_answers(
+    path: Path, answers: dict[str, str], texts: int = 40, changes: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """The golden table by these answers and other changes of the `integrate` block, and its manifest."""
     params, layout = config.load(path)
     integrate(params, layout, layout.golden)
     sample = sample_review(params, layout, texts)
     file = path.parent / "review.csv"
     sample.with_columns(answer=pl.col("id").replace_strict(answers, default="")).write_csv(file)
-    settings = params.integrate.model_copy(update={"answers": reference(file, layout.root)})
+    settings = params.integrate.model_copy(update={**changes, "answers": reference(file, layout.root)})
     integrate(params.model_copy(update={"integrate": settings}), layout, layout.golden)
     golden = pl.read_parquet(layout.golden / "*.parquet").join(sample.select("id", "drawn"), on="id", how="left")
     return golden, json.loads((layout.golden / "manifest.json").read_text())
@@ -126,6 +131,22 @@ def test_answered_texts_have_their_teacher_and_tell_the_accuracy(tmp_path: Path)
     assert all(right <= texts for right, texts in zip(estimate["audited_right"], estimate["audited"], strict=True))
     others = golden.filter(pl.col("drawn").is_null())
     assert others["scores"].arr.max().min() < 1
+
+
+@pytest.mark.parametrize("changes", [{}, {"strategy": "soft"}, {"abstain_below": 0.99}])
+def test_an_answer_is_the_target_of_its_text(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = gate_project(tmp_path)
+    gold = dict(pl.read_parquet(config.load(path)[1].corpus_gold).iter_rows())
+    labels = [label for known in tiny.TEACHER_LABELS.values() for label in known]
+    wrong = {text: labels[(labels.index(label) + 1) % len(labels)] for text, label in gold.items()}
+    golden, _ = with_answers(path, wrong, changes=changes)  # whatever the teachers say
+    asked = golden.filter(pl.col("drawn").is_not_null())
+    expected = np.eye(len(labels))[[labels.index(wrong[text_id]) for text_id in asked["id"]]]
+    np.testing.assert_array_equal(asked["target"].to_numpy(), expected)
+    assert (asked["weight"] > 0).all()
+    others = golden.filter(pl.col("drawn").is_null())
+    assert others["target"].arr.max().max() < 1
+    assert (others["weight"] == 0).any() == ("abstain_below" in changes)
 
 
 def test_without_answers_nothing_is_audited_and_numbers_are_as_before(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from pipeline.integration.confidence import entropy_of_logits, softmax
 from pipeline.integration.routing.agreement import SLIGHT
 from pipeline.labelling.run import label_corpus
 from pipeline.layout import Layout
-from pipeline.tables.columns import series
 from pipeline.tables.manifest import MANIFEST, read_manifest, seal
 from pipeline.tables.shards import read_footer, read_shard, write_shard
 from tests import tiny
@@ -277,41 +276,6 @@ def test_a_gate_between_random_teachers_is_doubted(copy: Path, scorer: str, name
     routing = integration.integrate(chosen, layout, layout.golden).routing
     estimate = None if routing is None else routing.estimate
     assert (estimate is not None and (not estimate.is_sound or estimate.agreement <= SLIGHT)) == doubtful
-
-
-def test_the_default_targets_are_the_joint_posterior_of_teacher_and_label(copy: Path) -> None:
-    """Word by word of docs/method.md, step 6, with what a gate that is fitted apart says of each text."""
-    change(copy, "integrate", strategy="posterior", scorer="gate")
-    params, layout = config.load(copy)
-    # Labels that texts tell apart: their words are in the texts, so that the views agree.
-    texts = [f"w{row % 5} w{row % 5} w{20 + row % 5} w{row}" for row in range(40)]
-    write_corpus(layout.corpus, with_ids(pl.DataFrame({"text": texts})), 8)
-    label_all(copy)
-    embed_corpus(params, layout)
-    frame, _ = integrate(copy)
-    corpus = integration.open_labelled_corpus(params, layout)
-    embeddings = integration.open_embeddings_of(params, layout, corpus, "gate")
-    gate = integration.fit_scorer("gate", corpus, embeddings)
-    expected = []
-    for number in range(len(corpus.shards)):
-        rows = corpus.read(number)
-        labels = corpus.tables.read_checked(number, integration.score_columns("gate"), series(rows["id"]))
-        judged = gate.judge(integration.teacher_outputs(corpus, number, labels, rows, embeddings))
-        assert judged.content is not None
-        for row in range(len(rows)):
-            target = np.zeros(5)
-            for teacher, columns in enumerate(corpus.label_space.columns):
-                answer = np.maximum(softmax(labels[teacher].logits[row]), 1e-6) * np.exp(judged.content[row, columns])
-                target[columns] += judged.posterior[row, teacher] * answer / answer.sum()
-            expected.append(target / target.sum())
-    np.testing.assert_allclose(frame["target"].to_numpy(), expected, atol=1e-5)
-    for strategy in ("hard", "soft", "concat"):  # as they are in the literature: teachers alone
-        change(copy, "integrate", strategy=strategy)
-        targets = integrate(copy)[0]["target"].to_numpy()
-        said = [softmax(read_labels(layout, name)["logits"].to_numpy()) for name in tiny.TEACHER_LABELS]
-        for answer, columns in zip(said, corpus.label_space.columns, strict=True):
-            share = targets[:, columns].sum(axis=1, keepdims=True)
-            np.testing.assert_allclose(targets[:, columns], share * answer, atol=1e-5)
 
 
 def test_teachers_of_other_architectures_and_tokenizers_are_integrated_alike(tmp_path: Path) -> None:

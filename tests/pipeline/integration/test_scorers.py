@@ -1,4 +1,4 @@
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
@@ -8,9 +8,7 @@ from pipeline import config
 from pipeline.evaluation.comparison.rules import RULES
 from pipeline.integration.confidence import entropy, softmax
 from pipeline.integration.label_space import unite
-from pipeline.integration.routing.answers import Anchors
-from pipeline.integration.scorers import SCORERS, TeacherOutputs, scores_and_content
-from pipeline.integration.strategies import answers_given_content, golden_targets
+from pipeline.integration.scorers import SCORERS, TeacherOutputs
 
 
 @dataclass
@@ -70,31 +68,6 @@ def test_every_scorer_prefers_the_right_teacher_and_scores_any_part_alike(
     np.testing.assert_allclose(score(part(outputs, slice(20, 30))), scores[20:30], atol=1e-9)
     if name in config.POSTERIORS:
         np.testing.assert_allclose(scores.sum(axis=1), 1)
-
-
-@pytest.mark.parametrize("is_sound", [True, False])
-def test_a_person_s_answer_is_the_target(sample: tuple[TeacherOutputs, np.ndarray], is_sound: bool) -> None:
-    outputs, _ = sample
-    if not is_sound:  # nothing tells: nothing is learned from the texts
-        drawn = np.random.default_rng(5)
-        outputs = replace(
-            outputs,
-            teachers=[teacher(labels, drawn.random(200), labels) for labels in (3, 2)],
-            texts=[f"unique{number}" for number in range(200)],
-            embeddings=drawn.normal(size=(200, 4)),
-        )
-    asked = np.array([0, 1, 7])
-    # Not what any teacher says: both are surest of their first label.
-    labels = np.array([SPACE.labels.index(label) for label in ("rose", "navy", "ruby")])
-    answered = replace(outputs, anchors=Anchors(asked, labels, np.ones(3, dtype=np.bool_)))
-    score = SCORERS["gate"].fit(answered)
-    posterior, content = scores_and_content(score, answered)
-    assert content is not None
-    said = [softmax(each.logits) for each in answered.teachers]
-    target = golden_targets(posterior, answers_given_content(said, content, SPACE), SPACE)
-    np.testing.assert_allclose(target[asked], np.eye(5)[labels], atol=1e-6)
-    assert (target.max(axis=1)[8:] < 1 - 1e-6).any()
-    assert scores_and_content(SCORERS["gate"].fit(outputs), outputs)[1] is None or is_sound
 
 
 def test_standardised_scores_come_to_one_scale(sample: tuple[TeacherOutputs, np.ndarray]) -> None:

@@ -11,7 +11,6 @@ from pipeline.integration.label_space import unite
 from pipeline.integration.strategies import (
     MARGIN_FLOOR,
     STRATEGIES,
-    answers_given_content,
     best_teacher,
     concat_weights,
     golden_targets,
@@ -42,43 +41,6 @@ def test_targets_by_hand_with_a_shared_label() -> None:
     vocabulary = unite({"a": ["x", "y"], "b": ["y", "z"]}, {})
     targets = golden_targets(weights, [np.array([[0.4, 0.6]]), np.array([[0.2, 0.8]])], vocabulary)
     np.testing.assert_allclose(targets, [[0.1, 0.15 + 0.15, 0.6]], rtol=1e-6)
-
-
-def test_answers_given_content_by_hand() -> None:
-    vocabulary = unite({"a": ["x", "y"], "b": ["y", "z"]}, {})
-    said = [np.array([[0.5, 0.5]]), np.array([[0.2, 0.8]])]
-    content = np.log(np.array([[0.3, 0.1, 0.6]]))
-    first, second = answers_given_content(said, content, vocabulary)
-    np.testing.assert_allclose(first, [[0.75, 0.25]])
-    np.testing.assert_allclose(second, [[0.02 / 0.5, 0.48 / 0.5]])
-    softened, _ = answers_given_content(said, content, vocabulary, temperature=2.0)
-    np.testing.assert_allclose(softened, [[3**0.5 / (1 + 3**0.5), 1 / (1 + 3**0.5)]])
-
-
-@given(st.integers(0, 100), st.floats(-50, 50))
-def test_content_that_tells_nothing_leaves_answers_as_they_are(seed: int, constant: float) -> None:
-    said = [0.99 * each + 0.01 / each.shape[1] for each in distributions(seed)]  # none below the floor
-    for given_content, each in zip(
-        answers_given_content(said, np.full((6, 5), constant), VOCABULARY), said, strict=True
-    ):
-        np.testing.assert_allclose(given_content, each, rtol=1e-9)
-
-
-def test_the_joint_posterior_of_teacher_and_label_is_bayes() -> None:
-    """P(i, y|x) ∝ P(i) q_i(y) p(x|y): its sum over labels is r, and its sum over teachers is the target."""
-    drawn = np.random.default_rng(0)
-    vocabulary = unite({"a": ["x", "y"], "b": ["y", "z", "u"]}, {})
-    prior, said = drawn.dirichlet([1, 1], 4), [drawn.dirichlet([1, 1], 4), drawn.dirichlet([1, 1, 1], 4)]
-    likelihood = drawn.random((4, 4))
-    blocks = zip(prior.T, said, vocabulary.columns, strict=True)
-    joint = [share[:, None] * q * likelihood[:, columns] for share, q, columns in blocks]
-    evidence = np.stack([each.sum(axis=1) for each in joint], axis=1)
-    total = evidence.sum(axis=1, keepdims=True)
-    by_label = np.zeros((4, 4))
-    for each, columns in zip(joint, vocabulary.columns, strict=True):
-        by_label[:, columns] += each
-    answers = answers_given_content(said, np.log(likelihood), vocabulary)
-    np.testing.assert_allclose(golden_targets(evidence / total, answers, vocabulary), by_label / total, atol=1e-6)
 
 
 def test_probabilities_of_exactly_zero_pass_through() -> None:
