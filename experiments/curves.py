@@ -1,6 +1,7 @@
 """Students of several rules and sizes of the corpus, beside those of gold labels.
 
-Use: `python -m experiments.curves NAME [SIZE ...] [--seeds N] [--epochs N] [--rules RULE ...]`
+Use: `python -m experiments.curves NAME [SIZE ...] [--seeds N] [--epochs N] [--rules RULE ...]`; `--layers` and
+`--precision` are the student's.
 
 NAME is one of the routing suite's bases. Its teachers are trained once; each size is a project of its own in
 `experiments/curves-data/NAME`. What is finished is not done again. Printed are the students, the paired tests, and how
@@ -11,7 +12,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import polars as pl
 import torch
@@ -94,8 +95,8 @@ def split(base: Base) -> Split:
     return Split(corpus[:kept], corpus[kept:])
 
 
-def run(base: Base, size: int, seeds: int, epochs: int | Literal["auto"], rules: list[str]) -> Result:
-    """Students of one size."""
+def run(base: Base, size: int, seeds: int, rules: list[str], training: dict[str, Any]) -> Result:
+    """Students of one size; `training` is what they have besides the defaults."""
     texts = split(base)
     teachers = DATA / base.name / "teachers"
     for name, labels in base.teachers.items():
@@ -121,9 +122,7 @@ def run(base: Base, size: int, seeds: int, epochs: int | Literal["auto"], rules:
         label=Label(passes=8, max_length=base.max_length, features=not {"cfl", "dfa"}.isdisjoint(rules)),
         embed=Embed(max_length=base.max_length),
         integrate=Integrate(),
-        student=Student(
-            model=MODEL, layers=3, epochs=epochs, batch_size=16, learning_rate=2e-4, max_length=base.max_length
-        ),
+        student=Student(model=MODEL, batch_size=16, learning_rate=2e-4, max_length=base.max_length, **training),
         compare=Compare(rules=rules, seeds=list(range(seeds))),
     )
     for name in base.teachers:
@@ -154,11 +153,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=lambda given: given if given == "auto" else int(given), default="auto")
     parser.add_argument("--rules", nargs="+", default=RULES)
+    parser.add_argument("--layers", type=int, default=3)
+    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
     chosen = parser.parse_args()
+    training = {name: getattr(chosen, name) for name in ("epochs", "layers", "precision")}
     quiet_libraries()
     [base] = [base for base in bases() if base.name == chosen.name]
     for size in chosen.sizes:
-        result = run(base, size, chosen.seeds, chosen.epochs, chosen.rules)
+        result = run(base, size, chosen.seeds, chosen.rules, training)
         for row in (
             result.students.group_by("rule", maintain_order=True)
             .agg(
@@ -168,9 +170,9 @@ def main() -> None:
             )
             .to_dicts()
         ):
-            print(base.name, size, chosen.epochs, row, flush=True)
+            print(base.name, size, training, row, flush=True)
         for test in result.tests.to_dicts():
-            print(base.name, size, chosen.epochs, test, flush=True)
+            print(base.name, size, training, test, flush=True)
         print(base.name, size, {"average of the teachers": result.averaged}, flush=True)
 
 

@@ -12,6 +12,13 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 Context = ForkServerContext | SpawnContext
 
 
+def usable_cores() -> int:
+    """Cores that this process may use: a scheduler or a container often gives a program some of a machine's cores."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def process_context(module: str, *, on_gpu: bool = False) -> Context:
     """What makes processes that run functions of a module.
 

@@ -12,8 +12,8 @@ from pipeline.errors import MukiError
 # Measured on 2 cores: from 4,096 tokens on, a layer's activations leave the cache. A GPU needs larger batches.
 _AUTO_TOKEN_BUDGET = {"cpu": 2048, "cuda": 65_536}
 
-# A layer's largest product in a small encoder, and how much faster it must be: less is noise.
-_PRODUCT, _TIMES, _FASTER = (2048, 384, 1536), 10, 1.25
+# A batch times a layer's largest matrix in a small encoder, and how much faster it must be: less is noise.
+_MATRIX, _TIMES, _FASTER = (384, 1536), 10, 1.25
 
 
 def choose_device(name: str) -> torch.device:
@@ -58,7 +58,7 @@ def fast_dtype(device: torch.device) -> Dtype:
 
 def _product(dtype: Dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """The factors of a layer's largest product."""
-    rows, inner, columns = _PRODUCT
+    rows, (inner, columns) = auto_token_budget(device), _MATRIX
     kind = getattr(torch, dtype)
     return torch.ones((rows, inner), dtype=kind, device=device), torch.ones((inner, columns), dtype=kind, device=device)
 

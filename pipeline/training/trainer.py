@@ -56,7 +56,7 @@ def arguments(settings: Training, output: Path, **others: Any) -> TrainingArgume
     if settings.batch_size % processes:
         what = f"is {settings.batch_size}, which {processes} processes cannot share evenly"
         raise MukiError(what, where="student.batch_size", fix="Set it to a multiple of the number of processes")
-    return TrainingArguments(
+    result = TrainingArguments(
         output_dir=str(output),
         per_device_train_batch_size=settings.batch_size // processes,
         per_device_eval_batch_size=settings.batch_size // processes,
@@ -74,6 +74,10 @@ def arguments(settings: Training, output: Path, **others: Any) -> TrainingArgume
         disable_tqdm=True,
         **others,
     )
+    if result.n_gpu > 1:
+        # A process alone with several GPUs would train with a batch for each of them. torchrun uses all.
+        result._n_gpu = 1
+    return result
 
 
 class ResumableTrainer(Trainer):

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stages.terminal import quiet_libraries
-from tests.benchmarks import bfloat16, engines, integration, labelling, student
+from tests.benchmarks import bfloat16, engines, gpu, integration, labelling, student
 from tests.benchmarks.measure import Row
 
 PARTS: dict[str, Callable[[Path], list[Row]]] = {
@@ -28,6 +28,7 @@ PARTS: dict[str, Callable[[Path], list[Row]]] = {
     "around": labelling.around_the_model,
     "integrate": lambda folder: integration.rows(folder, many="BENCH_MANY" in os.environ),
     "student": student.rows,
+    "gpu": gpu.on_a_gpu,
 }
 
 

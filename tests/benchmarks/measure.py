@@ -3,7 +3,7 @@
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -43,14 +43,20 @@ class Row:
 
 def side_by_side(first: Callable[[], object], second: Callable[[], object], rounds: int) -> float:
     """Median time of `first` over median time of `second`; they take turns, so that both see the machine's moods."""
-    seconds: tuple[list[float], list[float]] = ([], [])
+    one, other = seconds_of_each([first, second], rounds)
+    return one / other
+
+
+def seconds_of_each(works: Sequence[Callable[[], object]], rounds: int) -> list[float]:
+    """The median time of each; they take turns."""
+    seconds: list[list[float]] = [[] for _ in works]
     for number in range(rounds + 1):
-        for work, taken in zip((first, second), seconds, strict=True):
+        for work, taken in zip(works, seconds, strict=True):
             start = time.perf_counter()
             work()
             if number:  # the first round warms up
                 taken.append(time.perf_counter() - start)
-    return statistics.median(seconds[0]) / statistics.median(seconds[1])
+    return [statistics.median(taken) for taken in seconds]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pipeline.config import Params, Student
 from pipeline.errors import MukiError
 from pipeline.evaluation.predict import predict_student
 from pipeline.models.devices import choose_device
-from pipeline.processes import process_context, serve_parent
+from pipeline.processes import process_context, serve_parent, usable_cores
 from pipeline.progress import Progress, Task
 from pipeline.tables import files
 from pipeline.tables.columns import fixed_size_lists, matrix
@@ -107,7 +107,7 @@ class StudentProcesses:
             for job in waiting:
                 job.run(progress)
             return
-        threads = max((os.cpu_count() or 1) // max(at_once, 1), 1)
+        threads = max(usable_cores() // max(at_once, 1), 1)
         tasks: dict[tuple[Connection, int], Task] = {}
         while waiting or self._busy:
             while waiting and len(self._busy) < at_once:
@@ -135,7 +135,7 @@ def _room(job: StudentJob) -> int:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     # Weights, gradients, two moments and a copy to save; the libraries, and the activations of a batch.
     student = 5 * base_bytes(job.settings, job.root) + 2**30
-    return max(min(os.cpu_count() or 1, memory // 2 // student), 1)
+    return max(min(usable_cores(), memory // 2 // student), 1)
 
 
 def _hear(connection: Connection, progress: Progress, tasks: dict[tuple[Connection, int], Task], name: str) -> bool:

@@ -1,6 +1,5 @@
 """What runs the work of every shard, and the engine of one machine: a thread for each core."""
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.processes import usable_cores
 from pipeline.tables import folders
 
 Result = TypeVar("Result")
@@ -47,7 +47,7 @@ def on_all_cores(work: Callable[[int], Result], shards: int, told: Told = lambda
         told(number)
         return result
 
-    pool = ThreadPoolExecutor(os.cpu_count())
+    pool = ThreadPoolExecutor(usable_cores())
     try:
         return list(pool.map(one, range(shards)))
     finally:

@@ -13,7 +13,7 @@ from pipeline.labelling.features import load_or_compute_features
 from pipeline.labelling.labeller import Labeller, Throughput
 from pipeline.labelling.store import load_or_label_shard
 from pipeline.layout import Layout
-from pipeline.processes import process_context, serve_parent
+from pipeline.processes import process_context, serve_parent, usable_cores
 from pipeline.progress import SILENT, Task
 from pipeline.tables.shards import Shard
 
@@ -76,7 +76,7 @@ class Processes:
         """See `Workers`."""
         context = process_context(__name__, on_gpu=labeller.device.type != "cpu")
         ours, theirs = context.Pipe()
-        threads = max((os.cpu_count() or 1) // self.count, 1)
+        threads = max(usable_cores() // self.count, 1)
         served = (theirs, labeller, self.layout, threads, dict(os.environ))
         process = context.Process(target=_serve, args=served, daemon=True)
         process.start()

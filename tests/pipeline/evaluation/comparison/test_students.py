@@ -1,7 +1,6 @@
 """Students that are trained at once."""
 
 import multiprocessing
-import os
 import signal
 import subprocess
 import sys
@@ -49,7 +48,7 @@ def room_for(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_students_trained_at_once_are_those_trained_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(students, "usable_cores", lambda: 2)
     paths = {count: prepared(tmp_path / str(count), epochs=2) for count in (1, 2)}
     results, told = {}, {count: Recorder() for count in paths}
     for count, path in paths.items():

@@ -1,0 +1,76 @@
+"""Stage one on a GPU: what a pass costs there, its products, and `label` beside the usual way."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pipeline.config import Dtype, Label, Teacher
+from pipeline.labelling.labeller import Labeller
+from pipeline.models.batching import Batch
+from pipeline.models.devices import fast_dtype
+from pipeline.models.teachers import locate
+from tests.benchmarks.labelling import LENGTHS, PASSES, product_operations, repeated, stock
+from tests.benchmarks.measure import Row, seconds_of_each, side_by_side
+
+BATCHES, ROUNDS = 4, 10
+
+
+def on_a_gpu(folder: Path) -> list[Row]:
+    """Texts a second of a pass by default, and beside the same model without dropout as transformers runs it."""
+    if not torch.cuda.is_available():
+        return [Row("on a GPU: all rows", None, None, note="there is no GPU")]
+    device = torch.device("cuda")
+    return [row for dtype in dict.fromkeys((fast_dtype(device), "float32")) for row in in_arithmetic(folder, dtype)]
+
+
+@torch.inference_mode()
+def in_arithmetic(folder: Path, dtype: Dtype) -> list[Row]:
+    files = locate("bench", Teacher(model=str(folder), watch=str(folder)), folder)
+    own = Labeller(files, Label(passes=PASSES, max_length=128, device="cuda", dtype=dtype))
+    network, _ = own._loaded
+    kind = getattr(torch, dtype)
+    theirs = stock(folder).to("cuda", kind)
+    factors = (torch.randn(8192, 8192).to("cuda", kind), torch.randn(8192, 8192).to("cuda", kind))
+    rows = []
+    for length in LENGTHS:
+        batch = full_batch(own.token_budget, length)
+        texts = len(batch.rows)
+
+        def a_pass(batch: Batch = batch) -> None:
+            with network.network(0):
+                repeated(BATCHES, lambda: own._forward(batch))()
+
+        masked = waiting(a_pass)
+        plain = waiting(repeated(BATCHES, partial(own._forward, batch)))
+        usual = waiting(repeated(BATCHES, partial(theirs, **batch.inputs)))
+        [seconds] = seconds_of_each([masked], ROUNDS)
+        product = side_by_side(waiting(repeated(BATCHES, partial(torch.matmul, *factors))), masked, ROUNDS)
+        operations = product_operations(network.model, texts * length, length)
+        what = f"on a GPU, {dtype}, {length} tokens"
+        rows += [
+            Row(f"{what}: texts x passes a second", None, BATCHES * texts / seconds),
+            Row(f"{what}: MC pass / pass without dropout", 0.90, side_by_side(plain, masked, ROUNDS)),
+            Row(f"{what}: MC pass / stock model in eval()", None, side_by_side(usual, masked, ROUNDS)),
+            Row(f"{what}: product rate of a pass / of a plain product", None, product * operations / (2 * 8192**3)),
+        ]
+    return rows
+
+
+def full_batch(tokens: int, length: int) -> Batch:
+    """A batch of the labeller's size, every text of the same length."""
+    texts = tokens // length
+    ids: Tensor = torch.randint(1000, 20_000, (texts, length), generator=torch.Generator().manual_seed(0)).cuda()
+    return Batch(torch.arange(texts).cuda(), {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, texts * length)
+
+
+def waiting(work: Callable[[], object]) -> Callable[[], None]:
+    """The work with the GPU's part of it."""
+
+    def run() -> None:
+        work()
+        torch.cuda.synchronize()
+
+    return run

@@ -1,0 +1,20 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline import config
+from pipeline.training import trainer
+
+
+def test_a_process_with_several_gpus_trains_with_the_batch_size_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FourGpus(trainer.TrainingArguments):
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            self._n_gpu = 4
+
+    assert FourGpus(output_dir=str(tmp_path), use_cpu=True, per_device_train_batch_size=8).train_batch_size == 32
+    monkeypatch.setattr(trainer, "TrainingArguments", FourGpus)
+    settings = config.Student(model="m", batch_size=8, precision="float32")
+    assert trainer.arguments(settings, tmp_path).train_batch_size == 8
