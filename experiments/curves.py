@@ -95,8 +95,8 @@ def split(base: Base) -> Split:
     return Split(corpus[:kept], corpus[kept:])
 
 
-def run(base: Base, size: int, seeds: int, rules: list[str], training: dict[str, Any]) -> Result:
-    """Students of one size; `training` is what they have besides the defaults."""
+def run(base: Base, size: int, seeds: int, rules: list[str], student: dict[str, Any]) -> Result:
+    """Students of one size; `student` is what they have besides the defaults."""
     texts = split(base)
     teachers = DATA / base.name / "teachers"
     for name, labels in base.teachers.items():
@@ -122,7 +122,7 @@ def run(base: Base, size: int, seeds: int, rules: list[str], training: dict[str,
         label=Label(passes=8, max_length=base.max_length, features=not {"cfl", "dfa"}.isdisjoint(rules)),
         embed=Embed(max_length=base.max_length),
         integrate=Integrate(),
-        student=Student(model=MODEL, batch_size=16, learning_rate=2e-4, max_length=base.max_length, **training),
+        student=Student(model=MODEL, batch_size=16, learning_rate=2e-4, max_length=base.max_length, **student),
         compare=Compare(rules=rules, seeds=list(range(seeds))),
     )
     for name in base.teachers:
