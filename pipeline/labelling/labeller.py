@@ -26,7 +26,7 @@ from pipeline.config import Dtype, Label
 from pipeline.errors import MukiError, first, refusing
 from pipeline.labelling.network.dropout import MonteCarloDropout
 from pipeline.labelling.network.encoder import keep_pooled_position
-from pipeline.labelling.network.packed_linear import begin_in_bfloat16, pack_products
+from pipeline.labelling.network.packed_linear import begin_in_bfloat16, hold_in_bfloat16, pack_products
 from pipeline.models.batching import Batch, Tokenised, by_token_budget, collate, tokenise
 from pipeline.models.devices import choose_device, token_budget
 from pipeline.models.heads import classifier_head, recording_features
@@ -88,6 +88,7 @@ class Labeller:
         self.dtype: Dtype = settings.dtype
         self.device = choose_device(settings.device)
         self.token_budget = token_budget(settings, self.device)
+        self._autocasts = self.dtype == "bfloat16"
 
     def __reduce__(self) -> tuple[type["Labeller"], tuple[TeacherFiles, Label]]:
         """Pickled as its arguments: the loaded network stays in this process."""
@@ -105,8 +106,11 @@ class Labeller:
         ):
             keep_pooled_position(model, token_ids)
             is_packed = pack_products(model, token_ids, getattr(torch, self.dtype))
-            if is_packed and self.dtype == "bfloat16":  # a linear layer that is not packed takes float32 alone
-                begin_in_bfloat16(model)
+            if self.dtype == "bfloat16":
+                if is_packed:  # a linear layer that is not packed takes float32 alone
+                    begin_in_bfloat16(model)
+                elif self.device.type != "cpu":
+                    self._autocasts = not hold_in_bfloat16(model, token_ids)
             dropout = MonteCarloDropout(
                 model,
                 seed=self.settings.seed,
@@ -240,7 +244,7 @@ class Labeller:
         return collate(tokens, rows, dropout.model.config.pad_token_id, self.device)
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        if self.dtype == "float32":
+        if not self._autocasts:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 

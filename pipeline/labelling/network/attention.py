@@ -19,6 +19,8 @@ from pipeline.labelling.network.masks import Kind, Masks, drop
 
 NAME = "muki_monte_carlo"
 _CACHED_SCORES = 1 << 18
+_ONE_KERNEL_FROM = 128
+"""Tokens from which a GPU is faster with twice the keys than with scores in its memory (measured on an H100)."""
 Record = Callable[[str, Kind, float, Tensor], None]
 """Is told name, kind, p and input of every dropout that a probe meets."""
 
@@ -94,23 +96,68 @@ def attention_forward(
             where=name,
             fix="Use a teacher of another architecture",
         )
-    batch, heads, queries, size = query.shape
+    heads, queries, size = query.shape[1:]
     heads_per_key = heads // key.shape[1]
     key, value = repeat_kv(key, heads_per_key), repeat_kv(value, heads_per_key)
-    given = (kwargs.get("position_bias"), attention_mask)
-    biases = [bias.expand(-1, heads, -1, -1) for bias in given if bias is not None]
-    query = query * (size**-0.5 if scaling is None else scaling)
-    mixed = value.new_empty((batch, queries, heads, value.shape[-1]))
-    # On a CPU a few heads at a time, so that their scores stay in the cache.
-    keys = key.shape[2]
-    step = max(1, _CACHED_SCORES // (batch * queries * keys)) if query.device.type == "cpu" else heads
-    mask = attention.masks.kept(site, (heads, queries, keys), query)  # [heads, queries, keys]
-    tensors = (query, key.transpose(-1, -2), value, mixed.transpose(1, 2), *biases)
-    by_heads = zip(torch.split(mask, step), *(torch.split(tensor, step, dim=1) for tensor in tensors), strict=True)
-    for head_mask, q, k, v, head_output, *head_biases in by_heads:
+    biases = [bias for bias in (kwargs.get("position_bias"), attention_mask) if bias is not None]
+    kept = attention.masks.kept(site, (heads, queries, key.shape[2]), query)
+    is_long = query.device.type != "cpu" and key.shape[2] >= _ONE_KERNEL_FROM
+    dropping = in_one_kernel if is_long else _by_heads
+    scale = size**-0.5 if scaling is None else scaling
+    return dropping(query, key, value, biases, scale, kept, site.p).transpose(1, 2).contiguous(), None
+
+
+def _by_heads(
+    query: Tensor, key: Tensor, value: Tensor, biases: list[Tensor], scale: float, kept: Tensor, p: float
+) -> Tensor:
+    """The formula as it stands, on a CPU a few heads at a time, so that their scores stay in the cache.
+
+    For arguments and result see `in_one_kernel`.
+    """
+    batch, heads, queries, _ = query.shape
+    mixed = value.new_empty((batch, queries, heads, value.shape[-1])).transpose(1, 2)
+    step = max(1, _CACHED_SCORES // (batch * queries * key.shape[2])) if query.device.type == "cpu" else heads
+    every_head = [bias.expand(-1, heads, -1, -1) for bias in biases]
+    tensors = (query * scale, key.transpose(-1, -2), value, mixed, *every_head)
+    by_heads = zip(torch.split(kept, step), *(torch.split(tensor, step, dim=1) for tensor in tensors), strict=True)
+    for head_kept, q, k, v, head_output, *head_biases in by_heads:
         scores = q @ k  # [batch, step, queries, keys]
         for bias in head_biases:
             scores += bias
         probs = torch.softmax(scores, dim=-1)
-        head_output.copy_(drop(probs, head_mask, site.p, out=probs) @ v)
-    return mixed, None
+        head_output.copy_(drop(probs, head_kept, p, out=probs) @ v)
+    return mixed
+
+
+def in_one_kernel(
+    query: Tensor, key: Tensor, value: Tensor, biases: list[Tensor], scale: float, kept: Tensor, p: float
+) -> Tensor:
+    """Attention with dropout by a kernel for attention without, which writes no scores to a GPU's memory.
+
+    Every key is there twice, once with its value where it is kept, once with the value 0 where it is dropped: so the
+    softmax is over all keys, and only those that are kept add to the result.
+
+    Args:
+        query: `[batch, heads, queries, size]`.
+        key: `[batch, heads, keys, size]`.
+        value: `[batch, heads, keys, value size]`.
+        biases: Added to the scores, each broadcast to `[batch, heads, queries, keys]`.
+        scale: Factor of the scores.
+        kept: `[heads, queries, keys]`, 1 where a probability is kept and 0 where it is dropped.
+        p: Probability that one is dropped.
+
+    Returns:
+        `[batch, heads, queries, value size]`.
+    """
+    keys = key.shape[2]
+    # The kernels want rows of scores that begin at a multiple of 16.
+    twice = kept.new_full((*kept.shape[:2], -(-2 * keys // 16) * 16), -torch.inf)[..., : 2 * keys]
+    twice[..., :keys] = torch.where(kept > 0, 0.0, -torch.inf)
+    twice[..., keys:] = torch.where(kept > 0, -torch.inf, 0.0)
+    bias = twice.expand(len(query), -1, -1, -1)
+    for each in biases:
+        bias = bias + torch.cat([each, each], dim=-1).to(query.dtype)
+    values = torch.cat([value * (1 / (1 - p)), torch.zeros_like(value)], dim=2)
+    return nn.functional.scaled_dot_product_attention(
+        query, torch.cat([key, key], dim=2), values, attn_mask=bias, scale=scale
+    )
