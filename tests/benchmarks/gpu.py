@@ -1,4 +1,4 @@
-"""Stage one on a GPU: what a pass costs there, its products, and `label` beside the usual way."""
+"""Stage one on a GPU: what a Monte-Carlo pass costs there, and how fast its products are beside plain ones."""
 
 from collections.abc import Callable
 from functools import partial
