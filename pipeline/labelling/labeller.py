@@ -24,9 +24,10 @@ from transformers import PreTrainedTokenizerBase
 
 from pipeline.config import Dtype, Label
 from pipeline.errors import MukiError, first, refusing
+from pipeline.labelling.network.bfloat16 import begin_in_bfloat16, hold_in_bfloat16
 from pipeline.labelling.network.dropout import MonteCarloDropout
 from pipeline.labelling.network.encoder import keep_pooled_position
-from pipeline.labelling.network.packed_linear import begin_in_bfloat16, hold_in_bfloat16, pack_products
+from pipeline.labelling.network.packed_linear import pack_products
 from pipeline.models.batching import Batch, Tokenised, by_token_budget, collate, tokenise
 from pipeline.models.devices import choose_device, token_budget
 from pipeline.models.heads import classifier_head, recording_features

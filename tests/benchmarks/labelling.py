@@ -23,9 +23,10 @@ from pipeline.config import Dtype, Label, Source, Teacher, TeacherTraining
 from pipeline.corpus.readers import read_source
 from pipeline.corpus.table import with_ids, write_corpus
 from pipeline.labelling.labeller import Labeller
+from pipeline.labelling.network.bfloat16 import begin_in_bfloat16
 from pipeline.labelling.network.dropout import MonteCarloDropout
 from pipeline.labelling.network.encoder import keep_pooled_position
-from pipeline.labelling.network.packed_linear import begin_in_bfloat16, pack_products
+from pipeline.labelling.network.packed_linear import pack_products
 from pipeline.labelling.run import label_corpus
 from pipeline.layout import Layout
 from pipeline.models.devices import fast_dtype

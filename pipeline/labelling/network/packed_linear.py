@@ -1,4 +1,4 @@
-"""Fast matrix products: on a CPU weights packed once, with bias and GELU fused; on a GPU a network held in bfloat16."""
+"""Fast matrix products on a CPU: weights packed once, with bias and GELU fused."""
 
 import platform
 from functools import partial
@@ -9,7 +9,6 @@ from transformers import PreTrainedModel
 from transformers.activations import GELUActivation
 
 from pipeline.labelling.network.encoder import layer_stack
-from pipeline.models.heads import find_head
 
 # By rounding alone logits move less, by a wrong fusion far more.
 _ROUNDING = 1e-4
@@ -70,42 +69,6 @@ def pack_products(model: PreTrainedModel, token_ids: list[int], dtype: torch.dty
             # The head is small, and its output is what is measured: it stays in float32.
             if stack is not None and name.startswith(f"{stack[0]}."):
                 model.set_submodule(name, _PackedLinear(linear, dtype, gelu=name in followed))
-    return True
-
-
-def begin_in_bfloat16(model: PreTrainedModel) -> None:
-    """Make a classifier's embeddings bfloat16, and so all that is added to them, layer by layer, under autocast."""
-    for module in model.modules():
-        if isinstance(module, nn.Embedding):
-            module.to(torch.bfloat16)
-
-
-def hold_in_bfloat16(model: PreTrainedModel, token_ids: list[int]) -> bool:
-    """Make a classifier bfloat16, all but its head: then it needs no autocast, which would keep half of it in float32.
-
-    Args:
-        model: A classifier in `eval()`.
-        token_ids: A tokenised text, for the probe.
-
-    Returns:
-        Whether it is; a network with code that takes float32 alone is left as it was.
-    """
-    before = {name: parameter.data for name, parameter in model.named_parameters()}
-    head = find_head(model)
-    for name, parameter in model.named_parameters():
-        parameter.data = before[name].to(torch.bfloat16)
-    hook = None
-    if isinstance(head, nn.Linear):
-        head.float()
-        hook = head.register_forward_pre_hook(lambda module, inputs: (inputs[0].float(),))
-    try:
-        model(torch.tensor([token_ids], device=model.device))
-    except RuntimeError:
-        if hook is not None:
-            hook.remove()
-        for name, parameter in model.named_parameters():
-            parameter.data = before[name]
-        return False
     return True
 
 
