@@ -41,24 +41,22 @@ def _say_routing(routing: RoutingSummary) -> None:
             f"accuracy of the routing by {texts:,} answers: {right / texts:.2f} (95 % interval {low:.2f} to "
             f"{high:.2f}); {', '.join(_teacher_accuracies(routing, estimate))}"
         )
-    if not estimate.is_sound:
-        warn(
-            "warning: the teachers' certainty, the texts and the labels' names hardly agree on which teacher a text "
-            f"belongs to (kappa {estimate.agreement:.2f}), so certainty and names decide without learning from the "
-            "texts. Are the teachers fully trained, and do they know this corpus? Check a sample with muki-pipeline "
-            "review"
-        )
-        return
     views = ", ".join(f"{name} {accuracy:.2f}" for name, accuracy in estimate.accuracies.items())
     source = "from their agreement and the answers" if estimate.audited else "from their agreement; up to 0.1 too high"
     say(f"estimated accuracy of each view: {views} ({source})")
     doubts = []
     if estimate.agreement <= SLIGHT:
-        doubts.append(f"at first the views agreed only slightly (kappa {estimate.agreement:.2f})")
+        doubts.append(
+            "the teachers' certainty, the texts and the labels' names agreed at most slightly at first on which teacher "
+            f"a text belongs to (kappa {estimate.agreement:.2f})"
+        )
     if estimate.has_drifted:
-        doubts.append("the views came to agree less from round to round, as when a teacher is only half trained")
+        doubts.append("the texts came to contradict the labels' names, as when a teacher is only half trained")
     if doubts:
-        warn(f"warning: {' and '.join(doubts)}. Check a sample with muki-pipeline review before you train on this")
+        warn(
+            f"warning: {'; and '.join(doubts)}. Are all teachers fully trained, do the labels' names say what they mean, "
+            "and do the teachers know this corpus? Check a sample with muki-pipeline review before you train on this"
+        )
 
 
 def _teacher_accuracies(routing: RoutingSummary, estimate: Estimate) -> list[str]:

@@ -218,8 +218,8 @@ def main(part: str) -> bool:
 
 def views(judged: Judged, asked: Asked) -> str:
     """Estimated and true accuracy of every view."""
-    if judged.gate is None or not judged.gate.router.estimate.is_sound:
-        return "not sound: the start decides"
+    if judged.gate is None:
+        return ""
     evidence = judged.gate.evidence(asked.outputs)
     right = asked.right
     parts = []

@@ -118,7 +118,7 @@ class Gate:
         return posterior if outputs.anchors is None else anchored(posterior, outputs.anchors, outputs.label_space)
 
     def evidence(self, outputs: TeacherOutputs) -> dict[str, NDArray[np.float64]]:
-        """Logits of every teacher by each view, `[rows, teachers]`; empty where the start decides."""
+        """Logits of every teacher by each view, `[rows, teachers]`."""
         return self.router.evidence(gate_texts(outputs))
 
 

@@ -14,7 +14,7 @@ from pipeline.tables.columns import vectors
 
 LABELS_VERSION = 4
 """Label shards: the columns and the numbers in them (`pipeline/labelling/`)."""
-GOLDEN_VERSION = 5
+GOLDEN_VERSION = 6
 """Golden tables: scores, targets and weights, and what the manifest says (`pipeline/integration/`)."""
 FEATURES_VERSION = 1
 """What teachers' heads read (`pipeline/labelling/features.py`)."""

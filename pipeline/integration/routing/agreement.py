@@ -1,6 +1,6 @@
 """How often views prefer the same teacher, and how accurate each must be for that."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 
-SLIGHT = 0.2
-"""A kappa up to this is slight agreement at most (Landis & Koch 1977)."""
+SLIGHT, _MODERATE = 0.2, 0.4
+"""A kappa up to the first is slight agreement at most, and above the second moderate (Landis & Koch 1977)."""
+_DRIFT = 2 / 3
 _LOWEST, _HIGHEST = 0.02, 0.98
 """Kappas are kept between these, so that no view is silenced or believed without limit."""
 
@@ -31,6 +32,19 @@ def kappa(first: Floats, second: Floats) -> float:
 def least_agreement(views: Mapping[str, Floats]) -> float:
     """The smallest kappa of any two views."""
     return min(kappa(views[first], views[second]) for first, second in combinations(views, 2))
+
+
+def has_drifted(agreements: Sequence[float]) -> bool:
+    """Whether the content has come to contradict the names, which no teacher has learned.
+
+    It has if their kappa is less than two thirds of its best. Names that mean little never agree with the content more
+    than moderately, and then by accident: they tell nothing.
+
+    Args:
+        agreements: The kappa of content and names in each round so far.
+    """
+    best = max(agreements)
+    return best > _MODERATE and agreements[-1] < _DRIFT * best
 
 
 def estimated_accuracies(views: Mapping[str, Floats]) -> dict[str, float]:

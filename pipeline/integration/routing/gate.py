@@ -8,10 +8,9 @@ The views are the teachers' scores, the text's words, its neutral embedding, and
 - *names*: how similar the text is to the labels' names. No teacher was trained with them.
 
 They begin with the sum of mutual information and names, both standardised over the corpus: two witnesses that err for
-different reasons, and the two that depend least on how a teacher was trained. In each round the posterior r gives every
-text a distribution over the union's labels, Σ_i r_i q_i. The content view learns from it, scores and names are
-calibrated on r (co-training, Blum & Mitchell 1998), each view is made as sure as it is accurate by what the views'
-agreement says, and their sum is the next r.
+different reasons. In each round the posterior r gives every text a distribution over the union's labels, Σ_i r_i q_i.
+The content view learns from it, scores and names are calibrated on r (co-training, Blum & Mitchell 1998), each view is
+made as sure as it is accurate by what the views' agreement says, and their sum is the next r.
 
 Texts whose label a person has given are anchors: r is known there, and they tell how accurate the views are.
 """
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 
 from pipeline.integration.confidence import softmax
 from pipeline.integration.label_space import LabelSpace
-from pipeline.integration.routing.agreement import estimated_accuracies, least_agreement
+from pipeline.integration.routing.agreement import estimated_accuracies, has_drifted, kappa, least_agreement
 from pipeline.integration.routing.answers import NO_ANCHORS, Anchors
 from pipeline.integration.routing.audit import Audit, anchored
 from pipeline.integration.routing.calibration import Calibration, calibrate, fit_factor, sharpness
@@ -40,10 +39,6 @@ _SETTLED = 0.01
 """The rounds end when fewer texts than this share change their teacher: further ones only drift."""
 _BELIEVED = 0.9
 """Mean of the highest posterior that a round may pass on: views that believe themselves more drift faster."""
-_UNSOUND = 0.1
-"""A kappa below this is agreement by chance: views that begin so have nothing to teach each other."""
-_DRIFT = 0.1
-"""A fall of the smallest kappa by more than this means that the views mislead each other."""
 _SMALLEST_PROBABILITY = 1e-6
 
 
@@ -74,9 +69,8 @@ class Estimate:
 
     Attributes:
         agreement: Smallest kappa of two views in the first round, before they taught each other.
-        is_sound: Whether that is more than chance; if not, nothing is learned and the start decides.
-        has_drifted: Whether the views came to agree less while they taught each other: one of them errs for good. The
-            round in which they agreed best is then kept.
+        has_drifted: Whether the content came to contradict the names, which no teacher has learned. The round in which
+            they agreed best is then kept.
         accuracies: Estimated accuracy of each view.
         rounds: How many rounds there were.
         audited: Anchors that were drawn at random, by the teacher that the views choose; empty where there
@@ -85,7 +79,6 @@ class Estimate:
     """
 
     agreement: float
-    is_sound: bool
     has_drifted: bool
     accuracies: dict[str, float]
     rounds: int
@@ -109,7 +102,7 @@ class _Views:
 
 @dataclass(frozen=True)
 class _Round:
-    """One round: its views, their smallest kappa, and their estimated accuracies."""
+    """One round: its views, the kappa of content and names, and the views' estimated accuracies."""
 
     views: _Views
     agreement: float
@@ -126,7 +119,7 @@ class Router:
         index: The words.
         score_scale: Standardises the scores over the corpus.
         name_scale: Standardises each name's similarities over the corpus.
-        views: The last round's views; None where the start decides.
+        views: The views of the round that is kept.
         estimate: What it knows about itself.
     """
 
@@ -135,13 +128,11 @@ class Router:
     index: WordIndex
     score_scale: Scale
     name_scale: Scale
-    views: _Views | None
+    views: _Views
     estimate: Estimate
 
     def __call__(self, texts: Texts) -> NDArray[np.float64]:
         """Posterior of every teacher, `[texts, teachers]`, each row sums to 1."""
-        if self.views is None:
-            return softmax(_start(self.score_scale(texts.scores), self._names(texts)))
         return _combine(self.evidence(texts), self.views)
 
     def _names(self, texts: Texts) -> NDArray[np.float64]:
@@ -149,9 +140,7 @@ class Router:
         return _name_features(similarities, texts.distributions, self.label_space)
 
     def evidence(self, texts: Texts) -> dict[str, NDArray[np.float64]]:
-        """Logits of every teacher by each view, `[texts, teachers]`; empty where the start decides."""
-        if self.views is None:
-            return {}
+        """Logits of every teacher by each view, `[texts, teachers]`."""
         scores, bags, folds = self.score_scale(texts.scores), self.index.bags(texts.texts), _folds(texts.texts)
         return _evidence(self.views, self.label_space, texts, bags, folds, scores, self._names(texts))
 
@@ -181,24 +170,23 @@ def fit_router(texts: Texts, names: Floats, label_space: LabelSpace, anchors: An
         targets[anchors.rows] = np.eye(len(label_space.labels))[anchors.columns]
         views = _fit_views(texts, bags, folds, len(index.table), scores, name_features, posterior, targets)
         evidence = _evidence(views, label_space, texts, bags, folds, scores, name_features)
+        if not rounds:
+            agreement = least_agreement(evidence)
         estimated = estimated_accuracies(evidence)
         accuracies = {name: audit.accuracy(evidence[name], value) for name, value in estimated.items()}
         views = _sharpen(views, evidence, accuracies, audit)
-        rounds.append(_Round(views, least_agreement(evidence), accuracies))
-        best = max(rounds, key=lambda one: one.agreement)
-        if rounds[0].agreement < _UNSOUND or rounds[-1].agreement < best.agreement - _DRIFT:
+        rounds.append(_Round(views, kappa(evidence["content"], evidence["names"]), accuracies))
+        drifted = has_drifted([each.agreement for each in rounds])
+        if drifted:
             break
         updated = anchored(_combine(evidence, views), anchors, label_space)
         changed = float((updated.argmax(axis=1) != posterior.argmax(axis=1)).mean())
         posterior = updated
         if changed < _SETTLED:
             break
-    is_sound = rounds[0].agreement >= _UNSOUND
-    has_drifted = rounds[-1].agreement < best.agreement - _DRIFT
-    chosen = best if has_drifted else rounds[-1]
-    estimate = Estimate(rounds[0].agreement, is_sound, has_drifted, chosen.accuracies, len(rounds))
-    final = chosen.views if is_sound else None
-    router = Router(label_space, names, index, score_scale, name_scale, final, estimate)
+    chosen = max(rounds, key=lambda one: one.agreement) if drifted else rounds[-1]
+    estimate = Estimate(agreement, drifted, chosen.accuracies, len(rounds))
+    router = Router(label_space, names, index, score_scale, name_scale, chosen.views, estimate)
     if not anchors.is_random.any():
         return router
     audited, audited_right = audit.counts(router(texts))
@@ -206,8 +194,9 @@ def fit_router(texts: Texts, names: Floats, label_space: LabelSpace, anchors: An
 
 
 def _start(scores: Floats, names: Floats) -> NDArray[np.float64]:
-    """Logits to begin with: -log mutual information plus similarity to the names of the answer's labels."""
-    logits: NDArray[np.float64] = scores[..., 1] + names[..., 1]
+    """Logits to begin with: -log mutual information, and more heavily the names, which no teacher's training bends."""
+    nearest, of_answer = names[..., 0], names[..., 1]
+    logits: NDArray[np.float64] = scores[..., 1] + nearest + 2 * of_answer
     return logits
 
 

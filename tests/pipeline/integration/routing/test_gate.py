@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.integration.confidence import softmax
 from pipeline.integration.label_space import LabelSpace, unite
-from pipeline.integration.routing.agreement import estimated_accuracies, kappa
+from pipeline.integration.routing.agreement import SLIGHT, estimated_accuracies, has_drifted, kappa
 from pipeline.integration.routing.calibration import calibrate, fit_factor, sharpness
 from pipeline.integration.routing.embedded import EmbeddingView
 from pipeline.integration.routing.gate import Texts, fit_router
@@ -65,7 +65,8 @@ def test_weak_views_together_find_the_right_teacher() -> None:
     alone = world.share_right(world.texts.scores.sum(axis=-1))
     assert alone < 0.75
     assert world.share_right(posterior) > 0.95
-    assert router.estimate.is_sound
+    assert router.estimate.agreement > SLIGHT
+    assert not router.estimate.has_drifted
     np.testing.assert_allclose(posterior.sum(axis=1), 1)
 
 
@@ -77,11 +78,23 @@ def test_teachers_of_unequal_shares_are_found_too() -> None:
 
 def test_names_that_tell_nothing_do_little_harm() -> None:
     world = World(signal=1.5, names=False)
-    posterior = fit_router(world.texts, world.names, world.space)(world.texts)
-    assert world.share_right(posterior) > world.share_right(world.texts.scores.sum(axis=-1))
+    router = fit_router(world.texts, world.names, world.space)
+    assert router.estimate.agreement <= SLIGHT
+    assert not router.estimate.has_drifted
+    assert world.share_right(router(world.texts)) > world.share_right(world.texts.scores.sum(axis=-1))
 
 
-def test_where_nothing_tells_the_start_decides_and_says_so() -> None:
+@pytest.mark.parametrize(
+    ("agreements", "drifted"),
+    [([0.6], False), ([0.6, 0.66, 0.45], False), ([0.6, 0.66, 0.43], True), ([0.35, 0.05], False)],
+)
+def test_content_that_comes_to_contradict_names_that_mean_something_is_noticed(
+    agreements: list[float], drifted: bool
+) -> None:
+    assert has_drifted(agreements) == drifted
+
+
+def test_where_nothing_tells_the_views_say_so() -> None:
     world = World(signal=0.0, names=False)
     drawn = np.random.default_rng(3)
     noise = Texts(
@@ -91,8 +104,7 @@ def test_where_nothing_tells_the_start_decides_and_says_so() -> None:
         drawn.normal(size=(600, SIZE)),
     )
     router = fit_router(noise, world.names, world.space)
-    assert not router.estimate.is_sound
-    assert router.evidence(noise) == {}
+    assert router.estimate.agreement <= SLIGHT
     np.testing.assert_allclose(router(noise).sum(axis=1), 1)
 
 
