@@ -47,15 +47,15 @@ def _say_routing(routing: RoutingSummary) -> None:
     doubts = []
     if estimate.agreement <= SLIGHT:
         doubts.append(
-            "the teachers' certainty, the texts and the labels' names agreed at most slightly at first on which teacher "
+            "at first the teachers' certainty, the texts and the labels' names agreed only slightly on which teacher "
             f"a text belongs to (kappa {estimate.agreement:.2f})"
         )
     if estimate.has_drifted:
         doubts.append("the texts came to contradict the labels' names, as when a teacher is only half trained")
     if doubts:
         warn(
-            f"warning: {'; and '.join(doubts)}. Are all teachers fully trained, do the labels' names say what they mean, "
-            "and do the teachers know this corpus? Check a sample with muki-pipeline review before you train on this"
+            f"warning: {'; and '.join(doubts)}. Are all teachers fully trained? Do the labels' names say what they "
+            "mean? Do the teachers know this corpus? Check a sample with muki-pipeline review before you train on this"
         )
 
 

@@ -86,10 +86,11 @@ class StudentProcesses:
 
     def __exit__(self, *error: object) -> None:
         """End all of them, in the middle of a training too."""
-        processes = [process for _, process in (*self._idle, *self._busy.values())]
-        for process in processes:
+        for connection, _ in self._idle:
+            connection.close()  # it ends by itself, and gives back what its libraries hold
+        for _, process in self._busy.values():
             process.terminate()
-        for process in processes:
+        for _, process in (*self._idle, *self._busy.values()):
             process.join()
 
     def run(self, jobs: Sequence[StudentJob], progress: Progress) -> None:
@@ -201,7 +202,10 @@ def _serve(connection: Connection, environment: Mapping[str, str]) -> None:
     """Train students in this process, and tell the other end when each is done or why it is not."""
     serve_parent(environment)
     while True:
-        job, threads = connection.recv()
+        try:
+            job, threads = connection.recv()
+        except EOFError:  # there is no more work
+            return
         torch.set_num_threads(threads)
         try:
             job.run(_SentProgress(connection))

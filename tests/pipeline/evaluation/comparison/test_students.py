@@ -106,6 +106,14 @@ def descendants_of(process: int) -> list[int]:
 
 
 @pytest.mark.slow
+def test_they_leave_nothing_behind_that_python_warns_of(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "stages.cli", "compare", "--params", str(prepared(tmp_path))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "leaked" not in done.stderr
+
+
+@pytest.mark.slow
 def test_none_goes_on_when_the_command_is_killed(tmp_path: Path) -> None:
     """Two processes would write into one student's checkpoints when the command is run again."""
     path = prepared(tmp_path, epochs=3000)
