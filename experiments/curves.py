@@ -107,6 +107,7 @@ def run(base: Base, size: int, seeds: int, rules: list[str], student: dict[str, 
             batch_size=32,
             learning_rate=base.learning_rate,
             max_length=base.max_length,
+            seed=base.seed,
         )
         if not (teachers / name / "config.json").exists():
             train_teacher(training, labels, base.texts().train, teachers / name, ROOT)

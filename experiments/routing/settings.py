@@ -50,6 +50,7 @@ class Base:
         max_length: Tokens that teachers read.
         layers: Layers of the teachers.
         foreign: Texts that no teacher knows, added to the corpus.
+        seed: Of the teachers' training.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Base:
     max_length: int = 32
     layers: int = 3
     foreign: Callable[[], list[str]] | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Setting:
         rows: Keep this many texts, drawn at random; all by default.
         shares: Share of each teacher's texts to keep.
         spaceless: Remove the spaces from the texts that views read.
+        misnamed: Give every label another one's name, drawn at random.
         is_sound: Whether teachers are trained well enough for estimates to be expected to hold.
     """
 
@@ -81,6 +84,7 @@ class Setting:
     rows: int | None = None
     shares: dict[str, float] = field(default_factory=dict)
     spaceless: bool = False
+    misnamed: bool = False
     is_sound: bool = True
 
 
@@ -236,7 +240,10 @@ def bases() -> list[Base]:
         Base("news-3", teachers={name: NEWS[name] for name in ("rec", "sci", "politics")}, **news),
         Base("news-4", teachers={name: NEWS[name] for name in ("comp", "rec", "sci", "belief")}, **news),
         Base("news-6", teachers=NEWS, **news),
-        Base("r8", reuters_r8, EARN, max_length=48, steps=150),
+        *(
+            Base(f"r8-{seed}" if seed else "r8", reuters_r8, EARN, max_length=48, steps=150, seed=seed)
+            for seed in (0, 2, 4)
+        ),
         Base("r52", reuters_r52, split(sorted(set(reuters_r52().train["label"])), 4), max_length=48),
     ]
     return found
@@ -259,6 +266,8 @@ def settings(built: Sequence[str]) -> list[Setting]:
         Setting("20 Newsgroups, 4", "news-4"),
         Setting("20 Newsgroups, 6", "news-6"),
         Setting("Reuters R8, 3", "r8"),
+        Setting("Reuters R8, teachers of seed 2", "r8-2"),
+        Setting("Reuters R8, teachers of seed 4", "r8-4"),
         Setting("Reuters R52, random 4", "r52"),
         Setting("shares 81/12/7", "news-3", shares={"rec": 1.0, "sci": 0.148, "politics": 0.115}),
         Setting("overlapping labels", "clinc-overlap"),
@@ -270,5 +279,9 @@ def settings(built: Sequence[str]) -> list[Setting]:
         Setting("30 % unknown texts", "clinc-unknown"),
         Setting("no spaces, one domain", "one-domain", spaceless=True),
         Setting("no spaces, news", "news-3", spaceless=True),
+        Setting("misnamed, one domain", "one-domain", misnamed=True),
+        Setting("misnamed, HWU64, random 4", "hwu-random-4", misnamed=True),
+        Setting("misnamed, news", "news-3", misnamed=True),
+        Setting("misnamed, Reuters R8", "r8", misnamed=True),
     ]
     return [setting for setting in everything if setting.base in built]
