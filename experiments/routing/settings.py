@@ -76,7 +76,7 @@ class Setting:
         shares: Share of each teacher's texts to keep.
         spaceless: Remove the spaces from the texts that views read.
         misnamed: Give every label another one's name, drawn at random.
-        is_sound: Whether teachers are trained well enough for estimates to be expected to hold.
+        is_bound: Whether the default rule must not lose here.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Setting:
     shares: dict[str, float] = field(default_factory=dict)
     spaceless: bool = False
     misnamed: bool = False
-    is_sound: bool = True
+    is_bound: bool = True
 
 
 def _frame(pairs: Sequence[tuple[str, str]]) -> pl.DataFrame:
@@ -274,14 +274,15 @@ def settings(built: Sequence[str]) -> list[Setting]:
         Setting("200 texts", "clinc-random-2", rows=200),
         Setting("1,000 texts", "clinc-random-2", rows=1000),
         Setting("200 news texts", "news-3", rows=200),
-        Setting("one half-trained", "clinc-one-half-trained", is_sound=False),
-        Setting("all half-trained", "clinc-all-half-trained", is_sound=False),
+        Setting("one half-trained", "clinc-one-half-trained"),
+        Setting("all half-trained", "clinc-all-half-trained"),
         Setting("30 % unknown texts", "clinc-unknown"),
         Setting("no spaces, one domain", "one-domain", spaceless=True),
         Setting("no spaces, news", "news-3", spaceless=True),
-        Setting("misnamed, one domain", "one-domain", misnamed=True),
-        Setting("misnamed, HWU64, random 4", "hwu-random-4", misnamed=True),
-        Setting("misnamed, news", "news-3", misnamed=True),
-        Setting("misnamed, Reuters R8", "r8", misnamed=True),
+        Setting("misnamed, one domain", "one-domain", misnamed=True, is_bound=False),
+        Setting("misnamed, CLINC150, random 2", "clinc-random-2", misnamed=True, is_bound=False),
+        Setting("misnamed, HWU64, random 4", "hwu-random-4", misnamed=True, is_bound=False),
+        Setting("misnamed, news", "news-3", misnamed=True, is_bound=False),
+        Setting("misnamed, Reuters R8", "r8", misnamed=True, is_bound=False),
     ]
     return [setting for setting in everything if setting.base in built]
