@@ -42,7 +42,9 @@ def _say_routing(routing: RoutingSummary) -> None:
             f"{high:.2f}); {', '.join(_teacher_accuracies(routing, estimate))}"
         )
     views = ", ".join(f"{name} {accuracy:.2f}" for name, accuracy in estimate.accuracies.items())
-    source = "from their agreement and the answers" if estimate.audited else "from their agreement; up to 0.1 too high"
+    source = (
+        "from their agreement and the answers" if estimate.audited else "from their agreement; often up to 0.2 too high"
+    )
     say(f"estimated accuracy of each view: {views} ({source})")
     doubts = []
     if estimate.agreement <= SLIGHT:
