@@ -40,7 +40,7 @@ LABELS = [f"label {number}" for number in range(8)]
 # Tokens of a text, and what an MC pass over such texts may cost.
 LENGTHS = {16: 0.95, 32: 0.95, 64: 0.95, 128: 0.85}
 TOKENS = 2048
-ROUNDS = 4
+ROUNDS = 3
 # Masks are made once a pass, and a pass has many batches: still fewer here than in a shard.
 BATCHES = 8
 PASSES = 16

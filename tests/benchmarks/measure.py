@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-PROCESSES = 5
+PROCESSES = 3
 
 
 @dataclass(frozen=True)
