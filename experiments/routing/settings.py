@@ -211,6 +211,7 @@ def bases() -> list[Base]:
             Base("clinc-random-5", clinc, split(intents, 5)),
             Base("clinc-domains-5", clinc, merge_groups(domains, 5)),
             Base("clinc-domains-10", clinc, domains, steps=150),
+            Base("clinc-unequal", clinc, {"t0": shuffled[:10], "t1": shuffled[10:]}, **wide),
             Base("clinc-overlap", clinc, {"t0": shuffled[:90], "t1": shuffled[60:]}, **wide),
             Base("clinc-one-half-trained", clinc, split(intents, 2), half=frozenset({"t1"}), **wide),
             Base("clinc-all-half-trained", clinc, split(intents, 2), half=frozenset({"t0", "t1"}), **wide),
@@ -240,6 +241,11 @@ def bases() -> list[Base]:
         Base("news-3", teachers={name: NEWS[name] for name in ("rec", "sci", "politics")}, **news),
         Base("news-4", teachers={name: NEWS[name] for name in ("comp", "rec", "sci", "belief")}, **news),
         Base("news-6", teachers=NEWS, **news),
+        Base(
+            "news-unequal",
+            teachers={"sci": NEWS["sci"][:2], "rest": [*NEWS["sci"][2:], *NEWS["rec"], *NEWS["comp"]]},
+            **news,
+        ),
         *(
             Base(f"r8-{seed}" if seed else "r8", reuters_r8, EARN, max_length=48, steps=150, seed=seed)
             for seed in (0, 2, 4)
@@ -270,6 +276,10 @@ def settings(built: Sequence[str]) -> list[Setting]:
         Setting("Reuters R8, teachers of seed 4", "r8-4"),
         Setting("Reuters R52, random 4", "r52"),
         Setting("shares 81/12/7", "news-3", shares={"rec": 1.0, "sci": 0.148, "politics": 0.115}),
+        Setting("10 and 140 intents", "clinc-unequal"),
+        Setting("10 and 140 intents, equal shares", "clinc-unequal", shares={"t0": 1.0, "t1": 10 / 140}),
+        Setting("2 and 10 topics", "news-unequal"),
+        Setting("2 and 10 topics, equal shares", "news-unequal", shares={"sci": 1.0, "rest": 0.2}),
         Setting("overlapping labels", "clinc-overlap"),
         Setting("200 texts", "clinc-random-2", rows=200),
         Setting("1,000 texts", "clinc-random-2", rows=1000),
