@@ -12,9 +12,10 @@ from pipeline.labelling.engines.dispatch import Workers
 from pipeline.labelling.engines.local import Processes
 from pipeline.labelling.run import LabellingSummary, label_with
 from pipeline.layout import Layout
-from stages.terminal import clock, progress, quiet_libraries, say
+from stages.terminal import clock, progress, quiet_libraries, say, warn
 
 ALL = "all"
+_NEARLY_ALL = 0.99
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,11 @@ def _tell(teacher: str, done: LabellingSummary, params: config.Params) -> None:
         say(f"teacher {teacher}: arithmetic {done.arithmetic}")
     if done.new_rows:
         say(f"teacher {teacher}: {_cost(done)}")
+    if done.close_to_uniform >= _NEARLY_ALL * done.rows:
+        warn(
+            f"warning: teacher {teacher} says almost nothing: on {done.close_to_uniform:,} of {done.rows:,} texts its "
+            "answer is close to uniform over its labels. Is this the trained model? No rule can tell what it knows"
+        )
 
 
 def _cost(done: LabellingSummary) -> str:

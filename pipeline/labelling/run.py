@@ -1,6 +1,7 @@
 """A corpus labelled shard by shard: finished shards are found by their keys, the others labelled, all published."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -25,6 +26,10 @@ from pipeline.tables.work import StoredShard
 
 _LOG = logging.getLogger(__name__)
 
+_UNIFORM = 0.9
+"""From this share of the greatest entropy on, an answer counts as close to uniform. Trained teachers of 2 to 140 labels
+are at 0.7 at most on a tenth of the texts; those with a tenth of the training are at 0.99 on all."""
+
 
 @dataclass(frozen=True)
 class LabellingSummary:
@@ -34,6 +39,7 @@ class LabellingSummary:
         rows: Texts of the corpus.
         new_rows: Those of them that were labelled now; the others were finished before.
         truncated: Texts of which the teacher read only the beginning.
+        close_to_uniform: Texts on which its average distribution says almost nothing.
         throughput: What went through the network.
         seconds: From the first shard to the last, without the time to load the teacher.
         network_share: The network's share of that time, None on a GPU and with several workers.
@@ -43,6 +49,7 @@ class LabellingSummary:
     rows: int
     new_rows: int
     truncated: int
+    close_to_uniform: int
     throughput: Throughput
     seconds: float
     network_share: float | None
@@ -177,12 +184,15 @@ class _Job:
 
     def summary(self, name: str, shards: list[Shard], new_rows: int, seconds: float, alone: bool) -> LabellingSummary:
         """What was done."""
-        tables = [stored.read(["truncated"], make_labels(name)) for stored in _in_order(self.stored, shards)]
+        columns = ["truncated", "entropy"]
+        tables = [stored.read(columns, make_labels(name)) for stored in _in_order(self.stored, shards)]
+        uniform = _UNIFORM * math.log(len(self.choice.labeller.files.labels))
         on_cpu = self.choice.labeller.device.type == "cpu"
         return LabellingSummary(
             sum(shard.rows for shard in shards),
             new_rows,
             sum(pc.sum(table["truncated"]).as_py() for table in tables),
+            sum(pc.sum(pc.greater_equal(table["entropy"], uniform)).as_py() for table in tables),
             self.throughput,
             seconds,
             self.throughput.seconds / seconds if on_cpu and alone else None,
