@@ -24,7 +24,7 @@ def against_engines(folder: Path) -> list[Row]:
     names = ["input_ids", "attention_mask"]
     axes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens")}
     torch.onnx.export(
-        Logits(stock(folder), names),
+        Logits(stock(folder), names).eval(),
         tuple(full_batch(64)[name] for name in names),
         str(path),
         input_names=names,

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from datasets import Dataset
+from transformers import PrinterCallback
 
 from pipeline.config import Arithmetic, Params, Prepare, Source, Student, Teacher
 from pipeline.evaluation.comparison.students import StudentJob, StudentProcesses
@@ -106,6 +107,7 @@ def _against_plain(folder: Path, tokens: int, precision: Arithmetic) -> float:
             data_collator=Collator(tokenizer),
             processing_class=tokenizer,
         )
+        trainer.remove_callback(PrinterCallback)  # its lines would stand before the table
         trainer.train()
         save(trainer, tokenizer, folder / "supervised" / "model", "", {})
         shutil.rmtree(folder / "supervised" / "checkpoints")  # else the next round goes on from there

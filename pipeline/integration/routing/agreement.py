@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating]
 
 SLIGHT, _MODERATE = 0.3, 0.4
-"""A kappa above the second is moderate agreement (Landis & Koch 1977). Up to the first the choice is in doubt: where the
-rule is right it is mostly above 0.36; with an encoder that was never trained for sentences, the rule failed at 0.28."""
+"""A kappa above the second is moderate agreement (Landis & Koch 1977). Up to the first the choice is in doubt: where
+the rule is right it is mostly above 0.36; with an encoder that was never trained for sentences it failed at 0.28."""
 _DRIFT = 2 / 3
 _LOWEST, _HIGHEST = 0.02, 0.98
 """Kappas are kept between these, so that no view is silenced or believed without limit."""
