@@ -7,10 +7,11 @@ The views are the teachers' scores, the text's words, its neutral embedding, and
   log Σ_y q_i(y|x) p(x|y): how likely the text is, if the teacher's own answer is right;
 - *names*: how similar the text is to the labels' names. No teacher was trained with them.
 
-They begin with mutual information and names, standardised over the corpus: two witnesses that err for different reasons.
-Names count most, because no teacher's training bends them. In each round the posterior r gives every text a distribution over the union's labels, Σ_i r_i q_i.
-The content view learns from it, scores and names are calibrated on r (co-training, Blum & Mitchell 1998), each view is
-made as sure as it is accurate by what the views' agreement says, and their sum is the next r.
+They begin with mutual information and names, standardised over the corpus: two witnesses that err for different
+reasons. Names count most, because no teacher's training bends them. In each round the posterior r gives every text a
+distribution over the union's labels, Σ_i r_i q_i. The content view learns from it, scores and names are calibrated on r
+(co-training, Blum & Mitchell 1998), each view is made as sure as it is accurate by what the views' agreement says, and
+their sum is the next r.
 
 Texts whose label a person has given are anchors: r is known there, and they tell how accurate the views are.
 """
