@@ -105,6 +105,7 @@ def fit_head(
     # torch leaves its optimizers and `backward` unannotated.
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
 
+    # torch leaves `backward` and LBFGS's `step` unannotated.
     def objective() -> Tensor:
         optimizer.zero_grad()
         value = loss(nn.functional.linear(centred, weight, bias), supervision) + _RIDGE / 2 * weight.square().sum()
