@@ -119,7 +119,7 @@ def run(base: Base, size: int, seeds: int, rules: list[str], student: dict[str, 
         write_corpus(layout.corpus, corpus, 1000)
     params = Params(
         prepare=Prepare(corpus=Source(source="none.csv", text="text")),
-        teachers={name: Teacher(model=str(teachers / name), watch=str(teachers / name)) for name in base.teachers},
+        teachers={name: Teacher(model=str(teachers / name)) for name in base.teachers},
         label=Label(passes=8, max_length=base.max_length, features=not {"cfl", "dfa"}.isdisjoint(rules)),
         embed=Embed(max_length=base.max_length),
         integrate=Integrate(),

@@ -148,8 +148,6 @@ class Teacher(Block):
 
     model: str = Field(min_length=1)
     """A folder saved by `save_pretrained`, `package:DISTRIBUTION/PATH`, or a hub id."""
-    watch: str = Field(min_length=1)
-    """The path whose change makes DVC label again: the model's folder or, for a pinned hub id, params.yaml."""
     revision: str | None = None
     """Commit of a model on the hub; required there."""
     labels: list[str] | None = None

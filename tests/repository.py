@@ -45,7 +45,7 @@ class Repository:
             "train_teacher", "settings", {"model": "models/base", "steps": 3, "batch_size": 4, "max_length": 16}
         )
         repository.change("train_teacher", "teachers", {"own": {"labels": ["oak", "apple"]}})
-        repository.change("teachers", "own", {"model": "data/teachers/own", "watch": "data/teachers/own"})
+        repository.change("teachers", "own", {"model": "data/teachers/own"})
         repository.change("evaluate", "routing_rows_per_label", 2)
         repository.change("embed", "max_length", 24)
         repository.run("git", "init", "--quiet")

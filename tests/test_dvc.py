@@ -37,7 +37,7 @@ def test_only_what_changed_runs_again(tmp_path: Path) -> None:
     assert "up to date" in repository.run("dvc", "status")
 
     # A new teacher runs alone; one that is gone costs nothing and keeps its labels.
-    repository.change("teachers", "three", {"model": "models/three", "watch": "models/three"})
+    repository.change("teachers", "three", {"model": "models/three"})
     repository.change("teachers", "one", None)
     assert repository.repro() == ["label@three", *AFTER_LABELS]
     assert (tmp_path / "data" / "labels" / "one" / "manifest.json").exists()

@@ -51,7 +51,7 @@ def labels(root: Path) -> list[float]:
     save_wave(root / "m", ["a", "b", "c"])
     settings = Label(passes=8, max_length=20, token_budget=150, device="cpu", dtype="float32")
     table = pa.table({"id": ["0", "1", "2"], "text": ["w1 w2 w3 w4", "", "w7 w7 w9"]})
-    shard = Labeller(locate("t", Teacher(model="m", watch="m"), root), settings).label(table)
+    shard = Labeller(locate("t", Teacher(model="m"), root), settings).label(table)
     columns = ("probs", "logits", "entropy", "expected_entropy")
     return [float(value) for name in columns for value in np.ravel(shard[name].to_pylist())]
 

@@ -98,7 +98,7 @@ def params(teachers: list[str]) -> dict[str, Any]:
             "test": {"source": "test.csv", "text": "body", "label": "topic"},
             "shard_rows": 8,
         },
-        "teachers": {name: {"model": f"models/{name}", "watch": f"models/{name}"} for name in teachers},
+        "teachers": {name: {"model": f"models/{name}"} for name in teachers},
         "label": {"passes": 3, "max_length": 24, "token_budget": 200, "device": "cpu", "dtype": "float32"},
         "integrate": {"strategy": "soft", "scorer": "mc_entropy"},
         "student": {

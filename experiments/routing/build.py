@@ -32,7 +32,7 @@ def params_of(base: Base, dtype: Dtype = LABEL.dtype) -> Params:
     folders = {name: f"data/teachers/{name}" for name in base.teachers}
     return Params(
         prepare=Prepare(corpus=Source(source="none.csv", text="text")),
-        teachers={name: Teacher(model=folder, watch=folder) for name, folder in folders.items()},
+        teachers={name: Teacher(model=folder) for name, folder in folders.items()},
         label=LABEL.model_copy(update={"max_length": base.max_length, "dtype": dtype}),
         embed=Embed(max_length=base.max_length),
         integrate=Integrate(),

@@ -63,7 +63,7 @@ def locate(name: str, settings: Teacher, root: Path) -> TeacherFiles:
     where = f"teacher {name}"
     weights = _SAFE_WEIGHTS + (_PICKLED_WEIGHTS if settings.allow_pickle_weights else ())
     patterns = weights + _TEXT + (_CODE if settings.trust_remote_code else ())
-    _check_watch(where, settings, root)
+    _check_pinned(where, settings, root)
     folder = locations.model_folder(settings.model, root, revision=settings.revision, patterns=patterns)
     files = sorted({*locations.matching(folder, patterns), *_indexed_weights(folder, where)})
     if not any(path.name.endswith((".safetensors", ".bin")) for path in files):
@@ -115,18 +115,10 @@ def _indexed_weights(folder: Path, where: str) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _check_watch(where: str, settings: Teacher, root: Path) -> None:
-    """DVC notices a changed teacher only through `watch`: it must be the model's folder, or the id must be pinned."""
-    if settings.model.startswith(locations.PACKAGE):
-        return
-    path = locations.local(settings.model, root)
-    if path is not None and (root / settings.watch).resolve() != path.resolve():
-        raise MukiError(
-            f"watch is {settings.watch}, not the model's folder {settings.model}: DVC would not notice changed files",
-            where=where,
-            fix="Set watch to the same path as model",
-        )
-    if path is None and settings.revision is None and not locations.looks_like_path(settings.model):
+def _check_pinned(where: str, settings: Teacher, root: Path) -> None:
+    """A model on the hub must be named with its commit: its files may change at any time."""
+    is_here = settings.model.startswith(locations.PACKAGE) or locations.local(settings.model, root) is not None
+    if not is_here and settings.revision is None and not locations.looks_like_path(settings.model):
         raise MukiError(
             f"{settings.model} is not a folder, and as a hub id it is not pinned: its files may change unnoticed",
             where=where,

@@ -93,13 +93,13 @@ def find_teacher(name: str, model: str, root: Path, labels: list[str] | None = N
 
 
 def _where(model: str, root: Path) -> dict[str, str]:
-    """`model`, `watch` and, for a hub id, `revision`."""
+    """`model` and, for a hub id, `revision`."""
     if locations.local(model, root) is not None or model.startswith(locations.PACKAGE):
-        return {"model": model, "watch": "params.yaml" if model.startswith(locations.PACKAGE) else model}
+        return {"model": model}
     if locations.looks_like_path(model):
         raise MukiError("no such folder", where=model, fix="Name a folder saved by save_pretrained, or a hub id")
     name, _, revision = model.partition("@")
-    return {"model": name, "watch": "params.yaml", "revision": revision or _newest(name)}
+    return {"model": name, "revision": revision or _newest(name)}
 
 
 def _newest(model: str) -> str:

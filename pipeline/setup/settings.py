@@ -64,7 +64,7 @@ def render(
             _yaml({"prepare": prepare}),
             "# For projects that train their own teachers; yours are there already.",
             _yaml({"train_teacher": {"settings": {"model": "none"}, "teachers": {}}}),
-            "# model: its folder or hub id; watch: the path whose change makes DVC label again.",
+            "# model: its folder, or a hub id with its commit as revision.",
             _yaml({"teachers": blocks}),
             "# passes: dropout passes; more of them measure uncertainty better and cost as much each as an inference.",
             f"# max_length: 95 % of the texts have at most {max_length} tokens, or the models read no more.",

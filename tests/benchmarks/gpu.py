@@ -28,7 +28,7 @@ def on_a_gpu(folder: Path) -> list[Row]:
 
 @torch.inference_mode()
 def in_arithmetic(folder: Path, dtype: Dtype) -> list[Row]:
-    files = locate("bench", Teacher(model=str(folder), watch=str(folder)), folder)
+    files = locate("bench", Teacher(model=str(folder)), folder)
     own = Labeller(files, Label(passes=PASSES, max_length=128, device="cuda", dtype=dtype))
     network, _ = own._loaded
     kind = getattr(torch, dtype)

@@ -80,7 +80,7 @@ def write_project(root: Path, rows: int) -> None:
     drawn = np.random.default_rng(0)
     content = {
         "prepare": {"corpus": {"source": "none.csv", "text": "text"}},
-        "teachers": {name: {"model": name, "watch": name} for name in TEACHERS},
+        "teachers": {name: {"model": name} for name in TEACHERS},
         "integrate": PAPERS,
         "student": {"model": "none"},
     }

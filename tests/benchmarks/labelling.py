@@ -49,7 +49,7 @@ LOOP_TEXTS = 32
 # About as many tokens of each set, and enough that making a pass's masks is spread over texts as in a shard.
 TEXTS = {"Reuters R8": 96, "CLINC150": 768}
 LOOP_TARGETS = {"Reuters R8": 3.0, "CLINC150": 8.0}
-BENCH = {"model": "model", "watch": "model"}
+BENCH = {"model": "model"}
 PROBE = [101, 2000, 2001, 2002, 102]
 
 
@@ -230,7 +230,7 @@ def label_against(python: Path | str, script: str, folder: Path, texts: list[str
 
 
 def labeller(folder: Path, **settings: Any) -> Labeller:
-    files = locate("bench", Teacher(model=str(folder), watch=str(folder)), folder)
+    files = locate("bench", Teacher(model=str(folder)), folder)
     return Labeller(
         files, Label(passes=PASSES, max_length=128, device="cpu", dtype=fast_dtype(torch.device("cpu")), **settings)
     )
@@ -310,7 +310,7 @@ def label_whole(root: str, passes: int) -> None:
     settings = Label(passes=passes, max_length=64, device="cpu", seed=passes)
     label_corpus(
         "bench",
-        Teacher(model="model", watch="model"),
+        Teacher(model="model"),
         settings,
         Layout(Path(root)),
     )

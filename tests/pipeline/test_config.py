@@ -62,7 +62,7 @@ def test_a_file_that_is_no_settings_is_refused(tmp_path: Path, case: str) -> Non
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "Ä", "A", "-x", "x" * 65, "a b", "$(id)", "a;b", "a'b"])
 def test_a_teacher_whose_name_is_no_plain_folder_name_is_refused(tmp_path: Path, name: str) -> None:
     content = tiny.params(["one", "two"])
-    content["teachers"][name] = {"model": "m", "watch": "m"}
+    content["teachers"][name] = {"model": "m"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content, allow_unicode=True))
     with pytest.raises(MukiError, match="teachers"):
         config.load(tmp_path / "params.yaml")

@@ -29,7 +29,7 @@ class Project:
 
     def label(self, fast: Dtype = "bfloat16", **changes: Any) -> LabellingSummary:
         self.monkeypatch.setattr(arithmetic, "fast_dtype", lambda device: fast)
-        teacher = Teacher(model="m", watch="m")
+        teacher = Teacher(model="m")
         return label_corpus("t", teacher, AUTO.model_copy(update=changes), self.layout)
 
     @property

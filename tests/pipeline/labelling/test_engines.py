@@ -127,7 +127,7 @@ def project(tmp_path: Path) -> tuple[dict[str, Teacher], Layout]:
     write_corpus(layout.corpus, with_ids(pl.DataFrame({"text": tiny.texts(60)})), shard_rows=4)
     for seed, name in enumerate("ab"):
         tiny.save_teacher(tmp_path / name, ["x", "y", "z"], seed=seed)
-    return {name: Teacher(model=name, watch=name) for name in "ab"}, layout
+    return {name: Teacher(model=name) for name in "ab"}, layout
 
 
 def table(layout: Layout, name: str) -> pl.DataFrame:

@@ -24,7 +24,7 @@ SETTINGS = Label(passes=6, max_length=24, device="cpu", dtype="float32")
 
 def work(root: Path) -> None:
     torch.set_num_threads(1)
-    label_corpus("t", Teacher(model="m", watch="m"), SETTINGS, Layout(root))
+    label_corpus("t", Teacher(model="m"), SETTINGS, Layout(root))
 
 
 def project(root: Path) -> Layout:

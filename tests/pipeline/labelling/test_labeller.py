@@ -27,7 +27,7 @@ SETTINGS = Label(passes=8, max_length=20, token_budget=150, device="cpu", dtype=
 def labeller(**changes: Any) -> Labeller:
     root = Path(tempfile.mkdtemp())
     tiny.save_teacher(root / "m", ["a", "b", "c"])
-    return Labeller(locate("t", Teacher(model="m", watch="m"), root), SETTINGS.model_copy(update=changes))
+    return Labeller(locate("t", Teacher(model="m"), root), SETTINGS.model_copy(update=changes))
 
 
 def label(texts: list[str], **changes: Any) -> pl.DataFrame:
@@ -98,7 +98,7 @@ def test_columns_are_what_they_claim_to_be() -> None:
 
 def test_dropout_of_almost_nothing_gives_almost_no_mutual_information(tmp_path: Path) -> None:
     tiny.save_teacher(tmp_path / "m", ["a", "b", "c"])
-    files = locate("t", Teacher(model="m", watch="m", dropout=1e-7), tmp_path)
+    files = locate("t", Teacher(model="m", dropout=1e-7), tmp_path)
     table = pa.table({"id": ["0"], "text": ["w1 w2"]})
     with pytest.raises(MukiError, match="two dropout passes gave the same numbers"):
         Labeller(files, SETTINGS).label(table)
@@ -112,7 +112,7 @@ def test_logits_that_are_not_finite_stop_with_the_ids(tmp_path: Path) -> None:
         model.bert.embeddings.word_embeddings.weight[tiny.VOCABULARY["w7"]] = float("nan")
     model.save_pretrained(tmp_path / "m")
     tiny.tokenizer().save_pretrained(tmp_path / "m")
-    broken = Labeller(locate("t", Teacher(model="m", watch="m"), tmp_path), SETTINGS)
+    broken = Labeller(locate("t", Teacher(model="m"), tmp_path), SETTINGS)
     table = pa.table({"id": ["x", "y", "z"], "text": ["w1", "w2 w7", "w3"]})
     with pytest.raises(MukiError, match=r"NaN or infinite without dropout for 1 texts: 'y'"):
         broken.label(table)
@@ -120,7 +120,7 @@ def test_logits_that_are_not_finite_stop_with_the_ids(tmp_path: Path) -> None:
 
 def test_a_network_whose_texts_see_each_other_is_refused(tmp_path: Path) -> None:
     tiny.save_teacher(tmp_path / "m", ["a", "b", "c"])
-    mixing = Labeller(locate("t", Teacher(model="m", watch="m"), tmp_path), SETTINGS)
+    mixing = Labeller(locate("t", Teacher(model="m"), tmp_path), SETTINGS)
     network, _ = mixing._loaded
     network.model.classifier.register_forward_hook(lambda module, inputs, output: output - output.mean(dim=0))
     table = pa.table({"id": ["x", "y", "z"], "text": ["w1 w9 w9", "w2 w7", "w3"]})

@@ -36,7 +36,7 @@ def save(root: Path, texts: int, store: str | None = None) -> tuple[dict[str, Te
     write_corpus(layout.corpus, with_ids(pl.DataFrame({"text": tiny.texts(texts)})), 4, store)
     for seed, name in enumerate("ab"):
         tiny.save_teacher(root / name, ["x", "y", "z"], seed=seed)
-    return {name: Teacher(model=name, watch=name) for name in "ab"}, layout
+    return {name: Teacher(model=name) for name in "ab"}, layout
 
 
 def shards_of(folder: Path) -> list[Any]:

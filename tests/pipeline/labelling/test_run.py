@@ -40,7 +40,7 @@ class Run:
 
     def __call__(self, **changes: Any) -> int:
         recorder = Recorder()
-        teacher = Teacher(model="m", watch="m")
+        teacher = Teacher(model="m")
         settings = SETTINGS.model_copy(update={"passes": 2, **changes})
         self.done: LabellingSummary = label_corpus("t", teacher, settings, self.layout, recorder)
         [task] = recorder.tasks
@@ -155,7 +155,7 @@ def _in_another_process(arguments: bytes) -> StoredShard:
 def test_a_shard_can_be_labelled_by_any_process(tmp_path: Path) -> None:
     run = Run(tmp_path)
     write_corpus(run.layout, tiny.texts(20))
-    labeller = Labeller(locate("t", Teacher(model="m", watch="m"), tmp_path), SETTINGS)
+    labeller = Labeller(locate("t", Teacher(model="m"), tmp_path), SETTINGS)
     [first, *_] = table.corpus_shards(run.layout.corpus)
     here = load_or_label_shard(labeller, run.layout, first)
     content = here.read(["probs"], "")

@@ -25,7 +25,7 @@ def located(root: Path, **labels: list[str]) -> list[TeacherFiles]:
                 weights += 0.01 * torch.randn_like(weights)
         model.save_pretrained(root / name)
         tiny.tokenizer().save_pretrained(root / name)
-        files.append(locate(name, Teacher(model=name, watch=name), root))
+        files.append(locate(name, Teacher(model=name), root))
     return files
 
 
@@ -49,7 +49,7 @@ def test_teachers_without_a_common_origin_are_refused(tmp_path: Path) -> None:
     cases = {"seed": {"seed": 5}, "architecture": {"architecture": "roberta"}}
     for name, settings in cases.items():
         tiny.save_teacher(tmp_path / name, ["c", "d"], **settings)
-        other = locate(name, Teacher(model=name, watch=name), tmp_path)
+        other = locate(name, Teacher(model=name), tmp_path)
         with pytest.raises(MukiError, match=f"teacher {name}: .*the first teacher"):
             average([one, other], ["a", "b", "c", "d"], [[0, 1], [2, 3]])
 

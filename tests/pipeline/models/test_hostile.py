@@ -57,7 +57,7 @@ def save(root: Path, architecture: str, *, bare: bool = False, **config: Any) ->
 
 
 def label(root: Path, texts: list[str] = TEXTS, **settings: Any) -> pa.Table:
-    labeller = Labeller(locate("t", Teacher(model="m", watch="m", **settings), root), SETTINGS)
+    labeller = Labeller(locate("t", Teacher(model="m", **settings), root), SETTINGS)
     return labeller.label(pa.table({"id": [str(row) for row in range(len(texts))], "text": texts}))
 
 
@@ -82,7 +82,7 @@ def test_an_end_token_in_a_text_is_only_text(tmp_path: Path, architecture: str, 
     save(tmp_path, architecture, **config)
     table = label(tmp_path)
     assert np.isfinite(table["entropy"].to_numpy()).all()
-    _, tokenizer = load(locate("t", Teacher(model="m", watch="m"), tmp_path), 24, torch.device("cpu"))
+    _, tokenizer = load(locate("t", Teacher(model="m"), tmp_path), 24, torch.device("cpu"))
     assert tokenizer("w1 </s>")["input_ids"].count(tokenizer.eos_token_id) == 1
 
 

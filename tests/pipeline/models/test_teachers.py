@@ -19,7 +19,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def located(folder: Path, **settings: Any) -> TeacherFiles:
-    return locate("t", Teacher(model=folder.name, watch=folder.name, **settings), folder.parent)
+    return locate("t", Teacher(model=folder.name, **settings), folder.parent)
 
 
 def change_config(folder: Path, **changes: Any) -> None:
@@ -128,15 +128,13 @@ def test_a_dropout_of_its_own_is_set_everywhere(folder: Path) -> None:
     assert {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)} == {0.3}
 
 
-def test_a_folder_that_is_not_watched_and_an_unpinned_hub_id_are_refused(folder: Path) -> None:
-    with pytest.raises(MukiError, match=r"watch is params\.yaml, not the model's folder model"):
-        locate("t", Teacher(model="model", watch="params.yaml"), folder.parent)
+def test_an_unpinned_hub_id_is_refused(folder: Path) -> None:
     with pytest.raises(MukiError, match=r"owner/name is not a folder, and as a hub id it is not pinned"):
-        locate("t", Teacher(model="owner/name", watch="params.yaml"), folder.parent)
+        locate("t", Teacher(model="owner/name"), folder.parent)
     with pytest.raises(MukiError, match="no such model folder"):
-        locate("t", Teacher(model="data/teachers/x", watch="data/teachers/x"), folder.parent)
+        locate("t", Teacher(model="data/teachers/x"), folder.parent)
     with pytest.raises(MukiError, match="downloading it from the hub failed"):
-        locate("t", Teacher(model="owner/name", watch="params.yaml", revision="0" * 40), folder.parent)
+        locate("t", Teacher(model="owner/name", revision="0" * 40), folder.parent)
 
 
 def test_files_that_make_no_model_are_refused(folder: Path) -> None:
@@ -150,7 +148,7 @@ def test_files_that_make_no_model_are_refused(folder: Path) -> None:
 
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     tiny.model(["a", "b"]).save_pretrained(tmp_path / "m")  # what model.save_pretrained alone leaves
-    files = locate("t", Teacher(model="m", watch="m"), tmp_path)
+    files = locate("t", Teacher(model="m"), tmp_path)
     with pytest.raises(MukiError, match=r"teacher t: .*tokenizer.*tokenizer\.save_pretrained"):
         load(files, 16, torch.device("cpu"))
     (tmp_path / "m" / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
@@ -165,13 +163,13 @@ def test_an_index_that_names_files_elsewhere_is_refused(tmp_path: Path, name: st
     tiny.save_teacher(tmp_path / "m", ["a", "b"])
     (tmp_path / "m" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": name}}))
     with pytest.raises(MukiError, match="not a safetensors file beside it"):
-        locate("t", Teacher(model="m", watch="m"), tmp_path)
+        locate("t", Teacher(model="m"), tmp_path)
 
 
 def test_weights_that_an_index_names_are_in_the_digest(tmp_path: Path) -> None:
     tiny.save_teacher(tmp_path / "m", ["a", "b"])
     (tmp_path / "m" / "part.safetensors").write_bytes(b"one")
     (tmp_path / "m" / "model.safetensors.index.json").write_text('{"weight_map": {"w": "part.safetensors"}}')
-    before = locate("t", Teacher(model="m", watch="m"), tmp_path).digest
+    before = locate("t", Teacher(model="m"), tmp_path).digest
     (tmp_path / "m" / "part.safetensors").write_bytes(b"two")
-    assert locate("t", Teacher(model="m", watch="m"), tmp_path).digest != before
+    assert locate("t", Teacher(model="m"), tmp_path).digest != before

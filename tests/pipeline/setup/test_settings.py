@@ -20,7 +20,7 @@ def test_what_is_written_is_valid_and_says_what_was_found(tmp_path: Path) -> Non
     text = render(Texts("a.csv", "body"), Texts("b.csv", "body", "topic"), teachers, 16, {"model": "base"}, pairs)
     write_project(tmp_path, text, has_test=True)
     params, _ = config.load(tmp_path / "params.yaml")
-    assert params.teachers["two"].model == params.teachers["two"].watch == "two"
+    assert params.teachers["two"].model == "two"
     assert params.prepare.test is not None
     assert params.label.max_length == params.student.max_length == params.embed.max_length == 16
     lines = text.splitlines()
