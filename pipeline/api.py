@@ -155,15 +155,15 @@ def merge(
     names = list(models) if isinstance(models, Mapping) else look.teacher_names(models)
     paths = list(models.values()) if isinstance(models, Mapping) else list(models)
     teachers = [look.find_teacher(name, _absolute(path), root) for name, path in zip(names, paths, strict=True)]
-    max_length = look.fitting_length(teachers, look.sample(series))
-    pairs = look.pairs_of_labels({each.files.name: each.files.labels for each in teachers})
     base = student_model(student if student is None else _absolute(student))
-    content = render(Texts(_TEXTS, "text"), None, teachers, max_length, base, pairs)
+    lengths = look.fitting_lengths(teachers, look.sample(series), base, root)
+    pairs = look.pairs_of_labels({each.files.name: each.files.labels for each in teachers})
+    content = render(Texts(_TEXTS, "text"), None, teachers, lengths, base, pairs)
     params = root / "params.yaml"
     if exists(params):
         _check_same(config.load(params)[0], teachers, None if student is None else base["model"], root)
     else:
-        write_project(root, content, has_test=False)
+        write_project(root, content)
     write_bytes(root / _TEXTS, parquet_bytes(series.to_frame()))
     return Merge.load(params, progress)
 

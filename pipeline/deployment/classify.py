@@ -1,93 +1,110 @@
 """A file of texts -> the same file with labels and probabilities."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipeline.corpus.readers import read_table
+from pipeline.corpus.dialects import UNKNOWN, Dialect
+from pipeline.corpus.formats import read_table
+from pipeline.corpus.readers import check_filled, strings
 from pipeline.corpus.table import content_digest
-from pipeline.errors import MukiError, choice, first
+from pipeline.deployment.writers import check_writable, write_table
+from pipeline.errors import MukiError, choice
 from pipeline.integration.confidence import softmax
 from pipeline.models.students import LoadedStudent
 from pipeline.progress import SILENT, Progress
 from pipeline.tables import files
-from pipeline.tables.columns import arrow, fixed_size_lists, matrix, parquet_bytes, spreadsheet_csv
+from pipeline.tables.columns import arrow, fixed_size_lists, matrix
 from pipeline.tables.keys import canonical_key, files_digest
 from pipeline.tables.work import find_stored, store_shard
 
 ROWS = 10_000
 """Texts after which what is done is stored."""
-WRITERS = {".parquet": parquet_bytes, ".csv": spreadsheet_csv}
-"""How a file of predictions is written, by its ending."""
 
 
-def classify_file(
-    student: LoadedStudent,
-    folder: Path,
-    source: Path,
-    target: Path,
-    text: str,
-    every_label: bool = False,
-    progress: Progress = SILENT,
-) -> int:
+@dataclass(frozen=True)
+class Request:
+    """What is to be classified.
+
+    Attributes:
+        source: A file that `prepare` could read.
+        target: A file of one of the formats of `WRITERS`.
+        text: Name of the column with the texts, or its number where there is no header.
+        dialect: How the source's columns are written, where that is known.
+        every_label: Add a column `probability of LABEL` for every label.
+        force: Replace a target that is there.
+    """
+
+    source: Path
+    target: Path
+    text: str
+    dialect: Dialect = UNKNOWN
+    every_label: bool = False
+    force: bool = False
+
+
+def classify_file(student: LoadedStudent, folder: Path, request: Request, progress: Progress = SILENT) -> list[str]:
     """Classify a file's texts and write all its columns with `label` and `probability` beside them.
 
-    What a killed run has finished is kept in a hidden folder beside the target, and used if student and texts are the
-    same. The target appears only when it is complete.
+    Where the file has such a column already, the new ones are called `predicted label` and so on. What a killed run has
+    finished is kept in a hidden folder beside the target, and used if student and texts are the same. The target
+    appears only when it is complete.
 
     Args:
         student: The student.
         folder: Its folder.
-        source: A file that `prepare` could read.
-        target: A Parquet or CSV file.
-        text: Name of the column with the texts.
-        every_label: Add a column `probability of LABEL` for every label.
+        request: What is to be classified.
         progress: Told of the texts that went through the network.
 
     Returns:
-        The number of texts.
+        The names of the new columns.
 
     Raises:
-        MukiError: The source cannot be read, or has no such column of texts; the target is the source, or its
-            ending is unknown.
+        MukiError: The source cannot be read, or has no such column of texts; the target is the source, is there
+            already, or cannot hold one of the columns.
     """
-    if target.suffix not in WRITERS:
-        raise MukiError("is no known kind of file", where=str(target), fix=f"Use {' or '.join(WRITERS)}")
+    source, target = request.source, request.target
     if target.resolve() == source.resolve():
         raise MukiError("is the file with the texts", where=str(target), fix="Name another file with --out")
-    frame = read_table(source)
-    texts = _texts(frame, text, source)
-    added = ["label", "probability", *(f"probability of {label}" for label in student.labels if every_label)]
-    if taken := sorted(set(added) & set(frame.columns)):
-        raise MukiError(f"already has columns {first(taken)}", where=str(source), fix="Rename them")
+    if files.exists(target) and not request.force:
+        raise MukiError("is there already", where=str(target), fix="Name another file, or overwrite it with --force")
+    frame = read_table(source, dialect=request.dialect)
+    texts = _texts(frame, request.text, source)
+    check_writable(frame, target)
     work = target.with_name(f".{target.name}.work")
     probs = np.concatenate(list(_in_parts(student, folder, texts, work, progress)))
     names = np.array(student.labels, dtype=object)
-    columns = [
-        pl.Series("label", names[probs.argmax(axis=1)], dtype=pl.String),
-        pl.Series("probability", probs.max(axis=1)),
-        *(pl.Series(f"probability of {names[n]}", probs[:, n]) for n in range(len(names)) if every_label),
-    ]
-    files.write_bytes(target, WRITERS[target.suffix](frame.with_columns(columns)))
+    added = {
+        "label": pl.Series(names[probs.argmax(axis=1)], dtype=pl.String),
+        "probability": pl.Series(probs.max(axis=1)),
+    }
+    if request.every_label:
+        added |= {f"probability of {name}": pl.Series(column) for name, column in zip(names, probs.T, strict=True)}
+    named = _new_names(list(added), frame.columns)
+    columns = [column.alias(name) for name, column in zip(named, added.values(), strict=True)]
+    write_table(frame.with_columns(columns), target)
     files.remove([work])
-    return len(texts)
+    return named
+
+
+def _new_names(names: list[str], taken: list[str]) -> list[str]:
+    """Names for new columns: where one of them is taken, all of them say that they are predicted."""
+    while set(names) & set(taken):
+        names = [f"predicted {name}" for name in names]
+    return names
 
 
 def _texts(frame: pl.DataFrame, column: str, source: Path) -> pl.Series:
+    if frame.is_empty():
+        raise MukiError("holds no text", where=str(source), fix="Name a file with rows")
     if column not in frame.columns:
         raise MukiError(f"has no column {column!r}", where=str(source), fix=choice(column, frame.columns))
-    texts = frame[column]
-    if texts.dtype != pl.String:
-        raise MukiError(f"column {column} holds {texts.dtype}, not texts", where=str(source), fix="Name another column")
-    if texts.null_count():
-        rows = texts.is_null().arg_true() + 1
-        what = f"column {column} is empty (null) in {len(rows)} rows, first in row {rows[0]}"
-        raise MukiError(what, where=str(source), fix='Drop these rows, or write ""')
-    if texts.is_empty():
-        raise MukiError("holds no text", where=str(source), fix="Name a file with rows")
+    texts = frame.select(strings(frame, column, str(source), is_text=True)).to_series()
+    check_filled(texts, column, str(source), 'Drop these rows, or write ""')
     return texts
 
 

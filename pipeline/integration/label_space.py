@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import MukiError, first
+from pipeline.names import comparable
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class LabelSpace:
 
 
 def unite(teachers: Mapping[str, Sequence[str]], aliases: Mapping[str, Mapping[str, str]]) -> LabelSpace:
-    """Unite the teachers' label names.
+    """Unite the teachers' label names, as `comparable` makes them.
 
     Args:
         teachers: Each teacher's labels, in the order of its outputs.
@@ -43,14 +44,15 @@ def unite(teachers: Mapping[str, Sequence[str]], aliases: Mapping[str, Mapping[s
     numbers: dict[str, int] = {}
     columns = []
     for teacher, labels in teachers.items():
-        renames = aliases.get(teacher, {})
-        if unknown := sorted(renames.keys() - set(labels)):
+        own = [comparable(label) for label in labels]
+        renames = {comparable(label): comparable(name) for label, name in aliases.get(teacher, {}).items()}
+        if unknown := sorted(renames.keys() - set(own)):
             raise MukiError(
                 f"teacher {teacher} has no label {first(unknown)}, only {first(list(labels), 10)}",
                 where=f"integrate.aliases.{teacher}",
                 fix="Write the teacher's name for the label on the left and the union's on the right",
             )
-        names = [renames.get(label, label) for label in labels]
+        names = [renames.get(label, label) for label in own]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise MukiError(
                 f"two labels of teacher {teacher} would both be called {first(twice)}",

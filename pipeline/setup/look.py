@@ -12,16 +12,18 @@ import polars as pl
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.config import Teacher
+from pipeline.corpus.dialects import TEXT_NAMES
 from pipeline.errors import MukiError, brief, first
 from pipeline.models import locations
 from pipeline.models.batching import beginnings
 from pipeline.models.devices import choose_device
 from pipeline.models.teachers import TeacherFiles, dropout_settings, load, locate
 from pipeline.models.tokenizers import longest_input
+from pipeline.names import comparable
+from pipeline.training.base import base_limit
 
 SAMPLE = 2_000
 _DROPOUT = 0.1
-_TEXT_NAMES = ("text", "body", "utterance", "sentence", "content", "message", "query")
 _ALIKE = 0.9
 _SHORTEST, _STEP, _SHARE = 8, 8, 95
 
@@ -56,7 +58,7 @@ class LabelPair:
     @property
     def is_shared(self) -> bool:
         """Whether the names are equal, so that they become one label."""
-        return self.labels[0] == self.labels[1]
+        return comparable(self.labels[0]) == comparable(self.labels[1])
 
 
 def teacher_names(models: Sequence[str]) -> list[str]:
@@ -117,7 +119,7 @@ def _newest(model: str) -> str:
 def text_columns(frame: pl.DataFrame) -> list[str]:
     """Columns that may hold the texts: those with a usual name if there are any, else all with strings."""
     strings = [name for name, kind in frame.schema.items() if kind == pl.String]
-    return [name for name in strings if name.lower() in _TEXT_NAMES] or strings
+    return [name for name in strings if name.lower() in TEXT_NAMES] or strings
 
 
 def label_columns(frame: pl.DataFrame, labels: Sequence[str]) -> list[str]:
@@ -126,7 +128,7 @@ def label_columns(frame: pl.DataFrame, labels: Sequence[str]) -> list[str]:
     for name in frame.columns:
         column = frame[name].drop_nulls()
         if (column.dtype == pl.String or column.dtype.is_integer()) and len(column):
-            known = column.cast(pl.String).is_in(list(labels)).mean()
+            known = column.cast(pl.String).is_in([comparable(label) for label in labels]).mean()
             if isinstance(known, float) and known > 0.5:
                 found.append(name)
     return found
@@ -134,7 +136,8 @@ def label_columns(frame: pl.DataFrame, labels: Sequence[str]) -> list[str]:
 
 def show_columns(frame: pl.DataFrame) -> str:
     """Each column with its first value, for a question or an error."""
-    return ", ".join(f"{name} ({first([str(frame[name][0])[:40]])})" for name in frame.columns)
+    shown = frame.head(1).to_dict(as_series=False)
+    return ", ".join(f"{name} ({first([str(value)[:40] for value in values])})" for name, values in shown.items())
 
 
 def sample(texts: pl.Series, count: int = SAMPLE) -> list[str]:
@@ -155,19 +158,43 @@ def fitting_length(teachers: Sequence[FoundTeacher], texts: list[str]) -> int:
     return int(min(max(-(-needed // _STEP) * _STEP, _SHORTEST), limit))
 
 
+@dataclass(frozen=True)
+class Lengths:
+    """The longest text in tokens, for each kind of network.
+
+    Attributes:
+        teachers: That the teachers read.
+        student: That the student and the neutral encoder read.
+    """
+
+    teachers: int
+    student: int
+
+
+def fitting_lengths(
+    teachers: Sequence[FoundTeacher], texts: list[str], student: Mapping[str, str], root: Path
+) -> Lengths:
+    """As `fitting_length`, and for the student no more than the model that it starts from can read."""
+    length = fitting_length(teachers, texts)
+    limit = base_limit(student["model"], student.get("revision"), root)
+    return Lengths(length, length if limit is None else min(length, limit))
+
+
 def pairs_of_labels(labels: Mapping[str, Sequence[str]]) -> list[LabelPair]:
     """Labels of different teachers with equal names, or with names that differ in little."""
     found = []
     for one, other in combinations(labels, 2):
         for mine in labels[one]:
             for theirs in labels[other]:
-                if mine == theirs or _alike(mine, theirs):
+                if _alike(comparable(mine), comparable(theirs)):
                     found.append(LabelPair((one, other), (mine, theirs)))
     return found
 
 
 def _alike(one: str, other: str) -> bool:
     first_words, second_words = (re.sub(r"[\W_]+", " ", name).strip().lower() for name in (one, other))
+    if one == other or not (first_words and second_words):
+        return one == other
     if first_words == second_words:
         return True
     matcher = SequenceMatcher(None, first_words, second_words)

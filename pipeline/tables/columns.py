@@ -41,13 +41,13 @@ def arrow(frame: pl.DataFrame) -> pa.Table:
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
-def spreadsheet_csv(table: pl.DataFrame) -> bytes:
+def spreadsheet_csv(table: pl.DataFrame, separator: str = ",") -> bytes:
     """A table as a CSV file in which no text can become a formula: spreadsheets run what begins with =, +, - or @."""
     texts = [name for name, kind in table.schema.items() if kind == pl.String]
     dangerous = pl.col(texts).str.contains(r"^[=+\-@\t\r]")
     return (
         table.with_columns(pl.when(dangerous).then("'" + pl.col(texts)).otherwise(pl.col(texts)).name.keep())
-        .write_csv()
+        .write_csv(separator=separator)
         .encode()
     )
 

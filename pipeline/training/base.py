@@ -47,6 +47,17 @@ def base_bytes(settings: Training, root: Path) -> int:
     return sum(path.stat().st_size for path in _base_folder(settings, root).glob("*.safetensors"))
 
 
+def base_limit(model: str, revision: str | None, root: Path) -> int | None:
+    """Longest input of a pretrained model in tokens; None where that is not known or the model cannot be had.
+
+    Args:
+        model: A folder, `package:DISTRIBUTION/PATH`, or a hub id.
+        revision: Commit of a model on the hub.
+        root: What a relative path is relative to.
+    """
+    return None
+
+
 def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The pretrained model that a classifier of `labels` is trained from, with a fresh head, and its tokenizer.
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipeline.corpus.readers import read_table
+from pipeline.corpus.formats import read_table
 from pipeline.errors import MukiError, first
 from pipeline.integration.label_space import LabelSpace
 from pipeline.tables.files import exists

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import Source
-from pipeline.corpus.readers import read_source
+from pipeline.corpus.readers import describe, read_source, watched
 from pipeline.errors import MukiError
 
 ROWS = [{"body": 'she said "no", twice', "topic": "a"}, {"body": "", "topic": "b"}, {"body": "ünï", "topic": "a"}]
@@ -71,7 +71,9 @@ def test_other_faults_are_refused(tmp_path: Path) -> None:
         "a.csv": "has no column 'body'",
         "empty.csv": "holds no text",
         "a.docx": r"\.docx is not a known format",
-        "broken.jsonl": "cannot be read",
+        "broken.jsonl": "line 1 is not valid JSON",
+        "nowhere.csv": "no such file",
+        "texts/*.csv": "no file fits this pattern",
         "numbers.parquet": "column body holds Int64, which cannot be texts",
         "./nowhere.csv": "no such file",
         "package:no-such-package/x.csv": "no-such-package is not installed",
@@ -127,3 +129,33 @@ def test_an_empty_text_in_a_tsv_is_told_with_a_remedy_that_works_there(tmp_path:
     (tmp_path / "a.tsv").write_text("topic\tbody\na\tx\nb\t\n")
     with pytest.raises(MukiError, match="use a CSV file"):
         read(tmp_path, "a.tsv")
+
+
+def test_brackets_are_part_of_a_name(tmp_path: Path) -> None:
+    root = tmp_path / "[2024] project"
+    (root / "[old] texts").mkdir(parents=True)
+    (root / "mails1.csv").write_text("topic,body\na,wrong\n")
+    with pytest.raises(MukiError, match=r"mails\[1\]\.csv: no such file"):
+        read(root, "mails[1].csv")
+    (root / "mails[1].csv").write_text("topic,body\na,right\n")
+    assert read(root, "mails[1].csv")["text"].to_list() == ["right"]
+    for number in (1, 2):
+        (root / "[old] texts" / f"a{number}.csv").write_text(f"topic,body\na,text {number}\n")
+    assert read(root, "[old] texts/a?.csv")["text"].to_list() == ["text 1", "text 2"]
+    assert watched("[old] texts/a?.csv", root) == root / "[old] texts"
+    assert watched("mails[1].csv", root) == Path("mails[1].csv")
+    assert watched("owner/name", root) is None
+
+
+def test_labels_are_compared_in_one_form_without_outer_blanks(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("topic,body\n Cafe\u0301 ,x\nCaf\u00e9,y\n")
+    assert read(tmp_path, "a.csv")["label"].to_list() == ["Caf\u00e9"] * 2
+
+
+def test_a_file_without_a_header_is_read_by_numbers(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a;where is it?\nb;my money\n")
+    source = Source.model_validate({"source": "a.csv", "text": 2, "label": 1, "header": False})
+    assert read_source(source, tmp_path).rows() == [("where is it?", "a"), ("my money", "b")]
+    assert describe(source, tmp_path) == [f"{tmp_path / 'a.csv'}: semicolons, quotes doubled, 2 columns, no header"]
+    with pytest.raises(MukiError, match=r"Choose from 'a', 'where is it\?'; correct prepare, or set header: false"):
+        read_source(Source(source="a.csv", text="text"), tmp_path)

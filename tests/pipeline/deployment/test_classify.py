@@ -1,11 +1,14 @@
+from datetime import timedelta
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import polars as pl
 import pytest
 
+from pipeline.corpus.formats import read_table
 from pipeline.deployment import classify
-from pipeline.deployment.classify import classify_file
+from pipeline.deployment.classify import Request, classify_file
 from pipeline.errors import MukiError
 from pipeline.models.students import LoadedStudent, load_student
 from pipeline.tables.folders import seal_folder
@@ -31,19 +34,39 @@ def write(path: Path, rows: int = 25) -> pl.DataFrame:
     return frame
 
 
-@pytest.mark.parametrize("ending", [".parquet", ".csv"])
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".tsv", ".jsonl", ".xlsx"])
 def test_columns_stay_and_labels_are_added(tmp_path: Path, folder: Path, student: LoadedStudent, ending: str) -> None:
     frame = write(tmp_path / "in.parquet")
-    out = tmp_path / f"out{ending}"
-    assert classify_file(student, folder, tmp_path / "in.parquet", out, "body", every_label=True) == 25
-    found = pl.read_parquet(out) if ending == ".parquet" else pl.read_csv(out)
+    request = Request(tmp_path / "in.parquet", tmp_path / f"out{ending}", "body", every_label=True)
+    columns = classify_file(student, folder, request)
+    assert columns[:2] == ["label", "probability"]
+    found = read_table(request.target).with_columns(pl.col("number").cast(pl.Int64))
     assert found["number"].to_list() == frame["number"].to_list()
     logits = student.logits(frame["body"].to_list())
     named = found["label"].str.strip_prefix("'").to_list()  # what a spreadsheet would run is quoted
     assert named == [student.labels[column] for column in logits.argmax(axis=1)]
-    columns = [f"probability of {label}" for label in student.labels]
-    np.testing.assert_allclose(found.select(columns).sum_horizontal().to_numpy(), 1, rtol=1e-5)
+    named = [f"probability of {label}" for label in student.labels]
+    assert columns[2:] == named
+    np.testing.assert_allclose(found.select(pl.col(named).cast(pl.Float64)).sum_horizontal(), 1, rtol=1e-5)
     assert list(tmp_path.glob(".*")) == []
+
+
+def test_a_column_called_label_stays(tmp_path: Path, folder: Path, student: LoadedStudent) -> None:
+    path = tmp_path / "in.parquet"
+    write(path).with_columns(label=pl.lit("gold"), body=pl.col("body").cast(pl.Categorical)).write_parquet(path)
+    columns = classify_file(student, folder, Request(path, tmp_path / "out.parquet", "body"))
+    found = pl.read_parquet(tmp_path / "out.parquet")
+    assert columns == ["predicted label", "predicted probability"]
+    assert found["label"].unique().to_list() == ["gold"]
+    assert set(found["predicted label"]) <= set(student.labels)
+
+
+def test_no_text_of_a_sheet_becomes_a_formula(tmp_path: Path, folder: Path, student: LoadedStudent) -> None:
+    pl.DataFrame({"body": ["=1+1", "https://example.org"]}).write_parquet(tmp_path / "in.parquet")
+    classify_file(student, folder, Request(tmp_path / "in.parquet", tmp_path / "out.xlsx", "body"))
+    assert read_table(tmp_path / "out.xlsx")["body"].to_list() == ["=1+1", "https://example.org"]
+    with ZipFile(tmp_path / "out.xlsx") as book:
+        assert b"<f>" not in book.read("xl/worksheets/sheet1.xml")
 
 
 def test_a_killed_run_goes_on(
@@ -51,7 +74,7 @@ def test_a_killed_run_goes_on(
 ) -> None:
     write(tmp_path / "in.parquet")
     monkeypatch.setattr(classify, "ROWS", 10)
-    out = tmp_path / "out.parquet"
+    request = Request(tmp_path / "in.parquet", tmp_path / "out.parquet", "body")
 
     class Killed(Exception):
         pass
@@ -61,33 +84,59 @@ def test_a_killed_run_goes_on(
             raise Killed
 
     with pytest.raises(Killed):
-        classify_file(student, folder, tmp_path / "in.parquet", out, "body", progress=Recorder(stop))
-    assert not out.exists()
+        classify_file(student, folder, request, Recorder(stop))
+    assert not request.target.exists()
     asked: list[int] = []
     logits = LoadedStudent.logits
     monkeypatch.setattr(
         LoadedStudent, "logits", lambda self, texts, task: asked.append(len(texts)) or logits(self, texts, task)
     )
-    classify_file(student, folder, tmp_path / "in.parquet", out, "body")
+    classify_file(student, folder, request)
     assert asked == [5]
-    assert len(pl.read_parquet(out)) == 25
+    assert len(pl.read_parquet(request.target)) == 25
 
 
-def test_mistakes_are_told(tmp_path: Path, folder: Path, student: LoadedStudent) -> None:
+ODD = {
+    "null": pl.DataFrame({"body": [None], "n": [1]}, schema_overrides={"body": pl.String}),
+    "empty": pl.DataFrame({"body": []}, schema={"body": pl.String}),
+    "nested": pl.DataFrame({"body": ["w1"], "tags": [["a"]]}),
+    "binary": pl.DataFrame({"body": ["w1"], "raw": [b"a"]}),
+    "duration": pl.DataFrame({"body": ["w1"], "took": [timedelta(1)]}),
+    "long": pl.DataFrame({"body": ["w1 " * 20_000]}),
+}
+
+
+def test_mistakes_are_told_before_any_work(
+    tmp_path: Path, folder: Path, student: LoadedStudent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LoadedStudent, "logits", None)
     write(tmp_path / "in.parquet")
-    pl.DataFrame({"label": ["x"], "body": [None], "n": [1]}, schema_overrides={"body": pl.String}).write_parquet(
-        tmp_path / "odd.parquet"
-    )
+    for name, frame in ODD.items():
+        frame.write_parquet(tmp_path / f"{name}.parquet")
+    (tmp_path / "there.csv").write_text("kept")
     for source, column, out, message in (
         ("in", "text", "o.csv", "has no column 'text'"),
-        ("in", "number", "o.csv", "not texts"),
-        ("in", "body", "o.xlsx", "no known kind of file"),
-        ("odd", "body", "o.csv", r"is empty \(null\) in 1 rows, first in row 1"),
+        ("in", "number", "o.csv", "which cannot be texts"),
+        ("in", "body", "o.docx", "no known kind of file"),
+        ("null", "body", "o.csv", r"is empty \(null\) in 1 rows, first in row 1"),
+        ("empty", "body", "o.csv", "holds no text"),
         ("nothing", "body", "o.csv", "regular file"),
         ("in", "body", "in.parquet", "is the file with the texts"),
+        ("in", "body", "there.csv", "is there already. Name another file, or overwrite it with --force"),
+        ("nested", "body", "o.csv", r"column tags holds List\(String\), which a .csv file cannot hold"),
+        ("binary", "body", "o.jsonl", "column raw holds Binary"),
+        ("duration", "body", "o.xlsx", "column took holds Duration"),
+        ("long", "body", "o.xlsx", "32,767 characters in a cell at most"),
     ):
+        request = Request(tmp_path / f"{source}.parquet", tmp_path / out, column)
         with pytest.raises(MukiError, match=message):
-            classify_file(student, folder, tmp_path / f"{source}.parquet", tmp_path / out, column)
-    pl.DataFrame({"label": ["x"], "body": ["w1"]}).write_parquet(tmp_path / "odd.parquet")
-    with pytest.raises(MukiError, match="already has columns 'label'"):
-        classify_file(student, folder, tmp_path / "odd.parquet", tmp_path / "o.csv", "body")
+            classify_file(student, folder, request)
+    assert (tmp_path / "there.csv").read_text() == "kept"
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_a_file_that_is_there_is_replaced_on_request(tmp_path: Path, folder: Path, student: LoadedStudent) -> None:
+    write(tmp_path / "in.parquet")
+    (tmp_path / "out.csv").write_text("old")
+    classify_file(student, folder, Request(tmp_path / "in.parquet", tmp_path / "out.csv", "body", force=True))
+    assert len(read_table(tmp_path / "out.csv")) == 25
