@@ -15,7 +15,7 @@ from pipeline import config
 from pipeline.config import Params
 from pipeline.corpus.prepare import prepare
 from pipeline.embedding.run import embed_corpus
-from pipeline.errors import MukiError
+from pipeline.errors import MukiError, chosen
 from pipeline.integration.confidence import softmax
 from pipeline.integration.integrate import integrate
 from pipeline.labelling.run import label_corpus
@@ -98,7 +98,7 @@ class Merge:
             MukiError: See `label_corpus`.
         """
         self.corpus()
-        settings = config.teacher(self.params, teacher, self.layout.root / "params.yaml")
+        settings = chosen(teacher, self.params.teachers, "teacher", "params.yaml, teachers")
         label_corpus(teacher, settings, self.params.label, self.layout, self.progress)
         return _read(self.layout.labels(teacher), make_labels(teacher))
 

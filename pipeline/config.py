@@ -1,14 +1,10 @@
 """pydantic models of params.yaml: every default and every bound, once."""
 
-from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     PositiveFloat,
@@ -17,11 +13,10 @@ from pydantic import (
 )
 
 from pipeline import strict_yaml
-from pipeline.errors import MukiError, brief, choice
+from pipeline.errors import MukiError, brief, told
 from pipeline.layout import Layout
-from pipeline.names import comparable
+from pipeline.names import Column, LabelName, TeacherName
 
-TeacherName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Count = Annotated[int, Field(gt=0, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -32,9 +27,6 @@ Scorer = (
     Literal["mc_entropy", "entropy", "mutual_information", "max_probability", "mc_max_probability", "energy"]
     | Posterior
 )
-Column = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
-"""The name of a column, or its number."""
-LabelName = Annotated[str, AfterValidator(comparable), Field(min_length=1)]
 Dtype = Literal["float32", "bfloat16"]
 Arithmetic = Literal["auto"] | Dtype
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
@@ -50,19 +42,18 @@ class Source(Block):
     """Where texts come from."""
 
     source: str = Field(min_length=1)
-    """A file (.csv, .tsv, .tab, .txt, .json, .jsonl, .ndjson, .parquet, .xlsx; those of text also with .gz), several by
-    a pattern (`texts/*.csv`), `package:DISTRIBUTION/PATH` for a file in an installed Python package, or the name of a
-    data set on the Hugging Face hub."""
+    """A file (.csv, .tsv, .tab, .txt, .json, .jsonl, .ndjson, .parquet, .xlsx; of text also .gz), several by a pattern
+    (`texts/*.csv`), `package:DISTRIBUTION/PATH` in an installed Python package, or a data set on the hub."""
     text: Column
-    """Name of the column with the texts; its number, from 1 on, in a file without a header. A .txt file holds a text in
-    each line, in a column `text`."""
+    """Name of the column with the texts, or its number in a file without a header. A .txt file, which holds a text in
+    each line, has a column `text`."""
     label: Column | None = None
     """Name or number of the column with gold labels, if there are any; they are used for measuring only."""
     delimiter: Literal[",", ";", "\t", "|"] | None = None
     """What separates the columns of a .csv or .tsv file; found out by default."""
     quote: Literal["doubled", "escaped", "none"] | None = None
-    """Quotes in a .csv or .tsv file: around fields and doubled inside (`""`), around fields and escaped inside by a
-    backslash, or `none`: they are part of the text. Found out by default."""
+    """Quotes in such a file: doubled inside of quotes (`""`), escaped there by a backslash, or `none`: they are part of
+    the text. Found out by default."""
     header: bool = True
     """Whether the first row of a .csv, .tsv or .xlsx file names the columns."""
     config: str | None = None
@@ -142,13 +133,13 @@ class TrainedTeacher(Block):
     labels: Annotated[list[LabelName], Field(min_length=2)]
     """The labels that it is trained on."""
     model: str | None = None
-    """As in `settings`, for this teacher only."""
+    """As in `settings`, for this teacher only, and so on."""
     layers: Count | None = None
-    """As in `settings`, for this teacher only."""
+    """See `model`."""
     steps: Count | None = None
-    """As in `settings`, for this teacher only."""
+    """See `model`."""
     learning_rate: PositiveFloat | None = None
-    """As in `settings`, for this teacher only."""
+    """See `model`."""
 
 
 class TrainTeacher(Block):
@@ -295,7 +286,7 @@ class Params(Block):
     prepare: Prepare
     """Where the texts come from."""
     train_teacher: TrainTeacher | None = None
-    """The teachers that this project trains itself. If you have teachers, `teachers: {}` is enough for DVC."""
+    """The teachers that this project trains itself."""
     teachers: Annotated[dict[TeacherName, Teacher], Field(min_length=1)]
     """The teachers, by name."""
     label: Label = Label()
@@ -328,12 +319,8 @@ def load(path: Path) -> tuple[Params, Layout]:
         content = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise MukiError("no such file", where=str(path), fix="Name the settings with --params FILE") from None
-    except OSError as error:
-        raise MukiError(
-            f"cannot be read ({error.strerror})", where=str(path), fix="Name a file with --params"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise MukiError(f"is not UTF-8 ({brief(error)})", where=str(path), fix="Save it as UTF-8") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise MukiError(f"cannot be read ({brief(error)})", where=str(path), fix="Name a file of UTF-8 text") from None
     params = parse(content, path)
     return params, Layout(path.resolve().parent, params.store)
 
@@ -349,27 +336,6 @@ def parse(content: str, path: Path) -> Params:
     except (strict_yaml.YAMLError, RecursionError) as error:
         raise MukiError(f"is not valid YAML ({brief(error)})", where=str(path), fix="Correct the syntax") from None
     except ValidationError as error:
-        faults = "; ".join(map(_told, error.errors()))
+        keys = {name for block in Block.__subclasses__() for name in block.model_fields} | set(Student.model_fields)
+        faults = "; ".join(told(fault, keys) for fault in error.errors())
         raise MukiError(faults, where=str(path), fix="docs/settings.md lists every key and its bounds") from None
-
-
-def _told(fault: Mapping[str, Any]) -> str:
-    """A fault with its key; an unknown key with the known one that it resembles, in whatever block that is."""
-    where = ".".join(map(str, fault["loc"])) or "the file"
-    told = f"{where}: {fault['msg']} (got {fault['input']!r:.60})"
-    if fault["type"] != "extra_forbidden":
-        return told
-    keys = {name for block in Block.__subclasses__() for name in block.model_fields} | set(Student.model_fields)
-    near = get_close_matches(str(fault["loc"][-1]), keys, n=1)
-    return f"{told}, did you mean {near[0]}?" if near else told
-
-
-def teacher(params: Params, name: str, path: Path) -> Teacher:
-    """The settings of one teacher.
-
-    Raises:
-        MukiError: No teacher has that name.
-    """
-    if name not in params.teachers:
-        raise MukiError(f"no teacher {name!r}", where=f"{path}, teachers", fix=choice(name, params.teachers))
-    return params.teachers[name]

@@ -1,11 +1,12 @@
 """The one exception for what the user can mend."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
+Value = TypeVar("Value")
 _QUOTED = 300
 _NAMED = 12
 
@@ -40,6 +41,32 @@ def choice(name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name, names, n=1)
     there = first(names, _NAMED)
     return f"Did you mean {near[0]!r}? There is {there}" if near else f"Choose from {there}"
+
+
+def chosen(name: str, known: Mapping[str, Value], what: str, where: str) -> Value:
+    """The one of a name.
+
+    Raises:
+        MukiError: There is none: `no WHAT 'NAME'`, with what there is.
+    """
+    if name not in known:
+        raise MukiError(f"no {what} {name!r}", where=where, fix=choice(name, known))
+    return known[name]
+
+
+def told(fault: Mapping[str, Any], keys: Iterable[str]) -> str:
+    """A fault that pydantic found, with its key; an unknown key with the one that it resembles.
+
+    Args:
+        fault: See pydantic's `ValidationError.errors`.
+        keys: All that there are.
+    """
+    where = ".".join(map(str, fault["loc"])) or "the file"
+    line = f"{where}: {fault['msg']} (got {fault['input']!r:.60})"
+    if fault["type"] != "extra_forbidden":
+        return line
+    near = get_close_matches(str(fault["loc"][-1]), list(keys), n=1)
+    return f"{line}, did you mean {near[0]}?" if near else line
 
 
 def brief(error: Exception) -> str:

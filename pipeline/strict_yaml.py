@@ -7,7 +7,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer, ComposerError
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
@@ -34,7 +34,11 @@ def read(text: str) -> Any:
     """
     reader = YAML(typ="safe", pure=True)
     reader.Composer = _WithoutAliases
-    return reader.load(text)
+    try:
+        return reader.load(text)
+    except MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise YAMLError(f"{line}{error.problem}") from None
 
 
 def write(content: Mapping[str, Any]) -> str:

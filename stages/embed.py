@@ -4,15 +4,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline import config
 from pipeline.embedding.run import embed_corpus
+from stages.project import open_project
 from stages.terminal import progress, quiet_libraries, say
 
 
 def main(params_file: Path) -> dict[str, Any]:
     """Run the stage."""
     quiet_libraries()
-    params, layout = config.load(params_file)
+    params, layout = open_project(params_file)
     with progress() as bars:
         done = embed_corpus(params, layout, bars)
     say(f"embeddings: {done.rows:,} texts, {done.new_rows:,} of them embedded now, and {done.names} label names")

@@ -3,19 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline import config
 from pipeline.evaluation.evaluate import Evaluation, evaluate
 from pipeline.layout import Layout
 from pipeline.reporting.figures import png, uncertainty_figure
 from pipeline.tables.columns import spreadsheet_csv
 from pipeline.tables.files import make_folder, only_one, write_bytes, write_json
+from stages.project import open_project
 from stages.terminal import progress, quiet_libraries, say
 
 
 def main(params_file: Path) -> dict[str, Any]:
     """Run the stage."""
     quiet_libraries()
-    params, layout = config.load(params_file)
+    params, layout = open_project(params_file)
     with only_one(layout.work / "evaluate.lock", "evaluating"), progress() as bars:
         result = evaluate(params, layout, bars)
         _write(result, layout)

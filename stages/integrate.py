@@ -5,19 +5,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline import config
 from pipeline.integration.engines.ray import ray_tasks
 from pipeline.integration.integrate import integrate
 from pipeline.integration.routing.agreement import SLIGHT
 from pipeline.integration.routing.answers import wilson_interval
 from pipeline.integration.routing.gate import Estimate
 from pipeline.integration.routing_summary import RoutingSummary
+from stages.project import open_project
 from stages.terminal import progress, say, warn
 
 
 def main(params_file: Path, engine: str = "local", address: str | None = None) -> dict[str, Any]:
     """Run the stage, on this machine or on a Ray cluster."""
-    params, layout = config.load(params_file)
+    params, layout = open_project(params_file)
     made = None if engine == "local" else partial(ray_tasks, address)
     with progress() as bars:
         done = integrate(params, layout, layout.golden, bars, made)

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import config
-from pipeline.errors import MukiError
+from pipeline.errors import MukiError, chosen
 from pipeline.labelling.engines.dispatch import Workers
 from pipeline.labelling.engines.local import Processes
 from pipeline.labelling.run import LabellingSummary, label_with
 from pipeline.layout import Layout
+from stages.project import open_project
 from stages.terminal import clock, progress, quiet_libraries, say, warn
 
 ALL = "all"
@@ -49,9 +50,13 @@ class Engine:
 def main(params_file: Path, teacher: str, engine: Engine = Engine()) -> dict[str, Any]:
     """Run the stage, with one teacher or with all of them."""
     quiet_libraries()
-    params, layout = config.load(params_file)
+    params, layout = open_project(params_file)
     is_all = teacher == ALL and ALL not in params.teachers
-    teachers = params.teachers if is_all else {teacher: config.teacher(params, teacher, params_file)}
+    teachers = (
+        params.teachers
+        if is_all
+        else {teacher: chosen(teacher, params.teachers, "teacher", f"{params_file}, teachers")}
+    )
     with progress() as bars:
         done = label_with(teachers, params.label, layout, bars, engine.of(params.label, layout))
     for name, summary in done.items():

@@ -3,16 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline import config
-from pipeline.corpus.prepare import prepare
-from pipeline.tables import files
+from pipeline.corpus.prepare import prepare, sources
+from pipeline.corpus.readers import describe
+from stages.project import open_project
 from stages.terminal import say
 
 
 def main(params_file: Path) -> dict[str, Any]:
     """Run the stage."""
-    params, layout = config.load(params_file)
-    with files.only_one(layout.work / "prepare.lock", "preparing the corpus"):
-        rows = prepare(params.prepare, layout)
+    params, layout = open_project(params_file)
+    for source in sources(params.prepare):
+        for line in describe(source, layout.root):
+            say(line)
+    rows = prepare(params.prepare, layout)
     say(", ".join(f"{name} {count:,} texts" for name, count in rows.items()))
     return dict(rows)

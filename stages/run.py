@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import config
+from pipeline.setup.dvc import has_gold
 from stages import embed, evaluate, integrate, label, prepare, train_student, train_teacher
 from stages.terminal import say
 
@@ -18,7 +19,7 @@ def main(params_file: Path) -> dict[str, Any]:
         done[f"label {name}"] = label.main(params_file, name)
     done |= {"embed": embed.main(params_file), "integrate": integrate.main(params_file)}
     done["train-student"] = train_student.main(params_file)
-    if params.prepare.test is not None:
+    if has_gold(params):
         done["evaluate"] = evaluate.main(params_file)
     say(f"the student is in {layout.student}; next: muki-pipeline report, or muki-pipeline predict FILE")
     return done

@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline import config
 from pipeline.errors import MukiError
 from pipeline.progress import SILENT, Progress
 from pipeline.tables import files
 from pipeline.training.student.train import train_student
+from stages.project import open_project
 from stages.terminal import progress, quiet_libraries, say
 
 _BROKEN = ("Connection closed by peer", "Connection reset by peer", "NCCL", "gloo", "Broken pipe")
@@ -21,7 +21,7 @@ _BROKEN = ("Connection closed by peer", "Connection reset by peer", "NCCL", "glo
 def main(params_file: Path, processes: int = 1) -> dict[str, Any]:
     """Run the stage; under torchrun, or with several processes, each of them runs it and the first one speaks."""
     quiet_libraries()
-    params, layout = config.load(params_file)
+    params, layout = open_project(params_file)
     if processes > 1:
         _launch(params_file, processes)
     is_first = os.environ.get("RANK", "0") == "0"

@@ -4,12 +4,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-from pipeline import config
 from pipeline.errors import MukiError
 from pipeline.tables.columns import frame
 from pipeline.tables.files import only_one
 from pipeline.tables.shards import read_table_file
 from pipeline.training.teacher import train_teacher
+from stages.project import open_project
 from stages.terminal import progress, quiet_libraries, say, warn
 
 _LEARNED = 0.9
@@ -19,7 +19,7 @@ _LEARNED = 0.9
 def main(params_file: Path, teacher: str) -> dict[str, Any]:
     """Run the stage."""
     quiet_libraries()
-    params, layout = config.load(params_file)
+    params, layout = open_project(params_file)
     if params.train_teacher is None or teacher not in params.train_teacher.teachers:
         known = sorted(params.train_teacher.teachers) if params.train_teacher else []
         raise MukiError(

@@ -1,4 +1,4 @@
-"""Writes docs/settings.md and docs/tables.md from the code: `make docs`. A test checks that they are current."""
+"""Writes docs/settings.md, docs/tables.md and dvc.yaml: `make docs`. A test checks that they are current."""
 
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from pipeline import config
 from pipeline.tables import schema
+from tests import repository
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -155,10 +156,11 @@ def with_tables(page: str) -> str:
 
 
 def main() -> None:
-    """Write both pages."""
+    """Write both pages, and the demo's dvc.yaml."""
     (DOCS / "settings.md").write_text(settings())
     path = DOCS / "tables.md"
     path.write_text(with_tables(path.read_text()))
+    (repository.ROOT / "dvc.yaml").write_text(repository.stages(repository.ROOT / "params.yaml"))
 
 
 if __name__ == "__main__":

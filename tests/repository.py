@@ -8,11 +8,39 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from pipeline import config, strict_yaml
+from pipeline.setup import dvc
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
+_SETTINGS = ("pipeline/config.py", "pipeline/names.py", "pipeline/tables")
+_MODELS = (*_SETTINGS, "pipeline/corpus", "pipeline/models")
+_TRAINING = (*_SETTINGS, "pipeline/models", "pipeline/training")
+CODE = {
+    "prepare": _MODELS,
+    "train-teacher": _TRAINING,
+    "label": (*_MODELS, "pipeline/labelling"),
+    "embed": (*_MODELS, "pipeline/embedding", "pipeline/integration"),
+    "integrate": (*_SETTINGS, "pipeline/corpus", "pipeline/integration"),
+    "train-student": _TRAINING,
+    "evaluate": (
+        *_MODELS,
+        *(
+            f"pipeline/{name}"
+            for name in ("embedding", "evaluation", "integration", "labelling", "reporting/figures.py")
+        ),
+    ),
+}
+"""The code that the stages of each command depend on in this repository (tests/test_house.py holds it against them)."""
+HEADER = """\
+# The demo's stages, written from params.yaml by `make docs`. Besides what every project's stages depend on, they
+# depend on the code that they use. The modules in stages/ only call that code, so they are not listed.
+"""
+
+
+def stages(params: Path) -> str:
+    """The dvc.yaml of a project that has the code beside it."""
+    return dvc.render(*config.load(params), header=HEADER, code=CODE)
 
 
 def environment() -> dict[str, str]:
@@ -36,8 +64,7 @@ class Repository:
         """Copy the code, and save tiny models and texts: two teachers that are there, and one that is trained."""
         for name in ("pipeline", "stages", ".dvc"):
             shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "cache", "tmp"))
-        for name in ("dvc.yaml", ".dvcignore"):
-            shutil.copy(ROOT / name, root)
+        shutil.copy(ROOT / ".dvcignore", root)
         repository = cls(root)
         tiny.save_project(root)
         repository.change("prepare", "rows_per_label", 3)
@@ -48,6 +75,7 @@ class Repository:
         repository.change("teachers", "own", {"model": "data/teachers/own"})
         repository.change("evaluate", "routing_rows_per_label", 2)
         repository.change("embed", "max_length", 24)
+        repository.write_stages()
         repository.run("git", "init", "--quiet")
         return repository
 
@@ -73,11 +101,15 @@ class Repository:
     def change(self, block: str, key: str, value: Any) -> None:
         """Set a key of params.yaml, or remove it with None."""
         path = self.root / "params.yaml"
-        content = yaml.safe_load(path.read_text())
+        content = strict_yaml.read(path.read_text())
         content.setdefault(block, {})[key] = value
         if value is None:
             del content[block][key]
-        path.write_text(yaml.safe_dump(content, sort_keys=False))
+        path.write_text(strict_yaml.write(content))
+
+    def write_stages(self) -> None:
+        """Make dvc.yaml from params.yaml."""
+        (self.root / "dvc.yaml").write_text(stages(self.root / "params.yaml"))
 
     def repro(self) -> list[str]:
         """Run `dvc repro`; returns the names of the stages that ran."""

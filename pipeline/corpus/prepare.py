@@ -5,7 +5,7 @@ from itertools import product
 
 import polars as pl
 
-from pipeline.config import Prepare
+from pipeline.config import Prepare, Source
 from pipeline.corpus.ids import Ids, first_ids
 from pipeline.corpus.readers import local_files, read_parts, read_source
 from pipeline.corpus.table import with_ids, write_corpus_parts
@@ -57,6 +57,11 @@ def keep_labels(frame: pl.DataFrame, labels: list[str] | None, where: str) -> pl
     return frame.filter(pl.col("label").is_in(labels))
 
 
+def sources(settings: Prepare) -> list[Source]:
+    """All that is read."""
+    return [settings.corpus, *settings.extra, *([] if settings.test is None else [settings.test])]
+
+
 def prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
     """Write the corpus, its gold labels, the test set and the teachers' training part.
 
@@ -64,11 +69,16 @@ def prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
         The number of rows of each table, and of the texts that came from each extra source.
 
     Raises:
-        MukiError: See `read_source` and `split_source`; a source lies in a folder that this would overwrite.
+        MukiError: See `read_source` and `split_source`; a source lies in a folder that this would overwrite; another
+            process prepares the corpus.
     """
-    for source in (settings.corpus, *settings.extra, settings.test):
-        if source is not None:
-            _check_not_an_output(source.source, layout)
+    with files.only_one(layout.work / "prepare.lock", "preparing the corpus"):
+        return _prepare(settings, layout)
+
+
+def _prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
+    for source in sources(settings):
+        _check_not_an_output(source.source, layout)
     test = _test_set(settings, layout)
     corpus = _Corpus(settings, layout, test)
     corpus.check()  # before a corpus that is there is touched
@@ -83,8 +93,8 @@ def prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
         if frame is not None:
             write_table_file(path, arrow(frame))
     rows = {path.stem: len(frame) for path, frame in tables.items() if frame is not None}
-    sources = {f"of them from {name}": count for name, count in corpus.from_extra.items()}
-    return {"corpus": sum(shard.rows for shard in shards), **sources, **rows}
+    extra = {f"of them from {name}": count for name, count in corpus.from_extra.items()}
+    return {"corpus": sum(shard.rows for shard in shards), **extra, **rows}
 
 
 class _Corpus:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline import strict_yaml
 from pipeline.config import Params, Source, Training
+from pipeline.corpus.prepare import sources
 from pipeline.corpus.readers import watched
 from pipeline.errors import MukiError, first
 from pipeline.layout import Layout
@@ -32,9 +33,7 @@ def render(
     Raises:
         MukiError: See `stages`.
     """
-    content = {"stages": stages(params, layout, code or {})} | ({"plots": plots} if (plots := _plots(params)) else {})
-    # DVC puts settings in place of ${...}; these are names.
-    return header + strict_yaml.write(content).replace("${", "\\${")
+    return header + strict_yaml.write({"stages": stages(params, layout, code), "plots": _plots(params)})
 
 
 def write(params: Params, layout: Layout, *, force: bool = False) -> Path:
@@ -110,10 +109,9 @@ class _Stages:
         self.params, self.layout, self.code = params, layout, code
 
     def prepare(self) -> dict[str, Any]:
-        settings = self.params.prepare
-        sources = [settings.corpus, *settings.extra, *([] if settings.test is None else [settings.test])]
+        deps = [self._source(each) for each in sources(self.params.prepare)]
         outs = ["data/corpus", *(["data/eval"] if has_gold(self.params) else [])]
-        return self._stage("prepare", [self._source(each) for each in sources], ["prepare", *self._store()], outs)
+        return self._stage("prepare", deps, ["prepare", *self._store()], outs)
 
     def train_teacher(self, name: str) -> dict[str, Any]:
         assert self.params.train_teacher is not None
@@ -159,7 +157,6 @@ class _Stages:
                 fix = "Move what is read from it into a folder of its own"
                 raise MukiError("holds what the stages write, so DVC cannot watch it", where=path, fix=fix)
         cmd = " ".join(["muki-pipeline", command, *([option] if option else [])])
-        # Without a dependency DVC would run a stage each time.
         return {"cmd": cmd, **({"deps": wanted} if wanted else {}), "params": sorted(set(read)), "outs": outs}
 
     def _labels(self) -> list[str]:
@@ -194,7 +191,8 @@ class _Stages:
     def _path(self, path: Path) -> str:
         """As dvc.yaml writes it: relative to the project where it lies inside."""
         full = self.layout.root / path.expanduser()
-        return (full.relative_to(self.layout.root) if full.is_relative_to(self.layout.root) else full).as_posix()
+        short = full.relative_to(self.layout.root) if full.is_relative_to(self.layout.root) else full
+        return short.as_posix().replace("${", "\\${")  # DVC puts settings in place of ${...}, and this is a name
 
 
 def _plots(params: Params) -> list[Any]:
