@@ -22,7 +22,8 @@ def main(params_file: Path, engine: str = "local", address: str | None = None) -
     with progress() as bars:
         done = integrate(params, layout, layout.golden, bars, made)
     abstained = f"; {done.abstained:,} of them have weight 0, because no teacher is sure" if done.abstained else ""
-    say(f"golden supervision: {done.rows:,} texts from {len(params.teachers)} teachers{abstained}")
+    again = "" if done.is_new else ", as it was before"
+    say(f"golden supervision: {done.rows:,} texts from {len(params.teachers)} teachers{again}{abstained}")
     if done.routing is not None:
         _say_routing(done.routing)
     return asdict(done)

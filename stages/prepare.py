@@ -12,9 +12,9 @@ from stages.terminal import say
 def main(params_file: Path) -> dict[str, Any]:
     """Run the stage."""
     params, layout = open_project(params_file)
+    rows = prepare(params.prepare, layout)
     for source in sources(params.prepare):
         for line in describe(source, layout.root):
             say(line)
-    rows = prepare(params.prepare, layout)
     say(", ".join(f"{name} {count:,} texts" for name, count in rows.items()))
     return dict(rows)

@@ -17,8 +17,7 @@ from pipeline.progress import SILENT, Progress
 from pipeline.tables import files, schema
 from pipeline.tables.columns import fixed_size_lists
 from pipeline.tables.keys import canonical_key
-from pipeline.tables.manifest import publish, seal, unseal
-from pipeline.tables.shards import part_name, write_shard
+from pipeline.tables.manifest import publish
 from pipeline.tables.work import find_stored, store_shard
 
 _LOG = logging.getLogger(__name__)
@@ -78,12 +77,16 @@ def embed_corpus(params: Params, layout: Layout, progress: Progress = SILENT) ->
 
 
 def _write_names(encoder: NeutralEncoder, labels: list[str], layout: Layout) -> None:
-    embeddings = embed_names(encoder, labels)
-    columns = {"label": pa.array(labels, pa.string()), "embedding": fixed_size_lists(embeddings)}
-    table = schema.arrow_table(schema.LABEL_NAMES, columns, size=embeddings.shape[1])
+    """Names too are found by key: computed with other threads or on another machine, their last bits would differ."""
+    work = layout.work / "names"
     key = canonical_key(encoder.facts | {"labels": labels})
-    unseal(layout.label_names)
-    seal(layout.label_names, [write_shard(layout.label_names / part_name(0), table, key, encoder.facts)], encoder.facts)
+    finished = find_stored(work, key)
+    if finished is None:
+        embeddings = embed_names(encoder, labels)
+        columns = {"label": pa.array(labels, pa.string()), "embedding": fixed_size_lists(embeddings)}
+        table = schema.arrow_table(schema.LABEL_NAMES, columns, size=embeddings.shape[1])
+        finished = store_shard(work, key, table, encoder.facts)
+    publish(layout.label_names, [finished], encoder.facts)
 
 
 def embed_names(encoder: NeutralEncoder, labels: list[str]) -> NDArray[np.float32]:

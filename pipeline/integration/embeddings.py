@@ -24,11 +24,13 @@ class Embeddings:
     Attributes:
         folder: The table of the texts.
         shards: Its shards, one for each corpus shard.
+        name_shard: The shard of the label names.
         names: `[size, labels]`, embeddings of the union's label names.
     """
 
     folder: Path
     shards: list[Shard]
+    name_shard: Shard
     names: NDArray[np.float32]
 
     def read(
@@ -71,4 +73,4 @@ def open_embeddings(params: Params, layout: Layout, corpus: LabelledCorpus) -> E
         raise MukiError("belongs to other labels", where=str(layout.label_names), fix=MAKE_EMBEDDINGS)
     if name_facts.get("encoder_digest") != facts.get("encoder_digest"):
         raise MukiError("was made by another encoder", where=str(layout.label_names), fix=MAKE_EMBEDDINGS)
-    return Embeddings(layout.embeddings, shards, matrix(names["embedding"]).T)
+    return Embeddings(layout.embeddings, shards, name_shard, matrix(names["embedding"]).T)

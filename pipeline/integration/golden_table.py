@@ -14,10 +14,12 @@ from pipeline.integration.confidence import energy, softmax
 from pipeline.integration.label_space import LabelSpace
 from pipeline.integration.label_tables import LabelledCorpus, LabelShard
 from pipeline.integration.strategies import STRATEGIES, best_teacher, golden_targets, margins
+from pipeline.layout import MAKE_GOLDEN
 from pipeline.tables import schema
 from pipeline.tables.columns import fixed_size_lists
 from pipeline.tables.keys import canonical_key
-from pipeline.tables.shards import Shard, part_name, write_shard
+from pipeline.tables.manifest import copy_table, is_finished, read_manifest
+from pipeline.tables.shards import Shard, is_intact, part_name, write_shard
 
 
 def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature: float) -> dict[str, Any]:
@@ -48,6 +50,37 @@ def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature:
         "corpus_digest": corpus_digest(corpus.shards),
         "rows": corpus.rows,
     }
+
+
+def golden_key(facts: Mapping[str, Any], corpus: LabelledCorpus, others: Sequence[Shard]) -> str:
+    """SHA-256 of everything that determines a golden table.
+
+    Args:
+        facts: See `golden_facts`.
+        corpus: The corpus and its label tables.
+        others: Shards that are read besides: embeddings, features.
+    """
+    labels = {name: [shard.sha256 for shard in shards] for name, shards in corpus.tables.shards.items()}
+    return canonical_key({**facts, "label_shards": labels, "others": [shard.sha256 for shard in others]})
+
+
+def find_golden(folder: Path, kept: Path, key: str) -> dict[str, Any] | None:
+    """What the manifest of the table with this key says, if it is finished: in its folder, or kept; None else.
+
+    Args:
+        folder: Where it belongs.
+        kept: Where the last one is kept, for whoever has removed the folder; it is published from there.
+        key: See `golden_key`.
+    """
+    for place in (folder, kept):
+        if not is_finished(place):
+            continue
+        shards, facts = read_manifest(place, MAKE_GOLDEN)
+        if facts.get("key") == key and all(is_intact(place, shard) for shard in shards):
+            if place != folder:
+                copy_table(kept, folder)
+            return facts
+    return None
 
 
 def target_columns(settings: Integrate) -> list[str]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,24 @@ from pipeline.config import Integrate, Params
 from pipeline.errors import MukiError
 from pipeline.integration.embeddings import Embeddings, open_embeddings
 from pipeline.integration.engines.threads import Engine, Kept, Run, on_all_cores, threads
-from pipeline.integration.golden_table import golden_facts, target_columns, targets, write_golden_shard
+from pipeline.integration.golden_table import (
+    find_golden,
+    golden_facts,
+    golden_key,
+    target_columns,
+    targets,
+    write_golden_shard,
+)
 from pipeline.integration.label_tables import Features, LabelledCorpus, LabelShard, open_features, open_labelled_corpus
 from pipeline.integration.routing.answers import Answers, read_answers
-from pipeline.integration.routing_summary import RoutingSummary, ShardSums, summarise
+from pipeline.integration.routing_summary import RoutingSummary, ShardSums, read_summary, summarise
 from pipeline.integration.scorers import SCORERS, Score, TeacherOutputs, measure
 from pipeline.integration.strategies import STRATEGIES, best_teacher, margins
 from pipeline.layout import Layout
 from pipeline.progress import SILENT, Progress
 from pipeline.tables import files
 from pipeline.tables.columns import series
-from pipeline.tables.manifest import seal, unseal
+from pipeline.tables.manifest import copy_table, seal, unseal
 from pipeline.tables.shards import Shard
 
 _LOG = logging.getLogger(__name__)
@@ -44,11 +51,13 @@ class IntegrationSummary:
         rows: Texts of the golden table.
         abstained: Those of them with weight 0, because no teacher is sure enough.
         routing: What is known about the choice of teachers, see `RoutingSummary`; None where scores are no posterior.
+        is_new: Whether the table was made now; else it was there already.
     """
 
     rows: int
     abstained: int
     routing: RoutingSummary | None
+    is_new: bool = True
 
 
 def integrate(
@@ -59,6 +68,8 @@ def integrate(
     engine: Callable[[], AbstractContextManager[Engine]] | None = None,
 ) -> IntegrationSummary:
     """Write a golden table from the corpus and the labels of the teachers that params.yaml lists.
+
+    A table of the same corpus, labels, embeddings and settings that is there already is left alone.
 
     Args:
         params: All settings; used are `teachers`, `label`, `integrate` and the student's temperature.
@@ -74,10 +85,16 @@ def integrate(
     embeddings = open_embeddings_of(params, layout, corpus, params.integrate.scorer)
     named = params.integrate.answers
     answers = None if named is None else read_answers(named, layout.root, corpus.label_space)
-    with (
-        files.only_one(layout.work / "integrate.lock", "integrating"),
-        threads(layout.work / "integrate") if engine is None else engine() as running,
-    ):
+    strategy = STRATEGIES[params.integrate.strategy]
+    features = open_features(corpus.tables, corpus.shards) if strategy.reads_features else None
+    facts = golden_facts(params, corpus, strategy.loss, params.student.temperature)
+    key = golden_key(facts, corpus, [*_shards_of(embeddings), *_shards_of(features)])
+    kept = layout.work / "golden"
+    with files.only_one(layout.work / "integrate.lock", "integrating"), ExitStack() as stack:
+        if (finished := find_golden(folder, kept, key)) is not None:
+            summary = read_summary(finished["routing"])
+            return IntegrationSummary(corpus.rows, finished["abstained"], summary, is_new=False)
+        running = stack.enter_context(threads(layout.work / "integrate") if engine is None else engine())
         score = fit_scorer(params.integrate.scorer, corpus, embeddings, answers, running.run)
         _LOG.info("scorer %s is fitted; %d texts are scored", params.integrate.scorer, corpus.rows)
         task = progress.begin("integrate", 2 * corpus.rows, "rows")
@@ -95,13 +112,14 @@ def integrate(
                 where="integrate.abstain_below",
                 fix="Lower it",
             )
-        strategy = STRATEGIES[params.integrate.strategy]
-        facts = golden_facts(params, corpus, strategy.loss, params.student.temperature)
         routing = summarise(params.integrate.scorer, corpus.teachers, score, sums)
-        features = open_features(corpus.tables, corpus.shards) if strategy.reads_features else None
         if features is not None:
             facts |= {"feature_widths": features.widths}
-        facts |= {"abstained": corpus.rows - taught, "routing": None if routing is None else asdict(routing)}
+        facts |= {
+            "key": key,
+            "abstained": corpus.rows - taught,
+            "routing": None if routing is None else asdict(routing),
+        }
         mean_weight = sum(shard.weight for shard in sums) / taught
         writing = WritingPhase(
             corpus=corpus,
@@ -115,7 +133,18 @@ def integrate(
         )
         shards = running.run_with_kept(writing.run, len(corpus.shards), told)
         seal(folder, shards, facts)
+        if folder == layout.golden:  # DVC removes it before it runs the command again
+            copy_table(folder, kept)
     return IntegrationSummary(corpus.rows, corpus.rows - taught, routing)
+
+
+def _shards_of(read: Embeddings | Features | None) -> list[Shard]:
+    """All files of a table that is read besides the labels."""
+    if read is None:
+        return []
+    if isinstance(read, Embeddings):
+        return [*read.shards, read.name_shard]
+    return [shard for shards in read.shards.values() for shard in shards]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """What is known about the choice of teachers when a golden table is made."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,17 @@ class RoutingSummary:
     mean_posterior: float
     teachers: dict[str, dict[str, float]]
     estimate: Estimate | None
+
+
+def read_summary(content: Mapping[str, Any] | None) -> RoutingSummary | None:
+    """What a golden table's manifest holds of a summary, as it was."""
+    if content is None:
+        return None
+    estimate = content["estimate"]
+    if estimate is not None:
+        counts = {name: tuple(estimate[name]) for name in ("audited", "audited_right")}
+        estimate = Estimate(**estimate | counts)
+    return RoutingSummary(content["mean_posterior"], content["teachers"], estimate)
 
 
 @dataclass(frozen=True)

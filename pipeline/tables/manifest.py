@@ -78,6 +78,12 @@ def is_finished(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
+def copy_table(source: Path, target: Path) -> None:
+    """Make a table another one's equal, by hard links or copies."""
+    shards, facts = read_manifest(source, "")
+    publish(target, [StoredShard(source, shard) for shard in shards], facts)
+
+
 def publish(folder: Path, finished: Iterable[StoredShard], facts: Mapping[str, Any]) -> None:
     """Make a table of finished shards, by hard link or copy, or by name in a bucket; the manifest comes last."""
     unseal(folder)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import MukiError
 from pipeline.tables import files
 from pipeline.tables.bucket import Bucket
+from pipeline.tables.keys import file_digest
 
 METADATA_KEY = b"muki"
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError)
@@ -121,6 +122,14 @@ def read_unverified(folder: Path, shard: Shard, remedy: str, columns: list[str])
         what = f"has {len(table):,} rows, but its manifest says {shard.rows:,}"
         raise MukiError(what, where=where, fix=remedy)
     return table
+
+
+def is_intact(folder: Path, shard: Shard) -> bool:
+    """Whether a shard's file is the one in the manifest; of an object in a bucket, which cannot change, its size."""
+    if shard.store:
+        return Bucket(shard.store).size(shard.file) == shard.bytes
+    path = folder / shard.file
+    return files.exists(path) and file_digest(path) == shard.sha256
 
 
 def write_table_file(path: Path, table: pa.Table, metadata: Mapping[str, Any] | None = None) -> None:

@@ -14,8 +14,7 @@ import pyarrow as pa
 from pipeline.errors import MukiError
 from pipeline.tables import files
 from pipeline.tables.bucket import Bucket
-from pipeline.tables.keys import file_digest
-from pipeline.tables.shards import Shard, read_shard, write_shard
+from pipeline.tables.shards import Shard, is_intact, read_shard, write_shard
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def _find_in_folder(folder: Path, key: str) -> StoredShard | None:
     path = folder / f"{key}.parquet"
     try:
         shard = Shard(**files.read_json(path.with_suffix(".json"), ""))
-        intact = file_digest(path) == shard.sha256
+        intact = shard.file == path.name and is_intact(folder, shard)
     except (MukiError, TypeError, OSError):  # killed between the two files, or damaged: it will be made again
         return None
     return StoredShard(folder, shard) if intact and shard.key == key else None

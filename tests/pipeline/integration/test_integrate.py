@@ -1,5 +1,8 @@
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,7 +45,14 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copy(labelled: Path, tmp_path: Path) -> Path:
     shutil.copytree(labelled.parent, tmp_path / "copy")
+    forget(config.load(tmp_path / "copy" / "params.yaml")[1])
     return tmp_path / "copy" / "params.yaml"
+
+
+def forget(layout: Layout) -> None:
+    """Remove the golden table, also where it is kept."""
+    for folder in (layout.golden, layout.work / "golden"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def change(path: Path, block: str, **values: Any) -> None:
@@ -302,6 +312,7 @@ def test_a_scorer_is_fitted_to_a_sample_of_a_large_corpus(copy: Path, monkeypatc
     change(copy, "integrate", strategy="posterior", scorer="calibrated")
     whole, layout = integrate(copy)
     monkeypatch.setattr(integration, "SAMPLE_ROWS", 10)
+    forget(layout)
     sampled, _ = integrate(copy)
     params, _ = config.load(copy)
     said = [read_labels(layout, name) for name in tiny.TEACHER_LABELS]
@@ -315,3 +326,47 @@ def test_a_scorer_is_fitted_to_a_sample_of_a_large_corpus(copy: Path, monkeypatc
         z.append(sum((each - each[rows].mean()) / each[rows].std() for each in (recognised, information)))
     np.testing.assert_allclose(sampled["scores"].to_numpy(), softmax(np.stack(z, axis=1)), atol=1e-4)
     assert not np.allclose(whole["scores"].to_numpy(), sampled["scores"].to_numpy(), atol=1e-3)
+
+
+def files_of(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Inode and content of every file."""
+    return {path.name: (path.stat().st_ino, path.read_bytes()) for path in folder.iterdir()}
+
+
+def test_a_finished_table_is_left_alone_and_found_again(copy: Path) -> None:
+    change(copy, "integrate", strategy="posterior", scorer="gate")
+    params, layout = config.load(copy)
+    first = integration.integrate(params, layout, layout.golden)
+    before = files_of(layout.golden)
+    again = integration.integrate(params, layout, layout.golden)
+    assert files_of(layout.golden) == before
+    assert (first.is_new, again.is_new) == (True, False)
+    assert (again.rows, again.abstained, again.routing) == (first.rows, first.abstained, first.routing)
+    shutil.rmtree(layout.golden)  # as DVC does before it runs the command
+    assert not integration.integrate(params, layout, layout.golden).is_new
+    assert {name: content for name, (_, content) in files_of(layout.golden).items()} == {
+        name: content for name, (_, content) in before.items()
+    }
+    damaged = layout.golden / "part-00001.parquet"
+    damaged.unlink()
+    damaged.write_bytes(b"x")
+    assert not integration.integrate(params, layout, layout.golden).is_new, "the kept one is whole"
+    (layout.work / "golden" / "part-00001.parquet").unlink()
+    damaged.unlink()
+    assert integration.integrate(params, layout, layout.golden).is_new
+    change(copy, "integrate", temperature=0.5)
+    assert integration.integrate(*config.load(copy), layout.golden).is_new
+
+
+@pytest.mark.slow
+def test_the_table_is_the_same_with_any_number_of_threads(copy: Path) -> None:
+    change(copy, "integrate", strategy="posterior", scorer="gate")
+    _, layout = config.load(copy)
+    found = []
+    for threads in ("1", "2", "8"):
+        forget(layout)
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+        command = [sys.executable, "-m", "stages.cli", "integrate", "--params", str(copy)]
+        subprocess.run(command, check=True, env={**os.environ, **dict.fromkeys(names, threads)}, capture_output=True)
+        found.append({name: content for name, (_, content) in files_of(layout.golden).items()})
+    assert found[0] == found[1] == found[2]
