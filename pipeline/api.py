@@ -13,7 +13,9 @@ import polars as pl
 
 from pipeline import config
 from pipeline.config import Params
+from pipeline.corpus.formats import read_table
 from pipeline.corpus.prepare import prepare
+from pipeline.corpus.readers import check_filled
 from pipeline.embedding.run import embed_corpus
 from pipeline.errors import MukiError, chosen
 from pipeline.integration.confidence import softmax
@@ -25,7 +27,7 @@ from pipeline.progress import SILENT, Progress
 from pipeline.setup import look
 from pipeline.setup.settings import Texts, render, student_model, write_project
 from pipeline.tables.columns import frame, parquet_bytes
-from pipeline.tables.files import exists, make_folder, write_bytes
+from pipeline.tables.files import exists, make_folder, only_one, write_bytes
 from pipeline.tables.manifest import read_manifest
 from pipeline.tables.shards import read_shard
 from pipeline.training.student.train import train_student
@@ -97,8 +99,8 @@ class Merge:
         Raises:
             MukiError: See `label_corpus`.
         """
-        self.corpus()
         settings = chosen(teacher, self.params.teachers, "teacher", "params.yaml, teachers")
+        prepare(self.params.prepare, self.layout)
         label_corpus(teacher, settings, self.params.label, self.layout, self.progress)
         return _read(self.layout.labels(teacher), make_labels(teacher))
 
@@ -108,11 +110,15 @@ class Merge:
         Raises:
             MukiError: See `integrate`.
         """
-        for teacher in self.params.teachers:
-            self.label(teacher)
+        self._integrate()
+        return _read(self.layout.golden, MAKE_GOLDEN)
+
+    def _integrate(self) -> None:
+        prepare(self.params.prepare, self.layout)
+        for name, settings in self.params.teachers.items():  # one in memory at a time
+            label_corpus(name, settings, self.params.label, self.layout, self.progress)
         embed_corpus(self.params, self.layout, self.progress)
         integrate(self.params, self.layout, self.layout.golden, self.progress)
-        return _read(self.layout.golden, MAKE_GOLDEN)
 
     def train(self) -> Student:
         """The student.
@@ -120,11 +126,12 @@ class Merge:
         Raises:
             MukiError: See `train_student`.
         """
-        self.golden()
+        self._integrate()
         layout = self.layout
-        train_student(
-            self.params.student, layout.golden, layout.student, layout.work / "student", layout.root, self.progress
-        )
+        with only_one(layout.work / "student.lock", "training the student"):
+            train_student(
+                self.params.student, layout.golden, layout.student, layout.work / "student", layout.root, self.progress
+            )
         return Student(layout.student, load_student(layout.student))
 
 
@@ -152,6 +159,7 @@ def merge(
     series = pl.Series("text", list(texts), dtype=pl.String)
     if series.is_empty():
         raise MukiError("there are no texts", where="merge", fix="Give some")
+    check_filled(series, "texts", "merge", "Leave these texts out")
     names = list(models) if isinstance(models, Mapping) else look.teacher_names(models)
     paths = list(models.values()) if isinstance(models, Mapping) else list(models)
     teachers = [look.find_teacher(name, _absolute(path), root) for name, path in zip(names, paths, strict=True)]
@@ -162,9 +170,10 @@ def merge(
     params = root / "params.yaml"
     if exists(params):
         _check_same(config.load(params)[0], teachers, None if student is None else base["model"], root)
+        _check_same_texts(series, root)
     else:
+        write_bytes(root / _TEXTS, parquet_bytes(series.to_frame()))
         write_project(root, content)
-    write_bytes(root / _TEXTS, parquet_bytes(series.to_frame()))
     return Merge.load(params, progress)
 
 
@@ -177,6 +186,13 @@ def _check_same(params: Params, teachers: Sequence[look.FoundTeacher], student: 
     if student not in (None, params.student.model):
         what = f"belongs to a project whose student starts from {params.student.model}"
         raise MukiError(what, where=str(root), fix="Name another folder, or change its params.yaml")
+
+
+def _check_same_texts(texts: pl.Series, root: Path) -> None:
+    path = root / _TEXTS
+    if not exists(path) or not read_table(path)["text"].equals(texts):
+        fix = f"Name another folder, or write the texts to {path} and call Merge.load"
+        raise MukiError("belongs to a project with other texts", where=str(root), fix=fix)
 
 
 def _absolute(model: str) -> str:

@@ -9,7 +9,7 @@ from pipeline.reporting.figures import png, uncertainty_figure
 from pipeline.tables.columns import spreadsheet_csv
 from pipeline.tables.files import make_folder, only_one, write_bytes, write_json
 from stages.project import open_project
-from stages.terminal import progress, quiet_libraries, say
+from stages.terminal import progress, quiet_libraries, say, warn
 
 
 def main(params_file: Path) -> dict[str, Any]:
@@ -19,6 +19,10 @@ def main(params_file: Path) -> dict[str, Any]:
     with only_one(layout.work / "evaluate.lock", "evaluating"), progress() as bars:
         result = evaluate(params, layout, bars)
         _write(result, layout)
+    if unknown := result.metrics.get("test_set", {}).get("rows_of_unknown_labels"):
+        tested = result.metrics["test_set"]
+        left_out = f"{unknown:,} of {tested['rows']:,} test texts are left out"
+        warn(f"warning: {left_out}, because no teacher knows their labels: {tested['unknown_labels']}")
     say(f"{layout.metrics}; muki-pipeline results shows it as a table")
     return dict(result.metrics)
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from pipeline import config
 from pipeline.errors import MukiError
 from pipeline.evaluation.review import read_review, sample_review
-from pipeline.integration.routing.answers import reference
+from pipeline.integration.label_tables import open_labelled_corpus
+from pipeline.integration.routing.answers import none_answer, reference
 from pipeline.tables import files
 from pipeline.tables.columns import spreadsheet_csv
 from stages.terminal import say
@@ -19,8 +20,9 @@ def main(params_file: Path, texts: int, answers: Path | None, force: bool) -> No
             raise MukiError("is there already", where=str(layout.review), fix="Move it, or overwrite it with --force")
         sample = sample_review(params, layout, texts)
         files.write_bytes(layout.review, spreadsheet_csv(sample))
+        none = none_answer(open_labelled_corpus(params, layout).label_space)
         say(
-            f"{layout.review}: {len(sample):,} texts. Write each text's label, or none, into the column answer, then "
+            f"{layout.review}: {len(sample):,} texts. Write each text's label, or {none}, into the column answer, then "
             "run muki-pipeline review --read FILE"
         )
         return

@@ -37,7 +37,7 @@ def kind(schema_of_field: dict[str, Any]) -> str:
     if "anyOf" in schema_of_field:
         return " or ".join(kind(each) for each in schema_of_field["anyOf"] if each.get("type") != "null")
     if "enum" in schema_of_field:
-        return ", ".join(f"`{value}`" for value in schema_of_field["enum"])
+        return ", ".join(f"`{value}`" for value in schema_of_field["enum"]).replace("\t", "\\t")
     if "const" in schema_of_field:
         return f"`{schema_of_field['const']}`"
     if "$ref" in schema_of_field or "allOf" in schema_of_field:

@@ -14,14 +14,15 @@ from pipeline.embedding.encoder import NeutralEncoder
 from pipeline.errors import MukiError
 from pipeline.evaluation import metrics
 from pipeline.evaluation.drift import drift
-from pipeline.evaluation.gold_labels import MAKE_TEST, TestSet, gold_rows, read_corpus_gold, read_test
+from pipeline.evaluation.gold_labels import MAKE_TEST, TestSet, gold_rows, name_unknown, read_corpus_gold, read_test
 from pipeline.evaluation.predict import predict_student, student_measures
 from pipeline.integration.confidence import softmax
 from pipeline.integration.embeddings import open_embeddings
-from pipeline.integration.golden_table import targets
+from pipeline.integration.golden_table import answered, targets
 from pipeline.integration.integrate import fit_scorer, open_embeddings_of, teacher_outputs
 from pipeline.integration.label_space import LabelSpace, unite
 from pipeline.integration.label_tables import LabelledCorpus, LabelShard, open_labelled_corpus
+from pipeline.integration.routing.answers import read_answers
 from pipeline.integration.scorers import SCORERS, TeacherOutputs
 from pipeline.integration.strategies import best_teacher, golden_targets, hard_weights
 from pipeline.labelling.labeller import Labeller
@@ -132,7 +133,9 @@ def _measure_supervision(params: Params, layout: Layout) -> SupervisionResult:
     corpus = open_labelled_corpus(params, layout)
     gold = read_corpus_gold(layout)
     embeddings = open_embeddings(params, layout, corpus)
-    fitted = {scorer: fit_scorer(scorer, corpus, embeddings) for scorer in SCORERS}
+    answers = read_answers(params.integrate.answers, layout.root, corpus.label_space)
+    given = {scorer: answers if scorer == params.integrate.scorer else None for scorer in SCORERS}
+    fitted = {scorer: fit_scorer(scorer, corpus, embeddings, given[scorer]) for scorer in SCORERS}
     shards: dict[str, list[ScorerShard]] = {scorer: [] for scorer in SCORERS}
     right_teachers, known_rows = [], []
     for number in range(len(corpus.shards)):
@@ -143,14 +146,15 @@ def _measure_supervision(params: Params, layout: Layout) -> SupervisionResult:
                 f"has no label for {absent} texts of the corpus", where=str(layout.corpus_gold), fix=MAKE_CORPUS
             )
         labels = corpus.tables.read_checked(number, LABEL_COLUMNS, series(texts["id"]))
-        outputs = teacher_outputs(corpus, number, labels, texts, embeddings)
         rows = gold_rows(ids, gold, corpus.label_space)
         right_teachers.append(corpus.label_space.known[rows.columns])
         known_rows.append(rows.known)
         for scorer, score in fitted.items():
+            outputs = teacher_outputs(corpus, number, labels, texts, embeddings, given[scorer])
             scores = score(outputs)
             settings = _with_scorer(params.integrate, scorer)
             target, _ = targets(scores, labels, corpus.label_space, settings, params.student.temperature)
+            answered(target, outputs.anchors)
             known_target = target[rows.known]
             shards[scorer].append(
                 ScorerShard(
@@ -246,6 +250,7 @@ def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> Tes
     sampled = _sample(test.texts["label"], params.evaluate.routing_rows_per_label)
     routed = _route(params, corpus, test.texts.filter(sampled), labellers, label_space, progress)
     measured: dict[str, Any] = {
+        "test_set": _describe_test(test, label_space),
         "student": {
             "rows": len(test.texts),
             **student_measures(probs, test.columns, label_space, list(labellers)),
@@ -262,6 +267,13 @@ def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> Tes
     bins = pl.DataFrame({"confidence": confidence, "accuracy": accuracy, "rows": rows}).filter(pl.col("rows") > 0)
     confusion = pl.DataFrame({"actual": names[test.columns], "predicted": names[predicted]})
     return TestSetResult(measured, confusion, bins)
+
+
+def _describe_test(test: TestSet, label_space: LabelSpace) -> dict[str, Any]:
+    """How many texts there are, and which are left out."""
+    unknown = sum(test.unknown.values())
+    known = {"rows": len(test.texts) + unknown, "rows_of_unknown_labels": unknown}
+    return known | ({"unknown_labels": name_unknown(test.unknown, label_space.labels)} if unknown else {})
 
 
 def _measure_teachers(
@@ -312,7 +324,8 @@ def _route(
         labels.append(LabelShard(stored.read(list(LABEL_COLUMNS), "Run muki-pipeline evaluate again")))
     texts = rows["text"].to_list()
     embeddings = open_embeddings_of(params, layout, corpus, params.integrate.scorer)
-    score = fit_scorer(params.integrate.scorer, corpus, embeddings)
+    answers = read_answers(params.integrate.answers, layout.root, corpus.label_space)
+    score = fit_scorer(params.integrate.scorer, corpus, embeddings, answers)
     if embeddings is None:
         outputs = TeacherOutputs(None, labels, label_space)
     else:

@@ -1,6 +1,8 @@
 """Gold labels, where they are known: for measuring only."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
 import polars as pl
@@ -13,6 +15,7 @@ from pipeline.tables import files, schema
 from pipeline.tables.columns import frame
 from pipeline.tables.shards import read_table_file
 
+_NAMED = 8
 MAKE_TEST = "Name a test set (prepare.test) and run muki-pipeline prepare"
 
 
@@ -36,11 +39,13 @@ class TestSet:
     Attributes:
         texts: `id`, `text`, `label`.
         columns: `[rows]`, the label's column in the union.
+        unknown: How many texts each label has that no teacher knows, most first; they are left out.
     """
 
     __test__ = False  # not for pytest
     texts: pl.DataFrame
     columns: NDArray[np.intp]
+    unknown: dict[str, int]
 
 
 def read_corpus_gold(layout: Layout) -> dict[str, str]:
@@ -72,6 +77,25 @@ def read_test(layout: Layout, label_space: LabelSpace) -> TestSet:
     """
     test = frame(read_table_file(layout.test, schema.names(schema.GOLD_TEXTS), MAKE_TEST))
     known = test.filter(pl.col("label").is_in(label_space.labels))
+    unknown = unknown_labels(test["label"], label_space.labels)
     if known.is_empty():
-        raise MukiError("no teacher knows any of its labels", where=str(layout.test), fix="Set integrate.aliases")
-    return TestSet(known, np.array([label_space.labels.index(label) for label in known["label"]], dtype=np.intp))
+        what = f"no teacher knows any of its labels: {name_unknown(unknown, label_space.labels)}"
+        raise MukiError(what, where=str(layout.test), fix="Set integrate.aliases")
+    columns = np.array([label_space.labels.index(label) for label in known["label"]], dtype=np.intp)
+    return TestSet(known, columns, unknown)
+
+
+def unknown_labels(labels: pl.Series, union: Sequence[str]) -> dict[str, int]:
+    """How often each label occurs that is not in the union, most first."""
+    counts = labels.filter(~labels.is_in(list(union))).value_counts(sort=True)
+    return dict(counts.iter_rows())
+
+
+def name_unknown(unknown: Mapping[str, int], union: Sequence[str]) -> str:
+    """Unknown labels in words, the most frequent first, with the label of the union that each resembles."""
+    words = []
+    for label, count in list(unknown.items())[:_NAMED]:
+        folded = {each.casefold(): each for each in union}
+        near = get_close_matches(label.casefold(), list(folded), n=1)
+        words.append(f"{label!r} ({count:,}{f', did you mean {folded[near[0]]!r}?' if near else ''})")
+    return ", ".join(words) + (f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else "")

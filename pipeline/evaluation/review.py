@@ -11,7 +11,7 @@ from pipeline.errors import MukiError
 from pipeline.integration.confidence import softmax
 from pipeline.integration.label_space import LabelSpace
 from pipeline.integration.label_tables import LabelledCorpus, LabelShard, open_labelled_corpus
-from pipeline.integration.routing.answers import CONFLICT, NONE, RANDOM, read_answer_table, wilson_interval
+from pipeline.integration.routing.answers import CONFLICT, RANDOM, none_answer, read_answer_table, wilson_interval
 from pipeline.layout import MAKE_GOLDEN, Layout
 from pipeline.tables.columns import frame
 from pipeline.tables.manifest import read_golden_manifest
@@ -62,8 +62,8 @@ def sample_review(params: Params, layout: Layout, texts: int) -> pl.DataFrame:
         texts: How many; all if there are fewer.
 
     Returns:
-        `id`, `text`, a column per teacher with its most likely label, `chosen` (teacher), `drawn` (random or
-        conflict), and `answer`, empty.
+        `id`, `text`, a column `teacher NAME` for each teacher with its most likely label, `chosen` (teacher), `drawn`
+        (random or conflict), and `answer`, empty.
 
     Raises:
         MukiError: There is no golden table, or a table is damaged.
@@ -80,7 +80,7 @@ def sample_review(params: Params, layout: Layout, texts: int) -> pl.DataFrame:
         parts.append(chosen.with_columns(drawn=pl.lit(drawn), row=pl.Series(rows.astype(np.int64))))
     sample = pl.concat(parts)
     answers = {name: _most_likely(corpus, number) for number, name in enumerate(corpus.teachers)}
-    columns = [pl.Series(name, [labels[row] for row in sample["row"]]) for name, labels in answers.items()]
+    columns = [pl.Series(f"teacher {name}", [said[row] for row in sample["row"]]) for name, said in answers.items()]
     return sample.select("id", "text", *columns, "chosen", "drawn", answer=pl.lit(""))
 
 
@@ -104,7 +104,7 @@ def read_review(params: Params, layout: Layout, path: Path) -> Review:
     if len(joined) != len(answered):
         what = f"{len(answered) - len(joined)} of its ids are not in the golden table"
         raise MukiError(what, where=str(path), fix="Make a new sample with muki-pipeline review")
-    labelled = joined.filter(pl.col("answer") != NONE)
+    labelled = joined.filter(pl.col("answer") != none_answer(corpus.label_space))
     is_right = pl.Series("right", _is_right(labelled, corpus.label_space, corpus.teachers), dtype=pl.Boolean)
     labelled = labelled.with_columns(is_right)
     judged, conflicts = (labelled.filter(pl.col("drawn") == drawn) for drawn in (RANDOM, CONFLICT))

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from pipeline.config import Integrate, Params
 from pipeline.corpus.table import corpus_digest
 from pipeline.integration.confidence import energy, softmax
+from pipeline.integration.embeddings import Embeddings
 from pipeline.integration.label_space import LabelSpace
-from pipeline.integration.label_tables import LabelledCorpus, LabelShard
+from pipeline.integration.label_tables import Features, LabelledCorpus, LabelShard
+from pipeline.integration.routing.answers import Anchors
 from pipeline.integration.strategies import STRATEGIES, best_teacher, golden_targets, margins
 from pipeline.layout import MAKE_GOLDEN
 from pipeline.tables import schema
@@ -52,16 +54,23 @@ def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature:
     }
 
 
-def golden_key(facts: Mapping[str, Any], corpus: LabelledCorpus, others: Sequence[Shard]) -> str:
+def golden_key(
+    facts: Mapping[str, Any], corpus: LabelledCorpus, embeddings: Embeddings | None, features: Features | None
+) -> str:
     """SHA-256 of everything that determines a golden table.
 
     Args:
         facts: See `golden_facts`.
         corpus: The corpus and its label tables.
-        others: Shards that are read besides: embeddings, features.
+        embeddings: The neutral embeddings, where they are read.
+        features: The teachers' features, where they are read.
     """
-    labels = {name: [shard.sha256 for shard in shards] for name, shards in corpus.tables.shards.items()}
-    return canonical_key({**facts, "label_shards": labels, "others": [shard.sha256 for shard in others]})
+    read = {f"labels of {name}": shards for name, shards in corpus.tables.shards.items()}
+    if embeddings is not None:
+        read |= {"embeddings": embeddings.shards, "names": [embeddings.name_shard]}
+    if features is not None:
+        read |= {f"features of {name}": shards for name, shards in features.shards.items()}
+    return canonical_key({**facts, "read": {name: [shard.sha256 for shard in each] for name, each in read.items()}})
 
 
 def find_golden(folder: Path, kept: Path, key: str) -> dict[str, Any] | None:
@@ -114,6 +123,12 @@ def targets(
         energies = np.stack([energy(shard.logits / temperature) for shard in labels], axis=1)
     weights = strategy.weigh(scores, energies, settings.temperature)
     return golden_targets(weights, distributions, label_space), distributions
+
+
+def answered(target: NDArray[np.float32], anchors: Anchors | None) -> None:
+    """Put a person's answers in their texts' targets `[rows, union]`: the label is known, whatever the teachers say."""
+    if anchors is not None:
+        target[anchors.rows] = np.eye(target.shape[1], dtype=np.float32)[anchors.columns]
 
 
 def write_golden_shard(

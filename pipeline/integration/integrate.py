@@ -16,6 +16,7 @@ from pipeline.errors import MukiError
 from pipeline.integration.embeddings import Embeddings, open_embeddings
 from pipeline.integration.engines.threads import Engine, Kept, Run, on_all_cores, threads
 from pipeline.integration.golden_table import (
+    answered,
     find_golden,
     golden_facts,
     golden_key,
@@ -83,12 +84,11 @@ def integrate(
     """
     corpus = open_labelled_corpus(params, layout)
     embeddings = open_embeddings_of(params, layout, corpus, params.integrate.scorer)
-    named = params.integrate.answers
-    answers = None if named is None else read_answers(named, layout.root, corpus.label_space)
+    answers = read_answers(params.integrate.answers, layout.root, corpus.label_space)
     strategy = STRATEGIES[params.integrate.strategy]
     features = open_features(corpus.tables, corpus.shards) if strategy.reads_features else None
     facts = golden_facts(params, corpus, strategy.loss, params.student.temperature)
-    key = golden_key(facts, corpus, [*_shards_of(embeddings), *_shards_of(features)])
+    key = golden_key(facts, corpus, embeddings, features)
     kept = layout.work / "golden"
     with files.only_one(layout.work / "integrate.lock", "integrating"), ExitStack() as stack:
         if (finished := find_golden(folder, kept, key)) is not None:
@@ -136,15 +136,6 @@ def integrate(
         if folder == layout.golden:  # DVC removes it before it runs the command again
             copy_table(folder, kept)
     return IntegrationSummary(corpus.rows, corpus.rows - taught, routing)
-
-
-def _shards_of(read: Embeddings | Features | None) -> list[Shard]:
-    """All files of a table that is read besides the labels."""
-    if read is None:
-        return []
-    if isinstance(read, Embeddings):
-        return [*read.shards, read.name_shard]
-    return [shard for shards in read.shards.values() for shard in shards]
 
 
 @dataclass(frozen=True)
@@ -216,9 +207,7 @@ class WritingPhase:
         scores, weights = stored[:, :-1], stored[:, -1] / self.weight_unit
         labels = self.corpus.tables.read_checked(number, target_columns(self.settings), series(texts["id"]))
         target, distributions = targets(scores, labels, self.corpus.label_space, self.settings, self.temperature)
-        if self.answers is not None:  # the label is known, whatever the teachers say
-            known = self.answers.anchors(texts["id"].to_pylist())
-            target[known.rows] = np.eye(target.shape[1], dtype=np.float32)[known.columns]
+        answered(target, None if self.answers is None else self.answers.anchors(texts["id"].to_pylist()))
         strategy = STRATEGIES[self.settings.strategy]
         label_keys = {name: shards[number].key for name, shards in self.corpus.tables.shards.items()}
         features = None if self.features is None else self.features.read(number, series(texts["id"]))

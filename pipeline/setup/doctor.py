@@ -11,9 +11,10 @@ import polars as pl
 import torch
 
 from pipeline.config import Label, Params, Source
-from pipeline.corpus.readers import read_source
+from pipeline.corpus.readers import describe, read_source
 from pipeline.embedding.encoder import NeutralEncoder
 from pipeline.errors import MukiError
+from pipeline.evaluation.gold_labels import name_unknown, unknown_labels
 from pipeline.integration.label_space import unite
 from pipeline.labelling.labeller import Labeller
 from pipeline.layout import Layout
@@ -58,10 +59,13 @@ def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
         params: The settings.
         layout: Where the project lies.
     """
-    found, texts = _texts(params.prepare.corpus, "prepare.corpus", layout)
+    found, corpus = _texts(params.prepare.corpus, "prepare.corpus", layout)
+    texts = None if corpus is None else corpus["text"]
     yield from found
+    tested = None
     if params.prepare.test is not None:
-        yield from _texts(params.prepare.test, "prepare.test", layout)[0]
+        found, tested = _texts(params.prepare.test, "prepare.test", layout)
+        yield from found
     device = choose_device(params.label.device)
     yield Finding("ok", "machine", f"{device}, {torch.get_num_threads()} threads, fastest in {fast_dtype(device)}")
     if params.store is not None:
@@ -75,6 +79,8 @@ def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
             continue
         yield from _tried(f"teacher {name}", partial(_teacher, params, layout, name, texts, labels))
     yield from _label_names(labels)
+    if tested is not None and labels.keys() == params.teachers.keys():
+        yield from _tried("prepare.test", partial(_tested, params, tested["label"], labels))
     yield from _tried("embed", partial(_encoder, params, layout, texts))
     if labels:
         yield from _tried("student", partial(_student, params, layout, texts, labels))
@@ -99,12 +105,24 @@ def _tried(where: str, check: Callable[[], list[Finding]]) -> list[Finding]:
         ]
 
 
-def _texts(source: Source, where: str, layout: Layout) -> tuple[list[Finding], pl.Series | None]:
+def _tested(params: Params, gold: pl.Series, labels: dict[str, list[str]]) -> list[Finding]:
+    union = unite(labels, params.integrate.aliases).labels
+    unknown = unknown_labels(gold, union)
+    if not unknown:
+        return []
+    what = f"no teacher knows the labels of {sum(unknown.values()):,} of {len(gold):,} texts, which will be left out: "
+    fix = "Correct these labels, or set integrate.aliases"
+    return [Finding("warning", "prepare.test", what + name_unknown(unknown, union), fix)]
+
+
+def _texts(source: Source, where: str, layout: Layout) -> tuple[list[Finding], pl.DataFrame | None]:
     try:
-        texts = read_source(source, layout.root)["text"]
+        frame = read_source(source, layout.root)
+        read_as = "".join(f" ({line.rpartition(': ')[2]})" for line in describe(source, layout.root)[:1])
     except MukiError as error:
         return [Finding("error", error.where, error.what, error.fix)], None
-    found = [Finding("ok", where, f"{len(texts):,} texts in {source.source}, column {source.text}")]
+    texts = frame["text"]
+    found = [Finding("ok", where, f"{len(texts):,} texts in {source.source}{read_as}, column {source.text}")]
     empty = int((texts.str.strip_chars() == "").sum())
     if empty:
         found.append(Finding("warning", where, f"{empty:,} texts are empty", "Drop these rows: nothing can be learned"))
@@ -112,7 +130,7 @@ def _texts(source: Source, where: str, layout: Layout) -> tuple[list[Finding], p
     if equal > _MANY * len(texts):
         what = f"{equal:,} texts occur before, word for word"
         found.append(Finding("warning", where, what, "Drop them, unless they should count as often as they occur"))
-    return found, texts
+    return found, frame
 
 
 def _teacher(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from itertools import combinations
+from itertools import chain, combinations, count
 from pathlib import Path
 
 import numpy as np
@@ -62,14 +62,24 @@ class LabelPair:
 
 
 def teacher_names(models: Sequence[str]) -> list[str]:
-    """A name for each model: the last part of its path or id, made unique."""
+    """A name for each model: the last part of its path or id that says something, made unique."""
     names: list[str] = []
     for model in models:
-        last = model.partition("@")[0].rstrip("/").rpartition("/")[2].lower()
+        last = _telling_part(model.partition("@")[0].rstrip("/")).lower()
         plain = re.sub(r"[^a-z0-9_-]+", "-", last).strip("-_")[:60] or "teacher"
-        number = sum(re.fullmatch(rf"{re.escape(plain)}(-\d+)?", name) is not None for name in names)
-        names.append(f"{plain}-{number + 1}" if number else plain)
+        candidates = chain([plain], (f"{plain}-{number}" for number in count(2)))
+        names.append(next(name for name in candidates if name not in names))
     return names
+
+
+def _telling_part(model: str) -> str:
+    """Of `…/models--OWNER--NAME/snapshots/COMMIT` the name, of `NAME/checkpoint-500` too."""
+    parts = model.split("/")
+    if parts[-1].startswith("checkpoint-") and len(parts) > 1:
+        return parts[-2]
+    if len(parts) > 2 and parts[-2] == "snapshots":
+        return parts[-3].rpartition("--")[2]
+    return parts[-1]
 
 
 def find_teacher(name: str, model: str, root: Path, labels: list[str] | None = None) -> FoundTeacher:

@@ -13,7 +13,7 @@ from pipeline.tables import schema
 from pipeline.tables.keys import canonical_key
 from pipeline.training.base import base_digest, load_base, named_labels
 from pipeline.training.batches import Collator, tokenised
-from pipeline.training.trainer import ResumableTrainer, arguments, logging_steps, resolved, run, save, trained_before
+from pipeline.training.trainer import ResumableTrainer, arguments, logging_steps, run, save, settled, trained_before
 
 
 def train_teacher(
@@ -46,7 +46,9 @@ def train_teacher(
         raise MukiError(
             f"no training text is labelled {absent}", where=str(folder), fix="Correct train_teacher.teachers"
         )
-    settings = resolved(settings)
+    settings = settled(
+        settings, lambda each: trained_before(folder, _training_key(each, labels, rows, root)) is not None
+    )
     key = _training_key(settings, labels, rows, root)
     if (finished := trained_before(folder, key)) is not None:
         return finished.get("loss")

@@ -2,9 +2,9 @@
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import polars as pl
 import torch
@@ -21,7 +21,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from pipeline.config import Training
+from pipeline.config import Dtype, Training
 from pipeline.errors import MukiError, brief
 from pipeline.layout import TRAINING_CURVE
 from pipeline.models.devices import choose_device, fast_dtype
@@ -41,6 +41,19 @@ def resolved(settings: SomeTraining) -> SomeTraining:
     if settings.precision != "auto":
         return settings
     return settings.model_copy(update={"precision": fast_dtype(choose_device("auto"))})
+
+
+def settled(settings: SomeTraining, *known: Callable[[SomeTraining], bool]) -> SomeTraining:
+    """As `resolved`, but what is known in some arithmetic decides before the machine does: no work is done again.
+
+    Args:
+        settings: How to train.
+        known: Say whether there is something of a training: finished, or else begun.
+    """
+    if settings.precision != "auto":
+        return settings
+    choices = [settings.model_copy(update={"precision": precision}) for precision in get_args(Dtype)]
+    return next((each for is_known in known for each in choices if is_known(each)), None) or resolved(settings)
 
 
 def arguments(settings: Training, output: Path, **others: Any) -> TrainingArguments:

@@ -4,8 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline import api
 from pipeline.api import Merge, merge
 from pipeline.errors import MukiError
+from pipeline.tables.files import only_one
 from tests import tiny
 from tests.recorder import Recorder
 
@@ -54,8 +56,30 @@ def test_a_folder_of_another_project_is_refused(models: Path, tmp_path: Path) ->
     project(models, tmp_path / "muki", ["w1"])
     with pytest.raises(MukiError, match="belongs to a project with the teachers"):
         merge([str(models / "two")], ["w1"], folder=tmp_path / "muki")
+    both = [str(models / name) for name in ("one", "two")]
     with pytest.raises(MukiError, match="whose student starts from"):
-        merge([str(models / name) for name in ("one", "two")], ["w2"], folder=tmp_path / "muki", student="other")
+        merge(both, ["w2"], folder=tmp_path / "muki", student="other")
+    with pytest.raises(MukiError, match=r"belongs to a project with other texts\. Name another folder, or write"):
+        merge(both, ["w1", "w2"], folder=tmp_path / "muki")
+    with pytest.raises(MukiError, match=r"texts is empty \(null\) in 1 rows, first in row 2"):
+        merge(both, ["w1", None], folder=tmp_path / "none")  # type: ignore[list-item]
     assert Merge.load(tmp_path / "muki" / "params.yaml").corpus()["text"].to_list() == ["w1"]
     with pytest.raises(MukiError, match="there are no texts"):
         merge([str(models / "two")], [], folder=tmp_path / "other")
+
+
+def test_a_step_takes_the_locks_of_the_command_line_and_prepares_once(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = project(models, tmp_path / "muki", tiny.texts(12))
+    prepared: list[None] = []
+    prepare = api.prepare
+    monkeypatch.setattr(api, "prepare", lambda *args: prepared.append(None) or prepare(*args))
+    made.golden()
+    assert len(prepared) == 1
+    for name, step in {"prepare": made.corpus, "student": made.train}.items():
+        with (
+            only_one(made.layout.work / f"{name}.lock", "working"),
+            pytest.raises(MukiError, match="another process is"),
+        ):
+            step()

@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.config import Params
+from pipeline.config import Params, Student
 from pipeline.errors import MukiError, choice, first
 from pipeline.evaluation import metrics
 from pipeline.evaluation.comparison.rules import RULES, SUPERVISED
@@ -22,12 +22,13 @@ from pipeline.integration.label_tables import LabelledCorpus, open_labelled_corp
 from pipeline.integration.strategies import STRATEGIES
 from pipeline.layout import MAKE_GOLDEN, Layout
 from pipeline.progress import SILENT, Progress
-from pipeline.tables import folders
+from pipeline.tables import files, folders
 from pipeline.tables.columns import matrix
 from pipeline.tables.keys import canonical_key
 from pipeline.tables.manifest import read_golden_manifest, seal, unseal
 from pipeline.tables.shards import Shard, read_shard
 from pipeline.training.student.train import training_key
+from pipeline.training.trainer import settled
 
 
 @dataclass(frozen=True)
@@ -159,11 +160,17 @@ class _Comparer:
 
     def _job(self, seed: int, temperature: float, golden: Path, scratch: Path, rule: str) -> StudentJob:
         """The student of a golden table and a seed."""
-        settings = self.params.student.model_copy(update={"temperature": temperature, "seed": seed})
         shards, facts = read_golden_manifest(golden)
-        root = self.layout.root
-        determining = {"training": training_key(settings, shards, root), "test": self.test.texts["id"].to_list()}
-        key = canonical_key(determining)
+        root, tested = self.layout.root, self.test.texts["id"].to_list()
+
+        def predictions(each: Student) -> Path:
+            key = canonical_key({"training": training_key(each, shards, root), "test": tested})
+            return self._work / f"{key}.parquet"
+
+        settings = settled(
+            self.params.student.model_copy(update={"temperature": temperature, "seed": seed}),
+            lambda each: files.exists(predictions(each)),
+        )
         return StudentJob(
             name=f"student of {rule}, seed {seed}",
             settings=settings,
@@ -174,7 +181,7 @@ class _Comparer:
             folder=scratch / f"student-{seed}",
             checkpoints=self._work / "checkpoints",
             root=root,
-            predictions=self._work / f"{key}.parquet",
+            predictions=predictions(settings),
         )
 
     def _measure_supervision(self, golden: Path, selects: bool) -> dict[str, float | None]:

@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from pipeline.corpus.dialects import Dialect
 from pipeline.corpus.formats import read_table
 from pipeline.errors import MukiError, first
 from pipeline.integration.label_space import LabelSpace
+from pipeline.names import comparable
 from pipeline.tables.files import exists
 from pipeline.tables.keys import file_digest
 
-NONE = "none"
-"""The answer for a text whose label no teacher knows."""
 RANDOM, CONFLICT = "random", "conflict"
 _DIGITS = 12
 _Z = 1.959963984540054  # of a 95 % interval
@@ -70,24 +70,33 @@ class Answers:
         )
 
 
+def none_answer(label_space: LabelSpace) -> str:
+    """The answer for a text whose label no teacher knows: `none`, or, where a label is called so, `(none)`."""
+    answer = "none"
+    while answer in label_space.labels:
+        answer = f"({answer})"
+    return answer
+
+
 def read_answer_table(path: Path, label_space: LabelSpace) -> pl.DataFrame:
     """`id`, `drawn`, `answer` of a review file, checked; unanswered texts have an empty answer.
 
     Raises:
         MukiError: The file is missing or lacks a column; an id occurs twice; an answer is no label of the union.
     """
-    table = read_table(path)
+    table = read_table(path, ["id", "drawn", "answer"], Dialect(header=True))
     if missing := sorted({"id", "drawn", "answer"} - set(table.columns)):
         raise MukiError(f"has no column {missing}", where=str(path), fix="Fill in a file that review has written")
-    answers = table.select("id", "drawn", answer=pl.col("answer").fill_null("").str.strip_chars())
+    answers = table.select("id", "drawn", answer=pl.col("answer").cast(pl.String).fill_null(""))
     # spreadsheet_csv puts an apostrophe before labels that look like formulas, and they may be copied with it.
-    answers = answers.with_columns(pl.col("answer").str.replace(r"^'([=+\-@])", "$1"))
+    answers = answers.with_columns(pl.col("answer").str.strip_chars().str.replace(r"^'([=+\-@])", "$1"))
+    answers = answers.with_columns(pl.Series("answer", [comparable(each) for each in answers["answer"]], pl.String))
     if not (twice := answers.filter(pl.col("id").is_duplicated())).is_empty():
         what = f"these ids occur more than once: {first(twice['id'].unique(maintain_order=True).to_list())}"
         raise MukiError(what, where=str(path), fix="Leave one line for each text")
-    known = ["", NONE, *label_space.labels]
+    known = ["", none_answer(label_space), *label_space.labels]
     if wrong := answers.filter(~pl.col("answer").is_in(known))["answer"].unique(maintain_order=True).to_list():
-        what = f"the column answer holds {first(wrong)}, which is neither a label of the union nor {NONE}"
+        what = f"the column answer holds {first(wrong)}, which is neither a label of the union nor {known[1]}"
         raise MukiError(what, where=str(path), fix="Correct these answers")
     return answers
 
@@ -104,8 +113,8 @@ def reference(path: Path, root: Path) -> str:
     return f"{name}@{file_digest(full)[:_DIGITS]}"
 
 
-def read_answers(named: str, root: Path, label_space: LabelSpace) -> Answers:
-    """The answers that `integrate.answers` names.
+def read_answers(named: str | None, root: Path, label_space: LabelSpace) -> Answers | None:
+    """The answers that `integrate.answers` names; None where it names none.
 
     Args:
         named: See `reference`.
@@ -115,6 +124,8 @@ def read_answers(named: str, root: Path, label_space: LabelSpace) -> Answers:
     Raises:
         MukiError: The file is missing or has changed; see `read_answer_table`.
     """
+    if named is None:
+        return None
     name, _, digest = named.rpartition("@")
     path = root / name
     if not exists(path):
@@ -123,7 +134,7 @@ def read_answers(named: str, root: Path, label_space: LabelSpace) -> Answers:
         fix = f"Set integrate.answers to {reference(path, root)}"
         raise MukiError("has changed since it was named in params.yaml", where=str(path), fix=fix)
     answers = read_answer_table(path, label_space)
-    given = answers.filter(~pl.col("answer").is_in(["", NONE]))
+    given = answers.filter(~pl.col("answer").is_in(["", none_answer(label_space)]))
     columns = {label: column for column, label in enumerate(label_space.labels)}
     return Answers(
         {text_id: columns[label] for text_id, label in given.select("id", "answer").iter_rows()},

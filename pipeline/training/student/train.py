@@ -34,6 +34,7 @@ from pipeline.training.trainer import (
     resume_point,
     run,
     save,
+    settled,
     trained_before,
 )
 
@@ -155,7 +156,6 @@ def train_student(
         MukiError: The golden table is missing, damaged or made for another temperature; the model cannot be loaded;
             the training diverged.
     """
-    settings = resolved(settings)
     shards, facts = read_golden_manifest(golden)
     if facts.get("loss") not in LOSSES:
         raise MukiError("was made by another version of this program", where=str(golden), fix=MAKE_GOLDEN)
@@ -165,6 +165,11 @@ def train_student(
             where=str(golden),
             fix=MAKE_GOLDEN,
         )
+    settings = settled(
+        settings,
+        lambda each: trained_before(output, training_key(each, shards, root)) is not None,
+        lambda each: files.exists(checkpoints / training_key(each, shards, root)),
+    )
     key = training_key(settings, shards, root)
     if (finished := trained_before(output, key)) is not None:
         _LOG.info("%s is of this table and these settings already", output)

@@ -7,10 +7,13 @@ import pytest
 import yaml
 
 from pipeline import config
+from pipeline.corpus.prepare import prepare
 from pipeline.embedding.run import embed_corpus
 from pipeline.errors import MukiError
 from pipeline.evaluation.evaluate import Evaluation, evaluate
 from pipeline.integration.confidence import softmax
+from pipeline.integration.integrate import integrate
+from pipeline.integration.routing.answers import reference
 from pipeline.integration.scorers import SCORERS
 from pipeline.reporting.figures import uncertainty_figure
 from pipeline.reporting.inspect import inspect_store, inspect_text
@@ -120,7 +123,7 @@ def test_only_what_can_be_measured_is(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished.parent, tmp_path / "copy")
     (tmp_path / "copy" / "data" / "eval" / "corpus_gold.parquet").unlink()
     found = run(tmp_path / "copy" / "params.yaml")
-    assert set(found.metrics) == {"student", "teachers", "routed_teachers", "drift"}
+    assert set(found.metrics) == {"test_set", "student", "teachers", "routed_teachers", "drift"}
     assert found.uncertainty.is_empty()
 
 
@@ -158,3 +161,40 @@ def test_inspect_shows_one_text(finished: Path) -> None:
     assert text["teachers"]["two"]["probs"] == dict(zip(tiny.TEACHER_LABELS["two"], labels["probs"], strict=True))
     with pytest.raises(MukiError, match="no text has the id 'nowhere'"):
         inspect_text(params, layout, "nowhere")
+
+
+def test_test_texts_of_unknown_labels_are_counted_and_named(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished.parent, tmp_path / "p")
+    path = tmp_path / "p" / "params.yaml"
+    lines = [f'{label},"{text}"' for label, text in zip([" oak", "Elm", "fir"] * 10, tiny.texts(30), strict=True)]
+    (path.parent / "test.csv").write_text("\n".join(["topic,body", *lines]) + "\n")
+    params, layout = config.load(path)
+    prepare(params.prepare, layout)
+    found = run(path).metrics
+    assert found["student"]["rows"] == 10, "blanks do not matter, letters do"
+    assert found["test_set"]["rows"] == 30
+    assert found["test_set"]["rows_of_unknown_labels"] == 20
+    named = found["test_set"]["unknown_labels"]
+    assert "'Elm' (10, did you mean 'elm'?)" in named
+    assert "'fir' (10)" in named
+
+
+def test_what_is_measured_is_the_rule_that_the_student_learned_from(finished: Path, tmp_path: Path) -> None:
+    """With a person's answers the gate is another one, and answered texts have their answer as target."""
+    shutil.copytree(finished.parent, tmp_path / "p")
+    path = tmp_path / "p" / "params.yaml"
+    params, layout = config.load(path)
+    gold = pl.read_parquet(layout.corpus_gold)
+    answers = gold[::2].select("id", drawn=pl.lit("random"), answer=pl.col("label"))
+    answers.write_csv(tmp_path / "p" / "answers.csv")
+    gate = {"strategy": "posterior", "scorer": "gate"}
+    content = yaml.safe_load(path.read_text())
+    for named in (None, reference(tmp_path / "p" / "answers.csv", layout.root)):
+        path.write_text(yaml.safe_dump(content | {"integrate": gate | ({"answers": named} if named else {})}))
+        params, layout = config.load(path)
+        integrate(params, layout, layout.golden)
+        golden = pl.read_parquet(layout.golden / "*.parquet")
+        columns = [["apple", "pear", "plum", "oak", "elm"].index(label) for label in gold["label"]]
+        right = (golden["target"].to_numpy().argmax(axis=1) == np.array(columns)).mean()
+        assert run(path).metrics["corpus"]["gate"]["target_accuracy"] == pytest.approx(right)
+    assert right >= 0.5, "every other text has its answer"

@@ -14,7 +14,8 @@ from pipeline import config
 from pipeline.errors import MukiError
 from pipeline.evaluation.review import read_review, sample_review
 from pipeline.integration.integrate import integrate
-from pipeline.integration.routing.answers import NONE, reference, wilson_interval
+from pipeline.integration.label_tables import open_labelled_corpus
+from pipeline.integration.routing.answers import read_answers, reference, wilson_interval
 from pipeline.reporting.html import write_report
 from stages import integrate as stage
 from stages import review
@@ -38,14 +39,14 @@ def answer(path: Path, target: Path, answers: dict[str, str]) -> Path:
 def test_half_is_random_and_half_has_the_least_margins(finished: Path) -> None:
     params, layout = config.load(finished)
     sample = sample_review(params, layout, 12)
-    assert sample.columns == ["id", "text", "one", "two", "chosen", "drawn", "answer"]
+    assert sample.columns == ["id", "text", "teacher one", "teacher two", "chosen", "drawn", "answer"]
     assert sample["drawn"].to_list() == ["random"] * 6 + ["conflict"] * 6
     assert sample["id"].n_unique() == 12
     golden = pl.read_parquet(layout.golden / "*.parquet")
     others = golden.filter(~pl.col("id").is_in(sample["id"][:6].to_list()))
     assert set(sample["id"][6:]) == set(others.sort("margin")["id"][:6])
     row = sample.row(0, named=True)
-    assert row["one"].split(" ")[0] in tiny.TEACHER_LABELS["one"]
+    assert row["teacher one"].split(" ")[0] in tiny.TEACHER_LABELS["one"]
     assert len(sample_review(params, layout, 1000)) == 30
 
 
@@ -62,7 +63,7 @@ def test_gold_answers_give_the_share_of_right_teachers(finished: Path, tmp_path:
 def test_texts_without_an_answer_or_without_a_teacher_are_left_out(finished: Path, tmp_path: Path) -> None:
     params, layout = config.load(finished)
     ids = sample_review(params, layout, 12)["id"]
-    result = read_review(params, layout, answer(finished, tmp_path / "a.csv", {ids[0]: "oak", ids[1]: NONE}))
+    result = read_review(params, layout, answer(finished, tmp_path / "a.csv", {ids[0]: "oak", ids[1]: "none"}))
     assert (result.answered, result.unknown, result.judged) == (2, 1, 1)
 
 
@@ -219,3 +220,26 @@ def test_the_command_says_how_to_use_answers_and_what_they_tell(
     write_report(params, layout)
     assert "right teacher, by a person&#x27;s answers" in layout.report.read_text()
     assert re.search(r"accuracy of the routing by 20 answers: 0\.\d\d \(95 % interval", capsys.readouterr().err)
+
+
+RESERVED = {"text": ["none", "(none)"], "id": ["drawn", " = x "], "chosen": ["answer", "Caf\u00e9"]}
+
+
+def test_reserved_words_share_no_space_with_names(tmp_path: Path) -> None:
+    """Teachers and labels may be called like the columns and answers of a review."""
+    path = tiny.save_project(tmp_path, teachers=RESERVED)
+    tiny.finish(path)
+    params, layout = config.load(path)
+    sample = sample_review(params, layout, 12)
+    assert {"teacher text", "teacher id", "teacher chosen", "chosen", "text", "id"} <= set(sample.columns)
+    given = dict(zip(sample["id"], ["none", "((none))", "= x", "Cafe\u0301", "(none)", "drawn"], strict=False))
+    # As Excel saves it in half of Europe.
+    rows = sample.with_columns(answer=pl.col("id").replace_strict(given, default=""))
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" + rows.write_csv(separator=";", line_terminator="\r\n").encode())
+    result = read_review(params, layout, tmp_path / "a.csv")
+    assert (result.answered, result.unknown, result.judged) == (6, 1, 5)
+    answers = read_answers(
+        reference(tmp_path / "a.csv", layout.root), layout.root, open_labelled_corpus(params, layout).label_space
+    )
+    assert answers is not None
+    assert len(answers.columns) == 5

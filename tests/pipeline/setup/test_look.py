@@ -11,6 +11,12 @@ from tests import tiny
 def test_names_come_from_paths_and_are_unique() -> None:
     models = ["models/Sales", "acme/sales@1f3b", "b/sales/", "Ünï code", "---"]
     assert look.teacher_names(models) == ["sales", "sales-2", "sales-3", "n-code", "teacher"]
+    numbered = ["sales-2", "sales", "other/sales", "x/sales-2"]
+    assert look.teacher_names(numbered) == ["sales-2", "sales", "sales-3", "sales-2-2"]
+    hub = f"/cache/models--acme--sales-intents/snapshots/{'0f' * 20}"
+    assert look.teacher_names([hub, "models/billing/checkpoint-500"]) == ["sales-intents", "billing"]
+    long = "x" * 80
+    assert len(set(look.teacher_names([long, f"a/{long}y", f"b/{long}z"]))) == 3
 
 
 def test_the_texts_column_is_the_one_with_a_usual_name_or_the_only_one_with_strings() -> None:

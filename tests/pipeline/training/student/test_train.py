@@ -20,6 +20,7 @@ from pipeline.tables.columns import fixed_size_lists
 from pipeline.tables.manifest import read_manifest, seal, unseal
 from pipeline.tables.schema import GOLDEN_VERSION
 from pipeline.tables.shards import part_name, read_shard, write_shard
+from pipeline.training import trainer
 from pipeline.training.student.golden_rows import golden_shards
 from pipeline.training.student.losses import integration_loss, uhc_loss
 from pipeline.training.student.train import epochs_of, train_student
@@ -330,3 +331,19 @@ def test_a_base_whose_weights_do_not_fit_is_refused(
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(MukiError, match=message):
         train(SETTINGS.model_copy(update={"layers": layers}), layout)
+
+
+def test_a_student_that_was_trained_in_another_arithmetic_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`precision: auto` is measured anew in each run, and a busy machine may come to another answer."""
+    layout = Layout(tmp_path)
+    save_golden(layout)
+    save_base(layout, 0)
+    settings = SETTINGS.model_copy(update={"precision": "auto", "epochs": 1})
+    monkeypatch.setattr(trainer, "fast_dtype", lambda device: "float32")
+    first = train(settings, layout)
+    monkeypatch.setattr(trainer, "fast_dtype", lambda device: "bfloat16")
+    recorder = Recorder()
+    assert train(settings, layout, recorder) == first
+    assert recorder.tasks == []
