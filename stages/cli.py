@@ -5,6 +5,7 @@ import gc
 import json
 import sys
 import traceback
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -94,7 +95,7 @@ def dvc(
     force: Annotated[bool, typer.Option("--force", help="Overwrite a dvc.yaml of your own.")] = False,
 ) -> None:
     """Write dvc.yaml from params.yaml: each stage with all that it reads. Needed after a file or teacher was added."""
-    from stages import dvc as stage
+    from stages import dvc_file as stage
 
     _result(stage.main(params, force))
 
@@ -275,7 +276,7 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON, for machines.")] = False,
 ) -> None:
     """Show what is in the store, or one text with its labels, target and weight."""
-    from stages import inspect as stage
+    from stages import inspection as stage
 
     stage.main(params, text_id, as_json or _as_json)
 
@@ -314,6 +315,9 @@ def explain(error: Exception) -> str | None:
 
 def main() -> None:
     """Run a command; a mistake that the user can correct is one line on stderr and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that lacks a character shows its number
+            stream.reconfigure(errors="backslashreplace")
     keep_freed_memory()
     # Loading torch makes a million objects and no garbage: looking for it after every 700 takes a sixth of the time.
     gc.set_threshold(50_000)

@@ -14,6 +14,7 @@ from pipeline.evaluation.comparison.significance import best_rules
 from pipeline.tables.columns import arrow
 from pipeline.tables.files import only_one
 from pipeline.tables.shards import write_table_file
+from stages import terminal
 from stages.terminal import progress, quiet_libraries, say
 
 SUPERVISION = {
@@ -61,6 +62,6 @@ def show(comparison: Comparison) -> None:
             cells = ["" if row[column] is None else f"{row[column]:.{DIGITS.get(column, 3)}f}" for column in shown]
             style = "bold" if row["rule"] in best[:1] else ""
             table.add_row(name, f"{row['accuracy']:.3f}{spread}", *cells, style=style)
-        console.print(table)
+        terminal.show(table)
     console.print("Mean and standard deviation over seeds, on the test set. Bold: the best without gold labels.")
     console.print("≈: not significantly worse than the best (paired bootstrap over test texts, 5 % level).")

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from pipeline import config
 from pipeline.tables.files import read_json
+from stages.terminal import show
 
 NEXT = """[bold]Where to look next[/bold]
   data/report.html          everything on one page, made by muki-pipeline report
@@ -23,12 +24,11 @@ def main(params_file: Path, as_json: bool) -> dict[str, Any]:
     measured = read_json(layout.metrics, "Run muki-pipeline evaluate")
     if as_json:
         return measured
-    console = Console()
     if "student" in measured:
-        console.print(_test_table(measured))
+        show(_test_table(measured))
     if "corpus" in measured:
-        console.print(_corpus_table(measured["corpus"]))
-    console.print(NEXT, highlight=False, soft_wrap=True)
+        show(_corpus_table(measured["corpus"]))
+    Console().print(NEXT, highlight=False, soft_wrap=True)
     return measured
 
 

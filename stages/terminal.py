@@ -9,11 +9,13 @@ from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
 from rich.text import Text
 
 STDERR = Console(stderr=True)
 WORTH_SAYING = 60
 """Seconds of work from which the expected time is announced."""
+_WIDE = 10_000
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -45,6 +47,22 @@ def warn(line: str) -> None:
 def plain(text: str) -> Text:
     """A text from outside, for a table or a console: no markup, and control characters made visible."""
     return Text(_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text))
+
+
+def show(table: Table) -> None:
+    """A table on stdout; where the terminal is too narrow for it, a line for each of its cells."""
+    console = Console()
+    anything = console.options.update(width=_WIDE)
+    if console.measure(table, options=anything).minimum <= console.width:
+        console.print(table)
+        return
+    console.print(table.title or "", style="italic", soft_wrap=True)
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        for column, cell in zip(table.columns, cells, strict=True):
+            if cell:
+                console.print(f"{column.header}:", cell, soft_wrap=True)
+        console.print()
+    console.print(table.caption or "", style="dim", soft_wrap=True)
 
 
 def clock(seconds: float) -> str:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -95,10 +96,16 @@ def test_array_functions_stay_pure(name: str) -> None:
     assert not roots & {"torch", "transformers", "pyarrow", "polars"}
 
 
+def test_no_stage_is_called_like_a_library() -> None:
+    """`python stages/NAME.py` puts this folder first: every import of that name would find the stage."""
+    packages = {package for package in metadata.packages_distributions() if package not in ("pipeline", "stages")}
+    assert not {path.stem for path in STAGE_FILES if path.stem != "__init__"} & {*sys.stdlib_module_names, *packages}
+
+
 HEAVY = {"torch", "transformers", "datasets"}
 
 
-@pytest.mark.parametrize("stage", ["integrate", "report", "inspect", "results", "prepare"])
+@pytest.mark.parametrize("stage", ["integrate", "report", "inspection", "results", "prepare"])
 def test_tables_are_handled_without_torch(stage: str) -> None:
     loaded = {
         name.split(".")[0]

@@ -24,6 +24,8 @@ TOLERANCE = 1e-4
 """How far a probability may be from the student's."""
 _TOKENS = 2048
 _FACTS = "labels.json"
+_PACKAGES = "torch.onnx._internal.exporter._registration"
+"""The logger that tells which packages for images are not installed."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def export_onnx(student: LoadedStudent, target: Path, texts: list[str], int8: bo
                 fix="Use the student itself: this architecture does not survive the export",
             )
         if int8:
-            with _without_advice():
+            with _quiet():  # onnxruntime gives advice for other models to the root logger
                 # A scale for each row of weights: the same best label for 99.2 % of texts, with one for all 97.6 %.
                 quantization.quantize_dynamic(unfinished / MODEL, unfinished / SMALL_MODEL, per_channel=True)
             found = softmax(run_onnx(unfinished / SMALL_MODEL, student, texts))
@@ -104,15 +106,15 @@ def export_onnx(student: LoadedStudent, target: Path, texts: list[str], int8: bo
 
 
 @contextmanager
-def _without_advice() -> Iterator[None]:
-    """Inside, the root logger is silent: onnxruntime logs advice for other models there."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
+def _quiet(name: str | None = None) -> Iterator[None]:
+    """Inside, a logger says errors alone."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        root.setLevel(level)
+        logger.setLevel(level)
 
 
 def _export(student: LoadedStudent, path: Path) -> None:
@@ -120,7 +122,7 @@ def _export(student: LoadedStudent, path: Path) -> None:
     tokens = tokenise(student.tokenizer, ["two texts", "of which this one is the longer"], student.max_length)
     inputs = collate(tokens, np.arange(2), student.model.config.pad_token_id, torch.device("cpu")).inputs
     axes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens")}
-    with warnings.catch_warnings():
+    with _quiet(_PACKAGES), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # notes to the exporter's own developers
         torch.onnx.export(
             Logits(student.model, list(inputs)),

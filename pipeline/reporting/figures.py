@@ -1,8 +1,10 @@
 """Figures, from tables. As SVG they take the page's text colour, so that they can be read in light and dark mode."""
 
 import io
+import warnings
 from collections.abc import Sequence
 
+import matplotlib
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
@@ -31,7 +33,10 @@ def svg(figure: Figure) -> str:
     for axis in figure.axes:
         _ink(axis)
     content = io.StringIO()
-    figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    with matplotlib.rc_context({"svg.fonttype": "none"}), warnings.catch_warnings():
+        # Texts stay texts, for which the browser has the glyphs that this machine's font may lack.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     drawn = content.getvalue()
     return drawn[drawn.index("<svg") :].replace(_INK, "currentColor")
 

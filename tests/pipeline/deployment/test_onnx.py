@@ -22,12 +22,15 @@ def student(root: Path, architecture: str = "bert") -> LoadedStudent:
 
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert"])
-def test_onnx_runtime_gives_the_students_probabilities(tmp_path: Path, architecture: str) -> None:
+def test_onnx_runtime_gives_the_students_probabilities(
+    tmp_path: Path, architecture: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     texts = [*tiny.texts(30), "", "w1"]
     done = export_onnx(student(tmp_path, architecture), tmp_path / "onnx", texts)
     assert done.difference < 1e-4
     assert done.agreement == 1
     assert is_sealed(tmp_path / "onnx")
+    assert "torchvision" not in capfd.readouterr().err
 
 
 def test_the_service_answers_as_the_student_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import psutil
 import pytest
 
 from pipeline import config
@@ -101,14 +103,12 @@ class Counting(Labeller):
 
 
 def kill_a_worker() -> bool:
-    """Whether there was one."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if b"ray::_Worker" in (folder / "cmdline").read_bytes():
-                os.kill(int(folder.name), signal.SIGKILL)
+    """Kill a worker of this process's own cluster, and of no other on this machine; whether there was one."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            if any("ray::_Worker" in word for word in process.cmdline()):
+                process.kill()
                 return True
-        except OSError:
-            continue  # it has just ended
     return False
 
 

@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import subprocess
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -184,7 +185,14 @@ def test_a_golden_table_of_another_version_is_refused(labelled: Path, monkeypatc
 def test_labels_are_never_read_as_mathematics() -> None:
     labels = ["$_$", "$5 and $6", "x^2", "\\frac"]
     drawn = svg(share_figure(labels, labels, np.eye(4, dtype=int), "said $x$"))
-    assert all(f"<!-- {label} -->" in drawn for label in labels)
+    assert all(f">{escape(label)}</text>" in drawn for label in labels)
+
+
+def test_labels_of_any_script_are_drawn_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
+    drawn = svg(share_figure(["退款", "ملغى"], ["退款"], np.ones((2, 1)), "<b>"))
+    assert ">退款</text>" in drawn
+    assert "&lt;b&gt;" in drawn
+    assert not [each for each in recwarn if "Glyph" in str(each.message)]
 
 
 def test_a_figure_takes_the_pages_colour() -> None:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from pipeline import config
 from pipeline.reporting.inspect import inspect_store, inspect_text
-from stages.terminal import plain
+from stages.terminal import plain, show
 
 LABELS_SHOWN = 5
 
@@ -46,8 +46,8 @@ def _show_store(content: dict[str, Any]) -> None:
             f"{teacher['truncated']:,}",
         )
     table.caption = "entropy of the average and mutual information (MI): means, in nats; cut: truncated texts"
+    show(table)
     console = Console()
-    console.print(table)
     golden = content["golden"]
     console.print(
         "Golden supervision: none yet"
@@ -71,7 +71,7 @@ def _show_text(content: dict[str, Any]) -> None:
             f"{labels['tokens']}{' (cut)' if labels['truncated'] else ''}",
             plain(_top(labels["probs"])),
         )
-    console.print(table)
+    show(table)
     golden = content["golden"]
     if golden is None:
         console.print("Golden supervision: none yet")
