@@ -239,7 +239,10 @@ def _results(facts: Mapping[str, Any], layout: Layout) -> list[str]:
         f"A text costs the routed teachers {teachers * passes} passes through a network ({teachers} teachers, "
         f"{passes} passes each), and the student one."
     )
-    return [f'<section><h2>Result</h2><div class="figures">{figures_shown}</div><p>{cost}</p>{table}</section>']
+    named = measured.get("test_set", {}).get("unknown_labels")
+    left_out = f"<p>Left out, because no teacher knows their labels: {escape(named)}.</p>" if named else ""
+    shown_figures = f'<div class="figures">{figures_shown}</div>'
+    return [f"<section><h2>Result</h2>{shown_figures}{left_out}<p>{cost}</p>{table}</section>"]
 
 
 def _routing(facts: Mapping[str, Any], layout: Layout) -> list[str]:

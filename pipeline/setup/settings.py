@@ -64,7 +64,7 @@ def render(
     """
     prepare = {"corpus": corpus.block(), **({} if test is None else {"test": test.block()})}
     blocks = {each.files.name: each.files.settings.model_dump(exclude_defaults=True) for each in teachers}
-    training = {"epochs": "auto", "learning_rate": 2e-4, "max_length": lengths.student}
+    training = {"epochs": "auto", "learning_rate": 2e-4, "max_length": lengths.student, "temperature": 1.0}
     return "\n".join(
         [
             "# Written by muki-pipeline init. Every key with its default and bounds: docs/settings.md.",

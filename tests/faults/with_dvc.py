@@ -135,9 +135,11 @@ def damaged(repository: Repository) -> str:
     content[len(content) // 2] ^= 1
     path.unlink()
     path.write_bytes(content)
+    repository.change(*SETTINGS["another temperature"])
     process = repository.start("muki-pipeline", "integrate")
     output, _ = process.communicate()
     assert process.returncode == 2, output
+    repository.run("git", "checkout", "--", "params.yaml")
     repository.run("dvc", "checkout", "--force")
     return "first"
 
