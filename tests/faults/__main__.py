@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.faults import campaign, project, with_dvc
+from tests.faults import campaign, project, users, with_dvc
 
 SEED = 0
 
@@ -41,6 +41,10 @@ def main(budget: float, share: float, kills: int, flips: int, rounds: int) -> di
                 campaign.races(cases, rounds),
                 campaign.mixed_races(cases, share),
                 with_dvc.cases(root / "repositories") if share == 1 else (),
+                users.files(10 if share < 1 else 300),
+                users.names(20 if share < 1 else 1000),
+                users.models(share),
+                users.init_projects(1) if share == 1 else (),
                 campaign.flipped(cases, flips),
                 campaign.at_every_operation(cases, scratch, share),
                 campaign.killed_at_random(cases, kills),
