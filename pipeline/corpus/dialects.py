@@ -188,6 +188,8 @@ def _parse(text: str, dialect: Dialect) -> Iterator[Record]:
                 continue
             if blank and width == 1:
                 raise _Fault(blank, "is blank")
+            if dialect.quote == "escaped" and not _has_closed_quotes(written, str(dialect.delimiter)):
+                raise _Fault(first, "has text after a closing quote")
             if width and len(fields) != width:
                 raise _Fault(first, f"has {len(fields)} fields, and the first one {width}")
             width = len(fields)
@@ -200,6 +202,12 @@ def _remembered(lines: StringIO, raw: list[str]) -> Iterator[str]:
     for line in lines:
         raw.append(line)
         yield line
+
+
+def _has_closed_quotes(written: str, delimiter: str) -> bool:
+    """Whether every quoted field ends with its quote: `csv` checks that for doubled quotes alone."""
+    field = rf'(?:"(?:[^"\\]|\\.)*"|(?:[^"\\{re.escape(delimiter)}]|\\.)*)'
+    return re.fullmatch(rf"{field}(?:{re.escape(delimiter)}{field})*", written.rstrip("\r\n"), re.DOTALL) is not None
 
 
 def _empty(written: str, dialect: Dialect, number: int) -> str | None:
