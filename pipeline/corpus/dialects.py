@@ -126,11 +126,14 @@ def _quote_of(text: str, delimiter: str, possible: Sequence[str], where: str) ->
         what = f"escapes quotes by backslashes, and line {line} holds one that escapes no quote"
         fix = "Write quotes doubled, or set quote to escaped if every backslash takes the next character as it is"
         raise MukiError(what, where=where, fix=fix)
-    readings = [[record.fields for record in _parse(text, Dialect(delimiter, quote))] for quote in possible]
-    if all(reading == readings[0] for reading in readings[1:]):
-        return possible[0]
-    if list(possible) == ["doubled", "none"] and _is_quoted_on_purpose(*readings):
-        return "doubled"
+    if list(possible) == ["doubled"] and re.search(rf'\\"(?=[{re.escape(delimiter)}\r\n]|\Z)', text):
+        possible = ["doubled", "escaped"]  # a text that ends with a backslash, or one that goes on behind the quote
+    else:
+        readings = [[record.fields for record in _parse(text, Dialect(delimiter, quote))] for quote in possible]
+        if all(reading == readings[0] for reading in readings[1:]):
+            return possible[0]
+        if list(possible) == ["doubled", "none"] and _is_quoted_on_purpose(*readings):
+            return "doubled"
     told = " and with ".join(QUOTES[quote] for quote in possible)
     raise MukiError(f"can be read with {told}", where=where, fix=_SET)
 

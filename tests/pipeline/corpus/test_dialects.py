@@ -133,6 +133,7 @@ def test_the_reading_is_told(tmp_path: Path) -> None:
         ("a.csv", "body,topic\na,b\nc,d,e\n", "line 3 has 3 fields, and the first one 2"),
         ("a.csv", 'body,topic\n"a \\"b\\", C:\\new",x\n', "line 2 holds one that escapes no quote"),
         ("a.csv", 'body,topic\n"\\"\\",no\n"",no\n', "cannot be read with commas: line 2 has quotes that do not fit"),
+        ("a.csv", 'body,topic\n"C:\\dir\\",x\n', "can be read with quotes doubled and with quotes escaped"),
         ("a.csv", 'body,topic\na \\"b\\",x\n', "can be read with quotes doubled and with quotes escaped"),
         ("a.tsv", 'body\ttopic\n"a"\tb\n', "can be read with quotes doubled and with quotes as text"),
         ("a.csv", "body\na\rb\nc\n", "line 2 ends otherwise than those before it"),
