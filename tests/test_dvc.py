@@ -210,7 +210,7 @@ def test_names_survive_an_experiment(project: Repository) -> None:
     project.repro()
     for command in (("add", "--all"), ("-c", "user.name=x", "-c", "user.email=x", "commit", "--quiet", "-m", "x")):
         project.run("git", *command)
-    project.run("dvc", "exp", "run", "-S", "student.epochs=2", "-S", "integrate.temperature=0.3")
+    project.run("dvc", "exp", "run", "-S", "student.epochs=2", "-S", "+integrate.temperature=0.3")
     content = strict_yaml.read((project.root / "params.yaml").read_text())
     assert content["student"]["epochs"] == 2
     assert content["prepare"]["labels"] == ["no", "Café", "plum", "1e3", "12:30"]
