@@ -13,13 +13,12 @@ from pipeline.config import Params
 from pipeline.errors import MukiError, refusing
 from pipeline.models import locations
 from pipeline.models.batching import by_token_budget, collate, tokenise
+from pipeline.models.checks.folder_kinds import check_model_folder
 from pipeline.models.devices import choose_device, token_budget
 from pipeline.models.tokenizers import align_padding, load_tokenizer
 from pipeline.progress import SILENT, Task
 from pipeline.tables import schema
-from pipeline.tables.keys import canonical_key, files_digest
-
-_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
+from pipeline.tables.keys import canonical_key
 
 
 class NeutralEncoder:
@@ -41,8 +40,9 @@ class NeutralEncoder:
         is_students = params.embed.model is None
         self.name = params.student.model if is_students else str(params.embed.model)
         revision = params.student.revision if is_students else params.embed.revision
-        self._folder = locations.model_folder(self.name, root, revision=revision, patterns=_FILES)
-        self.digest = files_digest(locations.matching(self._folder, _FILES))
+        self._folder = locations.model_folder(self.name, root, revision=revision)
+        check_model_folder(self._folder, self.name)
+        self.digest = locations.model_digest(self._folder, locations.model_files(self._folder))
         self._device = choose_device(params.label.device)
         self._budget = token_budget(params.label, self._device)
 

@@ -1,6 +1,5 @@
 """The pretrained model that a training starts from."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,17 @@ from transformers import (
 from pipeline.config import Training
 from pipeline.errors import MukiError, first, refusing
 from pipeline.models import locations
+from pipeline.models.checks.folder_kinds import check_model_folder
+from pipeline.models.checks.loaded_weights import check_unused_weights, new_weights
 from pipeline.models.heads import classifier_head
 from pipeline.models.model_config import read_model_config
 from pipeline.models.tokenizers import align_padding, load_tokenizer, longest_input
-from pipeline.tables.keys import files_digest
-
-_BASE_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 
 
 def _base_folder(settings: Training, root: Path) -> Path:
-    return locations.model_folder(settings.model, root, revision=settings.revision, patterns=_BASE_FILES)
+    folder = locations.model_folder(settings.model, root, revision=settings.revision)
+    check_model_folder(folder, settings.model)
+    return folder
 
 
 def base_digest(settings: Training, root: Path) -> str:
@@ -35,7 +35,8 @@ def base_digest(settings: Training, root: Path) -> str:
     Raises:
         MukiError: No such model.
     """
-    return files_digest(locations.matching(_base_folder(settings, root), _BASE_FILES))
+    folder = _base_folder(settings, root)
+    return locations.model_digest(folder, locations.model_files(folder))
 
 
 def base_bytes(settings: Training, root: Path) -> int:
@@ -105,13 +106,10 @@ def _keep_known_labels(folder: Path, rows: Mapping[str, int], labels: list[str],
 
 def _check_loaded(settings: Training, model: PreTrainedModel, report: Mapping[str, Any]) -> None:
     """Only the head and the pooler may be new; weights of layers are left out only where fewer layers are asked for."""
-    mismatched = {str(key[0]) if isinstance(key, tuple) else str(key) for key in report["mismatched_keys"]}
-    new = {str(key) for key in report["missing_keys"]} | mismatched
     encoder = f"{model.base_model_prefix}."
-    if random := sorted(key for key in new if key.startswith(encoder) and "pooler" not in key):
+    if random := [key for key in new_weights(report) if key.startswith(encoder) and "pooler" not in key]:
         what = f"its weights do not fit its config: {first(random)} would be random"
         raise MukiError(what, where=settings.model, fix="Name a model whose weights and config.json belong together")
-    unused = sorted(str(key) for key in report["unexpected_keys"] if re.search(r"\.(layer|layers|h)\.\d+\.", str(key)))
-    if unused and settings.layers is None:
-        what = f"its config.json has fewer layers than its weights: {first(unused)} would be left out"
-        raise MukiError(what, where=settings.model, fix="Set layers to what is wanted, or correct config.json")
+    if settings.layers is None:
+        fix = "Set layers to what is wanted, or correct config.json"
+        check_unused_weights(model, report, settings.model, fix)
