@@ -1,9 +1,11 @@
 """Teachers: find a classifier, check it, read its label names, compute its digest, and load it safely."""
 
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import torch
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -155,8 +157,7 @@ def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[Pr
         if config.num_labels != len(files.labels):  # transformers does not count the names in label2id
             config.id2label = dict(enumerate(files.labels))
         if settings.dropout is not None:
-            for field in dropout_settings(config):
-                setattr(config, field, settings.dropout)
+            _set_dropout(config, settings.dropout)
         model, report = AutoModelForSequenceClassification.from_pretrained(
             files.folder,
             config=config,
@@ -191,12 +192,31 @@ def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[Pr
 
 
 def dropout_settings(config: PretrainedConfig) -> dict[str, float | None]:
-    """The dropout probabilities in a model's config, except for layer drop; None stands for "the same as another"."""
-    return {
+    """The dropout probabilities in a model's config, except for layer drop; None stands for "the same as another".
+
+    Those of a config within, say the one of the part that reads texts, have its name before them.
+    """
+    own = {
         name: value
         for name, value in config.to_dict().items()
         if ("dropout" in name or name.endswith("pdrop")) and (value is None or type(value) in (int, float))
     }
+    return own | {
+        f"{part}.{name}": value
+        for part, inner in _inner_configs(config).items()
+        for name, value in dropout_settings(inner).items()
+    }
+
+
+def _inner_configs(config: PretrainedConfig) -> dict[str, PretrainedConfig]:
+    inner = {name: getattr(config, name, None) for name in config.sub_configs}
+    return {name: part for name, part in inner.items() if isinstance(part, PretrainedConfig)}
+
+
+def _set_dropout(config: PretrainedConfig, p: float) -> None:
+    for field in dropout_settings(config):
+        *parts, name = field.split(".")
+        setattr(reduce(getattr, parts, config), name, p)
 
 
 def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, where: str) -> None:
@@ -216,6 +236,8 @@ def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 def _embedding_rows(model: PreTrainedModel) -> int | None:
     """Rows of the table of token embeddings; None for a network without one (CANINE hashes characters)."""
     try:
-        return len(model.get_input_embeddings().get_parameter("weight"))
+        table = model.get_input_embeddings()
     except NotImplementedError:
         return None
+    weight = getattr(table, "weight", None)
+    return len(weight) if isinstance(table, nn.Module) and isinstance(weight, torch.Tensor) else None
