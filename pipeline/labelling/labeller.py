@@ -33,6 +33,7 @@ from pipeline.models.batching import Batch, Tokenised, by_token_budget, collate,
 from pipeline.models.devices import choose_device, token_budget
 from pipeline.models.heads import classifier_head, recording_features
 from pipeline.models.teachers import TeacherFiles, load
+from pipeline.models.tokenizers import longest_input
 from pipeline.progress import SILENT, Task
 from pipeline.tables import schema
 from pipeline.tables.columns import fixed_size_lists
@@ -40,7 +41,8 @@ from pipeline.tables.keys import canonical_key
 
 _PROBE_TEXTS = 4
 _ESTIMATE_TEXTS, _ESTIMATE_TOKENS = 512, 1024
-_SHORT_TEXTS = ["a probe of dropout", "a longer probe, which tells whether a text depends on those beside it"]
+_PROBES = ["a", "a longer probe, which tells whether a text depends on those beside it"]
+_PROBE_TOKENS = 32
 
 
 @dataclass
@@ -119,6 +121,16 @@ class Labeller:
                 layers=self.settings.dropout_layers,
             )
         return dropout, tokenizer
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The teacher's tokenizer."""
+        return self._loaded[1]
+
+    @property
+    def longest(self) -> int | None:
+        """Longest text in tokens that the teacher reads; None where it reads any length."""
+        return longest_input(self._loaded[0].model, self.tokenizer)
 
     def key(self, corpus_digest: str) -> str:
         """What the labels of a shard with this content are stored under: SHA-256 of everything that determines them."""
@@ -208,7 +220,8 @@ class Labeller:
         Raises:
             MukiError: It cannot be loaded, dropout is not active, or its numbers depend on more than the text.
         """
-        self._prove(tokenise(self._loaded[1], _SHORT_TEXTS, self.settings.max_length))
+        limit = self.longest
+        self._prove(tokenise(self.tokenizer, _PROBES, _PROBE_TOKENS if limit is None else min(_PROBE_TOKENS, limit)))
 
     def probe(self, table: pa.Table) -> pa.Table:
         """As `label`, without being counted in `throughput`."""

@@ -70,7 +70,9 @@ def looks_like_path(reference: str) -> bool:
     return reference.startswith((".", "/", "~", "data/")) or reference.count("/") > 1
 
 
-def model_folder(reference: str, root: Path, *, revision: str | None, pickles: bool = False) -> Path:
+def model_folder(
+    reference: str, root: Path, *, revision: str | None, pickles: bool = False, offline: bool = False
+) -> Path:
     """The folder of a model: local, in a package, or downloaded from the hub without what `model_files` leaves out.
 
     Args:
@@ -78,6 +80,7 @@ def model_folder(reference: str, root: Path, *, revision: str | None, pickles: b
         root: What a relative path is relative to.
         revision: Commit of a model on the hub.
         pickles: Whether pickled weights are wanted.
+        offline: Look for a model on the hub among earlier downloads alone.
 
     Raises:
         MukiError: There is no such folder, or the hub does not provide it.
@@ -95,7 +98,8 @@ def model_folder(reference: str, root: Path, *, revision: str | None, pickles: b
 
     ignored = [*_OTHER_WEIGHTS, *_NOTES, *_OTHER_FOLDERS, *(() if pickles else _PICKLES)]
     try:
-        return Path(snapshot_download(reference, revision=revision, ignore_patterns=ignored))
+        found = snapshot_download(reference, revision=revision, ignore_patterns=ignored, local_files_only=offline)
+        return Path(found)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise MukiError(
             f"is not a folder, and downloading it from the hub failed ({brief(error)})",

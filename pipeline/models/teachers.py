@@ -20,7 +20,7 @@ from pipeline.models import locations
 from pipeline.models.checks.folder_kinds import check_classifier_folder
 from pipeline.models.checks.loaded_weights import check_unused_weights, new_weights
 from pipeline.models.model_config import ModelConfig, read_model_config
-from pipeline.models.tokenizers import align_padding, load_tokenizer, longest_input
+from pipeline.models.tokenizers import align_padding, check_length, load_tokenizer
 from pipeline.tables.files import exists, read_json
 
 
@@ -180,12 +180,7 @@ def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[Pr
             where=where,
             fix="Give one name for each output, in their order",
         )
-    if (limit := longest_input(model, tokenizer)) < max_length:
-        raise MukiError(
-            f"it reads at most {limit} tokens and label.max_length is {max_length}",
-            where=where,
-            fix=f"Set label.max_length to {limit} or less",
-        )
+    check_length(model, tokenizer, max_length, where, "label.max_length")
     align_padding(model, tokenizer)
     _check_vocabulary(model, tokenizer, where)
     return model.eval().to(device), tokenizer

@@ -20,6 +20,9 @@ from transformers.tokenization_python import Trie
 
 from pipeline.errors import MukiError, refusing
 
+ANY_LENGTH = 2**31 - 1
+"""Tokens in the longest text that settings can ask for; tokenizers without a limit name a number far above."""
+
 
 def load_tokenizer(folder: Path, where: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """The tokenizer of a model's folder.
@@ -137,8 +140,11 @@ def align_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) ->
         tokenizer.pad_token = token
 
 
-def longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Longest input in tokens: the least of what the tokenizer, the config and the table of positions allow."""
+def longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Longest input in tokens: the least of what the tokenizer, the config and the table of positions allow.
+
+    None where none of them sets a limit: the model reads texts of any length.
+    """
     limits = [int(tokenizer.model_max_length)]
     positions = getattr(model.config, "max_position_embeddings", None)
     # With relative attention alone a model reads on, whatever its config says.
@@ -148,4 +154,23 @@ def longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) ->
         if isinstance(module, nn.Embedding) and name.endswith("position_embeddings"):
             # RoBERTa and similar models start counting positions after the padding index.
             limits.append(module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1))
-    return min(limits)
+    return min((limit for limit in limits if limit <= ANY_LENGTH), default=None)
+
+
+def check_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: int, where: str, key: str) -> None:
+    """Refuse a longest text beyond what a model reads.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        asked: Tokens that it would have to read.
+        where: Named in errors.
+        key: The setting that asks for them.
+
+    Raises:
+        MukiError: It reads less.
+    """
+    limit = longest_input(model, tokenizer)
+    if limit is not None and limit < asked:
+        what = f"it reads at most {limit} tokens and {key} is {asked}"
+        raise MukiError(what, where=where, fix=f"Set {key} to {limit} or less")

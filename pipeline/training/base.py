@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -18,9 +19,10 @@ from pipeline.errors import MukiError, first, refusing
 from pipeline.models import locations
 from pipeline.models.checks.folder_kinds import check_model_folder
 from pipeline.models.checks.loaded_weights import check_unused_weights, new_weights
+from pipeline.models.checks.reading import check_reading
 from pipeline.models.heads import classifier_head
 from pipeline.models.model_config import read_model_config
-from pipeline.models.tokenizers import align_padding, load_tokenizer, longest_input
+from pipeline.models.tokenizers import align_padding, check_length, load_tokenizer, longest_input
 
 
 def _base_folder(settings: Training, root: Path) -> Path:
@@ -78,10 +80,48 @@ def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTra
     _check_loaded(settings, model, report)
     _keep_known_labels(folder, named_labels(settings, root), labels, model)
     align_padding(model, tokenizer)
-    if (limit := longest_input(model, tokenizer)) < settings.max_length:
-        what = f"it reads at most {limit} tokens, and max_length is {settings.max_length}"
-        raise MukiError(what, where=settings.model, fix=f"Set max_length to {limit} or less")
+    check_length(model, tokenizer, settings.max_length, settings.model, "max_length")
+    _check_trainable(model, tokenizer, settings)
     return model, tokenizer
+
+
+def _check_trainable(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: Training) -> None:
+    """Whatever a training would stumble over is met on a few words, before any work is spent."""
+
+    def trained(inputs: Mapping[str, Tensor]) -> Tensor:
+        with torch.random.fork_rng(devices=[]):  # dropout must not move the random numbers of the training to come
+            model.train()
+            model(**inputs).logits.logsumexp(dim=-1).sum().backward()
+        model.eval().zero_grad()  # type: ignore[no-untyped-call]  # transformers leaves `eval` unannotated
+        with torch.inference_mode():
+            logits: Tensor = model(**inputs).logits
+        return logits
+
+    fix = f"Use a text encoder of another architecture than {model.config.model_type}"
+    check_reading(model, tokenizer, trained, settings.max_length, settings.model, fix)
+
+
+def base_limit(model: str, revision: str | None, root: Path) -> int | None:
+    """Longest text in tokens that a pretrained model reads, by its config and tokenizer; no weights are loaded.
+
+    Args:
+        model: A folder, `package:DISTRIBUTION/PATH`, or a hub id, which is looked for among earlier downloads alone.
+        revision: Commit of a model on the hub.
+        root: What a relative path is relative to.
+
+    Returns:
+        None where the model reads any length, is not there, or does not tell.
+    """
+    try:
+        folder = locations.model_folder(model, root, revision=revision, offline=True)
+        tokenizer = load_tokenizer(folder, model)
+        with refusing("has no config of a text encoder", where=model, fix="Name one"), torch.device("meta"):
+            config = AutoConfig.from_pretrained(folder)
+            # transformers leaves this function unannotated.
+            network = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+    except MukiError:
+        return None
+    return longest_input(network, tokenizer)
 
 
 def named_labels(settings: Training, root: Path) -> dict[str, int]:

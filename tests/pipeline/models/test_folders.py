@@ -257,7 +257,7 @@ def test_a_copy_from_the_hub_has_every_file_that_counts(tmp_path: Path, monkeypa
     pooling = [{"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]
     (hub / "modules.json").write_text(json.dumps(pooling))
 
-    def download(name: str, *, revision: str, ignore_patterns: list[str]) -> str:
+    def download(name: str, *, revision: str, ignore_patterns: list[str], local_files_only: bool) -> str:
         every = [path.relative_to(hub).as_posix() for path in hub.rglob("*") if path.is_file()]
         for each in filter_repo_objects(every, ignore_patterns=ignore_patterns):
             (copy / each).parent.mkdir(parents=True, exist_ok=True)
