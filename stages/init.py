@@ -53,7 +53,8 @@ def main(models: list[str], files: Files, student: str | None, labels: list[str]
     for path in write_project(root, content, force=force):
         say(f"wrote {path}")
     for each in teachers:
-        say(f"teacher {each.files.name}: {len(each.files.labels)} labels, reads up to {each.longest} tokens")
+        reads = "reads texts of any length" if each.longest is None else f"reads up to {each.longest} tokens"
+        say(f"teacher {each.files.name}: {len(each.files.labels)} labels, {reads}")
     for pair in pairs:
         (one, other), (mine, theirs) = pair.teachers, pair.labels
         what = "both know it, so it becomes one label" if pair.is_shared else "if they mean the same, use aliases"

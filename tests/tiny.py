@@ -100,6 +100,7 @@ def params(teachers: list[str]) -> dict[str, Any]:
         },
         "teachers": {name: {"model": f"models/{name}"} for name in teachers},
         "label": {"passes": 3, "max_length": 24, "token_budget": 200, "device": "cpu", "dtype": "float32"},
+        "embed": {"max_length": 64},
         "integrate": {"strategy": "soft", "scorer": "mc_entropy"},
         "student": {
             "model": "models/base",

@@ -1,4 +1,4 @@
-"""A neutral encoder: the average of its last layer over a text's tokens, scaled to length 1."""
+"""A neutral encoder: what its folder makes of a text, or the average of its last layer, scaled to length 1."""
 
 from functools import cached_property
 from pathlib import Path
@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.config import Params
-from pipeline.errors import MukiError, refusing
+from pipeline.embedding.text_encoder import TextEncoder, load_text_encoder
+from pipeline.errors import MukiError
 from pipeline.models import locations
 from pipeline.models.batching import by_token_budget, collate, tokenise
+from pipeline.models.checks.folder_kinds import check_model_folder
+from pipeline.models.checks.reading import check_reading
 from pipeline.models.devices import choose_device, token_budget
-from pipeline.models.tokenizers import align_padding, load_tokenizer
+from pipeline.models.tokenizers import check_length
 from pipeline.progress import SILENT, Task
 from pipeline.tables import schema
-from pipeline.tables.keys import canonical_key, files_digest
-
-_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
+from pipeline.tables.keys import canonical_key
 
 
 class NeutralEncoder:
@@ -41,8 +41,9 @@ class NeutralEncoder:
         is_students = params.embed.model is None
         self.name = params.student.model if is_students else str(params.embed.model)
         revision = params.student.revision if is_students else params.embed.revision
-        self._folder = locations.model_folder(self.name, root, revision=revision, patterns=_FILES)
-        self.digest = files_digest(locations.matching(self._folder, _FILES))
+        self._folder = locations.model_folder(self.name, root, revision=revision)
+        check_model_folder(self._folder, self.name)
+        self.digest = locations.model_digest(self._folder, locations.model_files(self._folder))
         self._device = choose_device(params.label.device)
         self._budget = token_budget(params.label, self._device)
 
@@ -59,14 +60,24 @@ class NeutralEncoder:
             "max_length": self.settings.max_length,
         }
 
+    @property
+    def told(self) -> str:
+        """How it makes one vector of a text, and how long texts may be, for a person."""
+        cut = "" if self._length == self.settings.max_length else f", texts cut at its own {self._length} tokens"
+        return f"{self._loaded.told}{cut}"
+
+    @property
+    def _length(self) -> int:
+        longest = self._loaded.longest
+        return self.settings.max_length if longest is None else min(longest, self.settings.max_length)
+
     @cached_property
-    def _loaded(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        tokenizer = load_tokenizer(self._folder, self.name)
-        fix = "Set embed.model to a folder or hub id of one"
-        with refusing("cannot be loaded as a text encoder", where=self.name, fix=fix):
-            model = AutoModel.from_pretrained(self._folder, use_safetensors=True, dtype=torch.float32)
-        align_padding(model, tokenizer)
-        return model.eval().to(self._device), tokenizer
+    def _loaded(self) -> TextEncoder:
+        encoder = load_text_encoder(self._folder, self.name, self._device)
+        check_length(encoder.model, encoder.tokenizer, self.settings.max_length, self.name, "embed.max_length")
+        fix = "Set embed.model to a text encoder of another architecture"
+        check_reading(encoder.model, encoder.tokenizer, encoder.vectors, self.settings.max_length, self.name, fix)
+        return encoder
 
     @torch.inference_mode()
     def embed(self, texts: list[str], task: Task = SILENT) -> NDArray[np.float32]:
@@ -79,16 +90,16 @@ class NeutralEncoder:
         Raises:
             MukiError: The encoder cannot be loaded, or its output is NaN or infinite.
         """
-        model, tokenizer = self._loaded
-        tokens = tokenise(tokenizer, texts, self.settings.max_length)
-        embeddings = np.zeros((len(texts), int(model.config.hidden_size)), dtype=np.float32)
-        for rows in by_token_budget(tokens.lengths, self._budget):
-            inputs = collate(tokens, rows, model.config.pad_token_id, self._device).inputs
-            hidden = model(**inputs).last_hidden_state  # [batch, tokens, size]
-            mask = inputs["attention_mask"].unsqueeze(-1)
-            average = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
-            embeddings[rows] = torch.nn.functional.normalize(average, dim=-1).cpu().numpy()
+        encoder = self._loaded
+        tokens = tokenise(encoder.tokenizer, encoder.prepared(texts), self._length)
+        parts, order = [], by_token_budget(tokens.lengths, self._budget)
+        for rows in order:
+            inputs = collate(tokens, rows, encoder.model.config.pad_token_id, self._device).inputs
+            parts.append(torch.nn.functional.normalize(encoder.vectors(inputs).float(), dim=-1).cpu().numpy())
             task.advance(len(rows))
+        embeddings = np.zeros((len(texts), parts[0].shape[1] if parts else 0), dtype=np.float32)
+        for rows, part in zip(order, parts, strict=True):
+            embeddings[rows] = part
         if not np.isfinite(embeddings).all():
             raise MukiError("its embeddings are NaN or infinite", where=self.name, fix="Use another embed.model")
         return embeddings

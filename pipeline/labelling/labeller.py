@@ -2,7 +2,7 @@
 
 A table's content is a function of its key alone: the teacher's files, the texts, the number of passes, the seed, the
 longest input and the arithmetic. Batches, their order and the device are not in the key because they cannot change a
-number by more than rounding; `_prove` stops the command if they do.
+number by more than rounding; `proofs.py` stops the command if they do.
 """
 
 import platform
@@ -28,20 +28,21 @@ from pipeline.labelling.network.bfloat16 import begin_in_bfloat16, hold_in_bfloa
 from pipeline.labelling.network.dropout import MonteCarloDropout
 from pipeline.labelling.network.encoder import keep_pooled_position
 from pipeline.labelling.network.packed_linear import pack_products
+from pipeline.labelling.proofs import check_probe
 from pipeline.models.batching import Batch, Tokenised, by_token_budget, collate, tokenise
 from pipeline.models.devices import choose_device, token_budget
 from pipeline.models.heads import classifier_head, recording_features
 from pipeline.models.teachers import TeacherFiles, load
+from pipeline.models.tokenizers import longest_input
 from pipeline.progress import SILENT, Task
 from pipeline.tables import schema
 from pipeline.tables.columns import fixed_size_lists
 from pipeline.tables.keys import canonical_key
 
-# Rounding differs with a batch's shape: by how much logits may move before it is more than rounding.
-_TOLERANCE = {"float32": 1e-3, "bfloat16": 1e-1}
 _PROBE_TEXTS = 4
-_TOKENS_THAT_DIFFER = 4
 _ESTIMATE_TEXTS, _ESTIMATE_TOKENS = 512, 1024
+_PROBES = ["a", "a longer probe, which tells whether a text depends on those beside it"]
+_PROBE_TOKENS = 32
 
 
 @dataclass
@@ -121,6 +122,16 @@ class Labeller:
             )
         return dropout, tokenizer
 
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The teacher's tokenizer."""
+        return self._loaded[1]
+
+    @property
+    def longest(self) -> int | None:
+        """Longest text in tokens that the teacher reads; None where it reads any length."""
+        return longest_input(self._loaded[0].model, self.tokenizer)
+
     def key(self, corpus_digest: str) -> str:
         """What the labels of a shard with this content are stored under: SHA-256 of everything that determines them."""
         return canonical_key(self._determining(corpus_digest))
@@ -167,6 +178,7 @@ class Labeller:
                 depend on its batch.
         """
         dropout, tokenizer = self._loaded
+        self.check()
         ids = table["id"].to_pylist()
         tokens = tokenise(tokenizer, table["text"].to_pylist(), self.settings.max_length)
         self._prove(tokens)
@@ -201,6 +213,15 @@ class Labeller:
             "truncated": pa.array(tokens.truncated),
         }
         return schema.arrow_table(schema.LABELS, columns, labels=len(self.files.labels))
+
+    def check(self) -> None:
+        """Make every check of the teacher that labelling makes, on two short texts of different lengths.
+
+        Raises:
+            MukiError: It cannot be loaded, dropout is not active, or its numbers depend on more than the text.
+        """
+        limit = self.longest
+        self._prove(tokenise(self.tokenizer, _PROBES, _PROBE_TOKENS if limit is None else min(_PROBE_TOKENS, limit)))
 
     def probe(self, table: pa.Table) -> pa.Table:
         """As `label`, without being counted in `throughput`."""
@@ -293,7 +314,7 @@ class Labeller:
             task.advance(len(batch.rows))
 
     def _prove(self, tokens: Tokenised) -> None:
-        """Two passes must differ, and a text alone must get the same numbers as in a batch.
+        """Two passes must differ, so must two texts, and a text alone must get the same numbers as in a batch.
 
         The texts are the shard's shortest, its longest and two between: if their lengths differ, this tests both
         padding and the place in the batch.
@@ -308,21 +329,8 @@ class Labeller:
             single = torch.cat([self._forward(batch)[0] for batch in alone])
         with dropout.network(1):
             other, _ = self._forward(together)
-        where = f"teacher {self.files.name}"
-        # Of a text of few tokens two passes may well keep the same elements.
-        if int(tokens.lengths[rows].max()) >= _TOKENS_THAT_DIFFER and torch.equal(batched, other):
-            raise MukiError(
-                "two dropout passes gave the same numbers",
-                where=where,
-                fix=f"Set a higher teachers.{self.files.name}.dropout",
-            )
-        difference = float((batched - single).abs().max() / batched.abs().max().clamp(min=1.0))
-        if difference > _TOLERANCE[self.dtype]:
-            raise MukiError(
-                f"a text's logits depend on its batch (they differ by {difference:.2g})",
-                where=where,
-                fix="Use a teacher of another architecture: this one's numbers depend on more than the text",
-            )
+        ids = [tokens.features["input_ids"][row] for row in rows]
+        check_probe(self.files.name, ids, batched, single, other, self.dtype)
 
     def _check_finite(self, values: Tensor, ids: list[str], when: str) -> None:
         bad = (~torch.isfinite(values)).any(dim=-1).nonzero().flatten().tolist()

@@ -1,13 +1,16 @@
 """Tokenise, sort by length, batch by token budget, restore order."""
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
+
+from pipeline.models.tokenizers import structural_places
 
 _CHARACTERS_A_TOKEN = 16
 """More than texts have on average; where they have more, `beginnings` takes a longer beginning."""
@@ -52,22 +55,58 @@ def tokenise(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: i
     tokenised: a text of megabytes costs what its first tokens cost.
     """
     texts = beginnings(tokenizer, texts, max_length)
-    features = {name: list(column) for name, column in tokenizer(texts, truncation=False, verbose=False).items()}
+    features = read(tokenizer, texts)
     lengths = np.array([len(ids) for ids in features["input_ids"]], dtype=np.int32)
     truncated = lengths > max_length
     long = np.flatnonzero(truncated)
     if len(long):
-        cut = tokenizer([texts[row] for row in long], truncation=True, max_length=max_length)
+        cut = read(tokenizer, [texts[row] for row in long], max_length)
         for name, column in cut.items():
             for row, feature in zip(long, column, strict=True):
                 features[name][row] = feature
         lengths[long] = [len(ids) for ids in cut["input_ids"]]
-    fill_empty(tokenizer, features)
-    return Tokenised(features, np.maximum(lengths, 1), truncated)
+    return Tokenised(features, lengths, truncated)
+
+
+def read(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int | None = None) -> dict[str, list[Any]]:
+    """The model's inputs for some texts without padding, by name: for each text a list with a number for each token.
+
+    Args:
+        tokenizer: From `load_tokenizer`.
+        texts: The texts. A text without any token (an empty one, where the tokenizer adds none) gets one.
+        max_length: Tokens from which a text is cut, at the end that the tokenizer's `truncation_side` says.
+    """
+    is_cut = max_length is not None
+    inputs = tokenizer(texts, truncation=is_cut, max_length=max_length, verbose=False)
+    features = {name: list(column) for name, column in inputs.items()}
+    _replace_structural(tokenizer, features["input_ids"])
+    _fill_empty(tokenizer, features)
+    return features
+
+
+def _replace_structural(tokenizer: PreTrainedTokenizerBase, rows: list[list[int]]) -> None:
+    """Make structural tokens inside a text unknown ones, in place.
+
+    A tokenizer that splits them may still find one in its vocabulary: `</s>` is a piece of every Unigram model.
+    """
+    before, after, misplaced = structural_places(tokenizer)
+    unknown = tokenizer.unk_token_id
+    for row, ids in enumerate(rows):
+        inner = slice(before, len(ids) - after)
+        if not misplaced.isdisjoint(ids[inner]):
+            stand_in = next(each for each in count() if each not in misplaced) if unknown is None else unknown
+            words = [stand_in if token in misplaced else token for token in ids[inner]]
+            rows[row] = [*ids[:before], *words, *ids[len(ids) - after :]]
 
 
 def beginnings(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int) -> list[str]:
-    """Each text, or a beginning of it that has more than `max_length` tokens and some to spare."""
+    """Each text, or a beginning of it that has more than `max_length` tokens and some to spare.
+
+    A tokenizer that keeps the end of a text gets it whole: where a cut goes through a long number, say, all tokens
+    after it may be others.
+    """
+    if tokenizer.truncation_side == "left":
+        return texts
     result, size = list(texts), _CHARACTERS_A_TOKEN * max_length
     rows = [row for row, text in enumerate(texts) if len(text) > size]
     while rows:
@@ -81,7 +120,7 @@ def beginnings(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length:
     return result
 
 
-def fill_empty(tokenizer: PreTrainedTokenizerBase, features: dict[str, list[list[int]]]) -> None:
+def _fill_empty(tokenizer: PreTrainedTokenizerBase, features: dict[str, list[list[int]]]) -> None:
     """Give each text without tokens (an empty one, where the tokenizer adds no special tokens) one token, in place."""
     known = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id, tokenizer.pad_token_id, 0)
     token = next(each for each in known if each is not None)

@@ -21,7 +21,10 @@ class ModelConfig(BaseModel):
     """
 
     id2label: dict[int, str | int] = {}
-    """Label names by output, without gaps; empty where the config names none."""
+    """Label names by output, without gaps; empty where the config names none. Read from `label2id` where it is
+    missing."""
+    label2id: dict[str, int] | None = None
+    """The same the other way round."""
     num_labels: Annotated[int, Field(gt=0, le=100_000)] | None = None
     """Number of outputs, where there are no names."""
     problem_type: str | None = None
@@ -66,6 +69,9 @@ def read_model_config(path: Path) -> ModelConfig:
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
         raise MukiError("; ".join(faults[:3]), where=str(path), fix="Correct it, or save the model again") from None
+    if config.label2id and "id2label" not in config.model_fields_set:
+        names = {number: label for label, number in config.label2id.items()}
+        config = config.model_copy(update={"id2label": names})
     if sorted(config.id2label) != list(range(len(config.id2label))):
         what = f"id2label names outputs {sorted(config.id2label)[:5]}, which do not count from 0 without gaps"
         raise MukiError(what, where=str(path), fix="Give a name for each output")

@@ -12,7 +12,7 @@ from pipeline.errors import MukiError, refusing
 from pipeline.layout import MAKE_STUDENT
 from pipeline.models.batching import by_token_budget, collate, tokenise
 from pipeline.models.devices import auto_token_budget, choose_device
-from pipeline.models.tokenizers import align_padding, load_tokenizer, longest_input
+from pipeline.models.tokenizers import ANY_LENGTH, align_padding, load_tokenizer, longest_input
 from pipeline.progress import SILENT, Task
 from pipeline.tables import files, folders
 
@@ -75,6 +75,6 @@ def load_student(folder: Path, device: str = "auto", max_length: int | None = No
     tokenizer = load_tokenizer(folder, str(folder))
     align_padding(model, tokenizer)
     labels = tuple(str(model.config.id2label[number]) for number in range(model.config.num_labels))
-    length = max_length or longest_input(model, tokenizer)
+    length = max_length or longest_input(model, tokenizer) or ANY_LENGTH
     chosen = choose_device(device)
     return LoadedStudent(model.eval().to(chosen), tokenizer, labels, length, chosen)

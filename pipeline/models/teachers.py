@@ -1,9 +1,11 @@
 """Teachers: find a classifier, check it, read its label names, compute its digest, and load it safely."""
 
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import torch
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -15,23 +17,11 @@ from transformers import (
 from pipeline.config import Teacher
 from pipeline.errors import MukiError, first, refusing
 from pipeline.models import locations
+from pipeline.models.checks.folder_kinds import check_classifier_folder
+from pipeline.models.checks.loaded_weights import check_unused_weights, new_weights
 from pipeline.models.model_config import ModelConfig, read_model_config
-from pipeline.models.tokenizers import align_padding, load_tokenizer, longest_input
+from pipeline.models.tokenizers import align_padding, check_length, load_tokenizer
 from pipeline.tables.files import exists, read_json
-from pipeline.tables.keys import files_digest
-
-_SAFE_WEIGHTS = ("model*.safetensors", "model.safetensors.index.json")
-_PICKLED_WEIGHTS = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
-_TEXT = (
-    "config.json",
-    "tokenizer*",
-    "vocab.*",
-    "merges.txt",
-    "*.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-)
-_CODE = ("*.py",)
 
 
 @dataclass(frozen=True)
@@ -42,7 +32,7 @@ class TeacherFiles:
         name: Its name in params.yaml.
         folder: Where its files lie.
         labels: Its label names in the order of its logits.
-        digest: SHA-256 over the names and contents of the files that are loaded: weights, config, tokenizer.
+        digest: SHA-256 over the names and contents of the files that its numbers may depend on.
         settings: Its block of params.yaml.
     """
 
@@ -57,21 +47,15 @@ def locate(name: str, settings: Teacher, root: Path) -> TeacherFiles:
     """Find a teacher, refuse what must not be loaded, read its labels and fingerprint its files.
 
     Raises:
-        MukiError: No such model; weights that are not safetensors or code of its own without the opt-in; a config that
-            is not a single-label classifier's; label names that are missing, placeholders, too few or not unique.
+        MukiError: No such model, or no text classifier; weights that are not safetensors or code of its own without the
+            opt-in; a config that is not a single-label classifier's; label names that are missing, placeholders, too
+            few or not unique.
     """
-    where = f"teacher {name}"
-    weights = _SAFE_WEIGHTS + (_PICKLED_WEIGHTS if settings.allow_pickle_weights else ())
-    patterns = weights + _TEXT + (_CODE if settings.trust_remote_code else ())
+    where, pickles = f"teacher {name}", settings.allow_pickle_weights
     _check_pinned(where, settings, root)
-    folder = locations.model_folder(settings.model, root, revision=settings.revision, patterns=patterns)
-    files = sorted({*locations.matching(folder, patterns), *_indexed_weights(folder, where)})
-    if not any(path.name.endswith((".safetensors", ".bin")) for path in files):
-        raise MukiError(
-            f"no weights in safetensors in {folder}",
-            where=where,
-            fix=f"Convert them, or set teachers.{name}.allow_pickle_weights: true if you trust their author",
-        )
+    folder = locations.model_folder(settings.model, root, revision=settings.revision, pickles=pickles)
+    check_classifier_folder(folder, where, pickles=pickles, allow_pickles=f"teachers.{name}.allow_pickle_weights")
+    files = sorted({*locations.model_files(folder, pickles=pickles), *_indexed_weights(folder, where)})
     config = read_model_config(folder / "config.json")
     tokenizer = folder / "tokenizer_config.json"
     if not settings.trust_remote_code and (
@@ -89,7 +73,8 @@ def locate(name: str, settings: Teacher, root: Path) -> TeacherFiles:
             where=where,
             fix="Use a single-label classifier",
         )
-    return TeacherFiles(name, folder, _labels(where, config, settings), files_digest(files), settings)
+    digest = locations.model_digest(folder, files)
+    return TeacherFiles(name, folder, _labels(where, config, settings), digest, settings)
 
 
 def _indexed_weights(folder: Path, where: str) -> list[Path]:
@@ -169,9 +154,10 @@ def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[Pr
         fix="Name a folder or hub id that AutoModelForSequenceClassification loads",
     ):
         config = AutoConfig.from_pretrained(files.folder, trust_remote_code=trust)
+        if config.num_labels != len(files.labels):  # transformers does not count the names in label2id
+            config.id2label = dict(enumerate(files.labels))
         if settings.dropout is not None:
-            for field in dropout_settings(config):
-                setattr(config, field, settings.dropout)
+            _set_dropout(config, settings.dropout)
         model, report = AutoModelForSequenceClassification.from_pretrained(
             files.folder,
             config=config,
@@ -180,9 +166,10 @@ def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[Pr
             dtype=torch.float32,
             output_loading_info=True,
         )
-    if report["missing_keys"]:
+    check_unused_weights(model, report, where, "Correct config.json, or name a model saved by save_pretrained")
+    if new := new_weights(report):
         raise MukiError(
-            f"its weights lack {first(sorted(report['missing_keys']))}: it is not a fine-tuned classifier",
+            f"its weights lack {first(new)}: it is not a fine-tuned classifier",
             where=where,
             fix="Name the fine-tuned model, not the pretrained model that it started from",
         )
@@ -193,24 +180,38 @@ def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[Pr
             where=where,
             fix="Give one name for each output, in their order",
         )
-    if (limit := longest_input(model, tokenizer)) < max_length:
-        raise MukiError(
-            f"it reads at most {limit} tokens and label.max_length is {max_length}",
-            where=where,
-            fix=f"Set label.max_length to {limit} or less",
-        )
+    check_length(model, tokenizer, max_length, where, "label.max_length")
     align_padding(model, tokenizer)
     _check_vocabulary(model, tokenizer, where)
     return model.eval().to(device), tokenizer
 
 
 def dropout_settings(config: PretrainedConfig) -> dict[str, float | None]:
-    """The dropout probabilities in a model's config, except for layer drop; None stands for "the same as another"."""
-    return {
+    """The dropout probabilities in a model's config, except for layer drop; None stands for "the same as another".
+
+    Those of a config within, say the one of the part that reads texts, have its name before them.
+    """
+    own = {
         name: value
         for name, value in config.to_dict().items()
         if ("dropout" in name or name.endswith("pdrop")) and (value is None or type(value) in (int, float))
     }
+    return own | {
+        f"{part}.{name}": value
+        for part, inner in _inner_configs(config).items()
+        for name, value in dropout_settings(inner).items()
+    }
+
+
+def _inner_configs(config: PretrainedConfig) -> dict[str, PretrainedConfig]:
+    inner = {name: getattr(config, name, None) for name in config.sub_configs}
+    return {name: part for name, part in inner.items() if isinstance(part, PretrainedConfig)}
+
+
+def _set_dropout(config: PretrainedConfig, p: float) -> None:
+    for field in dropout_settings(config):
+        *parts, name = field.split(".")
+        setattr(reduce(getattr, parts, config), name, p)
 
 
 def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, where: str) -> None:
@@ -230,6 +231,8 @@ def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 def _embedding_rows(model: PreTrainedModel) -> int | None:
     """Rows of the table of token embeddings; None for a network without one (CANINE hashes characters)."""
     try:
-        return len(model.get_input_embeddings().get_parameter("weight"))
+        table = model.get_input_embeddings()
     except NotImplementedError:
         return None
+    weight = getattr(table, "weight", None)
+    return len(weight) if isinstance(table, nn.Module) and isinstance(weight, torch.Tensor) else None

@@ -13,14 +13,15 @@ import torch
 from pipeline.config import Label, Params, Source
 from pipeline.corpus.readers import describe, read_source
 from pipeline.embedding.encoder import NeutralEncoder
-from pipeline.errors import MukiError
+from pipeline.errors import MukiError, brief, first
 from pipeline.evaluation.gold_labels import name_unknown, unknown_labels
 from pipeline.integration.label_space import unite
 from pipeline.labelling.labeller import Labeller
 from pipeline.layout import Layout
+from pipeline.models.batching import collate, tokenise
 from pipeline.models.devices import choose_device, fast_dtype
 from pipeline.models.teachers import locate
-from pipeline.models.tokenizers import load_tokenizer
+from pipeline.models.tokenizers import own_tokens
 from pipeline.setup.look import pairs_of_labels, sample, token_lengths
 from pipeline.tables.bucket import Bucket
 from pipeline.tables.files import free_bytes
@@ -50,6 +51,11 @@ class Finding:
     where: str
     what: str
     fix: str = ""
+
+
+_NO_MEMORY = partial(
+    Finding, "error", what="there is not enough memory", fix="Lower label.token_budget or use a larger machine"
+)
 
 
 def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
@@ -97,12 +103,13 @@ def _tried(where: str, check: Callable[[], list[Finding]]) -> list[Finding]:
         return check()
     except MukiError as error:
         return [Finding("error", error.where, error.what, error.fix)]
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
-            raise  # a fault of this program, not of the project
-        return [
-            Finding("error", where, "there is not enough memory", "Lower label.token_budget or use a larger machine")
-        ]
+    except MemoryError:
+        return [_NO_MEMORY(where=where)]
+    except RuntimeError as error:  # torch tells a lack of memory, and what a network cannot do, by this one class
+        if "memory" in str(error):
+            return [_NO_MEMORY(where=where)]
+        fix = "Use another model there; if it is one that should work, report this message"
+        return [Finding("error", where, f"trying it failed: {brief(error)}", fix)]
 
 
 def _tested(params: Params, gold: pl.Series, labels: dict[str, list[str]]) -> list[Finding]:
@@ -142,18 +149,21 @@ def _teacher(
     dtype = fast_dtype(device) if params.label.dtype == "auto" else params.label.dtype
     settings: Label = params.label.model_copy(update={"dtype": dtype})
     labeller = Labeller(files, settings)
+    labeller.check()
     hours = labeller.estimate(sample(texts, _TIMED)) * len(texts) / 3600
     labels[name] = list(files.labels)
     sites = len(labeller.metadata("")["dropout"])
     what = f"{len(files.labels)} labels, dropout in {sites} places, {_hours(hours)} for {len(texts):,} texts"
     found = [Finding("ok", where, f"{what} in {dtype}")]
-    tokenizer = load_tokenizer(files.folder, where, trust_remote_code=files.settings.trust_remote_code)
+    tokenizer = labeller.tokenizer
+    if own := own_tokens(tokenizer):
+        found.append(Finding("ok", where, f"reads the tokens that its author added whole: {first(own)}"))
     tried = sample(texts, _TEXTS)
     cut = float((token_lengths(tokenizer, tried, settings.max_length) > settings.max_length).mean())
     if cut > _MANY:
         what = f"{cut:.0%} of the texts are longer than {settings.max_length} tokens and will be cut"
         found.append(Finding("warning", where, what, "Raise label.max_length if their ends matter"))
-    ids = tokenizer(tried, truncation=True, max_length=settings.max_length)["input_ids"]
+    ids = tokenise(tokenizer, tried, settings.max_length).features["input_ids"]
     unknown = np.mean([token == tokenizer.unk_token_id for row in ids for token in row])
     if unknown > _MANY:
         what = f"{unknown:.0%} of the tokens are unknown to it"
@@ -180,7 +190,7 @@ def _encoder(params: Params, layout: Layout, texts: pl.Series) -> list[Finding]:
     start = time.perf_counter()
     encoder.embed(tried)
     hours = (time.perf_counter() - start) / len(tried) * len(texts) / 3600
-    return [Finding("ok", "embed", f"{encoder.name} loads, {_hours(hours)}")]
+    return [Finding("ok", "embed", f"{encoder.name} loads, {_hours(hours)}; a text is {encoder.told}")]
 
 
 def _student(params: Params, layout: Layout, texts: pl.Series, labels: dict[str, list[str]]) -> list[Finding]:
@@ -188,7 +198,8 @@ def _student(params: Params, layout: Layout, texts: pl.Series, labels: dict[str,
     union = list(unite(labels, params.integrate.aliases).labels)
     model, tokenizer = load_start(settings, union, layout.root)
     tried = sample(texts, settings.batch_size)
-    inputs = tokenizer(tried, truncation=True, max_length=settings.max_length, padding=True, return_tensors="pt")
+    tokens = tokenise(tokenizer, tried, settings.max_length)
+    inputs = collate(tokens, np.arange(len(tried)), model.config.pad_token_id, torch.device("cpu")).inputs
     seconds = []
     for _ in range(2):  # the first one warms up
         start = time.perf_counter()

@@ -11,14 +11,15 @@ import numpy as np
 import polars as pl
 from transformers import PreTrainedTokenizerBase
 
-from pipeline.config import Teacher
+from pipeline.config import Label, Teacher
 from pipeline.corpus.dialects import TEXT_NAMES
 from pipeline.errors import MukiError, brief, first
+from pipeline.labelling.labeller import Labeller
+from pipeline.labelling.network.dropout import NoDropoutError
 from pipeline.models import locations
 from pipeline.models.batching import beginnings
-from pipeline.models.devices import choose_device
-from pipeline.models.teachers import TeacherFiles, dropout_settings, load, locate
-from pipeline.models.tokenizers import longest_input
+from pipeline.models.teachers import TeacherFiles, locate
+from pipeline.models.tokenizers import ANY_LENGTH
 from pipeline.names import comparable
 from pipeline.training.base import base_limit
 
@@ -34,12 +35,12 @@ class FoundTeacher:
 
     Attributes:
         files: Its files and labels.
-        longest: Longest text that it reads, in tokens.
+        longest: Longest text that it reads, in tokens; None where it reads any length.
         tokenizer: Its tokenizer.
     """
 
     files: TeacherFiles
-    longest: int
+    longest: int | None
     tokenizer: PreTrainedTokenizerBase
 
 
@@ -83,7 +84,7 @@ def _telling_part(model: str) -> str:
 
 
 def find_teacher(name: str, model: str, root: Path, labels: list[str] | None = None) -> FoundTeacher:
-    """Load a classifier once and read what its settings need to say.
+    """Load a classifier, let it answer as `label` will, and read what its settings need to say.
 
     Args:
         name: The teacher's name.
@@ -92,16 +93,21 @@ def find_teacher(name: str, model: str, root: Path, labels: list[str] | None = N
         labels: Its label names, where its config has none.
 
     Raises:
-        MukiError: See `locate` and `load`; the hub does not answer.
+        MukiError: See `locate` and `Labeller.check`; the hub does not answer.
     """
     teacher = Teacher(**_where(model, root), labels=labels)
-    files = locate(name, teacher, root)
-    network, tokenizer = load(files, _SHORTEST, choose_device("cpu"))
-    rates = dropout_settings(network.config)
-    if rates and not any(rates.values()):
-        teacher = teacher.model_copy(update={"dropout": _DROPOUT})
-        files = locate(name, teacher, root)
-    return FoundTeacher(files, longest_input(network, tokenizer), tokenizer)
+    try:
+        labeller = _checked(name, teacher, root)
+    except NoDropoutError:
+        labeller = _checked(name, teacher.model_copy(update={"dropout": _DROPOUT}), root)
+    return FoundTeacher(labeller.files, labeller.longest, labeller.tokenizer)
+
+
+def _checked(name: str, teacher: Teacher, root: Path) -> Labeller:
+    settings = Label(max_length=_SHORTEST, device="cpu", dtype="float32")
+    labeller = Labeller(locate(name, teacher, root), settings)
+    labeller.check()
+    return labeller
 
 
 def _where(model: str, root: Path) -> dict[str, str]:
@@ -163,7 +169,7 @@ def token_lengths(tokenizer: PreTrainedTokenizerBase, texts: list[str], longest:
 
 def fitting_length(teachers: Sequence[FoundTeacher], texts: list[str]) -> int:
     """The tokens that 95 % of the texts have at most, in the teacher that needs most, and no more than all can read."""
-    limit = min(teacher.longest for teacher in teachers)
+    limit = min((teacher.longest for teacher in teachers if teacher.longest is not None), default=ANY_LENGTH)
     needed = max(np.percentile(token_lengths(each.tokenizer, texts, limit), _SHARE) for each in teachers)
     return int(min(max(-(-needed // _STEP) * _STEP, _SHORTEST), limit))
 

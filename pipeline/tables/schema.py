@@ -12,13 +12,13 @@ import pyarrow as pa
 
 from pipeline.tables.columns import vectors
 
-LABELS_VERSION = 4
+LABELS_VERSION = 5
 """Label shards: the columns and the numbers in them (`pipeline/labelling/`)."""
 GOLDEN_VERSION = 6
 """Golden tables: scores, targets and weights, and what the manifest says (`pipeline/integration/`)."""
 FEATURES_VERSION = 1
 """What teachers' heads read (`pipeline/labelling/features.py`)."""
-EMBEDDINGS_VERSION = 3
+EMBEDDINGS_VERSION = 4
 """Neutral embeddings of texts and label names (`pipeline/embedding/`)."""
 STUDENT_VERSION = 4
 """A student's training: checkpoints and the students of a comparison (`pipeline/training/`)."""

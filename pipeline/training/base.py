@@ -1,11 +1,11 @@
 """The pretrained model that a training starts from."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -17,16 +17,18 @@ from transformers import (
 from pipeline.config import Training
 from pipeline.errors import MukiError, first, refusing
 from pipeline.models import locations
+from pipeline.models.checks.folder_kinds import check_model_folder
+from pipeline.models.checks.loaded_weights import check_unused_weights, new_weights
+from pipeline.models.checks.reading import check_reading
 from pipeline.models.heads import classifier_head
 from pipeline.models.model_config import read_model_config
-from pipeline.models.tokenizers import align_padding, load_tokenizer, longest_input
-from pipeline.tables.keys import files_digest
-
-_BASE_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
+from pipeline.models.tokenizers import align_padding, check_length, load_tokenizer, longest_input
 
 
 def _base_folder(settings: Training, root: Path) -> Path:
-    return locations.model_folder(settings.model, root, revision=settings.revision, patterns=_BASE_FILES)
+    folder = locations.model_folder(settings.model, root, revision=settings.revision)
+    check_model_folder(folder, settings.model)
+    return folder
 
 
 def base_digest(settings: Training, root: Path) -> str:
@@ -35,7 +37,8 @@ def base_digest(settings: Training, root: Path) -> str:
     Raises:
         MukiError: No such model.
     """
-    return files_digest(locations.matching(_base_folder(settings, root), _BASE_FILES))
+    folder = _base_folder(settings, root)
+    return locations.model_digest(folder, locations.model_files(folder))
 
 
 def base_bytes(settings: Training, root: Path) -> int:
@@ -45,17 +48,6 @@ def base_bytes(settings: Training, root: Path) -> int:
         MukiError: No such model.
     """
     return sum(path.stat().st_size for path in _base_folder(settings, root).glob("*.safetensors"))
-
-
-def base_limit(model: str, revision: str | None, root: Path) -> int | None:
-    """Longest input of a pretrained model in tokens; None where that is not known or the model cannot be had.
-
-    Args:
-        model: A folder, `package:DISTRIBUTION/PATH`, or a hub id.
-        revision: Commit of a model on the hub.
-        root: What a relative path is relative to.
-    """
-    return None
 
 
 def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -88,10 +80,48 @@ def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTra
     _check_loaded(settings, model, report)
     _keep_known_labels(folder, named_labels(settings, root), labels, model)
     align_padding(model, tokenizer)
-    if (limit := longest_input(model, tokenizer)) < settings.max_length:
-        what = f"it reads at most {limit} tokens, and max_length is {settings.max_length}"
-        raise MukiError(what, where=settings.model, fix=f"Set max_length to {limit} or less")
+    check_length(model, tokenizer, settings.max_length, settings.model, "max_length")
+    _check_trainable(model, tokenizer, settings)
     return model, tokenizer
+
+
+def _check_trainable(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: Training) -> None:
+    """Whatever a training would stumble over is met on a few words, before any work is spent."""
+
+    def trained(inputs: Mapping[str, Tensor]) -> Tensor:
+        with torch.random.fork_rng(devices=[]):  # dropout must not move the random numbers of the training to come
+            model.train()
+            model(**inputs).logits.logsumexp(dim=-1).sum().backward()
+        model.eval().zero_grad()  # type: ignore[no-untyped-call]  # transformers leaves `eval` unannotated
+        with torch.inference_mode():
+            logits: Tensor = model(**inputs).logits
+        return logits
+
+    fix = f"Use a text encoder of another architecture than {model.config.model_type}"
+    check_reading(model, tokenizer, trained, settings.max_length, settings.model, fix)
+
+
+def base_limit(model: str, revision: str | None, root: Path) -> int | None:
+    """Longest text in tokens that a pretrained model reads, by its config and tokenizer; no weights are loaded.
+
+    Args:
+        model: A folder, `package:DISTRIBUTION/PATH`, or a hub id, which is looked for among earlier downloads alone.
+        revision: Commit of a model on the hub.
+        root: What a relative path is relative to.
+
+    Returns:
+        None where the model reads any length, is not there, or does not tell.
+    """
+    try:
+        folder = locations.model_folder(model, root, revision=revision, offline=True)
+        tokenizer = load_tokenizer(folder, model)
+        with refusing("has no config of a text encoder", where=model, fix="Name one"), torch.device("meta"):
+            config = AutoConfig.from_pretrained(folder)
+            # transformers leaves this function unannotated.
+            network = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+    except MukiError:
+        return None
+    return longest_input(network, tokenizer)
 
 
 def named_labels(settings: Training, root: Path) -> dict[str, int]:
@@ -116,13 +146,10 @@ def _keep_known_labels(folder: Path, rows: Mapping[str, int], labels: list[str],
 
 def _check_loaded(settings: Training, model: PreTrainedModel, report: Mapping[str, Any]) -> None:
     """Only the head and the pooler may be new; weights of layers are left out only where fewer layers are asked for."""
-    mismatched = {str(key[0]) if isinstance(key, tuple) else str(key) for key in report["mismatched_keys"]}
-    new = {str(key) for key in report["missing_keys"]} | mismatched
     encoder = f"{model.base_model_prefix}."
-    if random := sorted(key for key in new if key.startswith(encoder) and "pooler" not in key):
+    if random := [key for key in new_weights(report) if key.startswith(encoder) and "pooler" not in key]:
         what = f"its weights do not fit its config: {first(random)} would be random"
         raise MukiError(what, where=settings.model, fix="Name a model whose weights and config.json belong together")
-    unused = sorted(str(key) for key in report["unexpected_keys"] if re.search(r"\.(layer|layers|h)\.\d+\.", str(key)))
-    if unused and settings.layers is None:
-        what = f"its config.json has fewer layers than its weights: {first(unused)} would be left out"
-        raise MukiError(what, where=settings.model, fix="Set layers to what is wanted, or correct config.json")
+    if settings.layers is None:
+        fix = "Set layers to what is wanted, or correct config.json"
+        check_unused_weights(model, report, settings.model, fix)

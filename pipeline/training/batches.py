@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerBase
 
-from pipeline.models.batching import beginnings, fill_empty
+from pipeline.models.batching import beginnings, read
 
 
 def tokenised(data: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
@@ -26,8 +26,7 @@ def tokenised(data: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int
 
 def encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int) -> Mapping[str, list[Any]]:
     """The model's inputs for some texts, without padding, and `length`, the tokens of each."""
-    inputs = dict(tokenizer(beginnings(tokenizer, texts, max_length), truncation=True, max_length=max_length))
-    fill_empty(tokenizer, inputs)
+    inputs = read(tokenizer, beginnings(tokenizer, texts, max_length), max_length)
     return {**inputs, "length": [len(ids) for ids in inputs["input_ids"]]}
 
 

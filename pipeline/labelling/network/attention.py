@@ -82,6 +82,12 @@ def attention_forward(
         MukiError: The architecture uses an option that has no keyed dropout.
     """
     attention, owner = _OWNERS[module]
+    if unsupported := [option for option in ("softcap", "s_aux") if kwargs.get(option) is not None]:
+        raise MukiError(
+            f"attention with {', '.join(unsupported)} has no keyed dropout ({owner})",
+            where=f"teacher {attention.masks.teacher}",
+            fix="Use a teacher of another architecture",
+        )
     name = attention.masks.site_name(owner)
     if attention.record is not None:
         attention.record(name, "attention", dropout, query)
@@ -90,12 +96,6 @@ def attention_forward(
         output: Tensor
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
         return output, None
-    if unsupported := [option for option in ("softcap", "s_aux") if kwargs.get(option) is not None]:
-        raise MukiError(
-            f"attention with {', '.join(unsupported)} has no keyed dropout",
-            where=name,
-            fix="Use a teacher of another architecture",
-        )
     heads, queries, size = query.shape[1:]
     heads_per_key = heads // key.shape[1]
     key, value = repeat_kv(key, heads_per_key), repeat_kv(value, heads_per_key)

@@ -27,6 +27,10 @@ from pipeline.models.teachers import dropout_settings
 _PROBE_SHAPES = ((2, 4), (3, 3))
 
 
+class NoDropoutError(MukiError):
+    """A network that applies no dropout: there is nothing to sample."""
+
+
 class _KeyedDropout(nn.Module):
     """Takes the place of an `nn.Dropout`; keeps its `p`, which attention modules read."""
 
@@ -78,7 +82,8 @@ class MonteCarloDropout:
         prefix: The layers before the last `layers`; None for dropout everywhere.
 
     Raises:
-        MukiError: No dropout is active, or a site cannot have keyed masks.
+        NoDropoutError: No dropout is active.
+        MukiError: A site cannot have keyed masks.
     """
 
     def __init__(
@@ -94,13 +99,13 @@ class MonteCarloDropout:
         self._functional = any(site.kind == "functional" for site in self.sites.values())
         if not self.sites:
             settings = dropout_settings(model.config)
-            if any(settings.values()):
-                what = f"its config sets dropout {settings}, but the network applies none"
-                fix = "Use a teacher of another architecture"
-            else:
-                what = f"no dropout is active; its config has {settings}"
-                fix = f"Set one in params.yaml, say teachers.{teacher}.dropout: 0.1"
-            raise MukiError(what, where=f"teacher {teacher}", fix=fix)
+            what = (
+                f"its config sets dropout {settings}, but the network applies none"
+                if any(settings.values())
+                else f"no dropout is active; its config has {settings}"
+            )
+            fix = f"Set one in params.yaml, say teachers.{teacher}.dropout: 0.1, or use another architecture"
+            raise NoDropoutError(what, where=f"teacher {teacher}", fix=fix)
 
     def logits(self, inputs: dict[str, Tensor]) -> Tensor:
         """Logits `[batch, labels]` of the network of the current pass, or without dropout outside of a pass.

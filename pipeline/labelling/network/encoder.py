@@ -52,7 +52,7 @@ def keep_pooled_position(model: PreTrainedModel, token_ids: list[int]) -> bool:
     hook = output.register_forward_pre_hook(_first_position)
     try:
         saved = model(input_ids=ids, attention_mask=mask).logits
-    except (RuntimeError, IndexError):  # this architecture needs the other positions: shapes do not fit without them
+    except (RuntimeError, IndexError, TypeError):  # this architecture needs the other positions, or hands on more
         hook.remove()
         return False
     if (whole - saved).abs().max() > _ROUNDING * whole.abs().max().clamp(min=1.0):

@@ -86,10 +86,12 @@ class Masks:
     """The masks of the current pass.
 
     Attributes:
+        teacher: The teacher's name.
         sites: What drops elements, by name; other places leave their input as it is.
     """
 
     def __init__(self, seed: int, teacher: str) -> None:
+        self.teacher = teacher
         self.sites: dict[str, Site] = {}
         self._batch = 0
         self._calls: Counter[str] = Counter()

@@ -92,7 +92,6 @@ def test_an_end_token_in_a_text_is_only_text(tmp_path: Path, architecture: str, 
         ("gemma2", DECODER | {"head_dim": 8, "attn_logit_softcapping": 50.0}, "softcap"),
         ("nystromformer", {"num_landmarks": 4, "segment_means_seq_len": 16}, "network cannot read a text"),
         ("canine", {"num_hash_buckets": 64}, "network cannot read a text padded to a batch"),
-        ("ibert", {}, "network cannot read a text padded to a batch"),
         ("mpt", {"d_model": 16, "n_heads": 2, "n_layers": 2, "resid_pdrop": 0.1}, "the network applies none"),
     ],
 )

@@ -37,14 +37,22 @@ def test_a_teacher_is_read_with_its_labels(folder: Path) -> None:
 
 def test_any_changed_file_changes_the_digest_and_nothing_else_does(folder: Path) -> None:
     before = located(folder).digest
-    (folder / "notes.txt").write_text("not loaded")
-    assert located(folder).digest == before
-    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+    others = (
+        *("README.md", "LICENSE", ".gitattributes", "pytorch_model.bin", "training_args.bin", "optimizer.pt"),
+        *("tf_model.h5", "model.onnx", "checkpoint-500/model.safetensors", "runs/events", "onnx/config.json"),
+    )
+    for name in others:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("never loaded")
+        assert located(folder).digest == before, name
+    kept = ("model.safetensors", "config.json", "tokenizer.json")
+    # Files of tokenizers that nobody has made a list of: some family reads them.
+    for name in (*kept, "spiece.vocab", "bpe.codes", "vocab.bin.txt", "qwen.tiktoken", "dict.tsv", "code.py"):
         path = folder / name
-        content = path.read_bytes()
-        path.write_bytes(content + b" ")
+        content = path.read_bytes() if name in kept else None
+        path.write_bytes((content or b"") + b" ")
         assert located(folder).digest != before, name
-        path.write_bytes(content)
+        path.unlink() if content is None else path.write_bytes(content)
     assert located(folder).digest == before
 
 
@@ -105,6 +113,9 @@ def test_a_model_without_a_trained_head_is_refused(folder: Path) -> None:
 
     AutoModel.from_pretrained(folder).save_pretrained(folder)
     change_config(folder, id2label={"0": "a", "1": "b", "2": "c"})
+    with pytest.raises(MukiError, match=r"is a pretrained model \('BertModel'\).*not a fine-tuned classifier"):
+        located(folder)
+    change_config(folder, architectures=None)
     with pytest.raises(MukiError, match=r"weights lack 'classifier\.bias'.*not a fine-tuned classifier"):
         load(located(folder), 32, CPU)
 

@@ -243,7 +243,7 @@ def test_a_disk_that_fills_during_a_checkpoint_is_one_line_and_loses_no_checkpoi
 
 
 def test_a_student_is_not_asked_to_read_more_than_its_base_can(layout: Layout) -> None:
-    with pytest.raises(MukiError, match="it reads at most 64 tokens, and max_length is 100"):
+    with pytest.raises(MukiError, match="it reads at most 64 tokens and max_length is 100"):
         train(SETTINGS.model_copy(update={"max_length": 100}), layout)
 
 

@@ -1,0 +1,47 @@
+"""What must hold of a teacher's numbers, seen on a few texts before a shard is labelled."""
+
+import torch
+from torch import Tensor
+
+from pipeline.config import Dtype
+from pipeline.errors import MukiError
+
+_TOLERANCE = {"float32": 1e-3, "bfloat16": 1e-1}
+"""Rounding differs with a batch's shape: by how much logits may move before it is more than rounding."""
+_TOKENS_THAT_DIFFER = 4
+"""Of a text of fewer tokens two passes may well keep the same elements."""
+_OTHER = "Use a teacher of another architecture"
+
+
+def check_probe(
+    teacher: str, ids: list[list[int]], batched: Tensor, single: Tensor, other: Tensor, dtype: Dtype
+) -> None:
+    """Two passes must differ, so must different texts, and a text's numbers must not depend on its batch.
+
+    Args:
+        teacher: Named in errors.
+        ids: The tokens of each text.
+        batched: Logits of one pass, `[texts, labels]`, of the texts in one batch.
+        single: The same of each text alone.
+        other: As `batched`, of another pass.
+        dtype: What was computed in.
+
+    Raises:
+        MukiError: One of these does not hold.
+    """
+    where = f"teacher {teacher}"
+    if max(map(len, ids)) >= _TOKENS_THAT_DIFFER and torch.equal(batched, other):
+        fix = f"Set a higher teachers.{teacher}.dropout"
+        raise MukiError("two dropout passes gave the same numbers", where=where, fix=fix)
+    if _differ(ids) and bool((single == single[0]).all()):
+        what = "its logits are the same for different texts: on this machine the network reads nothing of them"
+        raise MukiError(what, where=where, fix=f"{_OTHER}, or the hardware that its own code needs")
+    difference = float((batched - single).abs().max() / batched.abs().max().clamp(min=1.0))
+    if difference > _TOLERANCE[dtype]:
+        what = f"a text's logits depend on its batch (they differ by {difference:.2g})"
+        raise MukiError(what, where=where, fix=f"{_OTHER}: this one's numbers depend on more than the text")
+
+
+def _differ(ids: list[list[int]]) -> bool:
+    """Whether two of the texts have other words: a network may well read two texts of unknown words alike."""
+    return len({frozenset(each) for each in ids if len(each) >= _TOKENS_THAT_DIFFER}) > 1
