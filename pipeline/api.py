@@ -26,6 +26,7 @@ from pipeline.models.students import LoadedStudent, load_student
 from pipeline.progress import SILENT, Progress
 from pipeline.setup import look
 from pipeline.setup.settings import Texts, render, student_model, write_project
+from pipeline.tables import folders
 from pipeline.tables.columns import frame, parquet_bytes
 from pipeline.tables.files import exists, make_folder, only_one, write_bytes
 from pipeline.tables.manifest import read_manifest
@@ -129,9 +130,11 @@ class Merge:
         self._integrate()
         layout = self.layout
         with only_one(layout.work / "student.lock", "training the student"):
+            folders.restore(layout.student, layout.kept_student)
             train_student(
                 self.params.student, layout.golden, layout.student, layout.work / "student", layout.root, self.progress
             )
+            folders.keep(layout.student, layout.kept_student)
         return Student(layout.student, load_student(layout.student))
 
 

@@ -92,6 +92,15 @@ class Layout:
         return self.root / "data" / "student"
 
     @property
+    def kept_student(self) -> Path:
+        """The last student that was trained, for whoever has removed its folder."""
+        return self.work / "student" / "last"
+
+    def kept_teacher(self, name: str) -> Path:
+        """The last teacher `name` that `train-teacher` trained; see `kept_student`."""
+        return self.work / "teachers" / name
+
+    @property
     def metrics(self) -> Path:
         """The evaluation's figures, a DVC metric."""
         return self.root / "data" / "metrics.json"

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.errors import MukiError
 from pipeline.progress import SILENT, Progress
-from pipeline.tables import files
+from pipeline.tables import files, folders
 from pipeline.training.student.train import train_student
 from stages.project import open_project
 from stages.terminal import progress, quiet_libraries, say
@@ -23,6 +23,7 @@ def main(params_file: Path, processes: int = 1) -> dict[str, Any]:
     quiet_libraries()
     params, layout = open_project(params_file)
     if processes > 1:
+        folders.restore(layout.student, layout.kept_student)
         _launch(params_file, processes)
     is_first = os.environ.get("RANK", "0") == "0"
     with ExitStack() as held:
@@ -30,10 +31,14 @@ def main(params_file: Path, processes: int = 1) -> dict[str, Any]:
         if is_first:
             held.enter_context(files.only_one(layout.work / "student.lock", "training the student"))
             bars = held.enter_context(progress())
+        if "RANK" not in os.environ:
+            folders.restore(layout.student, layout.kept_student)
         with _leaving_quietly_after_another():
             losses = train_student(
                 params.student, layout.golden, layout.student, layout.work / "student", layout.root, bars
             )
+        if is_first:
+            folders.keep(layout.student, layout.kept_student)
     if is_first:
         say(", ".join([f"student: {layout.student}", *(f"{name} {value:.4f}" for name, value in losses.items())]))
     return {"folder": str(layout.student), **losses}

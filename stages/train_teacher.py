@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import MukiError
+from pipeline.tables import folders
 from pipeline.tables.columns import frame
 from pipeline.tables.files import only_one
 from pipeline.tables.shards import read_table_file
@@ -32,6 +33,7 @@ def main(params_file: Path, teacher: str) -> dict[str, Any]:
     )
     lock = layout.work / "teachers" / f"{teacher}.lock"
     with only_one(lock, f"training teacher {teacher}"), progress() as bars:
+        folders.restore(layout.teacher(teacher), layout.kept_teacher(teacher))
         loss = train_teacher(
             params.train_teacher.settings_of(teacher),
             params.train_teacher.teachers[teacher].labels,
@@ -40,6 +42,7 @@ def main(params_file: Path, teacher: str) -> dict[str, Any]:
             layout.root,
             bars,
         )
+        folders.keep(layout.teacher(teacher), layout.kept_teacher(teacher))
     say(f"teacher {teacher}: {layout.teacher(teacher)}")
     guessing = math.log(len(params.train_teacher.teachers[teacher].labels))
     if loss is not None and loss > _LEARNED * guessing:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import MukiError
-from pipeline.tables.files import make_folder, read_json, remove, sync_folder, write_json
+from pipeline.tables.files import link_or_copy, make_folder, read_json, remove, sync_folder, write_json
 from pipeline.tables.keys import file_digest
 
 _SEAL = "sha256.json"
@@ -39,6 +39,26 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     unfinished.rename(folder)
     sync_folder(folder.parent)
     remove([old])
+
+
+def restore(folder: Path, kept: Path) -> None:
+    """Put back what `keep` has kept, where the folder is missing: DVC removes outputs before it makes them again."""
+    if not folder.exists() and is_sealed(kept):
+        _copy(kept, folder)
+
+
+def keep(folder: Path, kept: Path) -> None:
+    """Keep a sealed folder's files by hard links, or copies; what was kept before goes."""
+    if not (kept / _SEAL).exists() or read_json(kept / _SEAL, "") != read_json(folder / _SEAL, ""):
+        _copy(folder, kept)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with replacing_folder(target) as unfinished:
+        for path in source.rglob("*"):
+            if path.is_file() and path.name != _SEAL:
+                copied = unfinished / path.relative_to(source)
+                link_or_copy(path, make_folder(copied.parent) / copied.name)
 
 
 def check_replaceable(folder: Path, mark: str, what: str) -> None:

@@ -1,8 +1,9 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
-from pipeline.tables.folders import is_sealed, replacing_folder
+from pipeline.tables.folders import is_sealed, keep, replacing_folder, restore
 
 
 def test_a_kill_between_the_two_renames_loses_neither_folder(tmp_path: Path) -> None:
@@ -18,3 +19,25 @@ def test_a_kill_between_the_two_renames_loses_neither_folder(tmp_path: Path) -> 
         (unfinished / "a").write_text("new")
     assert (folder / "a").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
+
+
+def test_what_is_kept_is_put_back_where_the_folder_is_missing(tmp_path: Path) -> None:
+    folder, kept = tmp_path / "student", tmp_path / "work" / "last"
+    restore(folder, kept)
+    assert not folder.exists()
+    for content in ("old", "new"):
+        with replacing_folder(folder) as unfinished:
+            (unfinished / "in").mkdir()
+            (unfinished / "in" / "a").write_text(content)
+        keep(folder, kept)
+    inode = (kept / "in" / "a").stat().st_ino
+    keep(folder, kept)
+    assert (kept / "in" / "a").stat().st_ino == inode == (folder / "in" / "a").stat().st_ino, "links, made once"
+    shutil.rmtree(folder)
+    restore(folder, kept)
+    assert (folder / "in" / "a").read_text() == "new"
+    assert is_sealed(folder)
+    shutil.rmtree(folder)
+    (kept / "in" / "a").write_text("damaged")
+    restore(folder, kept)
+    assert not folder.exists()

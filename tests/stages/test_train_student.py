@@ -1,0 +1,35 @@
+"""What the stages that train keep for whoever removes their outputs."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline import config
+from stages import train_student, train_teacher
+from tests import tiny
+
+
+def test_a_finished_training_is_not_done_again_when_its_folder_is_removed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """DVC removes what a stage has written before it runs the stage."""
+    settings = {"model": "models/base", "steps": 3, "batch_size": 4, "max_length": 16, "precision": "float32"}
+    changes = {
+        "train_teacher": {"settings": settings, "teachers": {"trees": {"labels": ["oak", "elm"]}}},
+        "prepare": tiny.params([])["prepare"] | {"rows_per_label": 4},
+    }
+    path = tiny.save_project(tmp_path, **changes)
+    tiny.finish(path)
+    _, layout = config.load(path)
+    train_student.main(path)
+    train_teacher.main(path, "trees")
+    weights = [folder / "model.safetensors" for folder in (layout.student, layout.teacher("trees"))]
+    before = [file.read_bytes() for file in weights]
+    capfd.readouterr()
+    for file in weights:
+        shutil.rmtree(file.parent)
+    train_student.main(path)
+    train_teacher.main(path, "trees")
+    assert "steps" not in capfd.readouterr().err
+    assert [file.read_bytes() for file in weights] == before
