@@ -76,7 +76,8 @@ class NeutralEncoder:
         encoder = load_text_encoder(self._folder, self.name, self._device)
         check_length(encoder.model, encoder.tokenizer, self.settings.max_length, self.name, "embed.max_length")
         fix = "Set embed.model to a text encoder of another architecture"
-        check_reading(encoder.model, encoder.tokenizer, encoder.vectors, self.settings.max_length, self.name, fix)
+        with torch.no_grad():
+            check_reading(encoder.model, encoder.tokenizer, encoder.vectors, self.settings.max_length, self.name, fix)
         return encoder
 
     @torch.inference_mode()

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import repeat
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -215,13 +216,19 @@ class Labeller:
         return schema.arrow_table(schema.LABELS, columns, labels=len(self.files.labels))
 
     def check(self) -> None:
-        """Make every check of the teacher that labelling makes, on two short texts of different lengths.
+        """Make every check of the teacher that labelling makes, on short texts of different lengths.
 
         Raises:
             MukiError: It cannot be loaded, dropout is not active, or its numbers depend on more than the text.
         """
-        limit = self.longest
-        self._prove(tokenise(self.tokenizer, _PROBES, _PROBE_TOKENS if limit is None else min(_PROBE_TOKENS, limit)))
+        self._prove(self._probes)
+
+    @cached_property
+    def _probes(self) -> Tokenised:
+        """Short texts, the last of the teacher's own words: to it, those of the others may all be unknown."""
+        words = sorted(self.tokenizer.get_vocab().items(), key=itemgetter(1))
+        own = " ".join(word for word, _ in words[:: max(len(words) // _PROBE_TOKENS, 1)])
+        return tokenise(self.tokenizer, [*_PROBES, own], min(_PROBE_TOKENS, self.longest or _PROBE_TOKENS))
 
     def probe(self, table: pa.Table) -> pa.Table:
         """As `label`, without being counted in `throughput`."""

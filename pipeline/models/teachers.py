@@ -20,7 +20,7 @@ from pipeline.models import locations
 from pipeline.models.checks.folder_kinds import check_classifier_folder
 from pipeline.models.checks.loaded_weights import check_unused_weights, new_weights
 from pipeline.models.model_config import ModelConfig, read_model_config
-from pipeline.models.tokenizers import align_padding, check_length, load_tokenizer
+from pipeline.models.tokenizers import align_padding, check_length, load_tokenizer, structural_tokens
 from pipeline.tables.files import exists, read_json
 
 
@@ -215,11 +215,10 @@ def _set_dropout(config: PretrainedConfig, p: float) -> None:
 
 
 def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, where: str) -> None:
-    """Every token that a text can have must have an embedding; special tokens count where the tokenizer adds them."""
-    special = set(tokenizer.all_special_ids)
-    highest = max(
-        *(number for number in tokenizer.get_vocab().values() if number not in special), *tokenizer("a")["input_ids"]
-    )
+    """Every token that a text can have must have an embedding; structural ones count where the tokenizer adds them."""
+    structural = structural_tokens(tokenizer)
+    inner = (number for token, number in tokenizer.get_vocab().items() if token not in structural)
+    highest = max(*inner, *tokenizer("a")["input_ids"])
     if (rows := _embedding_rows(model)) is not None and highest >= rows:
         raise MukiError(
             f"its tokenizer knows tokens up to number {highest:,}, but its weights have {rows:,} embeddings",

@@ -62,6 +62,43 @@ def test_texts_that_are_empty_equal_cut_or_unknown_are_told(path: Path) -> None:
         assert part in told
 
 
+def test_added_tokens_that_are_read_whole_are_told(path: Path) -> None:
+    tokenizer = tiny.tokenizer()
+    tokenizer.add_special_tokens({"extra_special_tokens": ["[USR]"]})
+    tokenizer.save_pretrained(path.parent / "models" / "one")
+    [error] = [each for each in findings(path) if each.level == "error"]
+    assert "knows tokens up to number 54, but its weights have 54 embeddings" in error.what
+    tiny.save_teacher(path.parent / "models" / "one", ["apple", "pear", "plum"], vocab_size=60)
+    tokenizer.save_pretrained(path.parent / "models" / "one")
+    [found] = [each for each in findings(path) if "author added whole" in each.what]
+    assert (found.where, found.level) == ("teacher one", "ok")
+    assert found.what.endswith("'[USR]'")
+
+
+def test_what_the_encoder_makes_of_a_text_is_told(path: Path) -> None:
+    [found] = [each for each in findings(path) if each.where == "embed"]
+    assert found.what.endswith("a text is the average of its tokens")
+
+
+def test_a_librarys_error_is_a_finding(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("The size of tensor a (5)\nmust match")
+
+    monkeypatch.setattr(doctor, "load_start", fail)
+    [error] = [each for each in findings(path) if each.level == "error"]
+    assert (error.where, error.what) == ("student", "trying it failed: The size of tensor a (5) must match")
+    assert error.fix
+
+
+def test_a_lack_of_memory_is_a_finding(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(doctor, "load_start", fail)
+    [error] = [each for each in findings(path) if each.level == "error"]
+    assert (error.where, error.what) == ("student", "there is not enough memory")
+
+
 def test_a_disk_that_is_too_small_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "free_bytes", lambda folder: 0)
     assert [each.level for each in findings(path)][-1] == "error"
