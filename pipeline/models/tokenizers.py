@@ -24,6 +24,9 @@ ANY_LENGTH = 2**31 - 1
 """Tokens in the longest text that settings can ask for; tokenizers without a limit name a number far above."""
 
 
+_PROBE = "a word, 一 and \U0001f600"
+
+
 def load_tokenizer(folder: Path, where: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """The tokenizer of a model's folder.
 
@@ -45,6 +48,7 @@ def load_tokenizer(folder: Path, where: str, *, trust_remote_code: bool = False)
             folder, trust_remote_code=trust_remote_code, split_special_tokens=True
         )
         _keep_own_tokens_whole(tokenizer)
+        tokenizer(_PROBE)  # a vocabulary that lacks its own unknown token fails at the first word that it lacks
     if len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) == 0:
         what = f"the tokenizer in {folder} has no vocabulary, so every word would be unknown"
         raise MukiError(what, where=where, fix=fix)

@@ -187,3 +187,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 100_000  # kB
+
+
+def test_a_vocabulary_without_its_unknown_token_is_refused(tmp_path: Path) -> None:
+    folder = save(tmp_path, "distilbert")
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"}))
+    (folder / "vocab.txt").write_text("[PAD]\n[CLS]\n[SEP]\nw1\n")
+    with pytest.raises(MukiError, match=r"its tokenizer cannot be loaded from .*Missing \[UNK\]"):
+        label(tmp_path)
