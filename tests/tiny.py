@@ -1,5 +1,6 @@
 """Tiny random classifiers, a tokenizer and whole projects, made on the spot: no network, about a second each."""
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,12 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "pos_att_type": ["p2c", "c2p"],
     },
 }
+
+
+def cut_on(side: str, folder: Path) -> None:
+    """Let the tokenizer in a folder cut texts on a side; saving it would not keep what is set on the object."""
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"truncation_side": side}))
 
 
 def tokenizer(max_length: int = 64, *, by_character: bool = False) -> PreTrainedTokenizerFast:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pipeline.config import Dtype, Label
 from pipeline.corpus.table import read_corpus_shard
+from pipeline.errors import MukiError
 from pipeline.labelling.labeller import Labeller
 from pipeline.labelling.store import find_labels
 from pipeline.layout import Layout
@@ -67,14 +68,45 @@ def choose(files: TeacherFiles, settings: Label, layout: Layout, shards: Sequenc
         return choice("float32", "float32: this machine is not faster in bfloat16")
     if any(stored["bfloat16"].values()):
         return choice("bfloat16", "bfloat16, as it was begun")
-    texts = read_corpus_shard(layout.corpus, shards[0])
     exact, fast = labellers["float32"], labellers["bfloat16"]
+    if failure := _failure(fast, exact):
+        return choice("float32", f"float32: in bfloat16, {failure}")
+    texts = read_corpus_shard(layout.corpus, shards[0])
     entropy, agreement = compare(exact, fast, texts.take(_spread(len(texts), _PROBE_TEXTS)))
     found = f"on {min(len(texts), _PROBE_TEXTS)} texts its entropies differ by {entropy:.4f} nats on the mean"
     found += f", and {agreement:.0%} have the same best label"
     if entropy <= _MOST_ENTROPY and agreement >= _LEAST_AGREEMENT:
         return choice("bfloat16", f"bfloat16, which is faster here; {found}")
     return choice("float32", f"float32, because bfloat16 changes too much: {found}")
+
+
+def fastest(files: TeacherFiles, settings: Label) -> Labeller:
+    """A labeller in the arithmetic that the settings name, or else in the fastest that its network can compute in.
+
+    Raises:
+        MukiError: See `Labeller.check`.
+    """
+    dtype = fast_dtype(choose_device(settings.device)) if settings.dtype == "auto" else settings.dtype
+    labeller = _labeller(files, settings, dtype)
+    if settings.dtype == "auto" and dtype == "bfloat16":
+        exact = _labeller(files, settings, "float32")
+        return exact if _failure(labeller, exact) else labeller
+    labeller.check()
+    return labeller
+
+
+def _failure(fast: Labeller, exact: Labeller) -> str:
+    """What keeps a teacher from bfloat16 but not from float32; empty where nothing does.
+
+    Raises:
+        MukiError: It fails in both.
+    """
+    try:
+        fast.check()
+    except MukiError as error:
+        exact.check()
+        return error.what
+    return ""
 
 
 def compare(exact: Labeller, other: Labeller, texts: pa.Table) -> tuple[float, float]:

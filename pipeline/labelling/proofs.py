@@ -16,7 +16,7 @@ _OTHER = "Use a teacher of another architecture"
 def check_probe(
     teacher: str, ids: list[list[int]], batched: Tensor, single: Tensor, other: Tensor, dtype: Dtype
 ) -> None:
-    """Two passes must differ, so must different texts, and a text's numbers must not depend on its batch.
+    """Two passes must differ, a text's numbers must not depend on its batch, and different texts must have others.
 
     Args:
         teacher: Named in errors.
@@ -33,13 +33,13 @@ def check_probe(
     if max(map(len, ids)) >= _TOKENS_THAT_DIFFER and torch.equal(batched, other):
         fix = f"Set a higher teachers.{teacher}.dropout"
         raise MukiError("two dropout passes gave the same numbers", where=where, fix=fix)
-    if _differ(ids) and bool((single == single[0]).all()):
-        what = "its logits are the same for different texts: on this machine the network reads nothing of them"
-        raise MukiError(what, where=where, fix=f"{_OTHER}, or the hardware that its own code needs")
     difference = float((batched - single).abs().max() / batched.abs().max().clamp(min=1.0))
     if difference > _TOLERANCE[dtype]:
         what = f"a text's logits depend on its batch (they differ by {difference:.2g})"
         raise MukiError(what, where=where, fix=f"{_OTHER}: this one's numbers depend on more than the text")
+    if _differ(ids) and bool((single == single[0]).all()):
+        what = "its logits are the same for different texts: on this machine the network reads nothing of them"
+        raise MukiError(what, where=where, fix=f"{_OTHER}, or the hardware that its own code needs")
 
 
 def _differ(ids: list[list[int]]) -> bool:

@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 import torch
 
-from pipeline.config import Label, Params, Source
+from pipeline.config import Params, Source
 from pipeline.corpus.readers import describe, read_source
 from pipeline.embedding.encoder import NeutralEncoder
 from pipeline.errors import MukiError, brief, first
 from pipeline.evaluation.gold_labels import name_unknown, unknown_labels
 from pipeline.integration.label_space import unite
-from pipeline.labelling.labeller import Labeller
+from pipeline.labelling.arithmetic import fastest
 from pipeline.layout import Layout
 from pipeline.models.batching import collate, tokenise
 from pipeline.models.devices import choose_device, fast_dtype
@@ -145,11 +145,8 @@ def _teacher(
 ) -> list[Finding]:
     where = f"teacher {name}"
     files = locate(name, params.teachers[name], layout.root)
-    device = choose_device(params.label.device)
-    dtype = fast_dtype(device) if params.label.dtype == "auto" else params.label.dtype
-    settings: Label = params.label.model_copy(update={"dtype": dtype})
-    labeller = Labeller(files, settings)
-    labeller.check()
+    labeller = fastest(files, params.label)
+    settings, dtype = labeller.settings, labeller.dtype
     hours = labeller.estimate(sample(texts, _TIMED)) * len(texts) / 3600
     labels[name] = list(files.labels)
     sites = len(labeller.metadata("")["dropout"])

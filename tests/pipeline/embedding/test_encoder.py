@@ -83,10 +83,22 @@ def test_a_prompt_that_the_average_leaves_out(tmp_path: Path) -> None:
     np.testing.assert_allclose(encoder(tmp_path).embed(TEXTS), expected, atol=1e-5)
 
 
+def test_an_older_folder_is_followed(tmp_path: Path) -> None:
+    save_sentence_encoder(tmp_path / "m", "cls")
+    tiny.tokenizer().save_pretrained(tmp_path / "m")
+    (tmp_path / "m" / "sentence_bert_config.json").write_text('{"max_seq_length": 12, "do_lower_case": true}')
+    texts = [*TEXTS, "W1 w2 W3"]
+    expected = SentenceTransformer(str(tmp_path / "m"), device="cpu").encode(texts, normalize_embeddings=True)
+    np.testing.assert_allclose(encoder(tmp_path).embed(texts), expected, atol=1e-5)
+    lower = encoder(tmp_path).embed(["w1 w2 w3"])[0]
+    np.testing.assert_allclose(encoder(tmp_path).embed(texts)[-1], lower, atol=1e-5)
+
+
 def test_what_is_used_is_told(tmp_path: Path) -> None:
     save_sentence_encoder(tmp_path / "m", "cls", prompts={"query": "w7: "}, default_prompt_name="query")
     assert encoder(tmp_path).told == "pooling cls, after the prompt 'w7: '"
     tiny.tokenizer().save_pretrained(tmp_path / "m")  # as older versions of the library left it: it allows more
+    (tmp_path / "m" / "sentence_bert_config.json").write_text('{"max_seq_length": 32, "do_lower_case": false}')
     assert encoder(tmp_path, max_length=40).told.endswith(", texts cut at its own 32 tokens")
     tiny.save_pretrained_encoder(tmp_path / "plain")
     assert encoder(tmp_path, model="plain").told == "the average of its tokens"

@@ -8,9 +8,12 @@ import pytest
 
 from pipeline.config import Dtype, Label, Teacher
 from pipeline.corpus import table
+from pipeline.errors import MukiError
 from pipeline.labelling import arithmetic
+from pipeline.labelling.labeller import Labeller
 from pipeline.labelling.run import LabellingSummary, label_corpus
 from pipeline.layout import Layout, make_labels
+from pipeline.models.teachers import locate
 from pipeline.tables.manifest import read_manifest
 from pipeline.tables.shards import read_footer
 from tests import tiny
@@ -67,3 +70,20 @@ def test_what_is_finished_stays(project: Project) -> None:
     assert project.label().arithmetic == "bfloat16, as it was begun"
     assert project.label(dtype="float32").new_rows == 24
     assert project.dtypes == ["float32"] * 3
+
+
+def test_float32_where_a_network_cannot_compute_in_bfloat16(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = Labeller.check
+
+    def fail(labeller: Labeller) -> None:
+        if labeller.dtype == "bfloat16":  # as a T5 does, whose masks are of another type than its products
+            raise MukiError("its network cannot read a text", where="teacher t", fix="Use another")
+        check(labeller)
+
+    monkeypatch.setattr(Labeller, "check", fail)
+    assert project.label().arithmetic == "float32: in bfloat16, its network cannot read a text"
+    assert project.dtypes == ["float32", "float32"]
+    files = locate("t", Teacher(model="m"), project.layout.root)
+    assert arithmetic.fastest(files, AUTO).dtype == "float32"
+    with pytest.raises(MukiError, match="teacher t: its network cannot read a text"):
+        arithmetic.fastest(files, AUTO.model_copy(update={"dtype": "bfloat16"}))

@@ -53,9 +53,9 @@ LONG = ["w1 w2 w3 w4 w5 " * 20 * LENGTH + "w6", "w" * 20 * LENGTH, " " * 20 * LE
 @pytest.mark.parametrize("make", [tiny.tokenizer, by_digits])
 @pytest.mark.parametrize("text", LONG)
 def test_long_texts_are_cut_as_transformers_cuts_them(tmp_path: Path, make: Any, side: str, text: str) -> None:
-    tokenizer = make()
-    tokenizer.truncation_side = side
-    tokenizer.save_pretrained(tmp_path)
+    make().save_pretrained(tmp_path)
+    tiny.cut_on(side, tmp_path)
+    assert AutoTokenizer.from_pretrained(tmp_path).truncation_side == side
     assert ours(tmp_path, text) == plain(tmp_path, text)
 
 

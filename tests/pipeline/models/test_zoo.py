@@ -68,10 +68,7 @@ def label(root: Path, settings: Teacher) -> NDArray[np.float64]:
 @pytest.mark.parametrize("architecture", kinds(zoo.LABELLED))
 def test_labels_have_the_numbers_of_transformers(tmp_path: Path, architecture: str) -> None:
     zoo.save(tmp_path / "m", architecture)
-    side = "left" if architecture in LEFT else "right"
-    tokenizer = zoo.tokenizer()
-    tokenizer.truncation_side = side
-    tokenizer.save_pretrained(tmp_path / "m")
+    tiny.cut_on("left" if architecture in LEFT else "right", tmp_path / "m")
     found = look.find_teacher("t", "m", tmp_path)
     expected = np.concatenate([plain(tmp_path / "m", TEXTS), plain(tmp_path / "m", ATTACKS, split=True)])
     np.testing.assert_allclose(label(tmp_path, found.files.settings), expected, atol=1e-3)

@@ -25,7 +25,11 @@ def prepared(root: Path, **student: object) -> Path:
     """A labelled project that compares three students of one rule."""
     settings = tiny.params(list(tiny.TEACHER_LABELS))["student"] | student
     path = tiny.save_project(
-        root, rows=40, student=settings, compare={"rules": ["muki"], "seeds": [0, 1, 2]}, embed={"model": "models/base"}
+        root,
+        rows=40,
+        student=settings,
+        compare={"rules": ["muki"], "seeds": [0, 1, 2]},
+        embed={"model": "models/base", "max_length": 64},
     )
     tiny.save_teacher(root / "models" / "base", ["a", "b"], seed=9)
     tiny.label(path)

@@ -43,7 +43,9 @@ def add(number: int, kept: Kept) -> float:
 
 
 def test_a_cluster_makes_the_same_golden_table(cluster: Any, tmp_path: Path) -> None:
-    path = tiny.save_project(tmp_path, integrate={}, embed={"model": "models/base"})  # the gate, as by default
+    path = tiny.save_project(
+        tmp_path, integrate={}, embed={"model": "models/base", "max_length": 64}
+    )  # the gate, as by default
     tiny.label(path)
     params, layout = config.load(path)
     here, there = (tmp_path / name for name in ("here", "there"))
