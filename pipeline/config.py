@@ -200,7 +200,7 @@ class Embed(Block):
 
     model: str | None = None
     """A pretrained text encoder that is none of the teachers; the student's `model` by default, with all its layers. A
-    sentence encoder reads label names best."""
+    sentence encoder reads label names best; its folder says how (pooling, prompt), others are averaged."""
     revision: str | None = None
     """Commit of a model on the hub."""
     max_length: Annotated[int, Field(ge=4, lt=2**31)] = 128
