@@ -43,6 +43,8 @@ def _column(source: Path, dialect: Dialect) -> str:
     frame = read_table(source, dialect=dialect)
     if dialect.delimiter is not None:
         say(f"{source}: {told(dialect, len(frame.columns))}")
+    if frame.is_empty():
+        raise MukiError("holds no text", where=str(source), fix="Name a file with rows")
     candidates = text_columns(frame)
     if len(candidates) != 1:
         what = f"which column holds the texts? There are {show_columns(frame)}"

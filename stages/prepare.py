@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.corpus.prepare import prepare, sources
+from pipeline.corpus.prepare import SHARED, prepare, sources
 from pipeline.corpus.readers import describe
 from stages.project import open_project
-from stages.terminal import say
+from stages.terminal import say, warn
+
+_MANY = 0.01
 
 
 def main(params_file: Path) -> dict[str, Any]:
@@ -17,4 +19,9 @@ def main(params_file: Path) -> dict[str, Any]:
         for line in describe(source, layout.root):
             say(line)
     say(", ".join(f"{name} {count:,} texts" for name, count in rows.items()))
+    if rows.get(SHARED, 0) > _MANY * rows.get("test", 0):
+        warn(
+            f"warning: {rows[SHARED]:,} of {rows['test']:,} test texts are in the corpus too: the student is taught "
+            "about them, and what is measured says little about new texts"
+        )
     return dict(rows)

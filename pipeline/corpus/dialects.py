@@ -190,7 +190,7 @@ def _parse(text: str, dialect: Dialect) -> Iterator[Record]:
                 blank = blank or first
                 continue
             if blank and width == 1:
-                raise _Fault(blank, "is blank")
+                raise _Fault(blank, 'is blank: remove it, or write "" for an empty text')
             if dialect.quote == "escaped" and not _has_closed_quotes(written, str(dialect.delimiter)):
                 raise _Fault(first, "has text after a closing quote")
             if width and len(fields) != width:

@@ -108,7 +108,8 @@ def _text(path: Path) -> str:
     """A file's content, checked to be UTF-8."""
     content = path.read_bytes()
     if path.name.lower().endswith(_GZIP):
-        content = gzip.decompress(content)
+        with refusing("cannot be unpacked", where=str(path), fix="Rename it if it is not packed, or pack it again"):
+            content = gzip.decompress(content)
     if content.startswith(_UTF_16):
         raise MukiError("is UTF-16, not UTF-8", where=str(path), fix="Convert it, with iconv -f UTF-16 -t UTF-8")
     try:
@@ -130,7 +131,9 @@ def _opened(path: Path, given: Dialect) -> tuple[list[Record], Dialect]:
 
 
 def _header(rows: Sequence[Record], given: Dialect, path: Path) -> bool:
-    found = given.header if given.header is not None or not rows else has_header([row.fields for row in rows[:1000]])
+    if not rows:
+        return given.header is not False
+    found = given.header if given.header is not None else has_header([row.fields for row in rows[:1000]])
     if found is None:
         what = f"may have a header or not: its first row is {first([str(field) for field in rows[0].fields])}"
         raise MukiError(what, where=str(path), fix="Say --header or --no-header, or set header in params.yaml")
@@ -177,7 +180,8 @@ def _is_orange(text: str) -> bool:
 
 def _read_lines(path: Path, columns: Columns, given: Dialect) -> pl.DataFrame:
     """A text in each line."""
-    texts = _text(path).replace("\r\n", "\n").rstrip("\n").split("\n")
+    content = _text(path).replace("\r\n", "\n").rstrip("\n")
+    texts = content.split("\n") if content.strip() else []
     return pl.DataFrame({"text": pl.Series([text if text.strip() else None for text in texts], dtype=pl.String)})
 
 

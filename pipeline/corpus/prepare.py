@@ -57,6 +57,10 @@ def keep_labels(frame: pl.DataFrame, labels: list[str] | None, where: str) -> pl
     return frame.filter(pl.col("label").is_in(labels))
 
 
+SHARED = "of the test set also in the corpus"
+"""Texts that the student is taught about and measured on."""
+
+
 def sources(settings: Prepare) -> list[Source]:
     """All that is read."""
     return [settings.corpus, *settings.extra, *([] if settings.test is None else [settings.test])]
@@ -73,6 +77,8 @@ def prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
             process prepares the corpus.
     """
     with files.only_one(layout.work / "prepare.lock", "preparing the corpus"):
+        if not files.exists(layout.work / ".gitignore"):
+            files.write_bytes(layout.work / ".gitignore", b"*\n")  # finished work is no source: git must not take it
         return _prepare(settings, layout)
 
 
@@ -94,7 +100,9 @@ def _prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
             write_table_file(path, arrow(frame))
     rows = {path.stem: len(frame) for path, frame in tables.items() if frame is not None}
     extra = {f"of them from {name}": count for name, count in corpus.from_extra.items()}
-    return {"corpus": sum(shard.rows for shard in shards), **extra, **rows}
+    seen = 0 if test is None else int(corpus.ids.known(first_ids(test["text"])).sum())
+    shared = {SHARED: seen} if seen else {}
+    return {"corpus": sum(shard.rows for shard in shards), **extra, **rows, **shared}
 
 
 class _Corpus:
@@ -104,6 +112,7 @@ class _Corpus:
         gold: `id`, `label` of the corpus's source, where it has labels; known when all parts were given.
         rest: `text`, `label` of the rows that are left to `train-teacher`; likewise.
         from_extra: How many texts each extra source has added; likewise.
+        ids: The ids that were given to the corpus's texts; likewise.
     """
 
     def __init__(self, settings: Prepare, layout: Layout, test: pl.DataFrame | None) -> None:
@@ -111,6 +120,7 @@ class _Corpus:
         self.gold: pl.DataFrame | None = None
         self.rest: pl.DataFrame | None = None
         self.from_extra: dict[str, int] = {}
+        self.ids = Ids()
 
     def check(self) -> None:
         """Read every source once: a fault in the last row of the last one is found before anything is written."""
@@ -123,7 +133,7 @@ class _Corpus:
 
     def parts(self) -> Iterator[pl.DataFrame]:
         """`id`, `text`."""
-        ids = Ids()
+        ids = self.ids
         source = self.settings.corpus
         if source.label is None:
             for part in read_parts(source, self.layout.root):

@@ -146,7 +146,7 @@ def _checked(frame: pl.DataFrame, source: Source, where: str, origin: Path | lis
     frame = frame.select(strings(frame, name, where, role == "text").alias(role) for role, name in columns.items())
     kind = kind_of(origin) if isinstance(origin, Path) else ""
     for role, name in columns.items():
-        check_filled(frame[role], name, where, _NULL_REMEDY.get(kind, _NULL_REMEDY[""]))
+        check_filled(frame[role], name, where, null_remedy(kind))
     if source.label:
         labels = frame["label"].unique()
         frame = frame.with_columns(pl.col("label").replace_strict(labels, [comparable(each) for each in labels]))
@@ -171,6 +171,11 @@ _NULL_REMEDY = {
     ".txt": "Drop these lines",
     **dict.fromkeys((".tsv", ".tab"), 'Drop these rows, or use a CSV file, where an empty text is written as ""'),
 }
+
+
+def null_remedy(kind: str) -> str:
+    """What to do about rows without a value, by the file's ending."""
+    return _NULL_REMEDY.get(kind, _NULL_REMEDY[""])
 
 
 def strings(frame: pl.DataFrame, name: str, where: str, is_text: bool) -> pl.Expr:

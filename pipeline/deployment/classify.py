@@ -9,8 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.corpus.dialects import UNKNOWN, Dialect
-from pipeline.corpus.formats import read_table
-from pipeline.corpus.readers import check_filled, strings
+from pipeline.corpus.formats import kind_of, read_table
+from pipeline.corpus.readers import check_filled, null_remedy, strings
 from pipeline.corpus.table import content_digest
 from pipeline.deployment.writers import check_writable, write_table
 from pipeline.errors import MukiError, choice
@@ -104,7 +104,7 @@ def _texts(frame: pl.DataFrame, column: str, source: Path) -> pl.Series:
     if column not in frame.columns:
         raise MukiError(f"has no column {column!r}", where=str(source), fix=choice(column, frame.columns))
     texts = frame.select(strings(frame, column, str(source), is_text=True)).to_series()
-    check_filled(texts, column, str(source), 'Drop these rows, or write ""')
+    check_filled(texts, column, str(source), null_remedy(kind_of(source)))
     return texts
 
 

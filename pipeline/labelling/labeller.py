@@ -24,12 +24,12 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.config import Dtype, Label
-from pipeline.errors import MukiError, first, refusing
+from pipeline.errors import MukiError, refusing
 from pipeline.labelling.network.bfloat16 import begin_in_bfloat16, hold_in_bfloat16
 from pipeline.labelling.network.dropout import MonteCarloDropout
 from pipeline.labelling.network.encoder import keep_pooled_position
 from pipeline.labelling.network.packed_linear import pack_products
-from pipeline.labelling.proofs import check_probe
+from pipeline.labelling.proofs import check_finite, check_probe
 from pipeline.models.batching import Batch, Tokenised, by_token_budget, collate, tokenise
 from pipeline.models.devices import choose_device, token_budget
 from pipeline.models.heads import classifier_head, recording_features
@@ -193,7 +193,7 @@ class Labeller:
         for batch, output, prefix_output in self._run(batches, task):
             logits[batch.rows] = output
             prefix_outputs.append(prefix_output)
-        self._check_finite(logits, ids, "without dropout")
+        check_finite(self.files.name, logits, ids, "without dropout")
         for number in range(self.settings.passes):
             with dropout.network(number):
                 for batch, output, _ in self._run(batches, task, prefix_outputs):
@@ -201,7 +201,7 @@ class Labeller:
                     p = log_p.exp()
                     probs[batch.rows] += p
                     expected[batch.rows] -= (p * log_p).sum(dim=-1)
-            self._check_finite(probs, ids, f"in pass {number}")
+            check_finite(self.files.name, probs, ids, f"in pass {number}")
         probs /= self.settings.passes
         entropy = torch.special.entr(probs).sum(dim=-1)
         columns = {
@@ -222,6 +222,13 @@ class Labeller:
             MukiError: It cannot be loaded, dropout is not active, or its numbers depend on more than the text.
         """
         self._prove(self._probes)
+
+    def rehearse(self) -> None:
+        """As `check`, and its answers to these texts must be numbers, else MukiError: before anybody waits."""
+        self.check()
+        rows = np.arange(len(self._probes.lengths))
+        logits, _ = self._forward(self._collate(self._probes, rows))
+        check_finite(self.files.name, logits, [f"probe {row}" for row in rows], "without dropout")
 
     @cached_property
     def _probes(self) -> Tokenised:
@@ -338,12 +345,3 @@ class Labeller:
             other, _ = self._forward(together)
         ids = [tokens.features["input_ids"][row] for row in rows]
         check_probe(self.files.name, ids, batched, single, other, self.dtype)
-
-    def _check_finite(self, values: Tensor, ids: list[str], when: str) -> None:
-        bad = (~torch.isfinite(values)).any(dim=-1).nonzero().flatten().tolist()
-        if bad:
-            raise MukiError(
-                f"logits are NaN or infinite {when} for {len(bad)} texts: {first([ids[row] for row in bad])}",
-                where=f"teacher {self.files.name}",
-                fix="Look at these texts and at the model's weights; with bfloat16, try label.dtype: float32",
-            )

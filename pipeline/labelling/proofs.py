@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config import Dtype
-from pipeline.errors import MukiError
+from pipeline.errors import MukiError, first
 
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 1e-1}
 """Rounding differs with a batch's shape: by how much logits may move before it is more than rounding."""
@@ -40,6 +40,25 @@ def check_probe(
     if _differ(ids) and bool((single == single[0]).all()):
         what = "its logits are the same for different texts: on this machine the network reads nothing of them"
         raise MukiError(what, where=where, fix=f"{_OTHER}, or the hardware that its own code needs")
+
+
+def check_finite(teacher: str, values: Tensor, ids: list[str], when: str) -> None:
+    """Numbers must be numbers.
+
+    Args:
+        teacher: Named in errors.
+        values: `[texts, labels]`.
+        ids: Of the texts.
+        when: In which pass.
+
+    Raises:
+        MukiError: Some are NaN or infinite, with the first ids.
+    """
+    bad = (~torch.isfinite(values)).any(dim=-1).nonzero().flatten().tolist()
+    if bad:
+        what = f"logits are NaN or infinite {when} for {len(bad)} texts: {first([ids[row] for row in bad])}"
+        fix = "Look at these texts and at the model's weights; with bfloat16, try label.dtype: float32"
+        raise MukiError(what, where=f"teacher {teacher}", fix=fix)
 
 
 def _differ(ids: list[list[int]]) -> bool:

@@ -72,6 +72,11 @@ def read_model_config(path: Path) -> ModelConfig:
     if config.label2id and "id2label" not in config.model_fields_set:
         names = {number: label for label, number in config.label2id.items()}
         config = config.model_copy(update={"id2label": names})
+    outputs, others = {str(name): number for number, name in config.id2label.items()}, config.label2id or {}
+    crossed = [name for name, number in outputs.items() if outputs.keys() == others.keys() and others[name] != number]
+    if crossed:
+        what = f"id2label and label2id give {crossed[0]!r} different outputs"
+        raise MukiError(what, where=str(path), fix="Correct it: which of the two is right is not known here")
     if sorted(config.id2label) != list(range(len(config.id2label))):
         what = f"id2label names outputs {sorted(config.id2label)[:5]}, which do not count from 0 without gaps"
         raise MukiError(what, where=str(path), fix="Give a name for each output")

@@ -130,7 +130,8 @@ def _labels(where: str, config: ModelConfig, settings: Teacher) -> tuple[str, ..
         raise MukiError(
             f"its config does not name its {count} labels, only {first(made_up)}",
             where=where,
-            fix="Give them in params.yaml as its labels: [first, second, ...], in the order of its outputs",
+            fix="Give them in the order of its outputs: init --labels TEACHER=first,second, or teachers.TEACHER.labels "
+            "in params.yaml",
         )
     else:
         labels = tuple(str(named[number]) for number in range(count))

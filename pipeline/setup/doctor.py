@@ -72,6 +72,8 @@ def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
     if params.prepare.test is not None:
         found, tested = _texts(params.prepare.test, "prepare.test", layout)
         yield from found
+        if corpus is not None and tested is not None:
+            yield from _shared(corpus["text"], tested["text"])
     device = choose_device(params.label.device)
     yield Finding("ok", "machine", f"{device}, {torch.get_num_threads()} threads, fastest in {fast_dtype(device)}")
     if params.store is not None:
@@ -112,6 +114,14 @@ def _tried(where: str, check: Callable[[], list[Finding]]) -> list[Finding]:
         return [Finding("error", where, f"trying it failed: {brief(error)}", fix)]
 
 
+def _shared(corpus: pl.Series, tested: pl.Series) -> list[Finding]:
+    shared = int(tested.is_in(corpus.implode()).sum())
+    if shared <= _MANY * len(tested):
+        return []
+    what = f"{shared:,} of {len(tested):,} texts are in the corpus too, so the student is taught about them"
+    return [Finding("warning", "prepare.test", what, "Leave them out of one of the two")]
+
+
 def _tested(params: Params, gold: pl.Series, labels: dict[str, list[str]]) -> list[Finding]:
     union = unite(labels, params.integrate.aliases).labels
     unknown = unknown_labels(gold, union)
@@ -146,6 +156,7 @@ def _teacher(
     where = f"teacher {name}"
     files = locate(name, params.teachers[name], layout.root)
     labeller = fastest(files, params.label)
+    labeller.rehearse()
     settings, dtype = labeller.settings, labeller.dtype
     hours = labeller.estimate(sample(texts, _TIMED)) * len(texts) / 3600
     labels[name] = list(files.labels)

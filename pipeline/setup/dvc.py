@@ -12,6 +12,7 @@ from pipeline.errors import MukiError, first
 from pipeline.layout import Layout
 from pipeline.models import locations
 from pipeline.tables import files
+from pipeline.tables.keys import canonical_key
 
 FILE = "dvc.yaml"
 HEADER = "# Written by muki-pipeline from params.yaml. Write it anew with muki-pipeline dvc.\n"
@@ -36,20 +37,38 @@ def render(
     return header + strict_yaml.write({"stages": stages(params, layout, code), "plots": _plots(params)})
 
 
+def _seal(content: str) -> str:
+    """The line that tells whether a file is still as it was written."""
+    return f"# {canonical_key({'content': content})}\n"
+
+
+def _is_as_written(content: str) -> bool:
+    seal, _, rest = content.removeprefix(HEADER).partition("\n")
+    return content.startswith(HEADER) and f"{seal}\n" == _seal(rest)
+
+
 def write(params: Params, layout: Layout, *, force: bool = False) -> Path:
     """Write dvc.yaml beside params.yaml.
 
     Raises:
-        MukiError: One that this program has not written is there; see `stages`.
+        MukiError: One is there that somebody has written or edited; see `stages`.
     """
     path = layout.root / FILE
-    is_ours = files.exists(path) and files.read_bytes(path, _FIX).decode(errors="replace").startswith(HEADER)
-    if files.exists(path) and not (is_ours or force):
-        raise MukiError(
-            "was not written by muki-pipeline", where=str(path), fix="Move it, or overwrite it with --force"
-        )
-    files.write_bytes(path, render(params, layout).encode())
+    if files.exists(path) and not force and not _is_as_written(files.read_bytes(path, _FIX).decode(errors="replace")):
+        fix = "Add to it by hand, keep stages of your own in another folder's dvc.yaml, or overwrite it with --force"
+        raise MukiError("was written or edited by somebody", where=str(path), fix=fix)
+    files.write_bytes(path, sealed(params, layout).encode())
     return path
+
+
+def sealed(params: Params, layout: Layout) -> str:
+    """The content of dvc.yaml, with the line that tells later whether somebody has edited it.
+
+    Raises:
+        MukiError: See `stages`.
+    """
+    content = render(params, layout, header="")
+    return HEADER + _seal(content) + content
 
 
 def check(params: Params, layout: Layout) -> None:

@@ -93,7 +93,7 @@ def find_teacher(name: str, model: str, root: Path, labels: list[str] | None = N
         labels: Its label names, where its config has none.
 
     Raises:
-        MukiError: See `locate` and `Labeller.check`; the hub does not answer.
+        MukiError: See `locate` and `Labeller.rehearse`; the hub does not answer.
     """
     teacher = Teacher(**_where(model, root), labels=labels)
     try:
@@ -106,7 +106,7 @@ def find_teacher(name: str, model: str, root: Path, labels: list[str] | None = N
 def _checked(name: str, teacher: Teacher, root: Path) -> Labeller:
     settings = Label(max_length=_SHORTEST, device="cpu", dtype="float32")
     labeller = Labeller(locate(name, teacher, root), settings)
-    labeller.check()
+    labeller.rehearse()
     return labeller
 
 

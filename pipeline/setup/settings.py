@@ -132,7 +132,7 @@ def write_project(root: Path, content: str, *, force: bool = False) -> list[Path
         if exists(path) and not force:
             raise MukiError("is there already", where=str(path), fix="Use another folder, or overwrite it with --force")
     params = config.parse(content, paths[0])
-    stages = dvc.render(params, Layout(root, params.store))
+    stages = dvc.sealed(params, Layout(root, params.store))
     for path, text in zip(paths, (content, stages), strict=True):
         write_bytes(path, text.encode())
     return paths

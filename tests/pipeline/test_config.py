@@ -71,7 +71,7 @@ def test_a_teacher_whose_name_is_no_plain_folder_name_is_refused(tmp_path: Path,
 def test_a_key_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     text = yaml.safe_dump(tiny.params(["one", "two"]))
     (tmp_path / "params.yaml").write_text(text.replace("  passes: 3\n", "  passes: 3\n  passes: 5\n"))
-    with pytest.raises(MukiError, match='line 10: found duplicate key "passes"'):
+    with pytest.raises(MukiError, match='line 12: found duplicate key "passes"'):
         config.load(tmp_path / "params.yaml")
 
 

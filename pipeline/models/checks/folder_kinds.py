@@ -237,7 +237,10 @@ def check_classifier_folder(path: Path, where: str, *, pickles: bool, allow_pick
     Raises:
         MukiError: It is something else; the message says what, and what to do.
     """
-    no_weights = _no_weights(path, f"Convert them, or set {allow_pickles}: true if you trust their author")
+    no_weights = _no_weights(
+        path,
+        f"Load it with transformers and save_pretrained it again, or set {allow_pickles}: true if you trust its author",
+    )
     kinds = (*_NO_MODEL, _SETFIT, *_OTHER_WEIGHTS, *no_weights, _NO_CONFIG, _WRAPPED, *_NO_CLASSIFIER)
     _refuse(ModelFolder(path, pickles=pickles), where, kinds)
 

@@ -233,8 +233,8 @@ def test_only_wanted_columns_are_parsed(tmp_path: Path) -> None:
         ("a.jsonl", b'{"body": "x"}\n{"body": \n', "line 2 is not valid JSON"),
         ("a.jsonl", b'{"body": "x"}\n["y"]\n', "line 2 holds list, not an object"),
         ("a.json", b'{"body": {"0": "x"}}', r"holds no array. Write an array of objects \(pandas"),
-        ("a.csv.gz", b"body\nx\n", "cannot be read"),
-        ("a.csv.gz", gzip.compress(b"body\nx\n" * 50)[:-9], "cannot be read"),
+        ("a.csv.gz", b"body\nx\n", "cannot be unpacked"),
+        ("a.csv.gz", gzip.compress(b"body\nx\n" * 50, mtime=0)[:-9], "cannot be unpacked"),
         ("a.csv", "body\nx\n".encode("utf-16"), "is UTF-16, not UTF-8"),
         ("a.parquet.gz", b"", r"\.parquet\.gz is not a known format"),
         ("a.xlsx", b"PK", "cannot be read"),
@@ -251,3 +251,10 @@ def test_a_file_that_cannot_be_read_is_told_with_its_line(
 def test_a_table_of_another_program_keeps_its_first_rows(tmp_path: Path) -> None:
     (tmp_path / "a.tab").write_text("topic\tbody\na\tfirst\nb\tsecond\nc\tthird\n")
     assert read_table(tmp_path / "a.tab", ["body"])["body"].to_list() == ["first", "second", "third"]
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.csv", ""), ("a.txt", ""), ("a.txt", "\n\n \n"), ("a.jsonl", "")])
+def test_a_file_without_a_row_is_an_empty_table(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    assert read_table(tmp_path / name).is_empty()
+    full_dialect(tmp_path / name)

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.config import Prepare
-from pipeline.corpus.prepare import prepare
+from pipeline.corpus.prepare import SHARED, prepare
 from pipeline.errors import MukiError
 from pipeline.layout import Layout
 from pipeline.tables.manifest import read_manifest
@@ -31,7 +31,7 @@ def test_the_corpus_and_what_trains_teachers_do_not_overlap(tmp_path: Path) -> N
     assert gold["id"].to_list() == corpus["id"].to_list()
     assert not set(corpus["text"]) & set(rest["text"])
     assert set(rest["label"]) == {"a", "b"}
-    assert counts == {"corpus": 6, "corpus_gold": 6, "teacher_train": len(rest), "test": 24}
+    assert counts == {"corpus": 6, "corpus_gold": 6, "teacher_train": len(rest), "test": 24, SHARED: 12}
 
 
 def test_the_same_seed_draws_the_same_rows(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_the_same_seed_draws_the_same_rows(tmp_path: Path) -> None:
 
 def test_without_a_number_every_row_is_corpus(tmp_path: Path) -> None:
     counts = prepare(settings(tmp_path, ROWS), Layout(tmp_path))
-    assert counts == {"corpus": 18, "corpus_gold": 18, "test": 18}
+    assert counts == {"corpus": 18, "corpus_gold": 18, "test": 18, SHARED: 18}
     assert not Layout(tmp_path).teacher_train.exists()
 
 
@@ -112,3 +112,8 @@ def test_extra_texts_are_new_and_have_no_labels(tmp_path: Path) -> None:
     assert pl.read_parquet(layout.corpus_gold)["id"].to_list() == corpus["id"].to_list()[:18]
     with pytest.raises(ValidationError, match="extra sources are unlabelled"):
         settings(tmp_path, ROWS, extra=[{"source": "a.csv", "text": "b", "label": "c"}])
+
+
+def test_the_work_folder_is_kept_out_of_git(tmp_path: Path) -> None:
+    prepare(settings(tmp_path, ROWS), Layout(tmp_path))
+    assert (tmp_path / "data" / ".work" / ".gitignore").read_text() == "*\n"

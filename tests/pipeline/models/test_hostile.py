@@ -107,6 +107,10 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "labels in a list": ({"id2label": ["a", "b", "c"]}, "id2label: Input should be a valid dictionary"),
     "no labels": ({"id2label": None}, "id2label: Input should be a valid dictionary"),
     "text for a number": ({"id2label": {"x": "a", "1": "b"}}, "id2label.x"),
+    "two orders": (
+        {"id2label": {"0": "a", "1": "b", "2": "c"}, "label2id": {"a": 1, "b": 0, "c": 2}},
+        "id2label and label2id give 'a' different outputs",
+    ),
     "a gap": ({"id2label": {"0": "a", "2": "b"}}, "do not count from 0 without gaps"),
     "a list as a label": ({"id2label": {"0": ["a"], "1": "b"}}, "id2label.0"),
     "a billion labels": ({"id2label": {}, "num_labels": 10**9}, "num_labels"),

@@ -2,6 +2,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from pipeline import config
 from pipeline.setup import doctor
@@ -111,3 +112,18 @@ def test_a_bucket_is_tried(path: Path, s3: str) -> None:
     path.write_text(f"store: s3://no-such-bucket/x\n{content}")
     [error] = [each for each in findings(path) if each.level == "error"]
     assert (error.where, error.what) == ("s3://no-such-bucket/x", "there is no such bucket")
+
+
+def test_weights_that_are_no_numbers_are_found(path: Path) -> None:
+    file = path.parent / "models" / "two" / "model.safetensors"
+    state = load_file(file)
+    state["classifier.weight"][:] = float("nan")
+    save_file(state, file, metadata={"format": "pt"})
+    [error] = [each for each in findings(path) if each.level == "error"]
+    assert (error.where, error.what.split(" for ")[0]) == ("teacher two", "logits are NaN or infinite without dropout")
+
+
+def test_a_test_set_that_is_taught_is_told(path: Path) -> None:
+    shutil.copy(path.parent / "corpus.csv", path.parent / "test.csv")
+    told = [each.what for each in findings(path) if each.where == "prepare.test" and each.level == "warning"]
+    assert "30 of 30 texts are in the corpus too, so the student is taught about them" in told

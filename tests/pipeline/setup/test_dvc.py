@@ -113,9 +113,12 @@ def test_a_file_that_lacks_what_the_settings_name_is_refused(tmp_path: Path) -> 
     path.write_text("stages: [")
     with pytest.raises(MukiError, match="lists no stages"):
         dvc.check(params, layout)
-    with pytest.raises(MukiError, match="was not written by muki-pipeline"):
+    with pytest.raises(MukiError, match="was written or edited by somebody"):
         dvc.write(params, layout)
     dvc.write(params, layout, force=True)
+    path.write_text(path.read_text() + "\n# mine\n")
+    with pytest.raises(MukiError, match="was written or edited by somebody"):
+        dvc.write(params, layout)
 
 
 def test_the_demos_file_comes_from_the_same_source() -> None:
