@@ -142,6 +142,9 @@ def test_brackets_are_part_of_a_name(tmp_path: Path) -> None:
     for number in (1, 2):
         (root / "[old] texts" / f"a{number}.csv").write_text(f"topic,body\na,text {number}\n")
     assert read(root, "[old] texts/a?.csv")["text"].to_list() == ["text 1", "text 2"]
+    (root / "[new] a.csv").write_text("topic,body\na,new\n")
+    (root / "n a.csv").write_text("topic,body\na,wrong\n")
+    assert read(root, "[new] *.csv")["text"].to_list() == ["new"]
     assert watched("[old] texts/a?.csv", root) == root / "[old] texts"
     assert watched("mails[1].csv", root) == Path("mails[1].csv")
     assert watched("owner/name", root) is None
