@@ -10,7 +10,7 @@ import sys
 
 import polars as pl
 
-from pipeline.api import merge
+from muki_pipeline.api import merge
 
 
 def main(file: str, models: list[str], question: str) -> None:

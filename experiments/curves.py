@@ -19,7 +19,7 @@ import torch
 
 from experiments.routing.build import MODEL
 from experiments.routing.settings import ROOT, Base, Texts, bases, hwu, hwu_test, newsgroups, orange, reuters_r8
-from pipeline.config import (
+from muki_pipeline.config import (
     Compare,
     Embed,
     Integrate,
@@ -31,21 +31,21 @@ from pipeline.config import (
     Teacher,
     TeacherTraining,
 )
-from pipeline.corpus.table import with_ids, write_corpus
-from pipeline.embedding.run import embed_corpus
-from pipeline.evaluation.comparison.compare import compare
-from pipeline.evaluation.gold_labels import read_test
-from pipeline.integration.label_tables import open_labelled_corpus
-from pipeline.labelling.run import label_corpus
-from pipeline.layout import Layout
-from pipeline.models.averaging import average
-from pipeline.models.students import LoadedStudent
-from pipeline.models.teachers import locate
-from pipeline.progress import SILENT
-from pipeline.tables.columns import arrow
-from pipeline.tables.shards import write_table_file
-from pipeline.training.teacher import train_teacher
-from stages.terminal import quiet_libraries
+from muki_pipeline.corpus.table import with_ids, write_corpus
+from muki_pipeline.embedding.run import embed_corpus
+from muki_pipeline.evaluation.comparison.compare import compare
+from muki_pipeline.evaluation.gold_labels import read_test
+from muki_pipeline.integration.label_tables import open_labelled_corpus
+from muki_pipeline.labelling.run import label_corpus
+from muki_pipeline.layout import Layout
+from muki_pipeline.models.averaging import average
+from muki_pipeline.models.students import LoadedStudent
+from muki_pipeline.models.teachers import locate
+from muki_pipeline.progress import SILENT
+from muki_pipeline.tables.columns import arrow
+from muki_pipeline.tables.shards import write_table_file
+from muki_pipeline.training.teacher import train_teacher
+from muki_stages.terminal import quiet_libraries
 
 DATA = Path(__file__).parent / "curves-data"
 RULES = ["gate", "muki", "supervised"]

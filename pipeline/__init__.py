@@ -1,1 +1,3 @@
-"""Knowledge integration of text classifiers by model uncertainty (MUKI, arXiv:2210.05230)."""
+"""A source root, no package."""
+
+raise ImportError("this folder only holds the code: import muki_pipeline")

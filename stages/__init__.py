@@ -1,1 +1,3 @@
-"""One thin module per DVC stage and CLI command: parse, call `pipeline`, show progress."""
+"""A source root, no package."""
+
+raise ImportError("this folder only holds the code: import muki_stages")

@@ -6,8 +6,8 @@ from typing import Any, Literal, get_args, get_origin
 import pyarrow as pa
 from pydantic import BaseModel
 
-from pipeline import config
-from pipeline.tables import schema
+from muki_pipeline import config
+from muki_pipeline.tables import schema
 from tests import repository
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -74,7 +74,7 @@ def settings() -> str:
     lines = [
         "# Settings",
         "",
-        "Every key of `params.yaml`, generated from `pipeline/config.py`. The `params.yaml` in this repository is the",
+        "Every key of `params.yaml`, generated from `config.py`. The `params.yaml` in this repository is the",
         "demo's. Unknown keys, repeated keys and YAML aliases are errors.",
         "",
     ]

@@ -8,29 +8,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline import config, strict_yaml
-from pipeline.setup import dvc
+from muki_pipeline import config, strict_yaml
+from muki_pipeline.setup import dvc
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
-_SETTINGS = ("pipeline/config.py", "pipeline/names.py", "pipeline/tables")
-_MODELS = (*_SETTINGS, "pipeline/corpus", "pipeline/models")
-_TRAINING = (*_SETTINGS, "pipeline/models", "pipeline/training")
-CODE = {
+_SETTINGS = ("config.py", "names.py", "tables")
+_MODELS = (*_SETTINGS, "corpus", "models")
+_TRAINING = (*_SETTINGS, "models", "training")
+_ROOMS = {
     "prepare": _MODELS,
     "train-teacher": _TRAINING,
-    "label": (*_MODELS, "pipeline/labelling"),
-    "embed": (*_MODELS, "pipeline/embedding", "pipeline/integration"),
-    "integrate": (*_SETTINGS, "pipeline/corpus", "pipeline/integration"),
+    "label": (*_MODELS, "labelling"),
+    "embed": (*_MODELS, "embedding", "integration"),
+    "integrate": (*_SETTINGS, "corpus", "integration"),
     "train-student": _TRAINING,
-    "evaluate": (
-        *_MODELS,
-        *(
-            f"pipeline/{name}"
-            for name in ("embedding", "evaluation", "integration", "labelling", "reporting/figures.py")
-        ),
-    ),
+    "evaluate": (*_MODELS, "embedding", "evaluation", "integration", "labelling", "reporting/figures.py"),
 }
+CODE = {stage: [f"pipeline/muki_pipeline/{name}" for name in rooms] for stage, rooms in _ROOMS.items()}
 """The code that the stages of each command depend on in this repository (tests/test_house.py holds it against them)."""
 HEADER = """\
 # The demo's stages, written from params.yaml by `make docs`. Besides what every project's stages depend on, they

@@ -20,19 +20,19 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import config
-from pipeline.config import Prepare, Source
-from pipeline.corpus.ids import place_of
-from pipeline.corpus.prepare import prepare
-from pipeline.corpus.table import corpus_shards, read_corpus_shard
-from pipeline.integration.integrate import integrate
-from pipeline.labelling.engines.dispatch import Workers
-from pipeline.labelling.engines.local import Processes
-from pipeline.labelling.engines.ray import RayWorkers
-from pipeline.labelling.run import label_with
-from pipeline.layout import Layout
-from pipeline.models.tokenizers import load_tokenizer
-from pipeline.training.student.golden_rows import read_tokens, write_tokens
+from muki_pipeline import config
+from muki_pipeline.config import Prepare, Source
+from muki_pipeline.corpus.ids import place_of
+from muki_pipeline.corpus.prepare import prepare
+from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
+from muki_pipeline.integration.integrate import integrate
+from muki_pipeline.labelling.engines.dispatch import Workers
+from muki_pipeline.labelling.engines.local import Processes
+from muki_pipeline.labelling.engines.ray import RayWorkers
+from muki_pipeline.labelling.run import label_with
+from muki_pipeline.layout import Layout
+from muki_pipeline.models.tokenizers import load_tokenizer
+from muki_pipeline.training.student.golden_rows import read_tokens, write_tokens
 from tests import tiny
 from tests.benchmarks.integration import SHARD, write_project
 from tests.benchmarks.measure import in_a_process

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import config
-from pipeline.corpus.readers import read_source
-from pipeline.training.base import load_base
+from muki_pipeline import config
+from muki_pipeline.corpus.readers import read_source
+from muki_pipeline.training.base import load_base
 
 ROOT = Path(__file__).parents[1]
 PARAMS, LAYOUT = config.load(ROOT / "params.yaml")

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline import config
-from pipeline.integration.scorers import SCORERS
-from stages import cli
+from muki_pipeline import config
+from muki_pipeline.integration.scorers import SCORERS
+from muki_stages import cli
 from tests import generate_docs, tiny
 
 ROOT = Path(__file__).parents[1]
@@ -89,7 +89,7 @@ def test_docstrings_refer_to_pages_that_exist(folder: str) -> None:
 
 def test_the_tree_in_contributing_is_the_tree() -> None:
     tree = (ROOT / "CONTRIBUTING.md").read_text()
-    for path in (ROOT / "pipeline").rglob("*.py"):
+    for path in (ROOT / "pipeline/muki_pipeline").rglob("*.py"):
         assert path.stem == "__init__" or path.stem in tree or path.parent.name in tree, path
 
 
@@ -111,7 +111,7 @@ def test_examples_run(
     (finished / "texts.csv").write_text("text\n" + "\n".join(f'"{text}"' for text in tiny.texts(12)) + "\n")
     monkeypatch.chdir(finished)
     monkeypatch.setattr("sys.argv", [script, *arguments])
-    monkeypatch.setattr("pipeline.training.student.train._FEWEST_STEPS", 10)
+    monkeypatch.setattr("muki_pipeline.training.student.train._FEWEST_STEPS", 10)
     runpy.run_path(str(ROOT / "examples" / script), run_name="__main__")
     assert expected in capsys.readouterr().out
 
@@ -121,7 +121,7 @@ def test_the_notebook_runs(finished: Path, monkeypatch: pytest.MonkeyPatch) -> N
     lines = "\n".join(f'"{text}"' for text in tiny.texts(12))
     (finished / "texts.csv").write_text(f"text\n{lines}\n")
     monkeypatch.chdir(finished)
-    monkeypatch.setattr("pipeline.training.student.train._FEWEST_STEPS", 10)
+    monkeypatch.setattr("muki_pipeline.training.student.train._FEWEST_STEPS", 10)
     names: dict[str, Any] = {}
     for cell in cells:
         if cell["cell_type"] == "code":

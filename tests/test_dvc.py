@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline import strict_yaml
+from muki_pipeline import strict_yaml
 from tests import tiny
 from tests.repository import Repository
 
@@ -51,7 +51,7 @@ def test_only_what_changed_runs_again(tmp_path: Path) -> None:
     assert golden(repository)["labels"][-2:] == ["ash", "fir"]
 
     # What would run, asked without running it.
-    metrics = tmp_path / "pipeline" / "evaluation" / "metrics.py"
+    metrics = tmp_path / "pipeline" / "muki_pipeline" / "evaluation" / "metrics.py"
     metrics.write_text(metrics.read_text() + "\n# changed\n")
     assert changed(repository) == {"evaluate"}
     repository.change("integrate", "temperature", 0.5)

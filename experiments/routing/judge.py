@@ -19,17 +19,17 @@ from rich.table import Table
 
 from experiments.routing.build import LABEL, params_of
 from experiments.routing.settings import DATA, Base, Setting, bases, settings
-from pipeline.config import Dtype
-from pipeline.embedding.run import embed_corpus
-from pipeline.evaluation import metrics
-from pipeline.integration.confidence import softmax
-from pipeline.integration.embeddings import open_embeddings
-from pipeline.integration.label_tables import LabelShard, open_labelled_corpus
-from pipeline.integration.scorers import SCORERS, Gate, TeacherOutputs
-from pipeline.integration.strategies import best_teacher, golden_targets, soft_weights
-from pipeline.layout import Layout
-from pipeline.tables.columns import arrow
-from pipeline.tables.manifest import is_finished
+from muki_pipeline.config import Dtype
+from muki_pipeline.embedding.run import embed_corpus
+from muki_pipeline.evaluation import metrics
+from muki_pipeline.integration.confidence import softmax
+from muki_pipeline.integration.embeddings import open_embeddings
+from muki_pipeline.integration.label_tables import LabelShard, open_labelled_corpus
+from muki_pipeline.integration.scorers import SCORERS, Gate, TeacherOutputs
+from muki_pipeline.integration.strategies import best_teacher, golden_targets, soft_weights
+from muki_pipeline.layout import Layout
+from muki_pipeline.tables.columns import arrow
+from muki_pipeline.tables.manifest import is_finished
 
 RULES = ("mc_entropy", "mutual_information", "energy", "calibrated", "gate")
 BOUND = ("mc_entropy", "mutual_information", "calibrated")

@@ -13,7 +13,7 @@ from rich.table import Table
 from experiments.routing.build import label
 from experiments.routing.judge import ask, is_built, judge, shown
 from experiments.routing.settings import DATA, Base, bases, settings
-from pipeline.config import Dtype
+from muki_pipeline.config import Dtype
 
 BFLOAT16 = DATA.with_name("data-bfloat16")
 RULES = ("mc_entropy", "mutual_information", "gate")

@@ -15,8 +15,8 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.config import Source
-from pipeline.corpus.readers import read_source
+from muki_pipeline.config import Source
+from muki_pipeline.corpus.readers import read_source
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(__file__).parent / "data"

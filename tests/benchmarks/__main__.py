@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from stages.terminal import quiet_libraries
+from muki_stages.terminal import quiet_libraries
 from tests.benchmarks import bfloat16, engines, gpu, integration, labelling, student
 from tests.benchmarks.measure import Row
 

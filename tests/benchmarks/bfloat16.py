@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.models.devices import fast_dtype
+from muki_pipeline.models.devices import fast_dtype
 from tests.benchmarks.labelling import LENGTHS, against_a_pass, product_share
 from tests.benchmarks.measure import Row, over_processes
 

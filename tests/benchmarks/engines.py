@@ -9,8 +9,8 @@ from typing import Any
 import onnxruntime
 import torch
 
-from pipeline.deployment.onnx import Logits
-from pipeline.models.devices import fast_dtype
+from muki_pipeline.deployment.onnx import Logits
+from muki_pipeline.models.devices import fast_dtype
 from tests.benchmarks.labelling import BATCHES, ROUNDS, a_pass, arithmetic, full_batch, ours, repeated, stock
 from tests.benchmarks.measure import Row, side_by_side
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipeline.config import Dtype, Label, Teacher
-from pipeline.labelling.labeller import Labeller
-from pipeline.models.batching import Batch
-from pipeline.models.devices import fast_dtype
-from pipeline.models.teachers import locate
+from muki_pipeline.config import Dtype, Label, Teacher
+from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.models.batching import Batch
+from muki_pipeline.models.devices import fast_dtype
+from muki_pipeline.models.teachers import locate
 from tests.benchmarks.labelling import LENGTHS, PASSES, product_operations, repeated, stock
 from tests.benchmarks.measure import Row, seconds_of_each, side_by_side
 

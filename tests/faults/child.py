@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from stages import cli, embed, evaluate, integrate, label, prepare, train_student
+from muki_stages import cli, embed, evaluate, integrate, label, prepare, train_student
 
 PRELOADED = (embed, evaluate, integrate, label, prepare, train_student)
 """Imported here so that every forked child has them."""

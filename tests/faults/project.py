@@ -10,11 +10,11 @@ from pathlib import Path
 
 import yaml
 
-from pipeline.errors import MukiError
-from pipeline.layout import Layout
-from pipeline.tables.folders import is_sealed
-from pipeline.tables.manifest import read_manifest
-from pipeline.tables.shards import read_shard, read_table_file
+from muki_pipeline.errors import MukiError
+from muki_pipeline.layout import Layout
+from muki_pipeline.tables.folders import is_sealed
+from muki_pipeline.tables.manifest import read_manifest
+from muki_pipeline.tables.shards import read_shard, read_table_file
 from tests import tiny
 from tests.faults import child
 from tests.faults.child import Fault

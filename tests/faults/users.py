@@ -13,17 +13,17 @@ import numpy as np
 import pyarrow as pa
 from ruamel.yaml import YAML
 
-from pipeline import config
-from pipeline.config import Label, Teacher
-from pipeline.corpus.dialects import Dialect
-from pipeline.corpus.formats import read_table
-from pipeline.errors import MukiError
-from pipeline.integration.label_space import unite
-from pipeline.labelling.labeller import Labeller
-from pipeline.models.teachers import locate
-from pipeline.names import comparable
-from pipeline.setup import look
-from pipeline.setup.settings import Lengths, Texts, render
+from muki_pipeline import config
+from muki_pipeline.config import Label, Teacher
+from muki_pipeline.corpus.dialects import Dialect
+from muki_pipeline.corpus.formats import read_table
+from muki_pipeline.errors import MukiError
+from muki_pipeline.integration.label_space import unite
+from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.models.teachers import locate
+from muki_pipeline.names import comparable
+from muki_pipeline.setup import look
+from muki_pipeline.setup.settings import Lengths, Texts, render
 from tests import tiny
 from tests.pipeline.corpus.test_dialects import NAMES, WRITERS
 

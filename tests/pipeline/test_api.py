@@ -4,10 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import api
-from pipeline.api import Merge, merge
-from pipeline.errors import MukiError
-from pipeline.tables.files import only_one
+from muki_pipeline import api
+from muki_pipeline.api import Merge, merge
+from muki_pipeline.errors import MukiError
+from muki_pipeline.tables.files import only_one
 from tests import tiny
 from tests.recorder import Recorder
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline import config
-from pipeline.errors import MukiError, chosen
+from muki_pipeline import config
+from muki_pipeline.errors import MukiError, chosen
 from tests import tiny
 
 NUMBERS = {

@@ -1,6 +1,6 @@
 import pickle
 
-from pipeline.errors import MukiError
+from muki_pipeline.errors import MukiError
 
 
 def test_an_error_passes_between_processes() -> None:

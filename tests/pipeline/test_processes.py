@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from pipeline.processes import usable_cores
+from muki_pipeline.processes import usable_cores
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system gives no process some of its cores")

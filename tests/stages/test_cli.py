@@ -14,10 +14,10 @@ import pytest
 import torch
 import yaml
 
-from pipeline.tables.files import only_one
-from pipeline.tables.manifest import seal, unseal
-from pipeline.tables.shards import part_name, write_shard
-from stages import cli
+from muki_pipeline.tables.files import only_one
+from muki_pipeline.tables.manifest import seal, unseal
+from muki_pipeline.tables.shards import part_name, write_shard
+from muki_stages import cli
 from tests import tiny
 
 Run = Callable[..., tuple[int, str, str]]
@@ -305,7 +305,7 @@ def test_what_stops_a_command_is_told_apart_from_a_fault_of_ours(
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("stages.integrate.main", fail)
+    monkeypatch.setattr("muki_stages.integrate.main", fail)
     code, _, err = run(*(["--debug"] if debug else []), "integrate", "--params", str(project))
     assert code == expected
     assert message in err
@@ -345,7 +345,7 @@ def test_results_as_json_and_how_much_is_said(project: Path, run: Run) -> None:
     assert json.loads(out)["routing"] is None
     assert "golden supervision: 30 texts" in err
     code, out, err = run("--verbose", "label", "--teacher", "one", *params)
-    assert "pipeline.labelling.run: one: 4 of 4 shards are labelled already" in err
+    assert "muki_pipeline.labelling.run: one: 4 of 4 shards are labelled already" in err
     code, out, err = run("--quiet", "label", "--teacher", "nobody", *params)
     assert code == 2
     assert "error: " in err

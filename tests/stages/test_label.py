@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from pipeline import config
-from pipeline.corpus.prepare import prepare
-from stages import label
+from muki_pipeline import config
+from muki_pipeline.corpus.prepare import prepare
+from muki_stages import label
 from tests import tiny
 
 

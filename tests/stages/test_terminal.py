@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stages import inspection
+from muki_stages import inspection
 from tests import tiny
 
 
@@ -40,7 +40,7 @@ def test_a_terminal_without_a_character_shows_its_number(labelled: Path) -> None
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
     text_id = pl.read_parquet(labelled.parent / "data" / "corpus" / "*.parquet")["id"][0]
     for options in ([], ["--id", text_id]):
-        command = [sys.executable, "-m", "stages.cli", "inspect", *options, "--params", str(labelled)]
+        command = [sys.executable, "-m", "muki_stages.cli", "inspect", *options, "--params", str(labelled)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
     assert "\\u9000\\u6b3e" in done.stdout

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import config
-from stages import train_student, train_teacher
+from muki_pipeline import config
+from muki_stages import train_student, train_teacher
 from tests import tiny
 
 

@@ -14,9 +14,9 @@ import polars as pl
 import pytest
 from hypothesis import strategies as st
 
-from pipeline.corpus.dialects import Dialect, has_header
-from pipeline.corpus.formats import full_dialect, read_table, told
-from pipeline.errors import MukiError
+from muki_pipeline.corpus.dialects import Dialect, has_header
+from muki_pipeline.corpus.formats import full_dialect, read_table, told
+from muki_pipeline.errors import MukiError
 
 NASTY = st.text(st.sampled_from("ab ,;|\t\"'\\\n\r=.é\u0301\u2028{}[]#:-0"), max_size=12)
 ROWS = st.lists(st.tuples(NASTY, st.sampled_from(["no", "Café", "a b", "x;y", "1"])), min_size=1, max_size=6)

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import Prepare, Source
-from pipeline.corpus.ids import Ids, first_ids, place_of, text_id
-from pipeline.corpus.prepare import prepare
-from pipeline.corpus.table import corpus_shards, read_corpus_shard, with_ids, write_corpus
-from pipeline.errors import MukiError
-from pipeline.layout import Layout
+from muki_pipeline.config import Prepare, Source
+from muki_pipeline.corpus.ids import Ids, first_ids, place_of, text_id
+from muki_pipeline.corpus.prepare import prepare
+from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard, with_ids, write_corpus
+from muki_pipeline.errors import MukiError
+from muki_pipeline.layout import Layout
 
 
 def by_hand(texts: list[str]) -> list[str]:
@@ -40,7 +40,7 @@ def corpus(layout: Layout) -> list[tuple[str, str]]:
 
 
 def test_files_of_a_pattern_are_read_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.corpus.readers._PART_ROWS", 3)
+    monkeypatch.setattr("muki_pipeline.corpus.readers._PART_ROWS", 3)
     texts = [random.Random(row).choice("abcdefgh") for row in range(40)]
     for number in range(4):
         part = pl.DataFrame({"body": texts[10 * number : 10 * number + 10]})

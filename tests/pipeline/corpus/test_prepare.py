@@ -4,11 +4,11 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from pipeline.config import Prepare
-from pipeline.corpus.prepare import SHARED, prepare
-from pipeline.errors import MukiError
-from pipeline.layout import Layout
-from pipeline.tables.manifest import read_manifest
+from muki_pipeline.config import Prepare
+from muki_pipeline.corpus.prepare import SHARED, prepare
+from muki_pipeline.errors import MukiError
+from muki_pipeline.layout import Layout
+from muki_pipeline.tables.manifest import read_manifest
 
 
 def settings(root: Path, rows: list[tuple[str, str]], **others: object) -> Prepare:

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.config import Source
-from pipeline.corpus.readers import describe, read_source, watched
-from pipeline.errors import MukiError
+from muki_pipeline.config import Source
+from muki_pipeline.corpus.readers import describe, read_source, watched
+from muki_pipeline.errors import MukiError
 
 ROWS = [{"body": 'she said "no", twice', "topic": "a"}, {"body": "", "topic": "b"}, {"body": "ünï", "topic": "a"}]
 

@@ -4,11 +4,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from pipeline.corpus.ids import text_id
-from pipeline.corpus.table import content_digest, corpus_shards, read_corpus_shard, with_ids, write_corpus
-from pipeline.errors import MukiError
-from pipeline.tables.manifest import seal, unseal
-from pipeline.tables.shards import part_name, write_shard
+from muki_pipeline.corpus.ids import text_id
+from muki_pipeline.corpus.table import content_digest, corpus_shards, read_corpus_shard, with_ids, write_corpus
+from muki_pipeline.errors import MukiError
+from muki_pipeline.tables.manifest import seal, unseal
+from muki_pipeline.tables.shards import part_name, write_shard
 
 
 def frame(texts: list[str]) -> pl.DataFrame:

@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.corpus.formats import read_table
-from pipeline.deployment import classify
-from pipeline.deployment.classify import Request, classify_file
-from pipeline.errors import MukiError
-from pipeline.models.students import LoadedStudent, load_student
-from pipeline.tables.folders import seal_folder
+from muki_pipeline.corpus.formats import read_table
+from muki_pipeline.deployment import classify
+from muki_pipeline.deployment.classify import Request, classify_file
+from muki_pipeline.errors import MukiError
+from muki_pipeline.models.students import LoadedStudent, load_student
+from muki_pipeline.tables.folders import seal_folder
 from tests import tiny
 from tests.recorder import Recorder
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from pipeline.deployment import onnx
-from pipeline.deployment.onnx import export_onnx
-from pipeline.errors import MukiError
-from pipeline.models.students import LoadedStudent, load_student
-from pipeline.tables.folders import is_sealed, seal_folder
+from muki_pipeline.deployment import onnx
+from muki_pipeline.deployment.onnx import export_onnx
+from muki_pipeline.errors import MukiError
+from muki_pipeline.models.students import LoadedStudent, load_student
+from muki_pipeline.tables.folders import is_sealed, seal_folder
 from tests import tiny
 
 

@@ -12,10 +12,10 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules
 from transformers import AutoModel, AutoTokenizer
 
-from pipeline import config
-from pipeline.embedding.encoder import NeutralEncoder
-from pipeline.errors import MukiError
-from pipeline.models.locations import in_package
+from muki_pipeline import config
+from muki_pipeline.embedding.encoder import NeutralEncoder
+from muki_pipeline.errors import MukiError
+from muki_pipeline.models.locations import in_package
 from tests import tiny
 from tests.pipeline.models.test_hostile import BART, T5
 

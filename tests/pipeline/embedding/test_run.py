@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import config
-from pipeline.embedding import run
-from pipeline.embedding.run import embed_corpus
+from muki_pipeline import config
+from muki_pipeline.embedding import run
+from muki_pipeline.embedding.run import embed_corpus
 from tests import tiny
 
 

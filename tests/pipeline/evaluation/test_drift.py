@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.evaluation.drift import drift
+from muki_pipeline.evaluation.drift import drift
 
 
 def test_drift_by_hand() -> None:

@@ -6,17 +6,17 @@ import polars as pl
 import pytest
 import yaml
 
-from pipeline import config
-from pipeline.corpus.prepare import prepare
-from pipeline.embedding.run import embed_corpus
-from pipeline.errors import MukiError
-from pipeline.evaluation.evaluate import Evaluation, evaluate
-from pipeline.integration.confidence import softmax
-from pipeline.integration.integrate import integrate
-from pipeline.integration.routing.answers import reference
-from pipeline.integration.scorers import SCORERS
-from pipeline.reporting.figures import uncertainty_figure
-from pipeline.reporting.inspect import inspect_store, inspect_text
+from muki_pipeline import config
+from muki_pipeline.corpus.prepare import prepare
+from muki_pipeline.embedding.run import embed_corpus
+from muki_pipeline.errors import MukiError
+from muki_pipeline.evaluation.evaluate import Evaluation, evaluate
+from muki_pipeline.integration.confidence import softmax
+from muki_pipeline.integration.integrate import integrate
+from muki_pipeline.integration.routing.answers import reference
+from muki_pipeline.integration.scorers import SCORERS
+from muki_pipeline.reporting.figures import uncertainty_figure
+from muki_pipeline.reporting.inspect import inspect_store, inspect_text
 from tests import tiny
 from tests.recorder import Recorder
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.evaluation.evaluate import metrics
+from muki_pipeline.evaluation.evaluate import metrics
 
 
 def test_accuracy_and_macro_f1_by_hand() -> None:

@@ -10,15 +10,15 @@ import polars as pl
 import pytest
 import yaml
 
-from pipeline import config
-from pipeline.errors import MukiError
-from pipeline.evaluation.review import read_review, sample_review
-from pipeline.integration.integrate import integrate
-from pipeline.integration.label_tables import open_labelled_corpus
-from pipeline.integration.routing.answers import read_answers, reference, wilson_interval
-from pipeline.reporting.html import write_report
-from stages import integrate as stage
-from stages import review
+from muki_pipeline import config
+from muki_pipeline.errors import MukiError
+from muki_pipeline.evaluation.review import read_review, sample_review
+from muki_pipeline.integration.integrate import integrate
+from muki_pipeline.integration.label_tables import open_labelled_corpus
+from muki_pipeline.integration.routing.answers import read_answers, reference, wilson_interval
+from muki_pipeline.reporting.html import write_report
+from muki_stages import integrate as stage
+from muki_stages import review
 from tests import tiny
 
 

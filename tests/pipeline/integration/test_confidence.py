@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.integration.confidence import CONFIDENCES, energy, entropy, entropy_of_logits, mutual_information, softmax
+from muki_pipeline.integration.confidence import (
+    CONFIDENCES,
+    energy,
+    entropy,
+    entropy_of_logits,
+    mutual_information,
+    softmax,
+)
 
 LOGITS = arrays(np.float32, (5, 4), elements=st.floats(-80, 80, width=32))
 

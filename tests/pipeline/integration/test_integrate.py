@@ -14,18 +14,18 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import config
-from pipeline.corpus.prepare import prepare
-from pipeline.corpus.table import with_ids, write_corpus
-from pipeline.embedding.run import embed_corpus
-from pipeline.errors import MukiError
-from pipeline.integration import integrate as integration
-from pipeline.integration.confidence import entropy_of_logits, softmax
-from pipeline.integration.routing.agreement import SLIGHT
-from pipeline.labelling.run import label_corpus
-from pipeline.layout import Layout
-from pipeline.tables.manifest import MANIFEST, read_manifest, seal
-from pipeline.tables.shards import read_footer, read_shard, write_shard
+from muki_pipeline import config
+from muki_pipeline.corpus.prepare import prepare
+from muki_pipeline.corpus.table import with_ids, write_corpus
+from muki_pipeline.embedding.run import embed_corpus
+from muki_pipeline.errors import MukiError
+from muki_pipeline.integration import integrate as integration
+from muki_pipeline.integration.confidence import entropy_of_logits, softmax
+from muki_pipeline.integration.routing.agreement import SLIGHT
+from muki_pipeline.labelling.run import label_corpus
+from muki_pipeline.layout import Layout
+from muki_pipeline.tables.manifest import MANIFEST, read_manifest, seal
+from muki_pipeline.tables.shards import read_footer, read_shard, write_shard
 from tests import tiny
 
 
@@ -366,7 +366,7 @@ def test_the_table_is_the_same_with_any_number_of_threads(copy: Path) -> None:
     for threads in ("1", "2", "8"):
         forget(layout)
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
-        command = [sys.executable, "-m", "stages.cli", "integrate", "--params", str(copy)]
+        command = [sys.executable, "-m", "muki_stages.cli", "integrate", "--params", str(copy)]
         subprocess.run(command, check=True, env={**os.environ, **dict.fromkeys(names, threads)}, capture_output=True)
         found.append({name: content for name, (_, content) in files_of(layout.golden).items()})
     assert found[0] == found[1] == found[2]

@@ -4,11 +4,11 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from pipeline import config
-from pipeline.evaluation.comparison.rules import RULES
-from pipeline.integration.confidence import entropy, softmax
-from pipeline.integration.label_space import unite
-from pipeline.integration.scorers import SCORERS, TeacherOutputs
+from muki_pipeline import config
+from muki_pipeline.evaluation.comparison.rules import RULES
+from muki_pipeline.integration.confidence import entropy, softmax
+from muki_pipeline.integration.label_space import unite
+from muki_pipeline.integration.scorers import SCORERS, TeacherOutputs
 
 
 @dataclass

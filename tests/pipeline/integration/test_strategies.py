@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.integration.confidence import energy, softmax
-from pipeline.integration.label_space import unite
-from pipeline.integration.strategies import (
+from muki_pipeline.integration.confidence import energy, softmax
+from muki_pipeline.integration.label_space import unite
+from muki_pipeline.integration.strategies import (
     MARGIN_FLOOR,
     STRATEGIES,
     best_teacher,

@@ -6,16 +6,16 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.config import Dtype, Label, Teacher
-from pipeline.corpus import table
-from pipeline.errors import MukiError
-from pipeline.labelling import arithmetic
-from pipeline.labelling.labeller import Labeller
-from pipeline.labelling.run import LabellingSummary, label_corpus
-from pipeline.layout import Layout, make_labels
-from pipeline.models.teachers import locate
-from pipeline.tables.manifest import read_manifest
-from pipeline.tables.shards import read_footer
+from muki_pipeline.config import Dtype, Label, Teacher
+from muki_pipeline.corpus import table
+from muki_pipeline.errors import MukiError
+from muki_pipeline.labelling import arithmetic
+from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.labelling.run import LabellingSummary, label_corpus
+from muki_pipeline.layout import Layout, make_labels
+from muki_pipeline.models.teachers import locate
+from muki_pipeline.tables.manifest import read_manifest
+from muki_pipeline.tables.shards import read_footer
 from tests import tiny
 
 AUTO = Label(passes=2, max_length=24, token_budget=200, device="cpu")

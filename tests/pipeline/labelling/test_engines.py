@@ -17,17 +17,17 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from pipeline import config
-from pipeline.config import Label, Teacher
-from pipeline.corpus.table import with_ids, write_corpus
-from pipeline.errors import MukiError
-from pipeline.labelling.engines.dispatch import Failed, Labelled, Lost, Outcome, label_shards
-from pipeline.labelling.engines.local import Processes
-from pipeline.labelling.labeller import Labeller, Throughput
-from pipeline.labelling.run import label_with
-from pipeline.layout import Layout
-from pipeline.tables.shards import Shard
-from pipeline.tables.work import StoredShard
+from muki_pipeline import config
+from muki_pipeline.config import Label, Teacher
+from muki_pipeline.corpus.table import with_ids, write_corpus
+from muki_pipeline.errors import MukiError
+from muki_pipeline.labelling.engines.dispatch import Failed, Labelled, Lost, Outcome, label_shards
+from muki_pipeline.labelling.engines.local import Processes
+from muki_pipeline.labelling.labeller import Labeller, Throughput
+from muki_pipeline.labelling.run import label_with
+from muki_pipeline.layout import Layout
+from muki_pipeline.tables.shards import Shard
+from muki_pipeline.tables.work import StoredShard
 from tests import tiny
 
 SETTINGS = Label(passes=2, max_length=20, device="cpu", dtype="float32")
@@ -225,11 +225,22 @@ def test_killed_processes_lose_nothing(project: tuple[dict[str, Teacher], Layout
 
 @pytest.mark.slow
 def test_ctrl_c_stops_all_and_keeps_what_is_finished(tmp_path: Path) -> None:
-    from stages import prepare
+    from muki_stages import prepare
 
     path = tiny.save_project(tmp_path, rows=240)
     prepare.main(path)
-    command = [sys.executable, "-m", "stages.cli", "label", "--teacher", "all", "--workers", "2", "--params", str(path)]
+    command = [
+        sys.executable,
+        "-m",
+        "muki_stages.cli",
+        "label",
+        "--teacher",
+        "all",
+        "--workers",
+        "2",
+        "--params",
+        str(path),
+    ]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     stored = tmp_path / "data" / ".work" / "labels"
     while len(list(stored.glob("*.json"))) < 3:
@@ -248,7 +259,7 @@ def test_ctrl_c_stops_all_and_keeps_what_is_finished(tmp_path: Path) -> None:
 
 
 def test_ray_needs_to_know_the_arithmetic(tmp_path: Path) -> None:
-    from stages import label
+    from muki_stages import label
 
     path = tiny.save_project(tmp_path, label={"passes": 2})
     params, layout = config.load(path)

@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 import torch
 
-from pipeline.config import Label, Teacher
-from pipeline.corpus.table import with_ids, write_corpus
-from pipeline.labelling.run import label_corpus
-from pipeline.layout import Layout
-from pipeline.tables.manifest import read_manifest
-from pipeline.tables.shards import read_shard
+from muki_pipeline.config import Label, Teacher
+from muki_pipeline.corpus.table import with_ids, write_corpus
+from muki_pipeline.labelling.run import label_corpus
+from muki_pipeline.layout import Layout
+from muki_pipeline.tables.manifest import read_manifest
+from muki_pipeline.tables.shards import read_shard
 from tests import tiny
 
 KILLS, SHARDS = 20, 30
@@ -45,7 +45,7 @@ def finished(layout: Layout) -> dict[str, int]:
 @pytest.mark.slow
 def test_twenty_kills_and_a_last_run_equal_one_undisturbed_run(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.labelling.run"])
+    context.set_forkserver_preload(["muki_pipeline.labelling.run"])
     undisturbed = project(tmp_path / "undisturbed")
     context.Process(target=int).start()  # the server itself takes seconds to import torch
     start = time.monotonic()

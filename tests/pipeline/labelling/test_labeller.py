@@ -11,12 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import Label, Teacher
-from pipeline.errors import MukiError
-from pipeline.integration.confidence import entropy
-from pipeline.labelling.labeller import Labeller
-from pipeline.models.devices import choose_device
-from pipeline.models.teachers import locate
+from muki_pipeline.config import Label, Teacher
+from muki_pipeline.errors import MukiError
+from muki_pipeline.integration.confidence import entropy
+from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.models.devices import choose_device
+from muki_pipeline.models.teachers import locate
 from tests import tiny
 
 TEXTS = [*tiny.texts(24, seed=5), "", "w1", "w1"]
@@ -131,7 +131,7 @@ def test_a_network_whose_texts_see_each_other_is_refused(tmp_path: Path) -> None
 @pytest.mark.parametrize("is_packed", [True, False])
 def test_bfloat16_stays_near_float32(is_packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not is_packed:  # as on processors that cannot multiply it, and on GPUs
-        monkeypatch.setattr("pipeline.labelling.network.packed_linear._supported", lambda dtype: False)
+        monkeypatch.setattr("muki_pipeline.labelling.network.packed_linear._supported", lambda dtype: False)
     low = label(TEXTS, dtype="bfloat16")
     np.testing.assert_allclose(low["probs"].to_numpy(), reference()["probs"].to_numpy(), atol=0.05)
     np.testing.assert_allclose(low["probs"].to_numpy().sum(axis=1), 1, atol=1e-6)

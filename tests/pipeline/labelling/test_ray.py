@@ -17,15 +17,15 @@ import polars as pl
 import psutil
 import pytest
 
-from pipeline import config
-from pipeline.config import Label, Teacher
-from pipeline.corpus.table import with_ids, write_corpus
-from pipeline.errors import MukiError
-from pipeline.labelling.engines.ray import RayWorkers
-from pipeline.labelling.labeller import Labeller
-from pipeline.labelling.run import label_with
-from pipeline.layout import Layout
-from stages import prepare
+from muki_pipeline import config
+from muki_pipeline.config import Label, Teacher
+from muki_pipeline.corpus.table import with_ids, write_corpus
+from muki_pipeline.errors import MukiError
+from muki_pipeline.labelling.engines.ray import RayWorkers
+from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.labelling.run import label_with
+from muki_pipeline.layout import Layout
+from muki_stages import prepare
 from tests import tiny
 from tests.marks import at_length
 
@@ -42,8 +42,8 @@ def save(root: Path, texts: int, store: str | None = None) -> tuple[dict[str, Te
 
 
 def shards_of(folder: Path) -> list[Any]:
-    from pipeline.tables.manifest import read_manifest
-    from pipeline.tables.shards import read_shard
+    from muki_pipeline.tables.manifest import read_manifest
+    from muki_pipeline.tables.shards import read_shard
 
     shards, _ = read_manifest(folder, "")
     return [read_shard(folder, shard, "") for shard in shards]
@@ -122,7 +122,7 @@ def run_with_kills(
     Returns:
         What was labelled, once for each time.
     """
-    monkeypatch.setattr("pipeline.labelling.arithmetic.Labeller", Counting)
+    monkeypatch.setattr("muki_pipeline.labelling.arithmetic.Labeller", Counting)
     labelled, kills = layout.root / "labelled.txt", 0
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(label_with, teachers, SETTINGS, layout, engine=partial(RayWorkers, layout, None, 2))
@@ -178,7 +178,7 @@ class Poisoned(Labeller):
 def test_a_shard_that_kills_workers_is_named(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     teachers, layout = save(tmp_path, 4)
     write_corpus(layout.corpus, with_ids(pl.DataFrame({"text": [*tiny.texts(20), "poison"]})), 4)
-    monkeypatch.setattr("pipeline.labelling.arithmetic.Labeller", Poisoned)
+    monkeypatch.setattr("muki_pipeline.labelling.arithmetic.Labeller", Poisoned)
     with pytest.raises(MukiError, match=r"part-00005\.parquet with teacher a: its worker died 3 times"):
         label_with({"a": teachers["a"]}, SETTINGS, layout, engine=partial(RayWorkers, layout, None, 1))
     stored = list((layout.work / "labels").glob("*.parquet"))
@@ -211,7 +211,7 @@ def test_a_lost_head_loses_no_finished_shard(tmp_path: Path) -> None:
     environment["RAY_AUTH_MODE"] = "disabled"  # else a token that an earlier cluster left at home decides
     ray = [sys.executable, "-m", "ray.scripts.scripts"]
     start = [*ray, "start", "--head", f"--port={port}", "--num-cpus=1", "--include-dashboard=false"]
-    label = [sys.executable, "-m", "stages.cli", "label", "--teacher", "all", "--engine", "ray"]
+    label = [sys.executable, "-m", "muki_stages.cli", "label", "--teacher", "all", "--engine", "ray"]
     label += ["--address", f"127.0.0.1:{port}", "--params", str(path)]
     try:
         subprocess.run(start, env=environment, check=True, capture_output=True)

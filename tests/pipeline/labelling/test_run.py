@@ -8,19 +8,19 @@ import polars as pl
 import pytest
 import torch
 
-from pipeline.config import Label, Teacher
-from pipeline.corpus import table
-from pipeline.errors import MukiError
-from pipeline.labelling.labeller import Labeller
-from pipeline.labelling.run import LabellingSummary, label_corpus
-from pipeline.labelling.store import load_or_label_shard
-from pipeline.layout import Layout
-from pipeline.models.teachers import locate
-from pipeline.processes import process_context
-from pipeline.tables.keys import canonical_key
-from pipeline.tables.manifest import read_manifest
-from pipeline.tables.shards import read_footer
-from pipeline.tables.work import StoredShard
+from muki_pipeline.config import Label, Teacher
+from muki_pipeline.corpus import table
+from muki_pipeline.errors import MukiError
+from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.labelling.run import LabellingSummary, label_corpus
+from muki_pipeline.labelling.store import load_or_label_shard
+from muki_pipeline.layout import Layout
+from muki_pipeline.models.teachers import locate
+from muki_pipeline.processes import process_context
+from muki_pipeline.tables.keys import canonical_key
+from muki_pipeline.tables.manifest import read_manifest
+from muki_pipeline.tables.shards import read_footer
+from muki_pipeline.tables.work import StoredShard
 from tests import tiny
 from tests.recorder import Recorder
 
@@ -161,7 +161,7 @@ def test_a_shard_can_be_labelled_by_any_process(tmp_path: Path) -> None:
     content = here.read(["probs"], "")
     shutil.rmtree(run.layout.work)
     arguments = pickle.dumps((labeller, run.layout, first))  # after its weights were loaded
-    with ProcessPoolExecutor(1, process_context("pipeline.labelling.run")) as pool:
+    with ProcessPoolExecutor(1, process_context("muki_pipeline.labelling.run")) as pool:
         there = pool.submit(_in_another_process, arguments).result(timeout=120)
     assert there.shard.key == here.shard.key
     assert there.read(["probs"], "").equals(content)

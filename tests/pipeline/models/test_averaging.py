@@ -4,13 +4,13 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from pipeline import config
-from pipeline.config import Student, Teacher
-from pipeline.errors import MukiError
-from pipeline.models.averaging import average
-from pipeline.models.teachers import TeacherFiles, locate
-from pipeline.training.base import load_base
-from stages import average as command
+from muki_pipeline import config
+from muki_pipeline.config import Student, Teacher
+from muki_pipeline.errors import MukiError
+from muki_pipeline.models.averaging import average
+from muki_pipeline.models.teachers import TeacherFiles, locate
+from muki_pipeline.training.base import load_base
+from muki_stages import average as command
 from tests import tiny
 
 

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.models.batching import by_token_budget, collate, tokenise
+from muki_pipeline.models.batching import by_token_budget, collate, tokenise
 from tests import tiny
 
 

@@ -13,13 +13,13 @@ from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassification
 
-from pipeline import config
-from pipeline.config import Embed, Student, Teacher
-from pipeline.embedding.encoder import NeutralEncoder
-from pipeline.errors import MukiError
-from pipeline.models import locations
-from pipeline.models.teachers import load, locate
-from pipeline.training.base import base_digest, load_base
+from muki_pipeline import config
+from muki_pipeline.config import Embed, Student, Teacher
+from muki_pipeline.embedding.encoder import NeutralEncoder
+from muki_pipeline.errors import MukiError
+from muki_pipeline.models import locations
+from muki_pipeline.models.teachers import load, locate
+from muki_pipeline.training.base import base_digest, load_base
 from tests import tiny
 
 CPU = torch.device("cpu")

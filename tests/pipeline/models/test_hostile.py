@@ -14,11 +14,11 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from pipeline.config import Label, Teacher
-from pipeline.errors import MukiError
-from pipeline.labelling.labeller import Labeller
-from pipeline.models.batching import tokenise
-from pipeline.models.teachers import load, locate
+from muki_pipeline.config import Label, Teacher
+from muki_pipeline.errors import MukiError
+from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.models.batching import tokenise
+from muki_pipeline.models.teachers import load, locate
 from tests import tiny
 
 SETTINGS = Label(passes=3, max_length=24, token_budget=200, device="cpu", dtype="float32")
@@ -181,7 +181,7 @@ def test_the_beginning_of_a_long_text_has_the_tokens_of_the_whole(text: str, by_
 def test_a_text_of_ten_megabytes_costs_less_than_a_hundred() -> None:
     program = """
 import resource
-from pipeline.models.batching import tokenise
+from muki_pipeline.models.batching import tokenise
 from tests import tiny
 tokenizer = tiny.tokenizer()
 tokenise(tokenizer, ["w1"], 24)

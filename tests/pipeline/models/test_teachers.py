@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.config import Teacher
-from pipeline.errors import MukiError
-from pipeline.models.teachers import TeacherFiles, load, locate
+from muki_pipeline.config import Teacher
+from muki_pipeline.errors import MukiError
+from muki_pipeline.models.teachers import TeacherFiles, load, locate
 from tests import tiny
 
 CPU = torch.device("cpu")

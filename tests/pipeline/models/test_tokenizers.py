@@ -14,9 +14,9 @@ from transformers import (
     T5Tokenizer,
 )
 
-from pipeline.models.batching import tokenise
-from pipeline.models.tokenizers import load_tokenizer, own_tokens
-from pipeline.training.batches import encoded
+from muki_pipeline.models.batching import tokenise
+from muki_pipeline.models.tokenizers import load_tokenizer, own_tokens
+from muki_pipeline.training.batches import encoded
 from tests import tiny
 
 LENGTH = 24

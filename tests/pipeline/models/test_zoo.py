@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
-from pipeline import config
-from pipeline.config import Label, Teacher
-from pipeline.errors import MukiError
-from pipeline.labelling.labeller import Labeller
-from pipeline.labelling.network.dropout import NoDropoutError
-from pipeline.layout import Layout
-from pipeline.models.teachers import locate
-from pipeline.setup import doctor, look
+from muki_pipeline import config
+from muki_pipeline.config import Label, Teacher
+from muki_pipeline.errors import MukiError
+from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.labelling.network.dropout import NoDropoutError
+from muki_pipeline.layout import Layout
+from muki_pipeline.models.teachers import locate
+from muki_pipeline.setup import doctor, look
 from tests import tiny
 from tests.pipeline.models import zoo
 

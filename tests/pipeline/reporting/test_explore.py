@@ -15,9 +15,9 @@ import aiohttp
 import polars as pl
 import pytest
 
-from pipeline import config
-from pipeline.reporting import explore
-from pipeline.reporting.html import write_report
+from muki_pipeline import config
+from muki_pipeline.reporting import explore
+from muki_pipeline.reporting.html import write_report
 from tests import tiny
 
 HOSTILE = "</script><script>document.title='ran'</script><!-- <b>bold</b>"

@@ -10,19 +10,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline import config
-from pipeline.errors import MukiError
-from pipeline.evaluation.comparison.compare import Comparison, compare
-from pipeline.evaluation.comparison.rules import RULES, SUPERVISED
-from pipeline.evaluation.comparison.significance import best_rules
-from pipeline.evaluation.evaluate import evaluate
-from pipeline.integration.integrate import integrate
-from pipeline.layout import Layout
-from pipeline.reporting.figures import share_figure, svg
-from pipeline.reporting.html import CONFLICTS, summarise, write_report
-from pipeline.tables import manifest
-from pipeline.tables.columns import arrow
-from pipeline.tables.shards import write_table_file
+from muki_pipeline import config
+from muki_pipeline.errors import MukiError
+from muki_pipeline.evaluation.comparison.compare import Comparison, compare
+from muki_pipeline.evaluation.comparison.rules import RULES, SUPERVISED
+from muki_pipeline.evaluation.comparison.significance import best_rules
+from muki_pipeline.evaluation.evaluate import evaluate
+from muki_pipeline.integration.integrate import integrate
+from muki_pipeline.layout import Layout
+from muki_pipeline.reporting.figures import share_figure, svg
+from muki_pipeline.reporting.html import CONFLICTS, summarise, write_report
+from muki_pipeline.tables import manifest
+from muki_pipeline.tables.columns import arrow
+from muki_pipeline.tables.shards import write_table_file
 from tests import tiny
 from tests.recorder import Recorder
 

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from pipeline import config
-from pipeline.setup import doctor
-from pipeline.setup.doctor import Finding, diagnose
+from muki_pipeline import config
+from muki_pipeline.setup import doctor
+from muki_pipeline.setup.doctor import Finding, diagnose
 from tests import tiny
 
 

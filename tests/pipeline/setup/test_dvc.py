@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from pipeline import config
-from pipeline.errors import MukiError
-from pipeline.setup import dvc
-from pipeline.strict_yaml import read, write
+from muki_pipeline import config
+from muki_pipeline.errors import MukiError
+from muki_pipeline.setup import dvc
+from muki_pipeline.strict_yaml import read, write
 from tests import repository, tiny
 
 ROOT = Path(__file__).parents[3]

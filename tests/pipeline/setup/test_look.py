@@ -3,8 +3,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.errors import MukiError
-from pipeline.setup import look
+from muki_pipeline.errors import MukiError
+from muki_pipeline.setup import look
 from tests import tiny
 from tests.pipeline.models.test_hostile import T5
 

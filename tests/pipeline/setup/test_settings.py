@@ -4,12 +4,12 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline import config, strict_yaml
-from pipeline.corpus.dialects import Dialect
-from pipeline.errors import MukiError
-from pipeline.setup import look
-from pipeline.setup.look import LabelPair, Lengths
-from pipeline.setup.settings import Texts, render, write_project
+from muki_pipeline import config, strict_yaml
+from muki_pipeline.corpus.dialects import Dialect
+from muki_pipeline.errors import MukiError
+from muki_pipeline.setup import look
+from muki_pipeline.setup.look import LabelPair, Lengths
+from muki_pipeline.setup.settings import Texts, render, write_project
 from tests import tiny
 
 LENGTHS = Lengths(16, 12)

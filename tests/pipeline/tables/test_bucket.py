@@ -14,17 +14,17 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from pipeline import config
-from pipeline.errors import MukiError
-from pipeline.integration.integrate import integrate
-from pipeline.labelling.run import label_corpus
-from pipeline.tables import bucket as module
-from pipeline.tables.bucket import Bucket
-from pipeline.tables.manifest import read_manifest, seal
-from pipeline.tables.shards import read_shard, read_unverified, write_shard
-from pipeline.tables.work import find_stored, store_shard
-from pipeline.training.student.train import train_student
-from stages import evaluate, report
+from muki_pipeline import config
+from muki_pipeline.errors import MukiError
+from muki_pipeline.integration.integrate import integrate
+from muki_pipeline.labelling.run import label_corpus
+from muki_pipeline.tables import bucket as module
+from muki_pipeline.tables.bucket import Bucket
+from muki_pipeline.tables.manifest import read_manifest, seal
+from muki_pipeline.tables.shards import read_shard, read_unverified, write_shard
+from muki_pipeline.tables.work import find_stored, store_shard
+from muki_pipeline.training.student.train import train_student
+from muki_stages import evaluate, report
 from tests import tiny
 from tests.marks import at_length
 

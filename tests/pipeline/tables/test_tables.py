@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import MukiError
-from pipeline.tables.columns import fixed_size_lists, matrix, spreadsheet_csv
-from pipeline.tables.files import only_one
-from pipeline.tables.keys import canonical_key
-from pipeline.tables.manifest import MANIFEST, publish, read_manifest, seal, unseal
-from pipeline.tables.shards import (
+from muki_pipeline.errors import MukiError
+from muki_pipeline.tables.columns import fixed_size_lists, matrix, spreadsheet_csv
+from muki_pipeline.tables.files import only_one
+from muki_pipeline.tables.keys import canonical_key
+from muki_pipeline.tables.manifest import MANIFEST, publish, read_manifest, seal, unseal
+from muki_pipeline.tables.shards import (
     part_name,
     read_footer,
     read_shard,
@@ -26,7 +26,7 @@ from pipeline.tables.shards import (
     write_shard,
     write_table_file,
 )
-from pipeline.tables.work import StoredShard
+from muki_pipeline.tables.work import StoredShard
 
 
 def table(rows: int = 5) -> pa.Table:

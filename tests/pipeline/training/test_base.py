@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline import config
-from pipeline.config import Student
-from pipeline.errors import MukiError
-from pipeline.models.tokenizers import ANY_LENGTH, longest_input
-from pipeline.training import base
-from pipeline.training.base import base_limit, load_base
+from muki_pipeline import config
+from muki_pipeline.config import Student
+from muki_pipeline.errors import MukiError
+from muki_pipeline.models.tokenizers import ANY_LENGTH, longest_input
+from muki_pipeline.training import base
+from muki_pipeline.training.base import base_limit, load_base
 from tests import tiny
 from tests.pipeline.models.test_hostile import T5
 

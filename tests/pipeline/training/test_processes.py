@@ -12,12 +12,12 @@ import polars as pl
 import pytest
 import torch
 
-from pipeline import config
-from pipeline.errors import MukiError
-from pipeline.integration.integrate import integrate
-from pipeline.training.batches import EpochSampler
-from pipeline.training.trainer import arguments
-from stages import train_student
+from muki_pipeline import config
+from muki_pipeline.errors import MukiError
+from muki_pipeline.integration.integrate import integrate
+from muki_pipeline.training.batches import EpochSampler
+from muki_pipeline.training.trainer import arguments
+from muki_stages import train_student
 from tests import tiny
 from tests.pipeline.labelling.test_engines import children_of
 
@@ -39,7 +39,7 @@ def prepared(root: Path, **student: object) -> Path:
 
 
 def train(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "stages.cli", "train-student", "--params", str(path), *options]
+    command = [sys.executable, "-m", "muki_stages.cli", "train-student", "--params", str(path), *options]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
@@ -64,7 +64,7 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
 
 def test_a_killed_process_ends_the_run_with_one_line_and_a_rerun_continues(tmp_path: Path) -> None:
     path = prepared(tmp_path, validation_share=2 / 66, epochs=30, checkpoint_steps=20)
-    command = [sys.executable, "-m", "stages.cli", "train-student", "--params", str(path), "--processes", "2"]
+    command = [sys.executable, "-m", "muki_stages.cli", "train-student", "--params", str(path), "--processes", "2"]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
     checkpoints = path.parent / "data" / ".work" / "student"
     while not list(checkpoints.glob("*/checkpoint-*/sha256.json")):

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import config
-from pipeline.training import trainer
+from muki_pipeline import config
+from muki_pipeline.training import trainer
 
 
 def test_a_process_with_several_gpus_trains_with_the_batch_size_that_was_asked_for(

@@ -7,8 +7,8 @@ from datasets import Dataset
 from transformers import AutoModelForSequenceClassification as Classifier
 from transformers import AutoTokenizer, BartConfig, BartForSequenceClassification, PreTrainedModel, RobertaConfig
 
-from pipeline.training.batches import Collator, tokenised
-from pipeline.training.vocabulary import occurring_tokens
+from muki_pipeline.training.batches import Collator, tokenised
+from muki_pipeline.training.vocabulary import occurring_tokens
 from tests import tiny
 
 TEXTS = ["w1 w2 w3", "w2 w9", "w1 w1 w1 w30"]

@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 import torch
 
-from pipeline import config
-from pipeline.errors import MukiError
-from pipeline.evaluation.comparison import students
-from pipeline.evaluation.comparison.compare import Comparison, compare
-from pipeline.progress import SILENT, Progress
+from muki_pipeline import config
+from muki_pipeline.errors import MukiError
+from muki_pipeline.evaluation.comparison import students
+from muki_pipeline.evaluation.comparison.compare import Comparison, compare
+from muki_pipeline.progress import SILENT, Progress
 from tests import tiny
 from tests.pipeline.labelling.test_engines import children_of
 from tests.recorder import Recorder
@@ -111,7 +111,7 @@ def descendants_of(process: int) -> list[int]:
 
 @pytest.mark.slow
 def test_they_leave_nothing_behind_that_python_warns_of(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "stages.cli", "compare", "--params", str(prepared(tmp_path))]
+    command = [sys.executable, "-m", "muki_stages.cli", "compare", "--params", str(prepared(tmp_path))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "leaked" not in done.stderr
@@ -121,7 +121,7 @@ def test_they_leave_nothing_behind_that_python_warns_of(tmp_path: Path) -> None:
 def test_none_goes_on_when_the_command_is_killed(tmp_path: Path) -> None:
     """Two processes would write into one student's checkpoints when the command is run again."""
     path = prepared(tmp_path, epochs=3000)
-    command = [sys.executable, "-m", "stages.cli", "compare", "--params", str(path)]
+    command = [sys.executable, "-m", "muki_stages.cli", "compare", "--params", str(path)]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     checkpoints = path.parent / "data" / ".work" / "compare" / "checkpoints"
     while not list(checkpoints.glob("*/tokens.arrow")):

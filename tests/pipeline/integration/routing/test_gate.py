@@ -5,13 +5,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pipeline.integration.confidence import softmax
-from pipeline.integration.label_space import LabelSpace, unite
-from pipeline.integration.routing.agreement import SLIGHT, estimated_accuracies, has_drifted, kappa
-from pipeline.integration.routing.calibration import calibrate, fit_factor, sharpness
-from pipeline.integration.routing.embedded import EmbeddingView
-from pipeline.integration.routing.gate import Texts, fit_router
-from pipeline.integration.routing.words import FOLDS, WordIndex, WordView
+from muki_pipeline.integration.confidence import softmax
+from muki_pipeline.integration.label_space import LabelSpace, unite
+from muki_pipeline.integration.routing.agreement import SLIGHT, estimated_accuracies, has_drifted, kappa
+from muki_pipeline.integration.routing.calibration import calibrate, fit_factor, sharpness
+from muki_pipeline.integration.routing.embedded import EmbeddingView
+from muki_pipeline.integration.routing.gate import Texts, fit_router
+from muki_pipeline.integration.routing.words import FOLDS, WordIndex, WordView
 
 TOPICS = [["ball", "goal", "team"], ["star", "orbit", "moon"], ["vote", "law", "court"], ["cell", "gene", "drug"]]
 COMMON = ["the", "a", "of", "and", "it", "was"]

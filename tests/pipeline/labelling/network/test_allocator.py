@@ -29,13 +29,15 @@ def page_faults(first: str) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
 def test_memory_of_an_activation_is_used_for_the_next() -> None:
-    assert page_faults("from pipeline.labelling.network.allocator import keep_freed_memory; keep_freed_memory()") < 10
+    assert (
+        page_faults("from muki_pipeline.labelling.network.allocator import keep_freed_memory; keep_freed_memory()") < 10
+    )
     # Huge pages alone cost more than they bring.
     assert page_faults("import os; os.environ['THP_MEM_ALLOC_ENABLE'] = '1'") > 100
 
 
 def test_importing_changes_nothing_about_the_process() -> None:
-    module = "pipeline.labelling.network.allocator"
-    code = f"import os; old = dict(os.environ); import pipeline, {module}; print(old == os.environ)"
+    module = "muki_pipeline.labelling.network.allocator"
+    code = f"import os; old = dict(os.environ); import muki_pipeline, {module}; print(old == os.environ)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "True"

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pipeline.labelling.network.attention import in_one_kernel
+from muki_pipeline.labelling.network.attention import in_one_kernel
 
 HEADS, SIZE, P = 3, 8, 0.25
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pipeline.labelling.network.bfloat16 import hold_in_bfloat16
+from muki_pipeline.labelling.network.bfloat16 import hold_in_bfloat16
 from tests import tiny
 from tests.pipeline.labelling.network.test_packed_linear import IDS, logits
 

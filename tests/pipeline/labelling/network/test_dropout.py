@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import MukiError
-from pipeline.labelling.network.dropout import MonteCarloDropout
+from muki_pipeline.errors import MukiError
+from muki_pipeline.labelling.network.dropout import MonteCarloDropout
 from tests import tiny
 
 PROBE = [1, 10, 11, 12, 2]

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.labelling.network.dropout import MonteCarloDropout
-from pipeline.labelling.network.encoder import keep_pooled_position, layer_stack
+from muki_pipeline.labelling.network.dropout import MonteCarloDropout
+from muki_pipeline.labelling.network.encoder import keep_pooled_position, layer_stack
 from tests import tiny
 
 IDS = [1, 5, 6, 7, 8, 9, 2]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.labelling.network.masks import Masks, Site, drop, keep_mask
+from muki_pipeline.labelling.network.masks import Masks, Site, drop, keep_mask
 
 CPU = torch.device("cpu")
 DOUBLE = torch.zeros((), dtype=torch.float64)

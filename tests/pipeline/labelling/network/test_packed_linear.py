@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from transformers.activations import GELUActivation
 
-from pipeline.labelling.network.dropout import MonteCarloDropout
-from pipeline.labelling.network.packed_linear import pack_products
+from muki_pipeline.labelling.network.dropout import MonteCarloDropout
+from muki_pipeline.labelling.network.packed_linear import pack_products
 from tests import tiny
 
 IDS = [1, 5, 6, 7, 8, 9, 2]

@@ -5,16 +5,16 @@ import polars as pl
 import pytest
 import torch
 
-from pipeline import config
-from pipeline.errors import MukiError
-from pipeline.evaluation.comparison.compare import compare
-from pipeline.integration.integrate import integrate
-from pipeline.labelling.labeller import Labeller
-from pipeline.labelling.run import label_corpus
-from pipeline.models.students import load_student
-from pipeline.models.teachers import locate
-from pipeline.training.student.alignment import AmalgamatedFeatures, CommonFeatures, squared_mmd
-from pipeline.training.student.train import train_student
+from muki_pipeline import config
+from muki_pipeline.errors import MukiError
+from muki_pipeline.evaluation.comparison.compare import compare
+from muki_pipeline.integration.integrate import integrate
+from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.labelling.run import label_corpus
+from muki_pipeline.models.students import load_student
+from muki_pipeline.models.teachers import locate
+from muki_pipeline.training.student.alignment import AmalgamatedFeatures, CommonFeatures, squared_mmd
+from muki_pipeline.training.student.train import train_student
 from tests import tiny
 from tests.recorder import Recorder
 

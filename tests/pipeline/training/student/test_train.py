@@ -12,18 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline import config
-from pipeline.errors import MukiError
-from pipeline.layout import Layout
-from pipeline.progress import SILENT, Progress
-from pipeline.tables.columns import fixed_size_lists
-from pipeline.tables.manifest import read_manifest, seal, unseal
-from pipeline.tables.schema import GOLDEN_VERSION
-from pipeline.tables.shards import part_name, read_shard, write_shard
-from pipeline.training import trainer
-from pipeline.training.student.golden_rows import golden_shards
-from pipeline.training.student.losses import integration_loss, uhc_loss
-from pipeline.training.student.train import epochs_of, train_student
+from muki_pipeline import config
+from muki_pipeline.errors import MukiError
+from muki_pipeline.layout import Layout
+from muki_pipeline.progress import SILENT, Progress
+from muki_pipeline.tables.columns import fixed_size_lists
+from muki_pipeline.tables.manifest import read_manifest, seal, unseal
+from muki_pipeline.tables.schema import GOLDEN_VERSION
+from muki_pipeline.tables.shards import part_name, read_shard, write_shard
+from muki_pipeline.training import trainer
+from muki_pipeline.training.student.golden_rows import golden_shards
+from muki_pipeline.training.student.losses import integration_loss, uhc_loss
+from muki_pipeline.training.student.train import epochs_of, train_student
 from tests import tiny
 from tests.recorder import Recorder
 

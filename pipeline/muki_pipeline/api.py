@@ -1,0 +1,208 @@
+"""The pipeline from Python: `student = merge(["models/a", "models/b"], texts).train()`.
+
+Every step takes and gives polars frames, stores what it made in the project's folder, and does not make it again. The
+folder is one that the command line understands.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from muki_pipeline import config
+from muki_pipeline.config import Params
+from muki_pipeline.corpus.formats import read_table
+from muki_pipeline.corpus.prepare import prepare
+from muki_pipeline.corpus.readers import check_filled
+from muki_pipeline.embedding.run import embed_corpus
+from muki_pipeline.errors import MukiError, chosen
+from muki_pipeline.integration.confidence import softmax
+from muki_pipeline.integration.integrate import integrate
+from muki_pipeline.labelling.run import label_corpus
+from muki_pipeline.layout import MAKE_CORPUS, MAKE_GOLDEN, Layout, make_labels
+from muki_pipeline.models.students import LoadedStudent, load_student
+from muki_pipeline.progress import SILENT, Progress
+from muki_pipeline.setup import look
+from muki_pipeline.setup.settings import Texts, render, student_model, write_project
+from muki_pipeline.tables import folders
+from muki_pipeline.tables.columns import frame, parquet_bytes
+from muki_pipeline.tables.files import exists, make_folder, only_one, write_bytes
+from muki_pipeline.tables.manifest import read_manifest
+from muki_pipeline.tables.shards import read_shard
+from muki_pipeline.training.student.train import train_student
+
+_TEXTS = "texts.parquet"
+
+
+@dataclass(frozen=True)
+class Student:
+    """A trained student.
+
+    Attributes:
+        folder: Where it lies, ready for `transformers.pipeline` and the hub.
+    """
+
+    folder: Path
+    _loaded: LoadedStudent
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its label names."""
+        return self._loaded.labels
+
+    def predict(self, texts: Sequence[str]) -> pl.DataFrame:
+        """`text`, `label`, `probability` of each text, and `probabilities` of all labels in the order of `labels`."""
+        probs = softmax(self._loaded.logits(list(texts))).astype(np.float32)
+        best = probs.argmax(axis=1)
+        return pl.DataFrame(
+            {
+                "text": pl.Series(list(texts), dtype=pl.String),
+                "label": pl.Series([self.labels[column] for column in best], dtype=pl.String),
+                "probability": probs[np.arange(len(best)), best],
+                "probabilities": pl.Series(probs, dtype=pl.Array(pl.Float32, len(self.labels))),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Merge:
+    """A project: teachers, texts and settings in a folder. Each step makes what it needs first.
+
+    Attributes:
+        params: All settings.
+        layout: Where the tables lie.
+        progress: Told of the work.
+    """
+
+    params: Params
+    layout: Layout
+    progress: Progress = SILENT
+
+    @classmethod
+    def load(cls, params_file: str | Path, progress: Progress = SILENT) -> "Merge":
+        """A project that is there already.
+
+        Raises:
+            MukiError: Its settings are wrong; see `config.load`.
+        """
+        return cls(*config.load(Path(params_file)), progress)
+
+    def corpus(self) -> pl.DataFrame:
+        """The texts: `id`, `text`."""
+        prepare(self.params.prepare, self.layout)
+        return _read(self.layout.corpus, MAKE_CORPUS)
+
+    def label(self, teacher: str) -> pl.DataFrame:
+        """A teacher's labels of every text; columns as in docs/tables.md.
+
+        Raises:
+            MukiError: See `label_corpus`.
+        """
+        settings = chosen(teacher, self.params.teachers, "teacher", "params.yaml, teachers")
+        prepare(self.params.prepare, self.layout)
+        label_corpus(teacher, settings, self.params.label, self.layout, self.progress)
+        return _read(self.layout.labels(teacher), make_labels(teacher))
+
+    def golden(self) -> pl.DataFrame:
+        """The supervision of every text; columns as in docs/tables.md.
+
+        Raises:
+            MukiError: See `integrate`.
+        """
+        self._integrate()
+        return _read(self.layout.golden, MAKE_GOLDEN)
+
+    def _integrate(self) -> None:
+        prepare(self.params.prepare, self.layout)
+        for name, settings in self.params.teachers.items():  # one in memory at a time
+            label_corpus(name, settings, self.params.label, self.layout, self.progress)
+        embed_corpus(self.params, self.layout, self.progress)
+        integrate(self.params, self.layout, self.layout.golden, self.progress)
+
+    def train(self) -> Student:
+        """The student.
+
+        Raises:
+            MukiError: See `train_student`.
+        """
+        self._integrate()
+        layout = self.layout
+        with only_one(layout.work / "student.lock", "training the student"):
+            folders.restore(layout.student, layout.kept_student)
+            train_student(
+                self.params.student, layout.golden, layout.student, layout.work / "student", layout.root, self.progress
+            )
+            folders.keep(layout.student, layout.kept_student)
+        return Student(layout.student, load_student(layout.student))
+
+
+def merge(
+    models: Sequence[str] | Mapping[str, str],
+    texts: Sequence[str] | pl.Series,
+    *,
+    folder: str | Path = "muki",
+    student: str | None = None,
+    progress: Progress = SILENT,
+) -> Merge:
+    """A new project in a folder, or the one that is there, if it has these models and texts.
+
+    Args:
+        models: Folders or hub ids of fine-tuned classifiers, by name if they should have names of their own.
+        texts: Unlabelled texts.
+        folder: The project's folder; change its params.yaml, and call `Merge.load`, for other settings.
+        student: The pretrained model of the student; a small sentence encoder by default.
+        progress: Told of the work.
+
+    Raises:
+        MukiError: A model or a text cannot be used, or the folder belongs to another project.
+    """
+    root = make_folder(Path(folder).resolve())
+    series = pl.Series("text", list(texts), dtype=pl.String)
+    if series.is_empty():
+        raise MukiError("there are no texts", where="merge", fix="Give some")
+    check_filled(series, "texts", "merge", "Leave these texts out")
+    names = list(models) if isinstance(models, Mapping) else look.teacher_names(models)
+    paths = list(models.values()) if isinstance(models, Mapping) else list(models)
+    teachers = [look.find_teacher(name, _absolute(path), root) for name, path in zip(names, paths, strict=True)]
+    base = student_model(student if student is None else _absolute(student))
+    lengths = look.fitting_lengths(teachers, look.sample(series), base, root)
+    pairs = look.pairs_of_labels({each.files.name: each.files.labels for each in teachers})
+    content = render(Texts(_TEXTS, "text"), None, teachers, lengths, base, pairs)
+    params = root / "params.yaml"
+    if exists(params):
+        _check_same(config.load(params)[0], teachers, None if student is None else base["model"], root)
+        _check_same_texts(series, root)
+    else:
+        write_bytes(root / _TEXTS, parquet_bytes(series.to_frame()))
+        write_project(root, content)
+    return Merge.load(params, progress)
+
+
+def _check_same(params: Params, teachers: Sequence[look.FoundTeacher], student: str | None, root: Path) -> None:
+    """Refuse a folder with another project before anything in it is touched."""
+    there = {name: teacher.model for name, teacher in params.teachers.items()}
+    if there != {each.files.name: each.files.settings.model for each in teachers}:
+        what = f"belongs to a project with the teachers {there}"
+        raise MukiError(what, where=str(root), fix="Name another folder, or remove it")
+    if student not in (None, params.student.model):
+        what = f"belongs to a project whose student starts from {params.student.model}"
+        raise MukiError(what, where=str(root), fix="Name another folder, or change its params.yaml")
+
+
+def _check_same_texts(texts: pl.Series, root: Path) -> None:
+    path = root / _TEXTS
+    if not exists(path) or not read_table(path)["text"].equals(texts):
+        fix = f"Name another folder, or write the texts to {path} and call Merge.load"
+        raise MukiError("belongs to a project with other texts", where=str(root), fix=fix)
+
+
+def _absolute(model: str) -> str:
+    path = Path(model).expanduser()
+    return str(path.resolve()) if path.exists() else model
+
+
+def _read(folder: Path, remedy: str) -> pl.DataFrame:
+    shards, _ = read_manifest(folder, remedy)
+    return pl.concat([frame(read_shard(folder, shard, remedy)) for shard in shards])

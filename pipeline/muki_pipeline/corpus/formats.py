@@ -1,0 +1,326 @@
+"""Files of any format as frames: only the columns that are wanted, and every fault with its line."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from muki_pipeline.corpus.dialects import (
+    DELIMITERS,
+    QUOTES,
+    UNKNOWN,
+    Dialect,
+    Record,
+    find_dialect,
+    has_header,
+    records,
+)
+from muki_pipeline.errors import MukiError, brief, first, refusing
+
+_GZIP = ".gz"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_ORANGE_WORDS = {
+    "",
+    "c",
+    "continuous",
+    "d",
+    "discrete",
+    "s",
+    "string",
+    "t",
+    "time",
+    "m",
+    "meta",
+    "class",
+    "i",
+    "ignore",
+}
+_NO_FRAME = ("decimal256", "union", "run_end_encoded", "month_day_nano_interval")
+"""Types that polars cannot hold."""
+Columns = Sequence[str] | None
+
+
+def kind_of(path: Path) -> str:
+    """A file's ending in small letters, without `.gz`.
+
+    Raises:
+        MukiError: No format has this ending.
+    """
+    name = path.name.lower()
+    is_packed = name.endswith(_GZIP)
+    suffix = Path(name.removesuffix(_GZIP)).suffix
+    if suffix not in READERS or (is_packed and suffix in BINARY):
+        what = f"{suffix or 'a file without an ending'}{_GZIP if is_packed else ''} is not a known format"
+        texts = ", ".join(each for each in READERS if each not in BINARY)
+        fix = f"Use {texts} (also with .gz), {', '.join(BINARY)}, or the name of a data set on the hub"
+        raise MukiError(what, where=str(path), fix=fix)
+    return suffix
+
+
+def read_table(path: Path, columns: Columns = None, dialect: Dialect = UNKNOWN) -> pl.DataFrame:
+    """Columns of a file, by its ending.
+
+    Args:
+        path: The file.
+        columns: Only these columns are parsed, where they exist; all by default.
+        dialect: How its columns are written, where that is known.
+
+    Raises:
+        MukiError: The file is missing, of an unknown format, or unreadable.
+    """
+    kind = kind_of(path)
+    if not path.is_file():
+        raise MukiError("is not a regular file", where=str(path), fix="Name a file")
+    try:
+        return READERS[kind](path, columns, dialect)
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError, EOFError, zlib.error) as error:
+        raise MukiError(f"cannot be read ({brief(error)})", where=str(path), fix="Correct the file") from None
+
+
+def names_of(path: Path, dialect: Dialect = UNKNOWN) -> list[str]:
+    """The names of a file's columns.
+
+    Raises:
+        MukiError: See `read_table`.
+    """
+    return pq.read_schema(path).names if kind_of(path) == ".parquet" else read_table(path, dialect=dialect).columns
+
+
+def full_dialect(path: Path, given: Dialect = UNKNOWN) -> Dialect | None:
+    """How the columns of a file are written, found out where it is not known; None where the format says so itself.
+
+    Raises:
+        MukiError: See `find_dialect`; nobody can tell whether there is a header.
+    """
+    kind = kind_of(path)
+    if kind not in _USUAL or (kind == ".tab" and _is_orange(_text(path))):
+        return None
+    return _opened(path, given)[1]
+
+
+def told(dialect: Dialect, columns: int) -> str:
+    """A dialect in words: `semicolons, quotes doubled, 3 columns`."""
+    words = [DELIMITERS[str(dialect.delimiter)], QUOTES[str(dialect.quote)]]
+    words += [f"{columns} columns" if columns > 1 else "1 column"]
+    return ", ".join([*words, *([] if dialect.header else ["no header"])])
+
+
+def _text(path: Path) -> str:
+    """A file's content, checked to be UTF-8."""
+    content = path.read_bytes()
+    if path.name.lower().endswith(_GZIP):
+        with refusing("cannot be unpacked", where=str(path), fix="Rename it if it is not packed, or pack it again"):
+            content = gzip.decompress(content)
+    if content.startswith(_UTF_16):
+        raise MukiError("is UTF-16, not UTF-8", where=str(path), fix="Convert it, with iconv -f UTF-16 -t UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        place = error.start - content.rfind(b"\n", 0, error.start) - 1
+        what = f"line {line} is not UTF-8 ({error.reason} at byte {place})"
+        fix = "Convert the file, for example with iconv -f WINDOWS-1252 -t UTF-8"
+        raise MukiError(what, where=str(path), fix=fix) from None
+
+
+def _opened(path: Path, given: Dialect) -> tuple[list[Record], Dialect]:
+    """The rows of a delimited file, with the header among them, and its dialect."""
+    text = _text(path)
+    dialect = find_dialect(text, given, _USUAL[kind_of(path)], str(path))
+    rows = records(text, dialect, str(path))
+    return rows, Dialect(dialect.delimiter, dialect.quote, _header(rows, given, path))
+
+
+def _header(rows: Sequence[Record], given: Dialect, path: Path) -> bool:
+    if not rows:
+        return given.header is not False
+    found = given.header if given.header is not None else has_header([row.fields for row in rows[:1000]])
+    if found is None:
+        what = f"may have a header or not: its first row is {first([str(field) for field in rows[0].fields])}"
+        raise MukiError(what, where=str(path), fix="Say --header or --no-header, or set header in params.yaml")
+    return found
+
+
+def _read_delimited(path: Path, columns: Columns, given: Dialect) -> pl.DataFrame:
+    rows, dialect = _opened(path, given)
+    if not rows:
+        return pl.DataFrame()
+    numbers = [str(number) for number in range(1, len(rows[0].fields) + 1)]
+    names = [field or f"column {number}" for field, number in zip(rows[0].fields, numbers, strict=True)]
+    body = rows[1:] if dialect.header else rows
+    return _frame(names if dialect.header else numbers, [row.fields for row in body], columns, path)
+
+
+def _frame(names: Sequence[str], rows: Sequence[Sequence[Any]], columns: Columns, path: Path) -> pl.DataFrame:
+    """The wanted columns of rows of strings."""
+    wanted = [number for number, name in enumerate(names) if columns is None or name in columns]
+    chosen = [names[number] for number in wanted]
+    if twice := sorted({name for name in chosen if chosen.count(name) > 1}):
+        raise MukiError(f"has two columns called {twice[0]!r}", where=str(path), fix="Rename one of them")
+    return pl.DataFrame({names[number]: pl.Series([row[number] for row in rows], dtype=pl.String) for number in wanted})
+
+
+def _read_tab(path: Path, columns: Columns, given: Dialect) -> pl.DataFrame:
+    """Orange's .tab has two more header lines, and quotes are text in it; other files of this ending are as .tsv."""
+    text = _text(path)
+    if not _is_orange(text):
+        return _read_delimited(path, columns, given)
+    rows = records(text, Dialect("\t", "none"), str(path))
+    names = [field or "" for field in rows[0].fields]
+    return _frame(names, [row.fields for row in rows[3:] if any(row.fields)], columns, path)
+
+
+def _is_orange(text: str) -> bool:
+    """Whether the second line names the columns' types and the third their roles."""
+    lines = text.split("\n", 3)
+    if len(lines) < 3:
+        return False
+    types, roles = ([field.strip() for field in line.split("\t")] for line in lines[1:3])
+    return any(types) and set(types) <= _ORANGE_WORDS and set(roles) <= _ORANGE_WORDS
+
+
+def _read_lines(path: Path, columns: Columns, given: Dialect) -> pl.DataFrame:
+    """A text in each line."""
+    content = _text(path).replace("\r\n", "\n").rstrip("\n")
+    texts = content.split("\n") if content.strip() else []
+    return pl.DataFrame({"text": pl.Series([text if text.strip() else None for text in texts], dtype=pl.String)})
+
+
+def _read_json_lines(path: Path, columns: Columns, given: Dialect) -> pl.DataFrame:
+    lines = enumerate(_text(path).split("\n"), start=1)
+    rows = [(f"line {number}", _parsed(line, f"line {number}", path)) for number, line in lines if line.strip()]
+    return _objects(rows, columns, path)
+
+
+def _read_json(path: Path, columns: Columns, given: Dialect) -> pl.DataFrame:
+    """An array of objects."""
+    content = _parsed(_text(path), "", path)
+    if not isinstance(content, list):
+        fix = "Write an array of objects (pandas: orient='records'), or an object in each line of a .jsonl file"
+        raise MukiError("holds no array", where=str(path), fix=fix)
+    return _objects([(f"entry {number}", row) for number, row in enumerate(content, start=1)], columns, path)
+
+
+def _parsed(text: str, place: str, path: Path) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        what = f"{place} is not valid JSON ({error})".strip()
+        raise MukiError(what, where=str(path), fix="Correct it") from None
+
+
+def _objects(rows: Sequence[tuple[str, Any]], columns: Columns, path: Path) -> pl.DataFrame:
+    """A frame of objects, each with its place in the file."""
+    for place, row in rows:
+        if not isinstance(row, dict):
+            what = f"{place} holds {type(row).__name__}, not an object"
+            raise MukiError(what, where=str(path), fix='Write objects: {"text": "..."}')
+    names = dict.fromkeys(name for _, row in rows for name in row if columns is None or name in columns)
+    return pl.DataFrame([_values(name, rows, path) for name in names])
+
+
+def _values(name: str, rows: Sequence[tuple[str, dict[str, Any]]], path: Path) -> pl.Series:
+    values = [row.get(name) for _, row in rows]
+    for (place, _), value in zip(rows, values, strict=True):
+        if isinstance(value, str) and not _is_text(value):
+            what = f"{place} holds half of a surrogate pair, which stands for no character"
+            raise MukiError(what, where=str(path), fix="Correct the text")
+    try:
+        column = pl.Series(name, pl.from_arrow(pa.array(values)))  # unlike polars it reads all values before it decides
+    except (pa.ArrowException, OverflowError, UnicodeError):
+        kinds = ", ".join(sorted({type(value).__name__ for value in values if value is not None}))
+        what = f"column {name} holds values that make no column ({kinds})"
+        raise MukiError(what, where=str(path), fix="Write values of one kind, or leave the column out") from None
+    return column.cast(pl.String) if column.dtype == pl.Null else column
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _read_parquet(path: Path, columns: Columns, given: Dialect) -> pl.DataFrame:
+    file = pq.ParquetFile(path)
+    names = [name for name in file.schema_arrow.names if columns is None or name in columns]
+    return arrow_frame(file.read(names), path)
+
+
+def arrow_frame(table: pa.Table, path: Path) -> pl.DataFrame:
+    """A table that a library has read, checked: UTF-8 is checked here and nowhere else.
+
+    Raises:
+        MukiError: polars cannot hold one of its columns.
+    """
+    for field in table.schema:
+        if any(kind in str(field.type) for kind in _NO_FRAME):
+            fix = "Write it as another type, or leave the column out"
+            raise MukiError(f"column {field.name} holds {field.type}, which cannot be read", where=str(path), fix=fix)
+    table.validate(full=True)
+    return pl.DataFrame(pl.from_arrow(table))
+
+
+def _read_excel(path: Path, columns: Columns, given: Dialect) -> pl.DataFrame:
+    """The only sheet with content; every cell as text."""
+    needs_package("fastexcel", "excel", str(path))
+    with refusing("cannot be read", where=str(path), fix="Save it again as .xlsx, or as .csv"):
+        sheets = pl.read_excel(
+            BytesIO(path.read_bytes()),
+            sheet_id=0,
+            has_header=False,
+            infer_schema_length=0,
+            raise_if_empty=False,
+            drop_empty_cols=False,
+        )
+    filled = {name: frame for name, frame in sheets.items() if not frame.is_empty()}
+    if len(filled) > 1:
+        what = f"has several sheets with content: {first(list(filled))}"
+        raise MukiError(what, where=str(path), fix="Keep the one with the texts")
+    rows = [list(row) for frame in filled.values() for row in frame.cast(pl.String).iter_rows()]
+    parsed = [Record(number, row) for number, row in enumerate(rows, start=1)]
+    if not parsed:
+        return pl.DataFrame()
+    numbers = [str(number) for number in range(1, len(rows[0]) + 1)]
+    is_named = _header(parsed, given, path)
+    names = [field or f"column {number}" for field, number in zip(rows[0], numbers, strict=True)]
+    return _frame(names if is_named else numbers, rows[1:] if is_named else rows, columns, path)
+
+
+def needs_package(package: str, extra: str, where: str) -> None:
+    """Make sure that an optional package is there.
+
+    Raises:
+        MukiError: It is not installed.
+    """
+    try:
+        import_module(package)
+    except ImportError:
+        fix = f"Install the extra: pip install 'muki-pipeline[{extra}]'"
+        raise MukiError(f"needs the package {package}, which is not installed", where=where, fix=fix) from None
+
+
+_USUAL = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+"""Files of delimited columns, and the delimiter that their ending stands for."""
+READERS: dict[str, Callable[[Path, Columns, Dialect], pl.DataFrame]] = {
+    ".csv": _read_delimited,
+    ".tsv": _read_delimited,
+    ".tab": _read_tab,
+    ".txt": _read_lines,
+    ".json": _read_json,
+    ".jsonl": _read_json_lines,
+    ".ndjson": _read_json_lines,
+    ".parquet": _read_parquet,
+    ".xlsx": _read_excel,
+}
+"""How to read a file, by its ending. To add a format, add a function and a line."""
+BINARY = (".parquet", ".xlsx")

@@ -1,0 +1,169 @@
+"""Text sources become the corpus, its gold labels, the test set and the teachers' training part."""
+
+from collections.abc import Iterator
+from itertools import product
+
+import polars as pl
+
+from muki_pipeline.config import Prepare, Source
+from muki_pipeline.corpus.ids import Ids, first_ids
+from muki_pipeline.corpus.readers import local_files, read_parts, read_source
+from muki_pipeline.corpus.table import with_ids, write_corpus_parts
+from muki_pipeline.errors import MukiError, first
+from muki_pipeline.layout import Layout
+from muki_pipeline.tables import files
+from muki_pipeline.tables.columns import arrow
+from muki_pipeline.tables.shards import write_table_file
+
+
+def split_source(frame: pl.DataFrame, settings: Prepare) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    """Split a source into the corpus and the labelled rest that trains the demo's teachers.
+
+    With `rows_per_label` the corpus is that many rows of each label, drawn by `seed`; the rest is every other row whose
+    text is not in the corpus. Without it every row is corpus and there is no rest. With `teachers_see_corpus` the rest
+    is every row.
+
+    Raises:
+        MukiError: A label of `labels` does not occur, or has too few rows.
+    """
+    frame = keep_labels(frame, settings.labels, settings.corpus.source)
+    wanted = settings.rows_per_label
+    if wanted is None:
+        return frame, frame if settings.teachers_see_corpus else None
+    counts = frame["label"].value_counts()
+    if not (short := counts.filter(pl.col("count") < wanted)).is_empty():
+        raise MukiError(
+            f"fewer than rows_per_label = {wanted} rows for {first(short['label'].sort().to_list())}",
+            where=settings.corpus.source,
+            fix="Lower prepare.rows_per_label",
+        )
+    drawn = pl.int_range(pl.len()).shuffle(seed=settings.seed).over("label") < wanted
+    corpus, rest = frame.filter(drawn), frame.filter(~drawn)
+    if settings.teachers_see_corpus:
+        return corpus, frame
+    return corpus, rest.filter(~pl.col("text").is_in(corpus["text"].implode()))
+
+
+def keep_labels(frame: pl.DataFrame, labels: list[str] | None, where: str) -> pl.DataFrame:
+    """The rows that bear one of `labels` (all rows when None).
+
+    Raises:
+        MukiError: One of them does not occur.
+    """
+    if labels is None:
+        return frame
+    if absent := sorted(set(labels) - set(frame["label"])):
+        raise MukiError(f"no row is labelled {first(absent)}", where=where, fix="Correct prepare.labels")
+    return frame.filter(pl.col("label").is_in(labels))
+
+
+SHARED = "of the test set also in the corpus"
+"""Texts that the student is taught about and measured on."""
+
+
+def sources(settings: Prepare) -> list[Source]:
+    """All that is read."""
+    return [settings.corpus, *settings.extra, *([] if settings.test is None else [settings.test])]
+
+
+def prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
+    """Write the corpus, its gold labels, the test set and the teachers' training part.
+
+    Returns:
+        The number of rows of each table, and of the texts that came from each extra source.
+
+    Raises:
+        MukiError: See `read_source` and `split_source`; a source lies in a folder that this would overwrite; another
+            process prepares the corpus.
+    """
+    with files.only_one(layout.work / "prepare.lock", "preparing the corpus"):
+        if not files.exists(layout.work / ".gitignore"):
+            files.write_bytes(layout.work / ".gitignore", b"*\n")  # finished work is no source: git must not take it
+        return _prepare(settings, layout)
+
+
+def _prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
+    for source in sources(settings):
+        _check_not_an_output(source.source, layout)
+    test = _test_set(settings, layout)
+    corpus = _Corpus(settings, layout, test)
+    corpus.check()  # before a corpus that is there is touched
+    shards = write_corpus_parts(layout.corpus, corpus.parts(), settings.shard_rows, layout.store)
+    tables = {
+        layout.corpus_gold: corpus.gold,
+        layout.teacher_train: with_ids(corpus.rest) if corpus.rest is not None else None,
+        layout.test: test,
+    }
+    files.remove(tables)  # an older table that is no longer wanted must not be taken for a current one
+    for path, frame in tables.items():
+        if frame is not None:
+            write_table_file(path, arrow(frame))
+    rows = {path.stem: len(frame) for path, frame in tables.items() if frame is not None}
+    extra = {f"of them from {name}": count for name, count in corpus.from_extra.items()}
+    seen = 0 if test is None else int(corpus.ids.known(first_ids(test["text"])).sum())
+    shared = {SHARED: seen} if seen else {}
+    return {"corpus": sum(shard.rows for shard in shards), **extra, **rows, **shared}
+
+
+class _Corpus:
+    """The corpus, part by part; a labelled source is drawn from as a whole, because its rows are counted by label.
+
+    Attributes:
+        gold: `id`, `label` of the corpus's source, where it has labels; known when all parts were given.
+        rest: `text`, `label` of the rows that are left to `train-teacher`; likewise.
+        from_extra: How many texts each extra source has added; likewise.
+        ids: The ids that were given to the corpus's texts; likewise.
+    """
+
+    def __init__(self, settings: Prepare, layout: Layout, test: pl.DataFrame | None) -> None:
+        self.settings, self.layout, self.test = settings, layout, test
+        self.gold: pl.DataFrame | None = None
+        self.rest: pl.DataFrame | None = None
+        self.from_extra: dict[str, int] = {}
+        self.ids = Ids()
+
+    def check(self) -> None:
+        """Read every source once: a fault in the last row of the last one is found before anything is written."""
+        unlabelled = [*self.settings.extra, *([self.settings.corpus] if self.settings.corpus.label is None else [])]
+        for source in unlabelled:
+            for _ in read_parts(source, self.layout.root):
+                pass
+        if self.settings.corpus.label is not None:
+            self._split = split_source(read_source(self.settings.corpus, self.layout.root), self.settings)
+
+    def parts(self) -> Iterator[pl.DataFrame]:
+        """`id`, `text`."""
+        ids = self.ids
+        source = self.settings.corpus
+        if source.label is None:
+            for part in read_parts(source, self.layout.root):
+                yield ids.add(part)
+        else:
+            frame, self.rest = self._split
+            labelled = ids.add(frame)
+            self.gold = labelled.select("id", "label")
+            yield labelled
+        tested = Ids()
+        if self.test is not None:
+            tested.add(self.test.select("text"))
+        for source in self.settings.extra:
+            self.from_extra[source.source] = 0
+            for part in read_parts(source, self.layout.root):
+                part_ids = first_ids(part["text"])
+                is_new = pl.Series(ids.new(part_ids) & ~tested.known(part_ids))
+                self.from_extra[source.source] += int(is_new.sum())
+                yield ids.add(part.filter(is_new).select("text"), part_ids.filter(is_new))
+
+
+def _test_set(settings: Prepare, layout: Layout) -> pl.DataFrame | None:
+    if settings.test is None:
+        return None
+    return with_ids(keep_labels(read_source(settings.test, layout.root), settings.labels, settings.test.source))
+
+
+def _check_not_an_output(source: str, layout: Layout) -> None:
+    for path, folder in product(local_files(source, layout.root) or [], (layout.corpus, layout.gold)):
+        if path.resolve().is_relative_to(folder.resolve()):
+            raise MukiError(
+                f"lies in {folder}, which prepare overwrites", where=source, fix="Move the file to another folder"
+            )

@@ -1,0 +1,124 @@
+"""The corpus: shards of texts with stable ids.
+
+A text's id is a hash of the text and of how many identical texts come before it. It stays the same when the corpus is
+split into other shards or appended to.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from muki_pipeline.corpus.ids import Ids
+from muki_pipeline.errors import MukiError, first
+from muki_pipeline.layout import MAKE_CORPUS
+from muki_pipeline.tables import schema
+from muki_pipeline.tables.columns import arrow, series
+from muki_pipeline.tables.keys import canonical_key
+from muki_pipeline.tables.manifest import read_manifest, seal, unseal
+from muki_pipeline.tables.shards import Shard, part_name, read_shard, read_unverified, write_shard
+
+
+def with_ids(frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame` with a first column `id`; see `text_id`."""
+    return Ids().add(frame)
+
+
+def content_digest(table: pa.Table) -> str:
+    """SHA-256 of a corpus shard's ids and texts. Label shards are bound to it, however Parquet stores them."""
+    digest = hashlib.sha256()
+    for name in schema.names(schema.CORPUS):
+        for value in table[name].to_pylist():
+            encoded = value.encode()
+            digest.update(len(encoded).to_bytes(8, "little"))
+            digest.update(encoded)
+    return digest.hexdigest()
+
+
+def write_corpus(folder: Path, frame: pl.DataFrame, shard_rows: int, store: str | None = None) -> list[Shard]:
+    """Write `id` and `text` as shards of `shard_rows`: appended texts change the last shard and add new ones."""
+    return write_corpus_parts(folder, [frame], shard_rows, store)
+
+
+def write_corpus_parts(
+    folder: Path, parts: Iterable[pl.DataFrame], shard_rows: int, store: str | None = None
+) -> list[Shard]:
+    """The same of a corpus that comes in parts: at most a part and a shard are in memory.
+
+    Args:
+        folder: The corpus's.
+        parts: `id`, `text`.
+        shard_rows: Texts in a shard.
+        store: The bucket to write into, None for the folder.
+    """
+    unseal(folder)
+    shards = []
+    for number, part in enumerate(_in_shards(parts, shard_rows)):
+        columns = arrow(part)
+        table = schema.arrow_table(schema.CORPUS, {name: columns[name] for name in columns.column_names})
+        shards.append(write_shard(folder / part_name(number), table, content_digest(table), store=store))
+    seal(folder, shards)
+    return shards
+
+
+def _in_shards(parts: Iterable[pl.DataFrame], shard_rows: int) -> Iterator[pl.DataFrame]:
+    """Frames of `shard_rows`, the last one shorter, whatever the parts' lengths."""
+    rest = pl.DataFrame(schema={"id": pl.String, "text": pl.String})
+    for part in parts:
+        rest = pl.concat([rest, part.select("id", "text")])
+        whole = len(rest) // shard_rows * shard_rows
+        yield from rest[:whole].iter_slices(shard_rows)
+        rest = rest[whole:]
+    if len(rest):
+        yield rest
+
+
+def read_corpus_shard(folder: Path, shard: Shard, columns: Sequence[str] = ("id", "text")) -> pa.Table:
+    """One corpus shard: `id`, `text`, or only one of them.
+
+    Raises:
+        MukiError: Its bytes differ from the manifest; an id or text is null.
+    """
+    table = read_shard(folder, shard, MAKE_CORPUS, list(columns))
+    where = shard.where(folder)
+    for name in columns:
+        if table[name].null_count:
+            raise MukiError(f"{table[name].null_count} null values in column {name}", where=where, fix=MAKE_CORPUS)
+    return table
+
+
+def corpus_shards(folder: Path) -> list[Shard]:
+    """The corpus's shards.
+
+    Raises:
+        MukiError: There is no corpus, or it is empty or damaged, or an id occurs twice.
+    """
+    shards, _ = read_manifest(folder, MAKE_CORPUS)
+    rows = sum(shard.rows for shard in shards)
+    if not rows:
+        raise MukiError("the corpus is empty", where=str(folder), fix="Name a source with rows and prepare it")
+    # 8 bytes a row instead of the ids themselves, so that a corpus of any size fits into memory.
+    hashes = np.empty(rows, dtype=np.uint64)
+    end = 0
+    for shard in shards:
+        hashes[end : end + shard.rows] = _ids(folder, shard).hash().to_numpy()
+        end += shard.rows
+    hashes.sort()
+    if (hashes[1:] == hashes[:-1]).any():
+        ids = pl.concat([_ids(folder, shard) for shard in shards])
+        if repeated := ids.filter(ids.is_duplicated()).unique(maintain_order=True).to_list():
+            what = f"{len(repeated)} ids occur more than once: {first(repeated)}"
+            raise MukiError(what, where=str(folder), fix=MAKE_CORPUS)
+    return shards
+
+
+def _ids(folder: Path, shard: Shard) -> pl.Series:
+    return series(read_unverified(folder, shard, MAKE_CORPUS, ["id"])["id"])
+
+
+def corpus_digest(shards: list[Shard]) -> str:
+    """SHA-256 that stands for the whole corpus."""
+    return canonical_key({"corpus": [shard.key for shard in shards]})

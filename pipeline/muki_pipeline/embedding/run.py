@@ -1,0 +1,100 @@
+"""The corpus and the label names embedded, shard by shard; finished shards are stored by key and found again."""
+
+import logging
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from muki_pipeline.config import Params
+from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
+from muki_pipeline.embedding.encoder import NeutralEncoder
+from muki_pipeline.integration.label_tables import open_labelled_corpus
+from muki_pipeline.layout import Layout
+from muki_pipeline.progress import SILENT, Progress
+from muki_pipeline.tables import files, schema
+from muki_pipeline.tables.columns import fixed_size_lists
+from muki_pipeline.tables.keys import canonical_key
+from muki_pipeline.tables.manifest import publish
+from muki_pipeline.tables.work import find_stored, store_shard
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EmbeddingSummary:
+    """What `embed_corpus` did.
+
+    Attributes:
+        rows: Texts of the corpus.
+        new_rows: Those of them that were embedded now.
+        names: Label names.
+    """
+
+    rows: int
+    new_rows: int
+    names: int
+
+
+def embed_corpus(params: Params, layout: Layout, progress: Progress = SILENT) -> EmbeddingSummary:
+    """Embed every text of the corpus and every label name: `data/embeddings/`.
+
+    Args:
+        params: All settings.
+        layout: Where the tables lie.
+        progress: Told of the texts.
+
+    Raises:
+        MukiError: There is no corpus or label table; see `NeutralEncoder`.
+    """
+    shards = corpus_shards(layout.corpus)
+    labels = open_labelled_corpus(params, layout).label_space.labels
+    encoder = NeutralEncoder(params, layout.root)
+    work = layout.work / "embeddings"
+    with files.only_one(work / "embed.lock", "embedding"):
+        new = [shard for shard in shards if find_stored(work, encoder.key(shard.key), layout.store) is None]
+        new_rows = sum(shard.rows for shard in new)
+        _LOG.info("%d of %d shards are embedded already by %s", len(shards) - len(new), len(shards), encoder.name)
+        task = progress.begin("embed", new_rows, "texts")
+        stored = []
+        for shard in shards:
+            key = encoder.key(shard.key)
+            finished = find_stored(work, key, layout.store)
+            if finished is None:
+                texts = read_corpus_shard(layout.corpus, shard)
+                embeddings = encoder.embed(texts["text"].to_pylist(), task)
+                columns = {"id": texts["id"], "embedding": fixed_size_lists(embeddings.astype(np.float16))}
+                table = schema.arrow_table(schema.EMBEDDINGS, columns, size=embeddings.shape[1])
+                facts = encoder.facts | {"corpus_digest": shard.key}
+                finished = store_shard(work, key, table, facts, layout.store)
+            stored.append(finished)
+        facts = encoder.facts | {"settings": params.embed.model_dump(), "encoder": encoder.name}
+        publish(layout.embeddings, stored, facts)
+        _write_names(encoder, list(labels), layout)
+    return EmbeddingSummary(sum(shard.rows for shard in shards), new_rows, len(labels))
+
+
+def _write_names(encoder: NeutralEncoder, labels: list[str], layout: Layout) -> None:
+    """Names too are found by key: computed with other threads or on another machine, their last bits would differ."""
+    work = layout.work / "names"
+    key = canonical_key(encoder.facts | {"labels": labels})
+    finished = find_stored(work, key)
+    if finished is None:
+        embeddings = embed_names(encoder, labels)
+        columns = {"label": pa.array(labels, pa.string()), "embedding": fixed_size_lists(embeddings)}
+        table = schema.arrow_table(schema.LABEL_NAMES, columns, size=embeddings.shape[1])
+        finished = store_shard(work, key, table, encoder.facts)
+    publish(layout.label_names, [finished], encoder.facts)
+
+
+def embed_names(encoder: NeutralEncoder, labels: list[str]) -> NDArray[np.float32]:
+    """Embeddings of label names, `[labels, size]`."""
+    return encoder.embed([readable(label) for label in labels])
+
+
+def readable(label: str) -> str:
+    """A label's name as words: `rec.sport.hockey` as "rec sport hockey", `cancelOrder` as "cancel Order"."""
+    words = re.sub(r"[\W_]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", label)).strip()
+    return words or label

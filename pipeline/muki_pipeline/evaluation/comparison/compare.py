@@ -1,0 +1,231 @@
+"""A student per rule and seed from the stored labels, all measured alike, and which differences exceed chance."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from muki_pipeline.config import Params, Student
+from muki_pipeline.errors import MukiError, choice, first
+from muki_pipeline.evaluation import metrics
+from muki_pipeline.evaluation.comparison.rules import RULES, SUPERVISED
+from muki_pipeline.evaluation.comparison.significance import paired_tests
+from muki_pipeline.evaluation.comparison.students import StudentJob, StudentProcesses
+from muki_pipeline.evaluation.gold_labels import TestSet, gold_rows, read_corpus_gold, read_test
+from muki_pipeline.evaluation.predict import student_measures
+from muki_pipeline.integration.golden_table import golden_facts, write_golden_shard
+from muki_pipeline.integration.integrate import integrate
+from muki_pipeline.integration.label_tables import LabelledCorpus, open_labelled_corpus
+from muki_pipeline.integration.strategies import STRATEGIES
+from muki_pipeline.layout import MAKE_GOLDEN, Layout
+from muki_pipeline.progress import SILENT, Progress
+from muki_pipeline.tables import files, folders
+from muki_pipeline.tables.columns import matrix
+from muki_pipeline.tables.keys import canonical_key
+from muki_pipeline.tables.manifest import read_golden_manifest, seal, unseal
+from muki_pipeline.tables.shards import Shard, read_shard
+from muki_pipeline.training.student.train import training_key
+from muki_pipeline.training.trainer import settled
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The result of `compare`.
+
+    Attributes:
+        students: A row per rule and seed: `rule`, `seed`, `accuracy`, `macro_f1`, `accuracy_TEACHER`,
+            `expected_calibration_error`, `supervision_accuracy`, `teacher_selection`, `kl_to_gold` (nats), `seconds`;
+            null for what cannot be measured.
+        tests: A row per pair of rules: `rule`, `other`, `difference` of accuracy, `p_value`.
+    """
+
+    students: pl.DataFrame
+    tests: pl.DataFrame
+
+
+def compare(params: Params, layout: Layout, progress: Progress = SILENT) -> Comparison:
+    """Train and measure a student for every rule and seed that has none yet. No teacher is loaded.
+
+    A finished student's test predictions are stored in the work folder under a key of its golden table, its settings,
+    the files of the model it starts from and the test set, so that it is never trained again. A rule's students are
+    trained at once where there is room, see `StudentProcesses`.
+
+    Args:
+        params: All settings; `compare` says which rules and seeds.
+        layout: Where the tables lie.
+        progress: Told of every golden table, training and prediction.
+
+    Raises:
+        MukiError: There is no test set; see `integrate` and `train_student`.
+    """
+    _check_rules(params.compare.rules or [])
+    corpus = open_labelled_corpus(params, layout)
+    gold = read_corpus_gold(layout)
+    rules = params.compare.rules or [*_without_missing_features(params), *([SUPERVISED] if gold else [])]
+    if SUPERVISED in rules and not gold:
+        raise MukiError(
+            "the corpus has no gold labels", where=f"compare.rules: {SUPERVISED}", fix="Leave this rule out"
+        )
+    test = read_test(layout, corpus.label_space)
+    with StudentProcesses() as processes:
+        comparer = _Comparer(params, layout, corpus, gold, test, processes, progress)
+        results = {rule: comparer.run(rule) for rule in rules}
+    students = pl.concat([result.students for result in results.values()], how="diagonal")
+    return Comparison(students, paired_tests({rule: result.right for rule, result in results.items()}))
+
+
+def _without_missing_features(params: Params) -> list[str]:
+    """All rules that what is stored suffices for."""
+    return [
+        rule
+        for rule, (changes, _) in RULES.items()
+        if params.label.features or not STRATEGIES[changes["strategy"]].reads_features
+    ]
+
+
+def _check_rules(rules: list[str]) -> None:
+    if unknown := sorted(set(rules) - {*RULES, SUPERVISED}):
+        fix = choice(unknown[0], [*RULES, SUPERVISED])
+        raise MukiError(f"there is no rule {first(unknown)}", where="compare.rules", fix=fix)
+
+
+@dataclass(frozen=True)
+class _RuleResult:
+    """The students of one rule.
+
+    Attributes:
+        students: A row per seed.
+        right: `[test texts]`, the share of seeds whose student is right.
+    """
+
+    students: pl.DataFrame
+    right: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Comparer:
+    """What the rules of one comparison have in common.
+
+    Attributes:
+        params: All settings.
+        layout: Where the tables lie.
+        corpus: The corpus and its label tables.
+        gold: Gold label of each id of the corpus, empty where they are not known.
+        test: The test set.
+        processes: Train the students.
+        progress: Told of the work.
+    """
+
+    params: Params
+    layout: Layout
+    corpus: LabelledCorpus
+    gold: dict[str, str]
+    test: TestSet
+    processes: StudentProcesses
+    progress: Progress
+
+    @property
+    def _work(self) -> Path:
+        return self.layout.work / "compare"
+
+    def run(self, rule: str) -> _RuleResult:
+        """Integrate by one rule, then train and measure a student for every seed."""
+        with folders.scratch_folder(self._work / rule) as scratch:
+            golden = scratch / "golden"
+            if rule == SUPERVISED:
+                temperature = 1.0
+                self._write_supervised(golden)
+                supervision = _NOT_MEASURED
+            else:
+                changes, temperature = RULES[rule]
+                student = self.params.student.model_copy(update={"temperature": temperature})
+                rule_settings = self.params.integrate.model_copy(update=changes)
+                params = self.params.model_copy(update={"student": student, "integrate": rule_settings})
+                integrate(params, replace(self.layout, store=None), golden, self.progress)
+                supervision = self._measure_supervision(golden, STRATEGIES[rule_settings.strategy].selects)
+            jobs = [self._job(seed, temperature, golden, scratch, rule) for seed in self.params.compare.seeds]
+            self.processes.run(jobs, self.progress)
+            rows, right = [], []
+            for seed, job in zip(self.params.compare.seeds, jobs, strict=True):
+                probs, seconds = job.result()
+                right.append(probs.argmax(axis=1) == self.test.columns)
+                measures = student_measures(probs, self.test.columns, self.corpus.label_space, self.corpus.teachers)
+                per_teacher = {f"accuracy_{name}": value for name, value in measures.pop("block_accuracy").items()}
+                rows.append({"rule": rule, "seed": seed, **measures, **per_teacher, **supervision, "seconds": seconds})
+        columns = {name: pl.Float64 for name in rows[0] if name not in ("rule", "seed")}
+        return _RuleResult(pl.DataFrame(rows, schema_overrides=columns), np.mean(right, axis=0))
+
+    def _job(self, seed: int, temperature: float, golden: Path, scratch: Path, rule: str) -> StudentJob:
+        """The student of a golden table and a seed."""
+        shards, facts = read_golden_manifest(golden)
+        root, tested = self.layout.root, self.test.texts["id"].to_list()
+
+        def predictions(each: Student) -> Path:
+            key = canonical_key({"training": training_key(each, shards, root), "test": tested})
+            return self._work / f"{key}.parquet"
+
+        settings = settled(
+            self.params.student.model_copy(update={"temperature": temperature, "seed": seed}),
+            lambda each: files.exists(predictions(each)),
+        )
+        return StudentJob(
+            name=f"student of {rule}, seed {seed}",
+            settings=settings,
+            params=self.params,
+            golden=golden,
+            labels=facts["labels"],
+            texts=self.test.texts["text"].to_list(),
+            folder=scratch / f"student-{seed}",
+            checkpoints=self._work / "checkpoints",
+            root=root,
+            predictions=predictions(settings),
+        )
+
+    def _measure_supervision(self, golden: Path, selects: bool) -> dict[str, float | None]:
+        """A golden table against the corpus's gold labels; None for what cannot be measured."""
+        if not self.gold:
+            return _NOT_MEASURED
+        right, selected, nats = [], [], []
+        for shard in read_golden_manifest(golden)[0]:
+            table = read_shard(golden, shard, MAKE_GOLDEN, ["id", "target", "scores"])
+            rows = gold_rows(table["id"].to_pylist(), self.gold, self.corpus.label_space)
+            target, scores = (matrix(table[name])[rows.known] for name in ("target", "scores"))
+            right.append(target.argmax(axis=1) == rows.columns)
+            selected.append(self.corpus.label_space.known[rows.columns, scores.argmax(axis=1)])
+            nats.append(metrics.kl_to_gold(target, rows.columns))
+        divergence = np.concatenate(nats)
+        return {
+            "supervision_accuracy": float(np.concatenate(right).mean()),
+            "teacher_selection": float(np.concatenate(selected).mean()) if selects else None,
+            "kl_to_gold": float(divergence.mean()) if np.isfinite(divergence).all() else None,
+        }
+
+    def _write_supervised(self, folder: Path) -> None:
+        """A golden table of the corpus's gold labels themselves, each text with weight 1."""
+        facts = golden_facts(self.params, self.corpus, "kl", 1.0) | {"integrate": {"strategy": SUPERVISED}}
+        label_space = self.corpus.label_space
+        unseal(folder)
+        shards: list[Shard] = []
+        for number in range(len(self.corpus.shards)):
+            texts = self.corpus.read(number)
+            rows = gold_rows(texts["id"].to_pylist(), self.gold, label_space)
+            shards.append(
+                write_golden_shard(
+                    folder,
+                    number,
+                    texts.filter(pa.array(rows.known)),
+                    scores=label_space.known[rows.columns].astype(np.float64),
+                    target=np.eye(len(label_space.labels), dtype=np.float32)[rows.columns],
+                    weights=np.ones(len(rows.columns)),
+                    teacher_targets=None,
+                    teachers=self.corpus.teachers,
+                    facts=facts,
+                )
+            )
+        seal(folder, shards, facts)
+
+
+_NOT_MEASURED: dict[str, float | None] = dict.fromkeys(("supervision_accuracy", "teacher_selection", "kl_to_gold"))

@@ -1,0 +1,215 @@
+"""The students of a comparison: several are trained at once, each in a process of its own."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from muki_pipeline.config import Params, Student
+from muki_pipeline.errors import MukiError
+from muki_pipeline.evaluation.predict import predict_student
+from muki_pipeline.models.devices import choose_device
+from muki_pipeline.processes import process_context, serve_parent, usable_cores
+from muki_pipeline.progress import Progress, Task
+from muki_pipeline.tables import files
+from muki_pipeline.tables.columns import fixed_size_lists, matrix
+from muki_pipeline.tables.shards import metadata_of, read_table_file, write_table_file
+from muki_pipeline.training.base import base_bytes
+from muki_pipeline.training.student.train import train_student
+
+
+@dataclass(frozen=True)
+class StudentJob:
+    """A student that a comparison needs.
+
+    Attributes:
+        name: What progress calls it.
+        settings: The student's training.
+        params: All settings.
+        golden: Its golden table.
+        labels: The union of labels.
+        texts: The test texts.
+        folder: Where the student is saved while it is needed.
+        checkpoints: Folder under which checkpoints are stored.
+        root: What a relative model path is relative to.
+        predictions: The file of its test predictions, which stays.
+    """
+
+    name: str
+    settings: Student
+    params: Params
+    golden: Path
+    labels: list[str]
+    texts: list[str]
+    folder: Path
+    checkpoints: Path
+    root: Path
+    predictions: Path
+
+    def is_done(self) -> bool:
+        """Whether its predictions are stored."""
+        return files.exists(self.predictions)
+
+    def run(self, progress: Progress) -> None:
+        """Train the student and store its predictions of the test texts."""
+        start = time.perf_counter()
+        train_student(self.settings, self.golden, self.folder, self.checkpoints, self.root, progress, self.name)
+        metadata = {"seconds": time.perf_counter() - start}
+        probs = predict_student(self.folder, self.labels, self.texts, self.params, progress)
+        write_table_file(self.predictions, pa.table({"probs": fixed_size_lists(probs.astype(np.float32))}), metadata)
+
+    def result(self) -> tuple[NDArray[np.float32], float]:
+        """Its probabilities for the test texts, `[rows, union]`, and the seconds that its training took."""
+        table = read_table_file(self.predictions, ["probs"], "Remove it and run muki-pipeline compare again")
+        return matrix(table["probs"]), float(metadata_of(table)["seconds"])
+
+
+class StudentProcesses:
+    """Trains the students of a comparison, as many at once as the machine has room for."""
+
+    def __init__(self) -> None:
+        self._idle: list[tuple[Connection, BaseProcess]] = []
+        self._busy: dict[Connection, tuple[StudentJob, BaseProcess]] = {}
+
+    def __enter__(self) -> Self:
+        """Processes start when there is work for them."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End all of them, in the middle of a training too."""
+        for connection, _ in self._idle:
+            connection.close()  # it ends by itself, and gives back what its libraries hold
+        for _, process in self._busy.values():
+            process.terminate()
+        for _, process in (*self._idle, *self._busy.values()):
+            process.join()
+
+    def run(self, jobs: Sequence[StudentJob], progress: Progress) -> None:
+        """Train the students whose predictions are not stored yet.
+
+        The students are those of a training one after the other with the same number of threads. Another number of
+        threads changes the rounding.
+
+        Raises:
+            MukiError: A student's error; or its process died. A rerun continues from the others' last checkpoints.
+        """
+        waiting = [job for job in jobs if not job.is_done()]
+        at_once = min(len(waiting), _room(waiting[0])) if waiting else 0
+        if at_once == 1:
+            for job in waiting:
+                job.run(progress)
+            return
+        threads = max(usable_cores() // max(at_once, 1), 1)
+        tasks: dict[tuple[Connection, int], Task] = {}
+        while waiting or self._busy:
+            while waiting and len(self._busy) < at_once:
+                connection, process = self._idle.pop() if self._idle else self._start()
+                self._busy[connection] = waiting.pop(0), process
+                connection.send((self._busy[connection][0], threads))
+            for ready in wait(list(self._busy)):
+                assert isinstance(ready, Connection)
+                if _hear(ready, progress, tasks, self._busy[ready][0].name):
+                    self._idle.append((ready, self._busy.pop(ready)[1]))
+
+    def _start(self) -> tuple[Connection, BaseProcess]:
+        context = process_context(__name__)
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, dict(os.environ)), daemon=True)
+        process.start()
+        theirs.close()
+        return ours, process
+
+
+def _room(job: StudentJob) -> int:
+    """How many students this machine trains at once: one on a GPU, else as many as cores and half the memory allow."""
+    if choose_device("auto").type != "cpu":
+        return 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # Weights, gradients, two moments and a copy to save; the libraries, and the activations of a batch.
+    student = 5 * base_bytes(job.settings, job.root) + 2**30
+    return max(min(usable_cores(), memory // 2 // student), 1)
+
+
+def _hear(connection: Connection, progress: Progress, tasks: dict[tuple[Connection, int], Task], name: str) -> bool:
+    """Take one message of a student's process; true when it has finished."""
+    try:
+        message = connection.recv()
+    except (EOFError, OSError):
+        fix = "It may have run out of memory: close other programs, or lower student.batch_size, then run it again"
+        raise MukiError("the process that trains it died", where=name, fix=fix) from None
+    match message:
+        case _Begun(task, what, total, unit, seconds):
+            tasks[connection, task] = progress.begin(what, total, unit, seconds)
+        case _Advanced(task, amount, note):
+            tasks[connection, task].advance(amount, note)
+        case Exception():
+            raise message
+    return message is None
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A process has begun a piece of work; see `Progress.begin`."""
+
+    task: int
+    name: str
+    total: int
+    unit: str
+    expected_seconds: float | None
+
+
+@dataclass(frozen=True)
+class _Advanced:
+    """A process has done more of a piece of work; see `Task.advance`."""
+
+    task: int
+    amount: int
+    note: str
+
+
+class _SentTask:
+    """A `Task` that another process shows."""
+
+    def __init__(self, connection: Connection, number: int) -> None:
+        self.connection, self.number = connection, number
+
+    def advance(self, amount: int, note: str = "") -> None:
+        self.connection.send(_Advanced(self.number, amount, note))
+
+
+class _SentProgress:
+    """A `Progress` that another process shows."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection, self.tasks = connection, 0
+
+    def begin(self, name: str, total: int, unit: str, expected_seconds: float | None = None) -> Task:
+        self.tasks += 1
+        self.connection.send(_Begun(self.tasks, name, total, unit, expected_seconds))
+        return _SentTask(self.connection, self.tasks)
+
+
+def _serve(connection: Connection, environment: Mapping[str, str]) -> None:
+    """Train students in this process, and tell the other end when each is done or why it is not."""
+    serve_parent(environment)
+    while True:
+        try:
+            job, threads = connection.recv()
+        except EOFError:  # there is no more work
+            return
+        torch.set_num_threads(threads)
+        try:
+            job.run(_SentProgress(connection))
+        except Exception as error:
+            connection.send(error)
+        else:
+            connection.send(None)

@@ -1,0 +1,344 @@
+"""What the student, the routed teachers and the golden supervision are worth, where gold labels are known."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from muki_pipeline.config import POSTERIORS, Integrate, Params
+from muki_pipeline.corpus.table import content_digest, corpus_shards, read_corpus_shard
+from muki_pipeline.embedding.encoder import NeutralEncoder
+from muki_pipeline.errors import MukiError
+from muki_pipeline.evaluation import metrics
+from muki_pipeline.evaluation.drift import drift
+from muki_pipeline.evaluation.gold_labels import (
+    MAKE_TEST,
+    TestSet,
+    gold_rows,
+    name_unknown,
+    read_corpus_gold,
+    read_test,
+)
+from muki_pipeline.evaluation.predict import predict_student, student_measures
+from muki_pipeline.integration.confidence import softmax
+from muki_pipeline.integration.embeddings import open_embeddings
+from muki_pipeline.integration.golden_table import answered, targets
+from muki_pipeline.integration.integrate import fit_scorer, open_embeddings_of, teacher_outputs
+from muki_pipeline.integration.label_space import LabelSpace, unite
+from muki_pipeline.integration.label_tables import LabelledCorpus, LabelShard, open_labelled_corpus
+from muki_pipeline.integration.routing.answers import read_answers
+from muki_pipeline.integration.scorers import SCORERS, TeacherOutputs
+from muki_pipeline.integration.strategies import best_teacher, golden_targets, hard_weights
+from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.labelling.store import load_or_label
+from muki_pipeline.layout import MAKE_CORPUS, Layout
+from muki_pipeline.models.teachers import locate
+from muki_pipeline.progress import SILENT, Progress
+from muki_pipeline.tables import files
+from muki_pipeline.tables.columns import arrow, series
+from muki_pipeline.tables.shards import read_table_file
+
+LABEL_COLUMNS = ("probs", "logits", "entropy", "expected_entropy")
+HISTOGRAM_BINS = 25
+_DRIFT_TEXTS = 10_000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of `evaluate`.
+
+    Attributes:
+        metrics: The content of data/metrics.json; what cannot be measured is absent.
+        confusion: `actual`, `predicted`, a row per test text; empty without a test set.
+        reliability: `confidence`, `accuracy`, `rows`, a row per bin that is not empty; empty without a test set.
+        uncertainty: `scorer`, `teacher` ("right" or "wrong"), `uncertainty` (bin centre), `share`; empty without gold.
+    """
+
+    metrics: dict[str, Any]
+    confusion: pl.DataFrame
+    reliability: pl.DataFrame
+    uncertainty: pl.DataFrame
+
+
+def evaluate(params: Params, layout: Layout, progress: Progress = SILENT) -> Evaluation:
+    """Measure everything that the gold labels at hand allow.
+
+    Args:
+        params: All settings.
+        layout: Where the tables, the teachers and the student lie.
+        progress: Told of the texts that networks read.
+
+    Raises:
+        MukiError: There is neither a test set nor gold labels of the corpus; a table is missing or does not fit.
+    """
+    if not files.exists(layout.test) and not files.exists(layout.corpus_gold):
+        raise MukiError(
+            "there are no gold labels, so nothing can be measured",
+            where=str(layout.gold),
+            fix="Name a test set (prepare.test) or the corpus's label column (prepare.corpus.label)",
+        )
+    measured: dict[str, Any] = {}
+    confusion, reliability, uncertainty = pl.DataFrame(), pl.DataFrame(), pl.DataFrame()
+    if files.exists(layout.corpus_gold):
+        supervision = _measure_supervision(params, layout)
+        measured["corpus"], uncertainty = supervision.metrics, supervision.uncertainty
+    if files.exists(layout.test):
+        test = _measure_test_set(params, layout, progress)
+        measured.update(test.metrics)
+        confusion, reliability = test.confusion, test.reliability
+        measured |= _measure_drift(layout)
+    return Evaluation(measured, confusion, reliability, uncertainty)
+
+
+def _measure_drift(layout: Layout) -> dict[str, Any]:
+    """The block `drift`: the test set against evenly spaced texts of the corpus; empty where there are no words."""
+    shards = corpus_shards(layout.corpus)
+    step = -(-sum(shard.rows for shard in shards) // _DRIFT_TEXTS)
+    texts: list[str] = []
+    for shard in shards:
+        texts += read_corpus_shard(layout.corpus, shard, ["text"])["text"].to_pylist()[::step]
+    test = read_table_file(layout.test, ["text"], MAKE_TEST)["text"].to_pylist()
+    found = drift(texts, test)
+    return {} if found is None else {"drift": asdict(found)}
+
+
+@dataclass(frozen=True)
+class ScorerShard:
+    """One scorer's supervision of one shard against the gold labels.
+
+    Attributes:
+        scores: `[known rows, teachers]`.
+        is_right: `[known rows]`, whether the target's largest probability is the gold label's.
+        nats: `[known rows]`, KL(gold ‖ target).
+        highest: `[rows]`, the best score of every row, known or not.
+    """
+
+    scores: NDArray[np.floating]
+    is_right: NDArray[np.bool_]
+    nats: NDArray[np.float64]
+    highest: NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class SupervisionResult:
+    """Measures of every scorer, and the histogram behind MUKI's Figure 2.
+
+    Attributes:
+        metrics: The block `corpus` of data/metrics.json.
+        uncertainty: See `Evaluation`.
+    """
+
+    metrics: dict[str, Any]
+    uncertainty: pl.DataFrame
+
+
+def _measure_supervision(params: Params, layout: Layout) -> SupervisionResult:
+    """Teacher selection and golden targets against the corpus's gold labels, for every scorer, shard by shard."""
+    corpus = open_labelled_corpus(params, layout)
+    gold = read_corpus_gold(layout)
+    embeddings = open_embeddings(params, layout, corpus)
+    answers = read_answers(params.integrate.answers, layout.root, corpus.label_space)
+    given = {scorer: answers if scorer == params.integrate.scorer else None for scorer in SCORERS}
+    fitted = {scorer: fit_scorer(scorer, corpus, embeddings, given[scorer]) for scorer in SCORERS}
+    shards: dict[str, list[ScorerShard]] = {scorer: [] for scorer in SCORERS}
+    right_teachers, known_rows = [], []
+    for number in range(len(corpus.shards)):
+        texts = corpus.read(number)
+        ids = texts["id"].to_pylist()
+        if absent := sum(text_id not in gold for text_id in ids):
+            raise MukiError(
+                f"has no label for {absent} texts of the corpus", where=str(layout.corpus_gold), fix=MAKE_CORPUS
+            )
+        labels = corpus.tables.read_checked(number, LABEL_COLUMNS, series(texts["id"]))
+        rows = gold_rows(ids, gold, corpus.label_space)
+        right_teachers.append(corpus.label_space.known[rows.columns])
+        known_rows.append(rows.known)
+        for scorer, score in fitted.items():
+            outputs = teacher_outputs(corpus, number, labels, texts, embeddings, given[scorer])
+            scores = score(outputs)
+            settings = _with_scorer(params.integrate, scorer)
+            target, _ = targets(scores, labels, corpus.label_space, settings, params.student.temperature)
+            answered(target, outputs.anchors)
+            known_target = target[rows.known]
+            shards[scorer].append(
+                ScorerShard(
+                    scores[rows.known],
+                    known_target.argmax(axis=1) == rows.columns,
+                    metrics.kl_to_gold(known_target, rows.columns),
+                    scores.max(axis=1),
+                )
+            )
+    right = np.concatenate(right_teachers)  # [known rows, teachers]
+    if not len(right):
+        raise MukiError(
+            "no teacher knows any of its labels", where=str(layout.corpus_gold), fix="Set integrate.aliases"
+        )
+    measured: dict[str, Any] = {"rows": corpus.rows, "rows_of_known_labels": len(right)}
+    measured |= {scorer: _scorer_measures(parts, right, np.concatenate(known_rows)) for scorer, parts in shards.items()}
+    histograms = [
+        _histogram(scorer, 1.0 - np.concatenate([part.scores for part in parts]), right)
+        for scorer, parts in shards.items()
+    ]
+    return SupervisionResult(measured, pl.concat(histograms))
+
+
+def _scorer_measures(
+    shards: Sequence[ScorerShard], right: NDArray[np.bool_], known: NDArray[np.bool_]
+) -> dict[str, float]:
+    """One scorer's measures; a measure that cannot be taken is absent."""
+    scores = np.concatenate([shard.scores for shard in shards])
+    nats = np.concatenate([shard.nats for shard in shards])
+    measures = {
+        "right_teacher_best": float(right[np.arange(len(right)), best_teacher(scores)].mean()),
+        "right_teacher_auroc": metrics.auroc(scores.ravel(), right.ravel()),
+        "target_accuracy": float(np.concatenate([shard.is_right for shard in shards]).mean()),
+        "target_kl_to_gold": float(nats.mean()) if np.isfinite(nats).all() else None,
+        # How well the best score tells texts that some teacher knows from those that none does.
+        "known_text_auroc": metrics.auroc(np.concatenate([shard.highest for shard in shards]), known),
+    }
+    return {name: value for name, value in measures.items() if value is not None}
+
+
+def _with_scorer(settings: Integrate, scorer: str) -> Integrate:
+    """The settings with another scorer, and with the paper's weights if its scores are no posterior."""
+    changes: dict[str, Any] = {"scorer": scorer}
+    if settings.strategy == "posterior" and scorer not in POSTERIORS:
+        changes["strategy"] = "soft"
+    return settings.model_copy(update=changes)
+
+
+def _histogram(scorer: str, uncertainty: NDArray[np.floating], right: NDArray[np.bool_]) -> pl.DataFrame:
+    """Shares of right and of wrong (text, teacher) pairs by uncertainty, 1 - score: MUKI, Figure 2."""
+    # Each scorer has its own range: mutual information stays far below what entropy reaches.
+    lowest = min(float(uncertainty.min()), 0.0)
+    edges = np.linspace(lowest, max(float(uncertainty.max()), lowest + 1e-6), HISTOGRAM_BINS + 1)
+    centres = (edges[:-1] + edges[1:]) / 2
+    panels = []
+    for name, chosen in (("right", right), ("wrong", ~right)):
+        counts, _ = np.histogram(uncertainty[chosen], bins=edges)
+        share = counts / max(counts.sum(), 1)
+        panels.append(pl.DataFrame({"scorer": scorer, "teacher": name, "uncertainty": centres, "share": share}))
+    return pl.concat(panels)
+
+
+@dataclass(frozen=True)
+class TestSetResult:
+    """What the test set says.
+
+    Attributes:
+        metrics: The blocks `student`, `teachers` and `routed_teachers` of data/metrics.json.
+        confusion: See `Evaluation`.
+        reliability: See `Evaluation`.
+    """
+
+    __test__ = False  # not for pytest
+    metrics: dict[str, Any]
+    confusion: pl.DataFrame
+    reliability: pl.DataFrame
+
+
+def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> TestSetResult:
+    """Student, single teachers and routed teachers on the test set."""
+    corpus = open_labelled_corpus(params, layout)
+    labellers = {
+        name: Labeller(
+            locate(name, teacher, layout.root),
+            params.label.model_copy(update={"dtype": corpus.tables.footers[name]["dtype"]}),  # as the corpus was
+        )
+        for name, teacher in params.teachers.items()
+    }
+    label_space = unite({name: labeller.files.labels for name, labeller in labellers.items()}, params.integrate.aliases)
+    test = read_test(layout, label_space)
+    probs = predict_student(layout.student, label_space.labels, test.texts["text"].to_list(), params, progress)
+    predicted = probs.argmax(axis=1)
+    sampled = _sample(test.texts["label"], params.evaluate.routing_rows_per_label)
+    routed = _route(params, corpus, test.texts.filter(sampled), labellers, label_space, progress)
+    measured: dict[str, Any] = {
+        "test_set": _describe_test(test, label_space),
+        "student": {
+            "rows": len(test.texts),
+            **student_measures(probs, test.columns, label_space, list(labellers)),
+        },
+        "teachers": _measure_teachers(labellers, label_space, test, progress),
+        "routed_teachers": {
+            "rows": int(sampled.sum()),
+            "accuracy": metrics.accuracy(routed, test.columns[sampled]),
+            "student_accuracy_on_these": metrics.accuracy(predicted[sampled], test.columns[sampled]),
+        },
+    }
+    names = np.array(label_space.labels)
+    confidence, accuracy, rows = metrics.reliability(probs, test.columns)
+    bins = pl.DataFrame({"confidence": confidence, "accuracy": accuracy, "rows": rows}).filter(pl.col("rows") > 0)
+    confusion = pl.DataFrame({"actual": names[test.columns], "predicted": names[predicted]})
+    return TestSetResult(measured, confusion, bins)
+
+
+def _describe_test(test: TestSet, label_space: LabelSpace) -> dict[str, Any]:
+    """How many texts there are, and which are left out."""
+    unknown = sum(test.unknown.values())
+    known = {"rows": len(test.texts) + unknown, "rows_of_unknown_labels": unknown}
+    return known | ({"unknown_labels": name_unknown(test.unknown, label_space.labels)} if unknown else {})
+
+
+def _measure_teachers(
+    labellers: Mapping[str, Labeller], label_space: LabelSpace, test: TestSet, progress: Progress
+) -> dict[str, dict[str, float]]:
+    """Each teacher alone, on the test texts of its own labels."""
+    known_by = label_space.known[test.columns]  # [rows, teachers]
+    measured = {}
+    for number, (name, labeller) in enumerate(labellers.items()):
+        rows = known_by[:, number]
+        if rows.any():
+            texts = test.texts.filter(rows)["text"].to_list()
+            logits = labeller.logits(texts, progress.begin(f"{name} on its own labels", len(texts), "texts"))
+            columns = label_space.columns[number][logits.argmax(axis=1)]
+            measured[name] = {
+                "rows": len(texts),
+                "own_block_accuracy": metrics.accuracy(columns, test.columns[rows]),
+            }
+    return measured
+
+
+def _sample(labels: pl.Series, per_label: int | None) -> NDArray[np.bool_]:
+    """The first rows of each label, as many as are asked for; all of them by default."""
+    if per_label is None:
+        return np.ones(len(labels), dtype=bool)
+    numbers = labels.to_frame("label").select(pl.int_range(pl.len()).over("label"))[:, 0]
+    return (numbers < per_label).to_numpy()
+
+
+def _route(
+    params: Params,
+    corpus: LabelledCorpus,
+    rows: pl.DataFrame,
+    labellers: Mapping[str, Labeller],
+    label_space: LabelSpace,
+    progress: Progress,
+) -> NDArray[np.intp]:
+    """Prediction of the hard rule itself: the label of the teacher with the best score, `[rows]`.
+
+    The rows are labelled like a corpus shard and stored in the work folder, so this is done only once.
+    """
+    table, layout = arrow(rows.select("id", "text")), corpus.layout
+    digest = content_digest(table)
+    labels = []
+    for name, labeller in labellers.items():
+        task = progress.begin(f"{name} for routing", len(rows) * (params.label.passes + 1), "texts x passes")
+        stored = load_or_label(labeller, table, digest, layout, task)
+        labels.append(LabelShard(stored.read(list(LABEL_COLUMNS), "Run muki-pipeline evaluate again")))
+    texts = rows["text"].to_list()
+    embeddings = open_embeddings_of(params, layout, corpus, params.integrate.scorer)
+    answers = read_answers(params.integrate.answers, layout.root, corpus.label_space)
+    score = fit_scorer(params.integrate.scorer, corpus, embeddings, answers)
+    if embeddings is None:
+        outputs = TeacherOutputs(None, labels, label_space)
+    else:
+        vectors = NeutralEncoder(params, layout.root).embed(texts, progress.begin("embed", len(texts), "texts"))
+        outputs = TeacherOutputs(texts, labels, label_space, vectors, embeddings.names)
+    distributions = [softmax(shard.logits) for shard in labels]
+    weights = hard_weights(score(outputs))
+    predicted: NDArray[np.intp] = golden_targets(weights, distributions, label_space).argmax(axis=1)
+    return predicted

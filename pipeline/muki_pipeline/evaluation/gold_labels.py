@@ -1,0 +1,101 @@
+"""Gold labels, where they are known: for measuring only."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from muki_pipeline.errors import MukiError
+from muki_pipeline.integration.label_space import LabelSpace
+from muki_pipeline.layout import MAKE_CORPUS, Layout
+from muki_pipeline.tables import files, schema
+from muki_pipeline.tables.columns import frame
+from muki_pipeline.tables.shards import read_table_file
+
+_NAMED = 8
+MAKE_TEST = "Name a test set (prepare.test) and run muki-pipeline prepare"
+
+
+@dataclass(frozen=True)
+class GoldRows:
+    """Which of some rows have a gold label that a teacher knows.
+
+    Attributes:
+        known: `[rows]`.
+        columns: `[rows with a known label]`, the label's column in the union.
+    """
+
+    known: NDArray[np.bool_]
+    columns: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """The test texts whose label some teacher knows.
+
+    Attributes:
+        texts: `id`, `text`, `label`.
+        columns: `[rows]`, the label's column in the union.
+        unknown: How many texts each label has that no teacher knows, most first; they are left out.
+    """
+
+    __test__ = False  # not for pytest
+    texts: pl.DataFrame
+    columns: NDArray[np.intp]
+    unknown: dict[str, int]
+
+
+def read_corpus_gold(layout: Layout) -> dict[str, str]:
+    """Gold label of each id of the corpus; empty where they are not known."""
+    if not files.exists(layout.corpus_gold):
+        return {}
+    table = read_table_file(layout.corpus_gold, schema.names(schema.CORPUS_GOLD), MAKE_CORPUS)
+    return dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
+
+
+def gold_rows(ids: list[str], gold: dict[str, str], label_space: LabelSpace) -> GoldRows:
+    """The rows whose gold label is in the union, and its column.
+
+    Args:
+        ids: `[rows]`.
+        gold: Gold label of each id.
+        label_space: The union.
+    """
+    numbers = {label: number for number, label in enumerate(label_space.labels)}
+    columns = np.array([numbers.get(gold.get(text_id, ""), -1) for text_id in ids], dtype=np.intp)
+    return GoldRows(columns >= 0, columns[columns >= 0])
+
+
+def read_test(layout: Layout, label_space: LabelSpace) -> TestSet:
+    """The test texts whose label some teacher knows.
+
+    Raises:
+        MukiError: There is no test set, or no teacher knows any of its labels.
+    """
+    test = frame(read_table_file(layout.test, schema.names(schema.GOLD_TEXTS), MAKE_TEST))
+    known = test.filter(pl.col("label").is_in(label_space.labels))
+    unknown = unknown_labels(test["label"], label_space.labels)
+    if known.is_empty():
+        what = f"no teacher knows any of its labels: {name_unknown(unknown, label_space.labels)}"
+        raise MukiError(what, where=str(layout.test), fix="Set integrate.aliases")
+    columns = np.array([label_space.labels.index(label) for label in known["label"]], dtype=np.intp)
+    return TestSet(known, columns, unknown)
+
+
+def unknown_labels(labels: pl.Series, union: Sequence[str]) -> dict[str, int]:
+    """How often each label occurs that is not in the union, most first."""
+    counts = labels.filter(~labels.is_in(list(union))).value_counts(sort=True)
+    return dict(counts.iter_rows())
+
+
+def name_unknown(unknown: Mapping[str, int], union: Sequence[str]) -> str:
+    """Unknown labels in words, the most frequent first, with the label of the union that each resembles."""
+    words = []
+    for label, count in list(unknown.items())[:_NAMED]:
+        folded = {each.casefold(): each for each in union}
+        near = get_close_matches(label.casefold(), list(folded), n=1)
+        words.append(f"{label!r} ({count:,}{f', did you mean {folded[near[0]]!r}?' if near else ''})")
+    return ", ".join(words) + (f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else "")

@@ -1,0 +1,59 @@
+"""A student's predictions, and how good they are."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muki_pipeline.config import Params
+from muki_pipeline.errors import MukiError
+from muki_pipeline.evaluation import metrics
+from muki_pipeline.integration.confidence import softmax
+from muki_pipeline.integration.label_space import LabelSpace
+from muki_pipeline.models.students import load_student
+from muki_pipeline.progress import SILENT, Progress
+
+
+def predict_student(
+    folder: Path, labels: Sequence[str], texts: list[str], params: Params, progress: Progress = SILENT
+) -> NDArray[np.float64]:
+    """The probabilities `[texts, labels]` of the student in a folder.
+
+    Raises:
+        MukiError: There is no student, it cannot be loaded, or it has other labels.
+    """
+    student = load_student(folder, params.label.device, params.student.max_length)
+    if student.labels != tuple(labels):
+        raise MukiError(
+            f"its {len(student.labels)} labels are not the {len(labels)} labels of the teachers",
+            where=str(folder),
+            fix="Run muki-pipeline integrate and train-student",
+        )
+    return softmax(student.logits(texts, progress.begin("student", len(texts), "texts")))
+
+
+def student_measures(
+    probs: NDArray[np.floating], gold: NDArray[np.intp], label_space: LabelSpace, teachers: Sequence[str]
+) -> dict[str, Any]:
+    """A student's accuracy, macro-F1, calibration error, and its accuracy on each teacher's labels.
+
+    Args:
+        probs: `[rows, union]`.
+        gold: `[rows]`, the right column.
+        label_space: The union, and which teacher knows which label.
+        teachers: Their names, in the label space's order.
+    """
+    predicted = probs.argmax(axis=1)
+    known_by = label_space.known[gold]  # [rows, teachers]
+    return {
+        "accuracy": metrics.accuracy(predicted, gold),
+        "macro_f1": metrics.macro_f1(predicted, gold, len(label_space.labels)),
+        "expected_calibration_error": metrics.expected_calibration_error(probs, gold),
+        "block_accuracy": {
+            name: metrics.accuracy(predicted[known_by[:, number]], gold[known_by[:, number]])
+            for number, name in enumerate(teachers)
+            if known_by[:, number].any()
+        },
+    }

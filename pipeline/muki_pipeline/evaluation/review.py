@@ -1,0 +1,148 @@
+"""An audit by a person: texts to check, and how often the right teacher is chosen by the answers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from muki_pipeline.config import POSTERIORS, Params
+from muki_pipeline.errors import MukiError
+from muki_pipeline.integration.confidence import softmax
+from muki_pipeline.integration.label_space import LabelSpace
+from muki_pipeline.integration.label_tables import LabelledCorpus, LabelShard, open_labelled_corpus
+from muki_pipeline.integration.routing.answers import CONFLICT, RANDOM, none_answer, read_answer_table, wilson_interval
+from muki_pipeline.layout import MAKE_GOLDEN, Layout
+from muki_pipeline.tables.columns import frame
+from muki_pipeline.tables.manifest import read_golden_manifest
+from muki_pipeline.tables.shards import read_shard
+
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a person's answers say.
+
+    Attributes:
+        rows: Texts in the file.
+        answered: Those of them with an answer.
+        unknown: Answered texts whose label no teacher knows.
+        judged: Random texts with a known label.
+        right: Those of them whose chosen teacher knows the label.
+        mean_posterior: Mean of the highest posterior on the judged texts; None where scores are no posterior.
+        conflicts: Answered texts of least margin with a known label.
+        conflicts_right: Those of them whose chosen teacher knows the label.
+    """
+
+    rows: int
+    answered: int
+    unknown: int
+    judged: int
+    right: int
+    mean_posterior: float | None
+    conflicts: int
+    conflicts_right: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the share right (Wilson 1927)."""
+        return wilson_interval(self.right, self.judged)
+
+
+def sample_review(params: Params, layout: Layout, texts: int) -> pl.DataFrame:
+    """Texts of the golden table for a person to check.
+
+    Half of them are drawn at random, because only they tell the accuracy. The other half have the least margins: they
+    show what kind of text the teachers conflict on.
+
+    Args:
+        params: All settings.
+        layout: Where the tables lie.
+        texts: How many; all if there are fewer.
+
+    Returns:
+        `id`, `text`, a column `teacher NAME` for each teacher with its most likely label, `chosen` (teacher), `drawn`
+        (random or conflict), and `answer`, empty.
+
+    Raises:
+        MukiError: There is no golden table, or a table is damaged.
+    """
+    corpus = open_labelled_corpus(params, layout)
+    golden = _golden(layout, ["id", "text", "teacher", "margin"])
+    order = np.random.default_rng(_SEED).permutation(len(golden))
+    at_random = order[: -(-texts // 2)]
+    others = golden.with_row_index("row").filter(~pl.col("row").is_in(at_random.tolist()))
+    conflicts = others.sort("margin", "row")["row"][: texts // 2].to_numpy()
+    parts = []
+    for rows, drawn in ((at_random, RANDOM), (conflicts, CONFLICT)):
+        chosen = golden[rows].select("id", "text", chosen="teacher")
+        parts.append(chosen.with_columns(drawn=pl.lit(drawn), row=pl.Series(rows.astype(np.int64))))
+    sample = pl.concat(parts)
+    answers = {name: _most_likely(corpus, number) for number, name in enumerate(corpus.teachers)}
+    columns = [pl.Series(f"teacher {name}", [said[row] for row in sample["row"]]) for name, said in answers.items()]
+    return sample.select("id", "text", *columns, "chosen", "drawn", answer=pl.lit(""))
+
+
+def read_review(params: Params, layout: Layout, path: Path) -> Review:
+    """Hold a person's answers against the golden table.
+
+    Args:
+        params: All settings.
+        layout: Where the tables lie.
+        path: A file that `sample_review` made, with answers.
+
+    Raises:
+        MukiError: The file lacks a column, an id is not the corpus's, an answer is no label of the union, or no random
+            text has an answer.
+    """
+    corpus = open_labelled_corpus(params, layout)
+    answers = read_answer_table(path, corpus.label_space)
+    answered = answers.filter(pl.col("answer") != "")
+    golden = _golden(layout, ["id", "teacher", "scores"])
+    joined = answered.join(golden, on="id", how="inner")
+    if len(joined) != len(answered):
+        what = f"{len(answered) - len(joined)} of its ids are not in the golden table"
+        raise MukiError(what, where=str(path), fix="Make a new sample with muki-pipeline review")
+    labelled = joined.filter(pl.col("answer") != none_answer(corpus.label_space))
+    is_right = pl.Series("right", _is_right(labelled, corpus.label_space, corpus.teachers), dtype=pl.Boolean)
+    labelled = labelled.with_columns(is_right)
+    judged, conflicts = (labelled.filter(pl.col("drawn") == drawn) for drawn in (RANDOM, CONFLICT))
+    if judged.is_empty():
+        raise MukiError("no random text has an answer", where=str(path), fix="Answer those with drawn = random first")
+    best = np.asarray(judged["scores"].arr.max().to_numpy(), dtype=np.float64)
+    return Review(
+        rows=len(answers),
+        answered=len(answered),
+        unknown=len(answered) - len(labelled),
+        judged=len(judged),
+        right=int(judged["right"].sum()),
+        mean_posterior=float(best.mean()) if params.integrate.scorer in POSTERIORS else None,
+        conflicts=len(conflicts),
+        conflicts_right=int(conflicts["right"].sum()),
+    )
+
+
+def _golden(layout: Layout, columns: list[str]) -> pl.DataFrame:
+    shards, _ = read_golden_manifest(layout.golden)
+    return pl.concat([frame(read_shard(layout.golden, shard, MAKE_GOLDEN, columns)) for shard in shards])
+
+
+def _most_likely(corpus: LabelledCorpus, teacher: int) -> list[str]:
+    """A teacher's most likely label of every text, with its probability."""
+    labels = list(corpus.tables.labels.values())[teacher]
+    answers = []
+    for number in range(len(corpus.shards)):
+        shard: LabelShard = corpus.tables.read(number, ["logits"])[teacher]
+        probs = softmax(shard.logits)
+        answers += [f"{labels[row.argmax()]} ({row.max():.2f})" for row in probs]
+    return answers
+
+
+def _is_right(rows: pl.DataFrame, label_space: LabelSpace, teachers: list[str]) -> list[bool]:
+    """Whether the chosen teacher knows the answer's label."""
+    labels = {label: number for number, label in enumerate(label_space.labels)}
+    return [
+        bool(label_space.known[labels[answer], teachers.index(teacher)])
+        for answer, teacher in rows.select("answer", "teacher").iter_rows()
+    ]

@@ -1,0 +1,76 @@
+"""Neutral embeddings, read back for stage two: checked against their manifests and the corpus."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from muki_pipeline.config import Params
+from muki_pipeline.errors import MukiError
+from muki_pipeline.integration.label_tables import LabelledCorpus
+from muki_pipeline.layout import MAKE_EMBEDDINGS, Layout
+from muki_pipeline.tables import schema
+from muki_pipeline.tables.columns import matrix
+from muki_pipeline.tables.manifest import read_manifest
+from muki_pipeline.tables.shards import Shard, read_footer, read_shard
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """The embeddings of a corpus and of its labels' names.
+
+    Attributes:
+        folder: The table of the texts.
+        shards: Its shards, one for each corpus shard.
+        name_shard: The shard of the label names.
+        names: `[size, labels]`, embeddings of the union's label names.
+    """
+
+    folder: Path
+    shards: list[Shard]
+    name_shard: Shard
+    names: NDArray[np.float32]
+
+    def read(
+        self, number: int, ids: pa.ChunkedArray, rows: NDArray[np.intp] | slice = slice(None)
+    ) -> NDArray[np.float32]:
+        """The embeddings of a corpus shard's texts, `[texts, size]`.
+
+        Args:
+            number: Which shard.
+            ids: The corpus shard's ids.
+            rows: Only these rows; all by default.
+
+        Raises:
+            MukiError: The file was changed, or holds other texts.
+        """
+        shard = self.shards[number]
+        table = read_shard(self.folder, shard, MAKE_EMBEDDINGS, ["id", "embedding"])
+        if not table["id"].equals(ids):
+            where = shard.where(self.folder)
+            raise MukiError("its ids are not the corpus's", where=where, fix=MAKE_EMBEDDINGS)
+        return matrix(table["embedding"])[rows].astype(np.float32)
+
+
+def open_embeddings(params: Params, layout: Layout, corpus: LabelledCorpus) -> Embeddings:
+    """Open the embeddings and check, before anything is computed, that they belong to the corpus and its labels.
+
+    Raises:
+        MukiError: A table is missing, or belongs to another corpus, other labels, other settings or another encoder.
+    """
+    shards, facts = read_manifest(layout.embeddings, MAKE_EMBEDDINGS)
+    if facts.get("schema") != schema.EMBEDDINGS_VERSION or facts.get("settings") != params.embed.model_dump():
+        what = "was made with other settings than params.yaml's, or by another version"
+        raise MukiError(what, where=str(layout.embeddings), fix=MAKE_EMBEDDINGS)
+    digests = [read_footer(layout.embeddings, shard, MAKE_EMBEDDINGS).get("corpus_digest") for shard in shards]
+    if digests != [shard.key for shard in corpus.shards]:
+        raise MukiError("belongs to another corpus", where=str(layout.embeddings), fix=MAKE_EMBEDDINGS)
+    [name_shard], name_facts = read_manifest(layout.label_names, MAKE_EMBEDDINGS)
+    names = read_shard(layout.label_names, name_shard, MAKE_EMBEDDINGS, schema.names(schema.LABEL_NAMES))
+    if names["label"].to_pylist() != list(corpus.label_space.labels):
+        raise MukiError("belongs to other labels", where=str(layout.label_names), fix=MAKE_EMBEDDINGS)
+    if name_facts.get("encoder_digest") != facts.get("encoder_digest"):
+        raise MukiError("was made by another encoder", where=str(layout.label_names), fix=MAKE_EMBEDDINGS)
+    return Embeddings(layout.embeddings, shards, name_shard, matrix(names["embedding"]).T)

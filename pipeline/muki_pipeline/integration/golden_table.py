@@ -1,0 +1,181 @@
+"""The golden table: its targets, what its manifest says, and the one function that writes its shards."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from muki_pipeline.config import Integrate, Params
+from muki_pipeline.corpus.table import corpus_digest
+from muki_pipeline.integration.confidence import energy, softmax
+from muki_pipeline.integration.embeddings import Embeddings
+from muki_pipeline.integration.label_space import LabelSpace
+from muki_pipeline.integration.label_tables import Features, LabelledCorpus, LabelShard
+from muki_pipeline.integration.routing.answers import Anchors
+from muki_pipeline.integration.strategies import STRATEGIES, best_teacher, golden_targets, margins
+from muki_pipeline.layout import MAKE_GOLDEN
+from muki_pipeline.tables import schema
+from muki_pipeline.tables.columns import fixed_size_lists
+from muki_pipeline.tables.keys import canonical_key
+from muki_pipeline.tables.manifest import copy_table, is_finished, read_manifest
+from muki_pipeline.tables.shards import Shard, is_intact, part_name, write_shard
+
+
+def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature: float) -> dict[str, Any]:
+    """What a golden table's manifest and footers say: everything that it was made from, and how.
+
+    Args:
+        params: All settings.
+        corpus: The corpus and its label tables.
+        loss: Name of the student's loss, one of `LOSSES`.
+        temperature: T of the teachers' softmax.
+    """
+    return {
+        "schema": schema.GOLDEN_VERSION,
+        "labels": list(corpus.label_space.labels),
+        "teachers": {
+            name: {
+                "labels": footer["labels"],
+                "digest": footer["teacher_digest"],
+                "dtype": footer["dtype"],
+                "columns": corpus.label_space.columns[number].tolist(),
+            }
+            for number, (name, footer) in enumerate(corpus.tables.footers.items())
+        },
+        "label_settings": params.label.model_dump(exclude={"token_budget", "device", "dtype", "features"}),
+        "integrate": params.integrate.model_dump(),
+        "loss": loss,
+        "temperature": temperature,
+        "corpus_digest": corpus_digest(corpus.shards),
+        "rows": corpus.rows,
+    }
+
+
+def golden_key(
+    facts: Mapping[str, Any], corpus: LabelledCorpus, embeddings: Embeddings | None, features: Features | None
+) -> str:
+    """SHA-256 of everything that determines a golden table.
+
+    Args:
+        facts: See `golden_facts`.
+        corpus: The corpus and its label tables.
+        embeddings: The neutral embeddings, where they are read.
+        features: The teachers' features, where they are read.
+    """
+    read = {f"labels of {name}": shards for name, shards in corpus.tables.shards.items()}
+    if embeddings is not None:
+        read |= {"embeddings": embeddings.shards, "names": [embeddings.name_shard]}
+    if features is not None:
+        read |= {f"features of {name}": shards for name, shards in features.shards.items()}
+    return canonical_key({**facts, "read": {name: [shard.sha256 for shard in each] for name, each in read.items()}})
+
+
+def find_golden(folder: Path, kept: Path, key: str) -> dict[str, Any] | None:
+    """What the manifest of the table with this key says, if it is finished: in its folder, or kept; None else.
+
+    Args:
+        folder: Where it belongs.
+        kept: Where the last one is kept, for whoever has removed the folder; it is published from there.
+        key: See `golden_key`.
+    """
+    for place in (folder, kept):
+        if not is_finished(place):
+            continue
+        shards, facts = read_manifest(place, MAKE_GOLDEN)
+        if facts.get("key") == key and all(is_intact(place, shard) for shard in shards):
+            if place != folder:
+                copy_table(kept, folder)
+            return facts
+    return None
+
+
+def target_columns(settings: Integrate) -> list[str]:
+    """The columns of a label shard that targets are made of."""
+    return ["logits"] if settings.teacher_distribution == "deterministic" else ["logits", "probs"]
+
+
+def targets(
+    scores: NDArray[np.floating],
+    labels: Sequence[LabelShard],
+    label_space: LabelSpace,
+    settings: Integrate,
+    temperature: float,
+) -> tuple[NDArray[np.float32], list[NDArray[np.floating]]]:
+    """Golden targets of one shard, `[rows, union]`, and each teacher's distributions, `[rows, its labels]`.
+
+    Args:
+        scores: `[rows, teachers]`.
+        labels: The teachers' label shards; `target_columns` are read.
+        label_space: The union of their labels.
+        settings: The `integrate` block.
+        temperature: T of the teachers' softmax (the student's `temperature`).
+    """
+    distributions = [
+        softmax(shard.logits, temperature) if settings.teacher_distribution == "deterministic" else shard.probs
+        for shard in labels
+    ]
+    strategy = STRATEGIES[settings.strategy]
+    energies = np.empty_like(scores)
+    if strategy.reads_energies:
+        energies = np.stack([energy(shard.logits / temperature) for shard in labels], axis=1)
+    weights = strategy.weigh(scores, energies, settings.temperature)
+    return golden_targets(weights, distributions, label_space), distributions
+
+
+def answered(target: NDArray[np.float32], anchors: Anchors | None) -> None:
+    """Put a person's answers in their texts' targets `[rows, union]`: the label is known, whatever the teachers say."""
+    if anchors is not None:
+        target[anchors.rows] = np.eye(target.shape[1], dtype=np.float32)[anchors.columns]
+
+
+def write_golden_shard(
+    folder: Path,
+    number: int,
+    texts: pa.Table,
+    *,
+    scores: NDArray[np.floating],
+    target: NDArray[np.float32],
+    weights: NDArray[np.floating],
+    teacher_targets: NDArray[np.float32] | None,
+    teacher_features: NDArray[np.float32] | None = None,
+    teachers: Sequence[str],
+    facts: Mapping[str, Any],
+    store: str | None = None,
+) -> Shard:
+    """Write one shard of a golden table.
+
+    Args:
+        folder: The table.
+        number: Which shard.
+        texts: `id`, `text`.
+        scores: `[rows, teachers]`.
+        target: `[rows, union]`, each row sums to 1.
+        weights: `[rows]`.
+        teacher_targets: `[rows, labels of all teachers]` for a loss that needs them, else None.
+        teacher_features: `[rows, features of all teachers]` for a loss that needs them, else None.
+        teachers: The teachers' names.
+        facts: For the footer; everything that determines the shard.
+        store: The bucket to write into, None for the folder.
+    """
+    best = best_teacher(scores).astype(np.int32)
+    columns: tuple[schema.Column, ...] = schema.GOLDEN
+    widths = {"union": target.shape[1], "teachers": len(teachers)}
+    values = {
+        "id": texts["id"],
+        "text": texts["text"],
+        "target": fixed_size_lists(target),
+        "weight": pa.array(weights.astype(np.float32)),
+        "teacher": pa.DictionaryArray.from_arrays(best, list(teachers)).dictionary_decode(),
+        "margin": pa.array(margins(scores).astype(np.float32)),
+        "scores": fixed_size_lists(scores.astype(np.float32)),
+    }
+    for column, extra in ((schema.TEACHER_TARGETS, teacher_targets), (schema.TEACHER_FEATURES, teacher_features)):
+        if extra is not None:
+            columns = (*columns, column)
+            values[column.name] = fixed_size_lists(extra)
+            widths[str(column.type)] = extra.shape[1]
+    table = schema.arrow_table(columns, values, **widths)
+    return write_shard(folder / part_name(number), table, canonical_key(facts), facts, store)

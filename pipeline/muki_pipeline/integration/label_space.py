@@ -1,0 +1,63 @@
+"""The label space: the union of the teachers' label names, after aliases."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muki_pipeline.errors import MukiError, first
+from muki_pipeline.names import comparable
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """The union of the teachers' labels.
+
+    Attributes:
+        labels: Names of the union, in the order in which the teachers first name them.
+        columns: For each teacher, in order, `[labels of the teacher]`: the union's column of each of its labels.
+    """
+
+    labels: tuple[str, ...]
+    columns: tuple[NDArray[np.intp], ...]
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """`[union, teachers]`: whether a teacher knows a label."""
+        table = np.zeros((len(self.labels), len(self.columns)), dtype=bool)
+        for teacher, columns in enumerate(self.columns):
+            table[columns, teacher] = True
+        return table
+
+
+def unite(teachers: Mapping[str, Sequence[str]], aliases: Mapping[str, Mapping[str, str]]) -> LabelSpace:
+    """Unite the teachers' label names, as `comparable` makes them.
+
+    Args:
+        teachers: Each teacher's labels, in the order of its outputs.
+        aliases: Per teacher, its name for a label -> the union's name.
+
+    Raises:
+        MukiError: An alias renames a label that the teacher does not have, or makes two of its labels one.
+    """
+    numbers: dict[str, int] = {}
+    columns = []
+    for teacher, labels in teachers.items():
+        own = [comparable(label) for label in labels]
+        renames = {comparable(label): comparable(name) for label, name in aliases.get(teacher, {}).items()}
+        if unknown := sorted(renames.keys() - set(own)):
+            raise MukiError(
+                f"teacher {teacher} has no label {first(unknown)}, only {first(list(labels), 10)}",
+                where=f"integrate.aliases.{teacher}",
+                fix="Write the teacher's name for the label on the left and the union's on the right",
+            )
+        names = [renames.get(label, label) for label in own]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise MukiError(
+                f"two labels of teacher {teacher} would both be called {first(twice)}",
+                where=f"integrate.aliases.{teacher}",
+                fix="Give each of its labels a different name",
+            )
+        columns.append(np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.intp))
+    return LabelSpace(tuple(numbers), tuple(columns))

@@ -1,0 +1,267 @@
+"""Label tables, read back for stage two: checked against their manifests, the corpus and one another."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from muki_pipeline.config import Label, Params
+from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
+from muki_pipeline.errors import MukiError, first
+from muki_pipeline.integration.label_space import LabelSpace, unite
+from muki_pipeline.layout import Layout, make_labels
+from muki_pipeline.tables import schema
+from muki_pipeline.tables.columns import matrix, series
+from muki_pipeline.tables.manifest import read_manifest
+from muki_pipeline.tables.shards import Shard, read_footer, read_shard, read_unverified
+
+_SETTINGS = ("passes", "seed", "max_length", "dtype", "dropout_layers")
+_SAME_IN_ALL_SHARDS = ("labels", "teacher_digest", "dropout_override", "dtype")
+_AUTO = "auto"
+"""A setting that leaves the choice to `label`; its choice stands in the footer."""
+
+
+@dataclass(frozen=True)
+class LabelShard:
+    """One teacher's labels of one shard's texts, in the corpus shard's order.
+
+    Attributes:
+        table: Those columns of the label shard that were read.
+    """
+
+    table: pa.Table
+
+    @property
+    def probs(self) -> NDArray[np.float32]:
+        """`[rows, labels]`, average over the passes."""
+        return matrix(self.table["probs"])
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """`[rows, labels]`, without dropout."""
+        return matrix(self.table["logits"])
+
+    @property
+    def entropy(self) -> NDArray[np.float32]:
+        """`[rows]`, of `probs`, nats."""
+        return self._numbers("entropy")
+
+    @property
+    def expected_entropy(self) -> NDArray[np.float32]:
+        """`[rows]`, average entropy of a pass, nats."""
+        return self._numbers("expected_entropy")
+
+    def _numbers(self, column: str) -> NDArray[np.float32]:
+        numbers: NDArray[np.float32] = self.table[column].combine_chunks().to_numpy()
+        return numbers
+
+
+@dataclass(frozen=True)
+class LabelTables:
+    """The label tables of several teachers, checked to belong to one corpus and to have the same settings.
+
+    Attributes:
+        layout: Where they lie.
+        footers: Each teacher's footer metadata, in the order in which params.yaml lists the teachers.
+        shards: Each teacher's shards, one for each corpus shard, in its order.
+    """
+
+    layout: Layout
+    footers: dict[str, dict[str, Any]]
+    shards: dict[str, list[Shard]]
+
+    @property
+    def labels(self) -> dict[str, list[str]]:
+        """Each teacher's label names, in the order of its logits."""
+        return {teacher: footer["labels"] for teacher, footer in self.footers.items()}
+
+    def read(self, corpus_shard: int, columns: Sequence[str]) -> list[LabelShard]:
+        """Every teacher's labels of a corpus shard.
+
+        Raises:
+            MukiError: A file was changed, or lacks a column.
+        """
+        return self._of_every_teacher(read_shard, corpus_shard, columns)
+
+    def read_unverified(self, corpus_shard: int, columns: Sequence[str]) -> list[LabelShard]:
+        """The same without the files' digests; `read_checked` must have read them before anything is published.
+
+        Raises:
+            MukiError: A file has another size, or lacks a column.
+        """
+        return self._of_every_teacher(read_unverified, corpus_shard, columns)
+
+    def _of_every_teacher(
+        self, read: Callable[[Path, Shard, str, list[str]], pa.Table], number: int, columns: Sequence[str]
+    ) -> list[LabelShard]:
+        return [
+            LabelShard(read(self.layout.labels(teacher), shards[number], make_labels(teacher), list(columns)))
+            for teacher, shards in self.shards.items()
+        ]
+
+    def read_checked(self, corpus_shard: int, columns: Sequence[str], ids: pl.Series) -> list[LabelShard]:
+        """The same as `read`, after a check that every teacher labelled exactly these texts, in this order.
+
+        Raises:
+            MukiError: As `read`; an id is missing, extra or repeated (with counts and the first ids).
+        """
+        labels = self.read(corpus_shard, ["id", *columns])
+        for (teacher, shards), label_shard in zip(self.shards.items(), labels, strict=True):
+            where = shards[corpus_shard].where(self.layout.labels(teacher))
+            _check_ids(series(label_shard.table["id"]), ids, where, teacher)
+        return labels
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the teachers' heads read of a corpus, checked to belong to its label tables.
+
+    Attributes:
+        layout: Where they lie.
+        shards: Each teacher's shards, one for each corpus shard, in its order.
+        widths: How many features each teacher has.
+    """
+
+    layout: Layout
+    shards: dict[str, list[Shard]]
+    widths: list[int]
+
+    def read(self, number: int, ids: pl.Series) -> list[NDArray[np.float32]]:
+        """For each teacher `[rows, its features]` of a corpus shard.
+
+        Raises:
+            MukiError: A file was changed, or has other texts.
+        """
+        features = []
+        for teacher, shards in self.shards.items():
+            folder = self.layout.features(teacher)
+            table = read_shard(folder, shards[number], make_labels(teacher), ["id", "features"])
+            _check_ids(series(table["id"]), ids, shards[number].where(folder), teacher)
+            features.append(matrix(table["features"]).astype(np.float32))
+        return features
+
+
+def open_features(tables: LabelTables, corpus_shards: list[Shard]) -> Features:
+    """The features of the teachers whose label tables are open.
+
+    Raises:
+        MukiError: There are none, or they belong to another teacher or corpus.
+    """
+    found: dict[str, list[Shard]] = {}
+    widths = []
+    for name, footer in tables.footers.items():
+        folder = tables.layout.features(name)
+        remedy = f"Set label.features: true, then {make_labels(name)[0].lower()}{make_labels(name)[1:]}"
+        found[name], _ = read_manifest(folder, remedy)
+        made_for = [read_footer(folder, shard, remedy) for shard in found[name]]
+        expected = [(footer["teacher_digest"], footer["dtype"], shard.key) for shard in corpus_shards]
+        if [(each["teacher_digest"], each["dtype"], each["corpus_digest"]) for each in made_for] != expected:
+            raise MukiError("does not fit the corpus and the labels", where=str(folder), fix=remedy)
+        widths.append(int(made_for[0]["width"]))
+    return Features(tables.layout, found, widths)
+
+
+@dataclass(frozen=True)
+class LabelledCorpus:
+    """A corpus and its label tables, checked to belong together.
+
+    Attributes:
+        layout: Where they lie.
+        shards: The corpus's shards.
+        tables: The teachers' label tables.
+        label_space: The union of their labels.
+    """
+
+    layout: Layout
+    shards: list[Shard]
+    tables: LabelTables
+    label_space: LabelSpace
+
+    @property
+    def rows(self) -> int:
+        """Number of texts."""
+        return sum(shard.rows for shard in self.shards)
+
+    @property
+    def teachers(self) -> list[str]:
+        """The teachers' names."""
+        return list(self.tables.footers)
+
+    @property
+    def label_counts(self) -> list[int]:
+        """How many labels each teacher has."""
+        return [len(labels) for labels in self.tables.labels.values()]
+
+    def read(self, number: int, columns: Sequence[str] = ("id", "text")) -> pa.Table:
+        """`id` and `text` of a corpus shard, or only one of them."""
+        return read_corpus_shard(self.layout.corpus, self.shards[number], columns)
+
+
+def open_labelled_corpus(params: Params, layout: Layout) -> LabelledCorpus:
+    """The corpus with the label tables of the teachers that params.yaml lists.
+
+    Raises:
+        MukiError: See `corpus_shards`, `open_labels` and `unite`.
+    """
+    shards = corpus_shards(layout.corpus)
+    tables = open_labels(layout, list(params.teachers), params.label, shards)
+    return LabelledCorpus(layout, shards, tables, unite(tables.labels, params.integrate.aliases))
+
+
+def open_labels(layout: Layout, names: list[str], settings: Label, corpus_shards: list[Shard]) -> LabelTables:
+    """Open the label tables of `names` and check, before anything is computed, that they belong together.
+
+    Raises:
+        MukiError: A table is missing; a shard belongs to another teacher or corpus, differs from the teacher's other
+            shards, or was made with other settings than those in params.yaml.
+    """
+    footers: dict[str, dict[str, Any]] = {}
+    shards: dict[str, list[Shard]] = {}
+    for name in names:
+        folder = layout.labels(name)
+        shards[name], _ = read_manifest(folder, make_labels(name))
+        if [shard.rows for shard in shards[name]] != [shard.rows for shard in corpus_shards]:
+            labelled, wanted = (sum(shard.rows for shard in table) for table in (shards[name], corpus_shards))
+            raise MukiError(
+                f"labels {labelled:,} texts in {len(shards[name])} shards, but the corpus has {wanted:,} in "
+                f"{len(corpus_shards)}",
+                where=str(folder),
+                fix=make_labels(name),
+            )
+        for shard, corpus_shard in zip(shards[name], corpus_shards, strict=True):
+            footer = read_footer(folder, shard, make_labels(name))
+            expected = {each: value for each in _SETTINGS if (value := getattr(settings, each)) != _AUTO}
+            expected |= {"schema": schema.LABELS_VERSION, "teacher": name, "corpus_digest": corpus_shard.key}
+            if name in footers:
+                expected |= {fact: footers[name].get(fact) for fact in _SAME_IN_ALL_SHARDS}
+            _check_footer(footer, expected, shard.where(folder), name)
+            footers.setdefault(name, footer)
+    return LabelTables(layout, footers, shards)
+
+
+def _check_footer(footer: Mapping[str, Any], expected: Mapping[str, Any], where: str, teacher: str) -> None:
+    if missing := [fact for fact in (*_SETTINGS, *_SAME_IN_ALL_SHARDS) if fact not in footer]:
+        raise MukiError(f"its footer lacks {missing}", where=where, fix=make_labels(teacher))
+    if differing := [name for name in expected if footer.get(name) != expected[name]]:
+        changes = "; ".join(f"{name} is {footer.get(name)!r:.80}, not {expected[name]!r:.80}" for name in differing)
+        raise MukiError(f"does not fit the corpus and params.yaml: {changes}", where=where, fix=make_labels(teacher))
+
+
+def _check_ids(ids: pl.Series, expected: pl.Series, where: str, teacher: str) -> None:
+    if ids.equals(expected):
+        return
+    present, wanted = (pl.DataFrame({"id": column}) for column in (ids, expected))
+    faults = {
+        "missing": wanted.join(present, on="id", how="anti"),
+        "extra": present.join(wanted, on="id", how="anti"),
+        "repeated": present.filter(pl.col("id").is_duplicated()).unique(maintain_order=True),
+    }
+    what = "; ".join(
+        f"{len(rows)} ids {kind} ({first(rows['id'].to_list())})" for kind, rows in faults.items() if len(rows)
+    )
+    raise MukiError(what or "its ids are in another order than the corpus's", where=where, fix=make_labels(teacher))

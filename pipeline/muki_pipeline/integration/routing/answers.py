@@ -1,0 +1,142 @@
+"""A person's answers to a review: for some texts the right label is known, so the gate need not guess there."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from muki_pipeline.corpus.dialects import Dialect
+from muki_pipeline.corpus.formats import read_table
+from muki_pipeline.errors import MukiError, first
+from muki_pipeline.integration.label_space import LabelSpace
+from muki_pipeline.names import comparable
+from muki_pipeline.tables.files import exists
+from muki_pipeline.tables.keys import file_digest
+
+RANDOM, CONFLICT = "random", "conflict"
+_DIGITS = 12
+_Z = 1.959963984540054  # of a 95 % interval
+
+
+def wilson_interval(right: int, rows: int) -> tuple[float, float]:
+    """The 95 % score interval of a share (Wilson 1927)."""
+    share, z2 = right / rows, _Z * _Z
+    centre = (share + z2 / (2 * rows)) / (1 + z2 / rows)
+    half = _Z / (1 + z2 / rows) * math.sqrt(share * (1 - share) / rows + z2 / (4 * rows * rows))
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Texts whose label is known.
+
+    Attributes:
+        rows: `[anchors]`, which texts.
+        columns: `[anchors]`, the union's column of their label.
+        is_random: `[anchors]`, whether the text was drawn at random, so that it tells an accuracy.
+    """
+
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    is_random: NDArray[np.bool_]
+
+
+NO_ANCHORS = Anchors(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, np.bool_))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers by text.
+
+    Attributes:
+        columns: For each id, the union's column of its label.
+        random: The ids that were drawn at random.
+    """
+
+    columns: dict[str, int]
+    random: frozenset[str]
+
+    def anchors(self, ids: Sequence[str]) -> Anchors:
+        """The anchors among some texts."""
+        rows = [row for row, text_id in enumerate(ids) if text_id in self.columns]
+        return Anchors(
+            np.array(rows, dtype=np.intp),
+            np.array([self.columns[ids[row]] for row in rows], dtype=np.intp),
+            np.array([ids[row] in self.random for row in rows], dtype=np.bool_),
+        )
+
+
+def none_answer(label_space: LabelSpace) -> str:
+    """The answer for a text whose label no teacher knows: `none`, or, where a label is called so, `(none)`."""
+    answer = "none"
+    while answer in label_space.labels:
+        answer = f"({answer})"
+    return answer
+
+
+def read_answer_table(path: Path, label_space: LabelSpace) -> pl.DataFrame:
+    """`id`, `drawn`, `answer` of a review file, checked; unanswered texts have an empty answer.
+
+    Raises:
+        MukiError: The file is missing or lacks a column; an id occurs twice; an answer is no label of the union.
+    """
+    table = read_table(path, ["id", "drawn", "answer"], Dialect(header=True))
+    if missing := sorted({"id", "drawn", "answer"} - set(table.columns)):
+        raise MukiError(f"has no column {missing}", where=str(path), fix="Fill in a file that review has written")
+    answers = table.select("id", "drawn", answer=pl.col("answer").cast(pl.String).fill_null(""))
+    # spreadsheet_csv puts an apostrophe before labels that look like formulas, and they may be copied with it.
+    answers = answers.with_columns(pl.col("answer").str.strip_chars().str.replace(r"^'([=+\-@])", "$1"))
+    answers = answers.with_columns(pl.Series("answer", [comparable(each) for each in answers["answer"]], pl.String))
+    if not (twice := answers.filter(pl.col("id").is_duplicated())).is_empty():
+        what = f"these ids occur more than once: {first(twice['id'].unique(maintain_order=True).to_list())}"
+        raise MukiError(what, where=str(path), fix="Leave one line for each text")
+    known = ["", none_answer(label_space), *label_space.labels]
+    if wrong := answers.filter(~pl.col("answer").is_in(known))["answer"].unique(maintain_order=True).to_list():
+        what = f"the column answer holds {first(wrong)}, which is neither a label of the union nor {known[1]}"
+        raise MukiError(what, where=str(path), fix="Correct these answers")
+    return answers
+
+
+def reference(path: Path, root: Path) -> str:
+    """What `integrate.answers` names a file by: its path and the beginning of its SHA-256, so that DVC sees changes.
+
+    Args:
+        path: The file.
+        root: The folder of params.yaml; a file below it is named relative to it.
+    """
+    full = path.resolve()
+    name = full.relative_to(root) if full.is_relative_to(root) else full
+    return f"{name}@{file_digest(full)[:_DIGITS]}"
+
+
+def read_answers(named: str | None, root: Path, label_space: LabelSpace) -> Answers | None:
+    """The answers that `integrate.answers` names; None where it names none.
+
+    Args:
+        named: See `reference`.
+        root: What a relative path is relative to.
+        label_space: The union.
+
+    Raises:
+        MukiError: The file is missing or has changed; see `read_answer_table`.
+    """
+    if named is None:
+        return None
+    name, _, digest = named.rpartition("@")
+    path = root / name
+    if not exists(path):
+        raise MukiError("no such file", where=str(path), fix="Correct integrate.answers")
+    if file_digest(path)[:_DIGITS] != digest:
+        fix = f"Set integrate.answers to {reference(path, root)}"
+        raise MukiError("has changed since it was named in params.yaml", where=str(path), fix=fix)
+    answers = read_answer_table(path, label_space)
+    given = answers.filter(~pl.col("answer").is_in(["", none_answer(label_space)]))
+    columns = {label: column for column, label in enumerate(label_space.labels)}
+    return Answers(
+        {text_id: columns[label] for text_id, label in given.select("id", "answer").iter_rows()},
+        frozenset(given.filter(pl.col("drawn") == RANDOM)["id"]),
+    )

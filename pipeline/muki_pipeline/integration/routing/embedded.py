@@ -1,0 +1,64 @@
+"""A text's neutral embedding as a view of which label it has: a Gaussian per label with one covariance."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muki_pipeline.integration.routing.words import FOLDS
+
+Floats = NDArray[np.floating]
+
+_SHRINKAGE = 0.1
+"""Share of the covariance that is its mean variance on the diagonal (Friedman 1989)."""
+_PRIOR_TEXTS = 1.0
+"""Each label's mean is pulled towards the mean of all texts as if it had so many texts there."""
+
+
+class EmbeddingView:
+    """Linear discriminant analysis with soft counts; a text is judged by the other folds, never by its own.
+
+    Args:
+        embeddings: `[texts, size]`.
+        folds: `[texts]`, which fold each text is in.
+        targets: `[texts, labels]`, each text's distribution over the labels.
+    """
+
+    def __init__(self, embeddings: Floats, folds: NDArray[np.intp], targets: Floats) -> None:
+        sums = [_moments(embeddings[folds == fold], targets[folds == fold]) for fold in range(FOLDS)]
+        total = [sum(parts) for parts in zip(*sums, strict=True)]
+        discriminants = [_discriminant(*(whole - part for whole, part in zip(total, own, strict=True))) for own in sums]
+        # In the embeddings' own precision: what is judged is a whole corpus.
+        self._directions = np.stack([each for each, _ in discriminants]).astype(
+            embeddings.dtype
+        )  # [folds, size, labels]
+        self._offsets = np.stack([offsets for _, offsets in discriminants])  # [folds, labels]
+
+    def __call__(self, embeddings: Floats, folds: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Log p(embedding | label) of texts up to a term that is the same for all labels, `[texts, labels]`."""
+        likelihoods = np.empty((len(embeddings), self._offsets.shape[1]))
+        for fold in range(FOLDS):
+            chosen = folds == fold
+            likelihoods[chosen] = embeddings[chosen] @ self._directions[fold] + self._offsets[fold]
+        return likelihoods
+
+
+def _moments(x: Floats, targets: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Texts per label `[labels]`, sums of embeddings `[labels, size]` and of their squares `[size, size]`."""
+    x = x.astype(np.float64)
+    return targets.sum(axis=0), targets.T @ x, (x.T * targets.sum(axis=1)) @ x
+
+
+def _discriminant(
+    counts: NDArray[np.float64], sums: NDArray[np.float64], squares: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Directions `[size, labels]` and offsets `[labels]` of the Gaussians' log-likelihoods."""
+    size = sums.shape[1]
+    texts = max(float(counts.sum()), 1.0)
+    overall = sums.sum(axis=0) / texts
+    means = (sums + _PRIOR_TEXTS * overall) / (counts + _PRIOR_TEXTS)[:, None]  # [labels, size]
+    # Σ n (x - μ)(x - μ)ᵀ with means that are not exactly the labels' averages.
+    cross = means.T @ sums
+    covariance = (squares - cross - cross.T + (means.T * counts) @ means) / texts
+    variance = max(float(np.trace(covariance)) / size, 1e-12)
+    covariance = (1.0 - _SHRINKAGE) * covariance + _SHRINKAGE * variance * np.eye(size)
+    directions = np.linalg.solve(covariance, means.T)  # [size, labels]
+    return directions, -0.5 * np.einsum("ld,dl->l", means, directions)

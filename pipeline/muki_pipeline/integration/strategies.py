@@ -1,0 +1,117 @@
+"""Scores and distributions become golden targets and weights (docs/method.md, steps 4 to 7). Pure array functions."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muki_pipeline.integration.confidence import softmax
+from muki_pipeline.integration.label_space import LabelSpace
+
+Floats = NDArray[np.floating]
+
+MARGIN_FLOOR = 1e-6
+"""Added to every margin, so that a text on which teachers tie still counts a little (1e-6 in the reference)."""
+
+
+def golden_targets(weights: Floats, distributions: Sequence[Floats], label_space: LabelSpace) -> NDArray[np.float32]:
+    """The golden supervision: every teacher's distribution, weighted, on the union's columns.
+
+    Labels that several teachers share are summed; a label that no chosen teacher knows is 0.
+
+    Args:
+        weights: `[rows, teachers]`, each row sums to 1.
+        distributions: For each teacher `[rows, its labels]`, each row sums to 1.
+        label_space: Where each teacher's labels stand in the union.
+
+    Returns:
+        `[rows, union]` float32, each row sums to 1.
+    """
+    targets = np.zeros((len(weights), len(label_space.labels)), order="F")  # a label's column at a time
+    for number, (distribution, columns) in enumerate(zip(distributions, label_space.columns, strict=True)):
+        targets[:, columns] += weights[:, number, None] * distribution
+    targets /= targets.sum(axis=1, keepdims=True)
+    return targets.astype(np.float32, order="C")
+
+
+def soft_weights(scores: Floats, temperature: float) -> NDArray[np.float64]:
+    """Share of each teacher in a text's target: softmax(s / τ), `[rows, teachers]` (MUKI, Eq. 8)."""
+    return softmax(scores, temperature)
+
+
+def hard_weights(scores: Floats) -> NDArray[np.float64]:
+    """1 for the teacher with the best score, the first of equals, 0 for the others (MUKI, Eq. 7)."""
+    return np.eye(scores.shape[1])[best_teacher(scores)]
+
+
+def concat_weights(energies: Floats) -> NDArray[np.float64]:
+    """Vanilla distillation as weights, whatever the scores.
+
+    One softmax over the concatenated logits of all teachers is Σ_i w_i q_i with w = softmax of each teacher's
+    log Σ exp(f_i / T).
+
+    Args:
+        energies: `[rows, teachers]`, that log-sum-exp.
+    """
+    return softmax(energies)
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A rule that weighs the teachers of each text.
+
+    Attributes:
+        weigh: Scores `[rows, teachers]`, energies at temperature T `[rows, teachers]` and τ -> the teachers' weights
+            `[rows, teachers]`, each row sums to 1.
+        reads_energies: Whether it reads the energies.
+        loss: Name of the student's loss, one of `training/student/losses.py`.
+        keeps_teachers_apart: Whether that loss needs each teacher's own distribution.
+        selects: Whether its weights follow the scores.
+        reads_features: Whether that loss reads what the teachers' heads read (`label.features`).
+    """
+
+    weigh: Callable[[Floats, Floats, float], Floats]
+    reads_energies: bool = False
+    loss: str = "kl"
+    keeps_teachers_apart: bool = False
+    selects: bool = True
+    reads_features: bool = False
+
+
+_CONCAT = Strategy(lambda scores, energies, temperature: concat_weights(energies), reads_energies=True, selects=False)
+
+STRATEGIES: dict[str, Strategy] = {
+    "soft": Strategy(lambda scores, energies, temperature: soft_weights(scores, temperature)),
+    "hard": Strategy(lambda scores, energies, temperature: hard_weights(scores)),
+    # For scorers whose scores are already probabilities of being the right teacher.
+    "posterior": Strategy(lambda scores, energies, temperature: scores),
+    "concat": _CONCAT,
+    # Soft targets as in vanilla distillation, and features besides.
+    "cfl": replace(_CONCAT, loss="cfl", reads_features=True),
+    "dfa": replace(_CONCAT, loss="dfa", reads_features=True),
+    # The student learns from each teacher separately; the target is only their plain average.
+    "uhc": Strategy(
+        lambda scores, energies, temperature: np.full_like(scores, 1.0 / scores.shape[1]),
+        loss="uhc",
+        keeps_teachers_apart=True,
+        selects=False,
+    ),
+}
+
+
+def best_teacher(scores: Floats) -> NDArray[np.intp]:
+    """Number of the teacher with the best score of each row; the first of equals."""
+    best: NDArray[np.intp] = np.argmax(scores, axis=1)
+    return best
+
+
+def margins(scores: Floats) -> NDArray[np.float64]:
+    """Best less second-best score, plus `MARGIN_FLOOR`: small where teachers conflict (MUKI, Eq. 9).
+
+    With one teacher there is no conflict: every margin is 1.
+    """
+    if scores.shape[1] == 1:
+        return np.ones(len(scores))
+    two_best = np.partition(scores, -2, axis=1)[:, -2:]
+    return np.asarray(two_best[:, 1] - two_best[:, 0] + MARGIN_FLOOR, dtype=np.float64)

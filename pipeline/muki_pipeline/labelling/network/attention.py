@@ -1,0 +1,163 @@
+"""Attention with keyed dropout on its probabilities.
+
+transformers lets one register an attention function, and passes it the dropout probability only while the attention
+module's `training` flag is set; the probes set it, the passes do not.
+"""
+
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.masking_utils import eager_mask
+
+from muki_pipeline.errors import MukiError
+from muki_pipeline.labelling.network.masks import Kind, Masks, drop
+
+NAME = "muki_monte_carlo"
+_CACHED_SCORES = 1 << 18
+_ONE_KERNEL_FROM = 128
+"""Tokens from which a GPU is faster with twice the keys than with scores in its memory (measured on an H100)."""
+Record = Callable[[str, Kind, float, Tensor], None]
+"""Is told name, kind, p and input of every dropout that a probe meets."""
+
+
+class KeyedAttention:
+    """What the attention function needs to know of one model.
+
+    Attributes:
+        masks: The masks of the current pass.
+        record: Told of every call while a probe runs.
+    """
+
+    def __init__(self, masks: Masks) -> None:
+        self.masks = masks
+        self.record: Record | None = None
+
+
+_OWNERS: WeakKeyDictionary[nn.Module, tuple[KeyedAttention, str]] = WeakKeyDictionary()
+"""The attention and the name of each module: transformers passes its function the module and nothing else of ours."""
+
+
+def use_keyed_attention(model: PreTrainedModel, masks: Masks) -> KeyedAttention:
+    """Make a model's attention modules, where their architecture allows it, call `attention_forward`."""
+    AttentionInterface.register(NAME, attention_forward)
+    # Masks as explicit float biases, causal ones too; None only where every token sees every other.
+    AttentionMaskInterface.register(NAME, eager_mask)
+    attention = KeyedAttention(masks)
+    model.set_attn_implementation(NAME)
+    _OWNERS.update({module: (attention, name) for name, module in model.named_modules()})
+    return attention
+
+
+def attention_forward(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Attention as transformers calls it, with the keyed mask on its probabilities during a pass.
+
+    Args:
+        module: The attention module.
+        query: `[batch, heads, queries, size]`.
+        key: `[batch, key heads, keys, size]`.
+        value: `[batch, key heads, keys, value size]`.
+        attention_mask: Added to the scores, broadcast to `[batch, heads, queries, keys]`.
+        dropout: p, above 0 only while a probe runs.
+        scaling: Factor of the scores; 1 / sqrt(size) by default.
+        kwargs: What an architecture adds; `position_bias` is supported.
+
+    Returns:
+        `[batch, queries, heads, value size]`, and None for the probabilities.
+
+    Raises:
+        MukiError: The architecture uses an option that has no keyed dropout.
+    """
+    attention, owner = _OWNERS[module]
+    if unsupported := [option for option in ("softcap", "s_aux") if kwargs.get(option) is not None]:
+        raise MukiError(
+            f"attention with {', '.join(unsupported)} has no keyed dropout ({owner})",
+            where=f"teacher {attention.masks.teacher}",
+            fix="Use a teacher of another architecture",
+        )
+    name = attention.masks.site_name(owner)
+    if attention.record is not None:
+        attention.record(name, "attention", dropout, query)
+    site = attention.masks.sites.get(name)
+    if site is None or not attention.masks.active:
+        output: Tensor
+        output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+        return output, None
+    heads, queries, size = query.shape[1:]
+    heads_per_key = heads // key.shape[1]
+    key, value = repeat_kv(key, heads_per_key), repeat_kv(value, heads_per_key)
+    biases = [bias for bias in (kwargs.get("position_bias"), attention_mask) if bias is not None]
+    kept = attention.masks.kept(site, (heads, queries, key.shape[2]), query)
+    is_long = query.device.type != "cpu" and key.shape[2] >= _ONE_KERNEL_FROM
+    dropping = in_one_kernel if is_long else _by_heads
+    scale = size**-0.5 if scaling is None else scaling
+    return dropping(query, key, value, biases, scale, kept, site.p).transpose(1, 2).contiguous(), None
+
+
+def _by_heads(
+    query: Tensor, key: Tensor, value: Tensor, biases: list[Tensor], scale: float, kept: Tensor, p: float
+) -> Tensor:
+    """The formula as it stands, on a CPU a few heads at a time, so that their scores stay in the cache.
+
+    For arguments and result see `in_one_kernel`.
+    """
+    batch, heads, queries, _ = query.shape
+    mixed = value.new_empty((batch, queries, heads, value.shape[-1])).transpose(1, 2)
+    step = max(1, _CACHED_SCORES // (batch * queries * key.shape[2])) if query.device.type == "cpu" else heads
+    every_head = [bias.expand(-1, heads, -1, -1) for bias in biases]
+    tensors = (query * scale, key.transpose(-1, -2), value, mixed, *every_head)
+    by_heads = zip(torch.split(kept, step), *(torch.split(tensor, step, dim=1) for tensor in tensors), strict=True)
+    for head_kept, q, k, v, head_output, *head_biases in by_heads:
+        scores = q @ k  # [batch, step, queries, keys]
+        for bias in head_biases:
+            scores += bias
+        probs = torch.softmax(scores, dim=-1)
+        head_output.copy_(drop(probs, head_kept, p, out=probs) @ v)
+    return mixed
+
+
+def in_one_kernel(
+    query: Tensor, key: Tensor, value: Tensor, biases: list[Tensor], scale: float, kept: Tensor, p: float
+) -> Tensor:
+    """Attention with dropout by a kernel for attention without, which writes no scores to a GPU's memory.
+
+    Every key is there twice, once with its value where it is kept, once with the value 0 where it is dropped: so the
+    softmax is over all keys, and only those that are kept add to the result.
+
+    Args:
+        query: `[batch, heads, queries, size]`.
+        key: `[batch, heads, keys, size]`.
+        value: `[batch, heads, keys, value size]`.
+        biases: Added to the scores, each broadcast to `[batch, heads, queries, keys]`.
+        scale: Factor of the scores.
+        kept: `[heads, queries, keys]`, 1 where a probability is kept and 0 where it is dropped.
+        p: Probability that one is dropped.
+
+    Returns:
+        `[batch, heads, queries, value size]`.
+    """
+    keys = key.shape[2]
+    # The kernels want rows of scores that begin at a multiple of 16.
+    twice = kept.new_full((*kept.shape[:2], -(-2 * keys // 16) * 16), -torch.inf)[..., : 2 * keys]
+    twice[..., :keys] = torch.where(kept > 0, 0.0, -torch.inf)
+    twice[..., keys:] = torch.where(kept > 0, -torch.inf, 0.0)
+    bias = twice.expand(len(query), -1, -1, -1)
+    for each in biases:
+        bias = bias + torch.cat([each, each], dim=-1).to(query.dtype)
+    values = torch.cat([value * (1 / (1 - p)), torch.zeros_like(value)], dim=2)
+    return nn.functional.scaled_dot_product_attention(
+        query, torch.cat([key, key], dim=2), values, attn_mask=bias, scale=scale
+    )

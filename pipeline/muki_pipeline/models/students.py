@@ -1,0 +1,80 @@
+"""A trained student: loaded with checks, and asked about texts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+
+from muki_pipeline.errors import MukiError, refusing
+from muki_pipeline.layout import MAKE_STUDENT
+from muki_pipeline.models.batching import by_token_budget, collate, tokenise
+from muki_pipeline.models.devices import auto_token_budget, choose_device
+from muki_pipeline.models.tokenizers import ANY_LENGTH, align_padding, load_tokenizer, longest_input
+from muki_pipeline.progress import SILENT, Task
+from muki_pipeline.tables import files, folders
+
+
+@dataclass(frozen=True)
+class LoadedStudent:
+    """A student that is ready to answer.
+
+    Attributes:
+        model: Its network, in float32 and `eval()`.
+        tokenizer: Its tokenizer.
+        labels: Its label names, in the order of its outputs.
+        max_length: Longest text in tokens; what it was trained at, unless asked otherwise.
+        device: Where it runs.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    labels: tuple[str, ...]
+    max_length: int
+    device: torch.device
+
+    @torch.inference_mode()
+    def logits(self, texts: list[str], task: Task = SILENT) -> NDArray[np.float32]:
+        """Logits `[texts, labels]`; a longer text is cut to `max_length` tokens.
+
+        Args:
+            texts: The texts.
+            task: Told of the texts that went through the network.
+        """
+        logits = np.empty((len(texts), len(self.labels)), dtype=np.float32)
+        if not texts:
+            return logits
+        tokens = tokenise(self.tokenizer, texts, self.max_length)
+        for rows in by_token_budget(tokens.lengths, auto_token_budget(self.device)):
+            inputs = collate(tokens, rows, self.model.config.pad_token_id, self.device).inputs
+            logits[rows] = self.model(**inputs).logits.float().cpu().numpy()
+            task.advance(len(rows))
+        return logits
+
+
+def load_student(folder: Path, device: str = "auto", max_length: int | None = None) -> LoadedStudent:
+    """Load a student's folder.
+
+    Args:
+        folder: Where `train-student` saved it.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        max_length: Longest text in tokens; by default the one that it was trained at, which its tokenizer knows.
+
+    Raises:
+        MukiError: There is no student, its files are not those that were saved, or they cannot be loaded.
+    """
+    if not files.exists(folder / "config.json"):
+        raise MukiError("there is no student", where=str(folder), fix=MAKE_STUDENT)
+    if not folders.is_sealed(folder):
+        what = "its files are not those that the training saved"
+        raise MukiError(what, where=str(folder), fix=f"Remove it, then {MAKE_STUDENT[0].lower()}{MAKE_STUDENT[1:]}")
+    with refusing("cannot be loaded", where=str(folder), fix=MAKE_STUDENT):
+        model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+    tokenizer = load_tokenizer(folder, str(folder))
+    align_padding(model, tokenizer)
+    labels = tuple(str(model.config.id2label[number]) for number in range(model.config.num_labels))
+    length = max_length or longest_input(model, tokenizer) or ANY_LENGTH
+    chosen = choose_device(device)
+    return LoadedStudent(model.eval().to(chosen), tokenizer, labels, length, chosen)

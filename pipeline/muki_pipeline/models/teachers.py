@@ -1,0 +1,238 @@
+"""Teachers: find a classifier, check it, read its label names, compute its digest, and load it safely."""
+
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from muki_pipeline.config import Teacher
+from muki_pipeline.errors import MukiError, first, refusing
+from muki_pipeline.models import locations
+from muki_pipeline.models.checks.folder_kinds import check_classifier_folder
+from muki_pipeline.models.checks.loaded_weights import check_unused_weights, new_weights
+from muki_pipeline.models.model_config import ModelConfig, read_model_config
+from muki_pipeline.models.tokenizers import align_padding, check_length, load_tokenizer, structural_tokens
+from muki_pipeline.tables.files import exists, read_json
+
+
+@dataclass(frozen=True)
+class TeacherFiles:
+    """A teacher on the disk, checked and fingerprinted but not loaded.
+
+    Attributes:
+        name: Its name in params.yaml.
+        folder: Where its files lie.
+        labels: Its label names in the order of its logits.
+        digest: SHA-256 over the names and contents of the files that its numbers may depend on.
+        settings: Its block of params.yaml.
+    """
+
+    name: str
+    folder: Path
+    labels: tuple[str, ...]
+    digest: str
+    settings: Teacher
+
+
+def locate(name: str, settings: Teacher, root: Path) -> TeacherFiles:
+    """Find a teacher, refuse what must not be loaded, read its labels and fingerprint its files.
+
+    Raises:
+        MukiError: No such model, or no text classifier; weights that are not safetensors or code of its own without the
+            opt-in; a config that is not a single-label classifier's; label names that are missing, placeholders, too
+            few or not unique.
+    """
+    where, pickles = f"teacher {name}", settings.allow_pickle_weights
+    _check_pinned(where, settings, root)
+    folder = locations.model_folder(settings.model, root, revision=settings.revision, pickles=pickles)
+    check_classifier_folder(folder, where, pickles=pickles, allow_pickles=f"teachers.{name}.allow_pickle_weights")
+    files = sorted({*locations.model_files(folder, pickles=pickles), *_indexed_weights(folder, where)})
+    config = read_model_config(folder / "config.json")
+    tokenizer = folder / "tokenizer_config.json"
+    if not settings.trust_remote_code and (
+        config.auto_map is not None
+        or (exists(tokenizer) and "auto_map" in read_json(tokenizer, "Save the tokenizer again"))
+    ):
+        raise MukiError(
+            "its files want to run their own code (auto_map)",
+            where=where,
+            fix=f"Set teachers.{name}.trust_remote_code: true if you trust its author",
+        )
+    if config.problem_type not in (None, "single_label_classification"):
+        raise MukiError(
+            f"it is trained for {config.problem_type}, but only single-label classifiers can be integrated",
+            where=where,
+            fix="Use a single-label classifier",
+        )
+    digest = locations.model_digest(folder, files)
+    return TeacherFiles(name, folder, _labels(where, config, settings), digest, settings)
+
+
+def _indexed_weights(folder: Path, where: str) -> list[Path]:
+    """The weight files that an index names: they are loaded, so they must lie in the folder and be in the digest.
+
+    Raises:
+        MukiError: The index is damaged, or names a file elsewhere or of another format.
+    """
+    index = folder / "model.safetensors.index.json"
+    if not exists(index):
+        return []
+    remedy = "Save the model again with save_pretrained"
+    weight_map = read_json(index, remedy).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise MukiError("has no weight_map of file names", where=str(index), fix=remedy)
+    names = sorted(set(weight_map.values()))
+    if unsafe := [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]:
+        raise MukiError(
+            f"{index.name} names {first(unsafe)}, not a safetensors file beside it", where=where, fix=remedy
+        )
+    if missing := [name for name in names if not exists(folder / name)]:
+        raise MukiError(f"{index.name} names {first(missing)}, which is missing", where=where, fix=remedy)
+    return [folder / name for name in names]
+
+
+def _check_pinned(where: str, settings: Teacher, root: Path) -> None:
+    """A model on the hub must be named with its commit: its files may change at any time."""
+    is_here = settings.model.startswith(locations.PACKAGE) or locations.local(settings.model, root) is not None
+    if not is_here and settings.revision is None and not locations.looks_like_path(settings.model):
+        raise MukiError(
+            f"{settings.model} is not a folder, and as a hub id it is not pinned: its files may change unnoticed",
+            where=where,
+            fix="Correct the path, or set revision to a commit of the model's repository",
+        )
+
+
+def _labels(where: str, config: ModelConfig, settings: Teacher) -> tuple[str, ...]:
+    named = config.id2label
+    # Without id2label a config stands for transformers' default: two outputs, LABEL_0 and LABEL_1.
+    count = len(named) or config.num_labels or 2
+    made_up = [f"LABEL_{number}" for number in range(count)]
+    if count < 2:
+        raise MukiError("it has only one label, so it chooses nothing", where=where, fix="Leave it out")
+    if settings.labels is not None:
+        labels = tuple(settings.labels)
+        if len(labels) != count:
+            raise MukiError(
+                f"labels gives {len(labels)} names, the model has {count} outputs",
+                where=where,
+                fix="Give one name for each output, in their order",
+            )
+    elif set(named.values()) <= set(made_up):
+        raise MukiError(
+            f"its config does not name its {count} labels, only {first(made_up)}",
+            where=where,
+            fix="Give them in the order of its outputs: init --labels TEACHER=first,second, or teachers.TEACHER.labels "
+            "in params.yaml",
+        )
+    else:
+        labels = tuple(str(named[number]) for number in range(count))
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise MukiError(f"labels occur more than once: {first(twice)}", where=where, fix="Give distinct labels")
+    return labels
+
+
+def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a located teacher in float32 and `eval()`, with its own tokenizer.
+
+    Raises:
+        MukiError: Its files are not a classifier with these labels, or it cannot read `max_length` tokens.
+    """
+    where, settings = f"teacher {files.name}", files.settings
+    trust = settings.trust_remote_code
+    tokenizer = load_tokenizer(files.folder, where, trust_remote_code=trust)
+    with refusing(
+        f"cannot be loaded from {files.folder}",
+        where=where,
+        fix="Name a folder or hub id that AutoModelForSequenceClassification loads",
+    ):
+        config = AutoConfig.from_pretrained(files.folder, trust_remote_code=trust)
+        if config.num_labels != len(files.labels):  # transformers does not count the names in label2id
+            config.id2label = dict(enumerate(files.labels))
+        if settings.dropout is not None:
+            _set_dropout(config, settings.dropout)
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            files.folder,
+            config=config,
+            trust_remote_code=trust,
+            use_safetensors=None if settings.allow_pickle_weights else True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    check_unused_weights(model, report, where, "Correct config.json, or name a model saved by save_pretrained")
+    if new := new_weights(report):
+        raise MukiError(
+            f"its weights lack {first(new)}: it is not a fine-tuned classifier",
+            where=where,
+            fix="Name the fine-tuned model, not the pretrained model that it started from",
+        )
+    outputs = model.config.num_labels
+    if outputs != len(files.labels):
+        raise MukiError(
+            f"{len(files.labels)} labels are named, the model has {outputs} outputs",
+            where=where,
+            fix="Give one name for each output, in their order",
+        )
+    check_length(model, tokenizer, max_length, where, "label.max_length")
+    align_padding(model, tokenizer)
+    _check_vocabulary(model, tokenizer, where)
+    return model.eval().to(device), tokenizer
+
+
+def dropout_settings(config: PretrainedConfig) -> dict[str, float | None]:
+    """The dropout probabilities in a model's config, except for layer drop; None stands for "the same as another".
+
+    Those of a config within, say the one of the part that reads texts, have its name before them.
+    """
+    own = {
+        name: value
+        for name, value in config.to_dict().items()
+        if ("dropout" in name or name.endswith("pdrop")) and (value is None or type(value) in (int, float))
+    }
+    return own | {
+        f"{part}.{name}": value
+        for part, inner in _inner_configs(config).items()
+        for name, value in dropout_settings(inner).items()
+    }
+
+
+def _inner_configs(config: PretrainedConfig) -> dict[str, PretrainedConfig]:
+    inner = {name: getattr(config, name, None) for name in config.sub_configs}
+    return {name: part for name, part in inner.items() if isinstance(part, PretrainedConfig)}
+
+
+def _set_dropout(config: PretrainedConfig, p: float) -> None:
+    for field in dropout_settings(config):
+        *parts, name = field.split(".")
+        setattr(reduce(getattr, parts, config), name, p)
+
+
+def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, where: str) -> None:
+    """Every token that a text can have must have an embedding; structural ones count where the tokenizer adds them."""
+    structural = structural_tokens(tokenizer)
+    inner = (number for token, number in tokenizer.get_vocab().items() if token not in structural)
+    highest = max(*inner, *tokenizer("a")["input_ids"])
+    if (rows := _embedding_rows(model)) is not None and highest >= rows:
+        raise MukiError(
+            f"its tokenizer knows tokens up to number {highest:,}, but its weights have {rows:,} embeddings",
+            where=where,
+            fix="Save the tokenizer that belongs to the model into its folder",
+        )
+
+
+def _embedding_rows(model: PreTrainedModel) -> int | None:
+    """Rows of the table of token embeddings; None for a network without one (CANINE hashes characters)."""
+    try:
+        table = model.get_input_embeddings()
+    except NotImplementedError:
+        return None
+    weight = getattr(table, "weight", None)
+    return len(weight) if isinstance(table, nn.Module) and isinstance(weight, torch.Tensor) else None

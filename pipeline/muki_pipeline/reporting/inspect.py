@@ -1,0 +1,111 @@
+"""What is in the store, and everything it holds about one text."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from muki_pipeline.config import Params
+from muki_pipeline.corpus.ids import place_of
+from muki_pipeline.corpus.table import corpus_digest, corpus_shards, read_corpus_shard
+from muki_pipeline.errors import MukiError
+from muki_pipeline.layout import MAKE_CORPUS, MAKE_GOLDEN, Layout, make_labels
+from muki_pipeline.tables.columns import frame
+from muki_pipeline.tables.manifest import is_finished, read_golden_manifest, read_manifest
+from muki_pipeline.tables.shards import read_footer, read_shard
+
+
+def inspect_store(params: Params, layout: Layout) -> dict[str, Any]:
+    """Corpus, label tables of the teachers that params.yaml lists, and golden table; None for what is not there yet.
+
+    Raises:
+        MukiError: There is no corpus, or a table is damaged.
+    """
+    shards = corpus_shards(layout.corpus)
+    return {
+        "corpus": {
+            "rows": sum(shard.rows for shard in shards),
+            "shards": len(shards),
+            "digest": corpus_digest(shards),
+        },
+        "teachers": {name: _teacher(name, layout) for name in params.teachers},
+        "golden": read_golden_manifest(layout.golden)[1] if is_finished(layout.golden) else None,
+    }
+
+
+def _teacher(name: str, layout: Layout) -> dict[str, Any] | None:
+    folder = layout.labels(name)
+    if not is_finished(folder):
+        return None
+    shards, _ = read_manifest(folder, make_labels(name))
+    columns = ["entropy", "expected_entropy", "tokens", "truncated"]
+    table = frame(pa.concat_tables([read_shard(folder, shard, make_labels(name), columns) for shard in shards]))
+    means = table.select(
+        mean_entropy=pl.col("entropy").cast(pl.Float64).mean(),
+        mean_mutual_information=(pl.col("entropy") - pl.col("expected_entropy")).cast(pl.Float64).mean(),
+        tokens=pl.col("tokens").cast(pl.Int64).sum(),
+        truncated=pl.col("truncated").sum(),
+    )
+    footer = read_footer(folder, shards[0], make_labels(name))
+    return {"shards": len(shards), "rows": len(table), **means.row(0, named=True), **footer}
+
+
+def inspect_text(params: Params, layout: Layout, text_id: str) -> dict[str, Any]:
+    """One text with every teacher's labels, its golden target and its weight.
+
+    Raises:
+        MukiError: The corpus has no such id, or a table is damaged.
+    """
+    number = place_of(layout, text_id)
+    shards, _ = read_manifest(layout.corpus, MAKE_CORPUS)
+    row = _row(read_corpus_shard(layout.corpus, shards[number]), text_id)
+    if row is None:
+        raise MukiError("has no such text any more", where=str(layout.corpus), fix=MAKE_CORPUS)
+    labels = {
+        name: _labels(name, number, text_id, layout) for name in params.teachers if is_finished(layout.labels(name))
+    }
+    return {
+        "id": text_id,
+        "text": row["text"],
+        "teachers": labels,
+        "golden": _target(number, text_id, layout) if is_finished(layout.golden) else None,
+    }
+
+
+def _row(table: pa.Table, text_id: str) -> dict[str, Any] | None:
+    rows: list[dict[str, Any]] = table.filter(pc.equal(table["id"], text_id)).to_pylist()
+    return rows[0] if rows else None
+
+
+def _known_row(folder: Path, number: int, text_id: str, fix: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A text's row in a table of the corpus's shards, and the shard's metadata."""
+    shards, _ = read_manifest(folder, fix)
+    row = _row(read_shard(folder, shards[number], fix), text_id) if number < len(shards) else None
+    if row is None:
+        raise MukiError(f"the text {text_id} of the corpus is not in it", where=str(folder), fix=fix)
+    return row, read_footer(folder, shards[number], fix)
+
+
+def _labels(name: str, number: int, text_id: str, layout: Layout) -> dict[str, Any]:
+    row, facts = _known_row(layout.labels(name), number, text_id, make_labels(name))
+    return {
+        "probs": dict(zip(facts["labels"], row["probs"], strict=True)),
+        "logits": dict(zip(facts["labels"], row["logits"], strict=True)),
+        "entropy": row["entropy"],
+        "mutual_information": max(row["entropy"] - row["expected_entropy"], 0.0),
+        "tokens": row["tokens"],
+        "truncated": row["truncated"],
+    }
+
+
+def _target(number: int, text_id: str, layout: Layout) -> dict[str, Any]:
+    row, facts = _known_row(layout.golden, number, text_id, MAKE_GOLDEN)
+    return {
+        "target": dict(zip(facts["labels"], row["target"], strict=True)),
+        "weight": row["weight"],
+        "teacher": row["teacher"],
+        "margin": row["margin"],
+        "scores": dict(zip(facts["teachers"], row["scores"], strict=True)),
+    }

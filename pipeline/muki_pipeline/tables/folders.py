@@ -1,0 +1,104 @@
+"""Folders: scratch, replaced as a whole, and sealed with a digest of every file."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from muki_pipeline.errors import MukiError
+from muki_pipeline.tables.files import link_or_copy, make_folder, read_json, remove, sync_folder, write_json
+from muki_pipeline.tables.keys import file_digest
+
+_SEAL = "sha256.json"
+
+
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder for intermediate files, removed at the end; leftovers of a killed run are removed first."""
+    remove([folder])
+    try:
+        yield make_folder(folder)
+    finally:
+        remove([folder])
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Build a folder's new content beside it; sealed, it takes the old folder's place when everything is written.
+
+    A kill between the two renames leaves the old content in `.NAME.old`; the next call puts it back first.
+    """
+    unfinished, old = (folder.with_name(f".{folder.name}.{what}") for what in ("unfinished", "old"))
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    remove([unfinished, old])
+    yield make_folder(unfinished)
+    seal_folder(unfinished)
+    if folder.exists():
+        folder.rename(old)
+    unfinished.rename(folder)
+    sync_folder(folder.parent)
+    remove([old])
+
+
+def restore(folder: Path, kept: Path) -> None:
+    """Put back what `keep` has kept, where the folder is missing: DVC removes outputs before it makes them again."""
+    if not folder.exists() and is_sealed(kept):
+        _copy(kept, folder)
+
+
+def keep(folder: Path, kept: Path) -> None:
+    """Keep a sealed folder's files by hard links, or copies; what was kept before goes."""
+    if not (kept / _SEAL).exists() or read_json(kept / _SEAL, "") != read_json(folder / _SEAL, ""):
+        _copy(folder, kept)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with replacing_folder(target) as unfinished:
+        for path in source.rglob("*"):
+            if path.is_file() and path.name != _SEAL:
+                copied = unfinished / path.relative_to(source)
+                link_or_copy(path, make_folder(copied.parent) / copied.name)
+
+
+def check_replaceable(folder: Path, mark: str, what: str) -> None:
+    """Refuse to replace a folder that this program did not write.
+
+    Args:
+        folder: What is to be replaced; a new one is fine.
+        mark: A file that every folder of its kind has.
+        what: What such a folder is, for the message.
+
+    Raises:
+        MukiError: It is there, and lacks that file or the seal.
+    """
+    if folder.exists() and not ((folder / mark).exists() and is_sealed(folder)):
+        fix = "Name a new folder: the whole folder would be replaced"
+        raise MukiError(f"is there already, and is not {what}", where=str(folder), fix=fix)
+
+
+def subfolders(folder: Path, pattern: str) -> list[Path]:
+    """The folders in a folder whose names match; none where it does not exist."""
+    return sorted(path for path in folder.glob(pattern) if path.is_dir())
+
+
+def seal_folder(folder: Path) -> None:
+    """Mark a folder that a library has written as complete: the digest of every file but notes (.md), written last."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    write_json(folder / _SEAL, _digests(folder))
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether a folder was sealed and every file is still as it was then."""
+    try:
+        return read_json(folder / _SEAL, "") == _digests(folder)
+    except (MukiError, OSError):  # killed before the seal, or damaged
+        return False
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _SEAL and path.suffix != ".md")
+    return {str(path.relative_to(folder)): file_digest(path) for path in paths}

@@ -1,0 +1,19 @@
+"""Stage `embed`: neutral embeddings of texts and label names."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from muki_pipeline.embedding.run import embed_corpus
+from muki_stages.project import open_project
+from muki_stages.terminal import progress, quiet_libraries, say
+
+
+def main(params_file: Path) -> dict[str, Any]:
+    """Run the stage."""
+    quiet_libraries()
+    params, layout = open_project(params_file)
+    with progress() as bars:
+        done = embed_corpus(params, layout, bars)
+    say(f"embeddings: {done.rows:,} texts, {done.new_rows:,} of them embedded now, and {done.names} label names")
+    return asdict(done)

@@ -1,0 +1,45 @@
+"""Command `export`: the student as ONNX."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from muki_pipeline import config
+from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
+from muki_pipeline.deployment.onnx import export_onnx
+from muki_pipeline.evaluation.metrics import accuracy
+from muki_pipeline.layout import Layout
+from muki_pipeline.models.students import load_student
+from muki_pipeline.tables.columns import frame
+from muki_pipeline.tables.files import exists
+from muki_pipeline.tables.shards import read_table_file
+from muki_stages.terminal import quiet_libraries, say
+
+_TEXTS = 1_000
+
+
+def main(params_file: Path, target: Path, int8: bool) -> dict[str, Any]:
+    """Run the command."""
+    quiet_libraries()
+    _, layout = config.load(params_file)
+    student = load_student(layout.student, "cpu")
+    texts, gold = _texts(layout)
+    done = export_onnx(student, target, texts, int8)
+    say(f"{target}: on {done.texts:,} texts no probability is further than {done.difference:.1e} from the student's")
+    if int8:
+        say(f"{target}: with weights in 8 bits, {done.agreement:.1%} of the texts keep their label")
+    if int8 and gold:
+        columns = np.array([student.labels.index(label) if label in student.labels else -1 for label in gold])
+        before = accuracy(student.logits(texts).argmax(axis=1), columns)
+        say(f"{target}: accuracy {before:.4f}, with weights in 8 bits {accuracy(done.predicted, columns):.4f}")
+    return {"folder": str(target), "texts": done.texts, "difference": done.difference, "agreement": done.agreement}
+
+
+def _texts(layout: Layout) -> tuple[list[str], list[str]]:
+    """Texts of the test set with their labels, or of the corpus without."""
+    if exists(layout.test):
+        test = frame(read_table_file(layout.test, ["text", "label"], "Run muki-pipeline prepare")).head(_TEXTS)
+        return test["text"].to_list(), test["label"].to_list()
+    shard = corpus_shards(layout.corpus)[0]
+    return read_corpus_shard(layout.corpus, shard, ["text"])["text"].to_pylist()[:_TEXTS], []

@@ -1,0 +1,106 @@
+"""Command `init`: params.yaml and dvc.yaml from models and texts that are there."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from muki_pipeline.corpus.dialects import UNKNOWN, Dialect
+from muki_pipeline.corpus.formats import full_dialect, read_table, told
+from muki_pipeline.errors import MukiError
+from muki_pipeline.setup import look
+from muki_pipeline.setup.settings import Texts, render, student_model, write_project
+from muki_stages.terminal import quiet_libraries, say
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files that a project is made of.
+
+    Attributes:
+        texts: The unlabelled texts.
+        text: Their column.
+        test: Labelled texts.
+        label: The column with their labels.
+        dialect: How the columns of both are written, where that is known.
+    """
+
+    texts: Path
+    text: str | None
+    test: Path | None
+    label: str | None
+    dialect: Dialect
+
+
+def main(models: list[str], files: Files, student: str | None, labels: list[str], force: bool) -> None:
+    """Run the command."""
+    quiet_libraries()
+    root = Path.cwd()
+    names = look.teacher_names(models)
+    given = dict(_given_labels(each, names) for each in labels)
+    corpus = _texts(files.texts, files.text, files.dialect)
+    teachers = [
+        look.find_teacher(name, model, root, given.get(name)) for name, model in zip(names, models, strict=True)
+    ]
+    union = [label for teacher in teachers for label in teacher.files.labels]
+    held_out = None if files.test is None else _labelled(files, corpus.text, union)
+    base = student_model(student)
+    texts = read_table(files.texts, [corpus.text], corpus.dialect)[corpus.text]
+    lengths = look.fitting_lengths(teachers, look.sample(texts), base, root)
+    pairs = look.pairs_of_labels({each.files.name: each.files.labels for each in teachers})
+    content = render(corpus, held_out, teachers, lengths, base, pairs)
+    for path in write_project(root, content, force=force):
+        say(f"wrote {path}")
+    for each in teachers:
+        reads = "reads texts of any length" if each.longest is None else f"reads up to {each.longest} tokens"
+        say(f"teacher {each.files.name}: {len(each.files.labels)} labels, {reads}")
+    for pair in pairs:
+        (one, other), (mine, theirs) = pair.teachers, pair.labels
+        what = "both know it, so it becomes one label" if pair.is_shared else "if they mean the same, use aliases"
+        say(f"label {mine!r} of {one} and {theirs!r} of {other}: {what}")
+    say("next: muki-pipeline doctor, then muki-pipeline run, or dvc repro in a folder of git and DVC")
+
+
+def _given_labels(option: str, names: list[str]) -> tuple[str, list[str]]:
+    name, _, labels = option.partition("=")
+    if name not in names or not labels:
+        raise MukiError(
+            "is not TEACHER=LABEL,LABEL", where=f"--labels {option}", fix=f"Teachers are {', '.join(names)}"
+        )
+    return name, [label.strip() for label in labels.split(",")]
+
+
+def _texts(path: Path, text: str | None, given: Dialect) -> Texts:
+    dialect = full_dialect(path, given)
+    frame = read_table(path, dialect=dialect or UNKNOWN)
+    if dialect is not None:
+        say(f"{path}: {told(dialect, len(frame.columns))}")
+    if frame.is_empty():
+        raise MukiError("holds no text", where=str(path), fix="Name a file with rows")
+    if text is not None and text not in frame.columns:
+        raise MukiError(f"no column {text!r}, only {look.show_columns(frame)}", where=str(path), fix="Name one")
+    column = text or _choose("text", look.text_columns(frame), path, look.show_columns(frame))
+    return Texts(str(path), column, dialect=dialect or UNKNOWN)
+
+
+def _labelled(files: Files, text: str, union: list[str]) -> Texts:
+    """The test set, in the column of the corpus's texts unless another is named."""
+    assert files.test is not None
+    found = _texts(files.test, files.text or text, files.dialect)
+    frame = read_table(files.test, dialect=found.dialect)
+    candidates = [files.label] if files.label else look.label_columns(frame.drop(found.text), union)
+    label = _choose("label", candidates, files.test, look.show_columns(frame))
+    return Texts(found.source, found.text, label, found.dialect)
+
+
+def _choose(what: str, candidates: list[str], path: Path, columns: str) -> str:
+    """The one candidate, or the answer of a person at a terminal."""
+    if len(candidates) == 1:
+        return candidates[0]
+    if not sys.stdin.isatty():
+        raise MukiError(
+            f"which column is the {what}? There are {columns}", where=str(path), fix=f"Name it with --{what} COLUMN"
+        )
+    answer: str = typer.prompt(f"{path}: which column is the {what}? {columns}", err=True)
+    return answer

@@ -1,0 +1,72 @@
+"""Stage `integrate`: label tables -> golden supervision."""
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from muki_pipeline.integration.engines.ray import ray_tasks
+from muki_pipeline.integration.integrate import integrate
+from muki_pipeline.integration.routing.agreement import SLIGHT
+from muki_pipeline.integration.routing.answers import wilson_interval
+from muki_pipeline.integration.routing.gate import Estimate
+from muki_pipeline.integration.routing_summary import RoutingSummary
+from muki_stages.project import open_project
+from muki_stages.terminal import progress, say, warn
+
+
+def main(params_file: Path, engine: str = "local", address: str | None = None) -> dict[str, Any]:
+    """Run the stage, on this machine or on a Ray cluster."""
+    params, layout = open_project(params_file)
+    made = None if engine == "local" else partial(ray_tasks, address)
+    with progress() as bars:
+        done = integrate(params, layout, layout.golden, bars, made)
+    abstained = f"; {done.abstained:,} of them have weight 0, because no teacher is sure" if done.abstained else ""
+    again = "" if done.is_new else ", as it was before"
+    say(f"golden supervision: {done.rows:,} texts from {len(params.teachers)} teachers{again}{abstained}")
+    if done.routing is not None:
+        _say_routing(done.routing)
+    return asdict(done)
+
+
+def _say_routing(routing: RoutingSummary) -> None:
+    shares = ", ".join(f"{name} {teacher['texts']:,}" for name, teacher in routing.teachers.items())
+    say(f"routing: texts per teacher: {shares}; mean posterior {routing.mean_posterior:.2f}")
+    estimate = routing.estimate
+    if estimate is None:
+        return
+    if estimate.audited:
+        right, texts = sum(estimate.audited_right), sum(estimate.audited)
+        low, high = wilson_interval(right, texts)
+        say(
+            f"accuracy of the routing by {texts:,} answers: {right / texts:.2f} (95 % interval {low:.2f} to "
+            f"{high:.2f}); {', '.join(_teacher_accuracies(routing, estimate))}"
+        )
+    views = ", ".join(f"{name} {accuracy:.2f}" for name, accuracy in estimate.accuracies.items())
+    source = (
+        "from their agreement and the answers" if estimate.audited else "from their agreement; often up to 0.2 too high"
+    )
+    say(f"estimated accuracy of each view: {views} ({source})")
+    doubts = []
+    if estimate.agreement <= SLIGHT:
+        doubts.append(
+            "at first the teachers' certainty, the texts and the labels' names agreed only slightly on which teacher "
+            f"a text belongs to (kappa {estimate.agreement:.2f})"
+        )
+    if estimate.has_drifted:
+        doubts.append("the texts came to contradict the labels' names, as when a teacher is only half trained")
+    if doubts:
+        warn(
+            f"warning: {'; and '.join(doubts)}. Are all teachers fully trained? Do the labels' names say what they "
+            "mean? Do the teachers know this corpus? Check a sample with muki-pipeline review before you train on this"
+        )
+
+
+def _teacher_accuracies(routing: RoutingSummary, estimate: Estimate) -> list[str]:
+    """For each teacher that was chosen for an answered text, how often that was right, with its interval."""
+    lines = []
+    for name, texts, right in zip(routing.teachers, estimate.audited, estimate.audited_right, strict=True):
+        if texts:
+            low, high = wilson_interval(right, texts)
+            lines.append(f"{name} {right} of {texts} ({low:.2f} to {high:.2f})")
+    return lines

@@ -1,0 +1,93 @@
+"""Stage `label`: one teacher's Monte-Carlo dropout passes over the corpus."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from muki_pipeline import config
+from muki_pipeline.errors import MukiError, chosen
+from muki_pipeline.labelling.engines.dispatch import Workers
+from muki_pipeline.labelling.engines.local import Processes
+from muki_pipeline.labelling.run import LabellingSummary, label_with
+from muki_pipeline.layout import Layout
+from muki_stages.project import open_project
+from muki_stages.terminal import clock, progress, quiet_libraries, say, warn
+
+ALL = "all"
+_NEARLY_ALL = 0.99
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where to label.
+
+    Attributes:
+        name: `local` or `ray`.
+        workers: How many; by default one process, or as many as the cluster has place for.
+        address: The Ray cluster's; by default one is started on this machine.
+        cores: Cores of a Ray worker.
+    """
+
+    name: str = "local"
+    workers: int | None = None
+    address: str | None = None
+    cores: int = 1
+
+    def of(self, settings: config.Label, layout: Layout) -> Callable[[], Workers] | None:
+        """What makes its workers; None for this process."""
+        if self.name == "ray":
+            if settings.dtype == "auto":
+                what = "auto would be decided on this machine, which may differ from the cluster's"
+                raise MukiError(what, where="label.dtype", fix="Set it to bfloat16 or float32")
+            from muki_pipeline.labelling.engines.ray import RayWorkers
+
+            return partial(RayWorkers, layout, self.address, self.workers, self.cores)
+        return None if self.workers in (None, 1) else partial(Processes, layout, int(self.workers or 1))
+
+
+def main(params_file: Path, teacher: str, engine: Engine = Engine()) -> dict[str, Any]:
+    """Run the stage, with one teacher or with all of them."""
+    quiet_libraries()
+    params, layout = open_project(params_file)
+    is_all = teacher == ALL and ALL not in params.teachers
+    teachers = (
+        params.teachers
+        if is_all
+        else {teacher: chosen(teacher, params.teachers, "teacher", f"{params_file}, teachers")}
+    )
+    with progress() as bars:
+        done = label_with(teachers, params.label, layout, bars, engine.of(params.label, layout))
+    for name, summary in done.items():
+        _tell(name, summary, params)
+    return {name: asdict(summary) for name, summary in done.items()} if is_all else asdict(done[teacher])
+
+
+def _tell(teacher: str, done: LabellingSummary, params: config.Params) -> None:
+    say(
+        f"teacher {teacher}: {done.rows:,} texts, {done.new_rows:,} of them labelled now with {params.label.passes} "
+        f"passes and one without dropout, {done.truncated:,} cut to {params.label.max_length} tokens"
+    )
+    if done.arithmetic:
+        say(f"teacher {teacher}: arithmetic {done.arithmetic}")
+    if done.new_rows:
+        say(f"teacher {teacher}: {_cost(done)}")
+    if done.close_to_uniform >= _NEARLY_ALL * done.rows:
+        warn(
+            f"warning: teacher {teacher} says almost nothing: on {done.close_to_uniform:,} of {done.rows:,} texts its "
+            "answer is close to uniform over its labels. Is this the trained model? No rule can tell what it knows"
+        )
+
+
+def _cost(done: LabellingSummary) -> str:
+    throughput = done.throughput
+    parts = [
+        f"{throughput.texts:,} texts x passes in {clock(done.seconds)}",
+        f"{throughput.texts / done.seconds:,.0f} a second",
+        f"{throughput.tokens:,} tokens",
+        f"{1 - throughput.tokens / throughput.positions:.1%} padding",
+    ]
+    if done.network_share is not None:
+        parts.append(f"{done.network_share:.1%} of the time in the network")
+    return ", ".join(parts)

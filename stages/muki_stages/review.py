@@ -1,0 +1,42 @@
+"""Command `review`: a sample for a person to check, and what the answers say."""
+
+from pathlib import Path
+
+from muki_pipeline import config
+from muki_pipeline.errors import MukiError
+from muki_pipeline.evaluation.review import read_review, sample_review
+from muki_pipeline.integration.label_tables import open_labelled_corpus
+from muki_pipeline.integration.routing.answers import none_answer, reference
+from muki_pipeline.tables import files
+from muki_pipeline.tables.columns import spreadsheet_csv
+from muki_stages.terminal import say
+
+
+def main(params_file: Path, texts: int, answers: Path | None, force: bool) -> None:
+    """Run the command."""
+    params, layout = config.load(params_file)
+    if answers is None:
+        if files.exists(layout.review) and not force:
+            raise MukiError("is there already", where=str(layout.review), fix="Move it, or overwrite it with --force")
+        sample = sample_review(params, layout, texts)
+        files.write_bytes(layout.review, spreadsheet_csv(sample))
+        none = none_answer(open_labelled_corpus(params, layout).label_space)
+        say(
+            f"{layout.review}: {len(sample):,} texts. Write each text's label, or {none}, into the column answer, then "
+            "run muki-pipeline review --read FILE"
+        )
+        return
+    result = read_review(params, layout, answers)
+    low, high = result.interval
+    unknown = f"; no teacher knows the label of {result.unknown:,} of them" if result.unknown else ""
+    say(f"{result.answered:,} of {result.rows:,} texts answered{unknown}")
+    say(
+        f"right teacher: {result.right:,} of {result.judged:,} random texts, {result.right / result.judged:.3f} "
+        f"(95 % interval {low:.3f} to {high:.3f})"
+    )
+    if result.mean_posterior is not None:
+        say(f"the posterior says {result.mean_posterior:.3f} on these texts")
+    named = reference(answers, layout.root)
+    say(f"to use the answers, set integrate.answers: {named} in {params_file} and integrate again")
+    if result.conflicts:
+        say(f"right teacher on the texts of least margin: {result.conflicts_right:,} of {result.conflicts:,}")

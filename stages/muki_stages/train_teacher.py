@@ -1,0 +1,53 @@
+"""Stage `train-teacher`: one of the demo's own teachers, from labelled texts outside the corpus."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from muki_pipeline.errors import MukiError
+from muki_pipeline.tables import folders
+from muki_pipeline.tables.columns import frame
+from muki_pipeline.tables.files import only_one
+from muki_pipeline.tables.shards import read_table_file
+from muki_pipeline.training.teacher import train_teacher
+from muki_stages.project import open_project
+from muki_stages.terminal import progress, quiet_libraries, say, warn
+
+_LEARNED = 0.9
+"""Share of the loss of guessing up to which a teacher has learned something."""
+
+
+def main(params_file: Path, teacher: str) -> dict[str, Any]:
+    """Run the stage."""
+    quiet_libraries()
+    params, layout = open_project(params_file)
+    if params.train_teacher is None or teacher not in params.train_teacher.teachers:
+        known = sorted(params.train_teacher.teachers) if params.train_teacher else []
+        raise MukiError(
+            f"there is no teacher {teacher!r} to train, only {known}",
+            where=f"{params_file}, train_teacher.teachers",
+            fix="Only the teachers listed there are trained here; others are used as they are",
+        )
+    rows = read_table_file(
+        layout.teacher_train, ["text", "label"], "Set prepare.rows_per_label and run muki-pipeline prepare"
+    )
+    lock = layout.work / "teachers" / f"{teacher}.lock"
+    with only_one(lock, f"training teacher {teacher}"), progress() as bars:
+        folders.restore(layout.teacher(teacher), layout.kept_teacher(teacher))
+        loss = train_teacher(
+            params.train_teacher.settings_of(teacher),
+            params.train_teacher.teachers[teacher].labels,
+            frame(rows),
+            layout.teacher(teacher),
+            layout.root,
+            bars,
+        )
+        folders.keep(layout.teacher(teacher), layout.kept_teacher(teacher))
+    say(f"teacher {teacher}: {layout.teacher(teacher)}")
+    guessing = math.log(len(params.train_teacher.teachers[teacher].labels))
+    if loss is not None and loss > _LEARNED * guessing:
+        warn(
+            f"warning: the loss at the end is {loss:.2f}, and guessing gives {guessing:.2f}: the teacher has learned "
+            "next to nothing. Lower its learning rate or give it more steps"
+        )
+    return {"folder": str(layout.teacher(teacher)), "loss": loss}
