@@ -140,7 +140,7 @@ def _averaged_accuracy(params: Params, layout: Layout) -> float:
     space = corpus.label_space
     model, tokenizer = average(teachers, space.labels, [each.tolist() for each in space.columns])
     length = params.label.max_length
-    merged = LoadedStudent(model, tokenizer, tuple(space.labels), length, torch.device("cpu"))
+    merged = LoadedStudent(model, tokenizer, tuple(space.labels), length, torch.device("cpu"), Path())
     test = read_test(layout, space)
     logits = merged.logits(test.texts["text"].to_list(), SILENT.begin("average", len(test.texts), "texts"))
     return float((logits.argmax(axis=1) == test.columns).mean())

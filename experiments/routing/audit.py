@@ -11,8 +11,8 @@ from experiments.routing.judge import Asked, ask, is_built
 from experiments.routing.settings import bases, settings
 from muki_pipeline.evaluation import metrics
 from muki_pipeline.integration.routing.answers import Anchors
-from muki_pipeline.integration.routing.gate import Router, fit_router
-from muki_pipeline.integration.scorers import gate_texts
+from muki_pipeline.integration.routing.gate import Gate
+from muki_pipeline.integration.scorers import gate_inputs
 from muki_pipeline.integration.strategies import margins
 
 SETTINGS = ("HWU64, random 4", "Reuters R8, 3", "20 Newsgroups, 3", "one half-trained")
@@ -49,13 +49,13 @@ def main() -> None:
         if setting.name not in SETTINGS:
             continue
         asked = ask(setting)
-        texts = gate_texts(asked.outputs)
+        texts = gate_inputs(asked.outputs)
         assert asked.outputs.names is not None
-        plain: Router = fit_router(texts, asked.outputs.names, asked.outputs.label_space)
+        plain = Gate.fit(texts, asked.outputs.names)
         posterior = plain(texts)
         for count in ANSWERS:
             anchors = draw(asked, posterior, count)
-            router = fit_router(texts, asked.outputs.names, asked.outputs.label_space, anchors) if count else plain
+            router = Gate.fit(texts, asked.outputs.names, anchors) if count else plain
             table.add_row(setting.name, str(count), *judge(asked, router(texts), anchors))
     Console(width=120).print(table)
 

@@ -25,7 +25,7 @@ from muki_pipeline.evaluation import metrics
 from muki_pipeline.integration.confidence import softmax
 from muki_pipeline.integration.embeddings import open_embeddings
 from muki_pipeline.integration.label_tables import LabelShard, open_labelled_corpus
-from muki_pipeline.integration.scorers import SCORERS, Gate, TeacherOutputs
+from muki_pipeline.integration.scorers import SCORERS, Gated, TeacherOutputs, gate_inputs
 from muki_pipeline.integration.strategies import best_teacher, golden_targets, soft_weights
 from muki_pipeline.layout import Layout
 from muki_pipeline.tables.columns import arrow
@@ -69,7 +69,7 @@ class Judged:
     calibration_error: float | None
     seconds: float
     scores: NDArray[np.floating]
-    gate: Gate | None
+    gate: Gated | None
 
 
 def base_of(name: str) -> Base:
@@ -138,7 +138,7 @@ def ask(setting: Setting, data: Path = DATA, dtype: Dtype = LABEL.dtype) -> Aske
 def judge(rule: str, asked: Asked) -> Judged:
     """Fit a rule to a setting's texts and hold it against the gold labels."""
     start = time.perf_counter()
-    score = SCORERS[rule].fit(asked.outputs)
+    score = SCORERS[rule].kind.fit(rule, asked.outputs)
     scores = np.asarray(score(asked.outputs), dtype=np.float64)
     seconds = time.perf_counter() - start
     known, right = scores[asked.known], asked.right
@@ -157,7 +157,7 @@ def judge(rule: str, asked: Asked) -> Judged:
         calibration_error=calibration_error(known, is_right) if is_posterior else None,
         seconds=seconds,
         scores=scores,
-        gate=score if isinstance(score, Gate) else None,
+        gate=score if isinstance(score, Gated) else None,
     )
 
 
@@ -223,10 +223,10 @@ def views(judged: Judged, asked: Asked) -> str:
     """Estimated and true accuracy of every view."""
     if judged.gate is None:
         return ""
-    evidence = judged.gate.evidence(asked.outputs)
+    evidence = judged.gate.gate.evidence(gate_inputs(asked.outputs))
     right = asked.right
     parts = []
-    for name, estimate in judged.gate.router.estimate.accuracies.items():
+    for name, estimate in judged.gate.gate.estimate.accuracies.items():
         chosen = evidence[name][asked.known].argmax(axis=1)
         parts.append(f"{name} {estimate:.2f}/{right[np.arange(len(right)), chosen].mean():.2f}")
     return ", ".join(parts)

@@ -18,7 +18,6 @@ from muki_pipeline.corpus.prepare import prepare
 from muki_pipeline.corpus.readers import check_filled
 from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.errors import MukiError, chosen
-from muki_pipeline.integration.confidence import softmax
 from muki_pipeline.integration.integrate import integrate
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import MAKE_CORPUS, MAKE_GOLDEN, Layout, make_labels
@@ -54,7 +53,7 @@ class Student:
 
     def predict(self, texts: Sequence[str]) -> pl.DataFrame:
         """`text`, `label`, `probability` of each text, and `probabilities` of all labels in the order of `labels`."""
-        probs = softmax(self._loaded.logits(list(texts))).astype(np.float32)
+        probs = self._loaded.probs(list(texts))
         best = probs.argmax(axis=1)
         return pl.DataFrame(
             {

@@ -82,6 +82,15 @@ class Layout:
         return self.root / "data" / "review.csv"
 
     @property
+    def router(self) -> Path:
+        """The router that the golden table was made with: `router.json`, `arrays.npz`."""
+        return self.root / "data" / "router"
+
+    def stored_router(self, scorer: str) -> Path:
+        """The last router of a scorer that was fitted, whatever needed it."""
+        return self.work / "routers" / scorer
+
+    @property
     def golden(self) -> Path:
         """Golden supervision: the only table that the student is trained from."""
         return self.root / "data" / "golden"

@@ -1,1 +1,1 @@
-"""One thin module per DVC stage and CLI command: parse, call `pipeline`, show progress."""
+"""A module for each command: its options, the call of `muki_pipeline`, and what it shows."""

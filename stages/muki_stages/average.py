@@ -1,7 +1,9 @@
 """Command `average`: the teachers' average, for the student to start from."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from muki_pipeline import config
 from muki_pipeline.integration.label_space import unite
@@ -9,14 +11,17 @@ from muki_pipeline.models.averaging import average
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.tables.files import write_json
 from muki_pipeline.tables.folders import check_replaceable, replacing_folder
+from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import quiet_libraries, say
 
 _FACTS = "average.json"
 """Which teachers a folder is the average of."""
 
 
-def main(params_file: Path, out: Path) -> dict[str, Any]:
-    """Run the command."""
+def main(
+    out: Annotated[Path, typer.Option("--out", help="The folder to write.")], params_file: ParamsFile = PARAMS
+) -> dict[str, Any]:
+    """Average teachers that share a pretrained model into one classifier, for the student to start from."""
     quiet_libraries()
     params, layout = config.load(params_file)
     teachers = [locate(name, teacher, layout.root) for name, teacher in params.teachers.items()]

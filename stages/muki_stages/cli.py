@@ -1,47 +1,89 @@
-"""The command line. Heavy imports stand inside the commands, so that --help answers at once."""
+"""The command line: a module for each command, which is imported only when the command is called."""
 
+import ast
 import errno
 import gc
 import json
+import pkgutil
 import sys
 import traceback
+from importlib import import_module
 from io import TextIOWrapper
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.network.allocator import keep_freed_memory
 
+COMMANDS = {
+    "init": "init",
+    "doctor": "doctor",
+    "run": "run",
+    "dvc": "dvc_file",
+    "prepare": "prepare",
+    "train-teacher": "train_teacher",
+    "label": "label",
+    "embed": "embed",
+    "integrate": "integrate",
+    "train-student": "train_student",
+    "evaluate": "evaluate",
+    "results": "results",
+    "report": "report",
+    "inspect": "inspection",
+    "review": "review",
+    "compare": "compare",
+    "predict": "predict",
+    "export": "export",
+    "average": "average",
+    "sweep": "sweep",
+}
+"""Each command's module, whose function `main` has its options, its help and its work."""
+
+
+class Commands(TyperGroup):
+    """Imports a command's module when it is called. To list the commands, their docstrings are read without it."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes | {"commands": {name: TyperCommand(name) for name in COMMANDS}})
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command that has only its help."""
+        return TyperCommand(cmd_name, help=_help(COMMANDS[cmd_name])) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """The command that is called."""
+        name, _, rest = super().resolve_command(ctx, args)
+        alone = typer.Typer(add_completion=False)
+        alone.command(name)(import_module(f"muki_stages.{COMMANDS[str(name)]}").main)
+        return name, typer.main.get_command(alone), rest
+
+
+def _help(module: str) -> str:
+    """The docstring of a module's `main`."""
+    tree = ast.parse(pkgutil.get_data("muki_stages", f"{module}.py") or b"")
+    [main] = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main")
+    return ast.get_docstring(main) or ""
+
+
+def _finish(result: dict[str, Any] | None, as_json: bool, **options: bool) -> None:
+    """Print a command's result where that is wanted; its `exit_code`, if it has one, becomes the program's."""
+    if as_json and result is not None:
+        print(json.dumps(result, default=str))
+    if result is not None and "exit_code" in result:
+        raise typer.Exit(result["exit_code"])
+
+
 app = typer.Typer(
+    cls=Commands,
     name="muki-pipeline",
-    help="Merge text classifiers with different label sets into one, from unlabelled text alone.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    result_callback=_finish,
 )
-
-ParamsFile = Annotated[Path, typer.Option("--params", help="The settings; paths in them are relative to this file.")]
-TeacherName = Annotated[str, typer.Option("--teacher", help="A teacher's name in params.yaml.")]
-DEFAULT_PARAMS = Path("params.yaml")
-Delimiter = Annotated[
-    Literal["comma", "semicolon", "tab", "bar"] | None,
-    typer.Option("--delimiter", help="What separates the columns of a CSV file; found out by default."),
-]
-Quote = Annotated[
-    Literal["doubled", "escaped", "none"] | None,
-    typer.Option("--quote", help="How quotes are written inside of quotes; found out by default."),
-]
-Header = Annotated[
-    bool | None, typer.Option("--header/--no-header", help="Whether the first row names the columns (else: numbers).")
-]
-_DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", None: None}
-Engine = Annotated[Literal["local", "ray"], typer.Option("--engine", help="Work on this machine or on a Ray cluster.")]
-Address = Annotated[str | None, typer.Option("--address", help="The Ray cluster's; auto for this machine's.")]
-
-
-_debug = _as_json = False
+_debug = False
 
 
 @app.callback()
@@ -52,241 +94,11 @@ def options(
     as_json: Annotated[bool, typer.Option("--json", help="Print the command's result as JSON.")] = False,
 ) -> None:
     """Merge text classifiers with different label sets into one, from unlabelled text alone."""
-    global _debug, _as_json  # the handler of errors runs outside of any command
-    _debug, _as_json = debug, as_json
+    global _debug  # the handler of errors runs outside of any command
+    _debug = debug
     from muki_stages import terminal
 
-    terminal.configure(quiet=quiet, verbose=verbose)
-
-
-def _result(content: dict[str, Any]) -> None:
-    """Print a command's result where that is wanted."""
-    if _as_json:
-        print(json.dumps(content, default=str))
-
-
-@app.command()
-def init(
-    models: Annotated[list[str], typer.Argument(help="Folders of fine-tuned classifiers, or hub ids (ID@COMMIT).")],
-    texts: Annotated[Path, typer.Option("--texts", help="A file with the unlabelled texts.")],
-    text: Annotated[str | None, typer.Option("--text", help="Its column with the texts.")] = None,
-    test: Annotated[Path | None, typer.Option("--test", help="A file with labelled texts, to measure with.")] = None,
-    label: Annotated[str | None, typer.Option("--label", help="The test file's column with the labels.")] = None,
-    student: Annotated[str | None, typer.Option("--student", help="The pretrained model of the student.")] = None,
-    labels: Annotated[
-        list[str] | None, typer.Option("--labels", help="Label names a config lacks: TEACHER=first,second.")
-    ] = None,
-    delimiter: Delimiter = None,
-    quote: Quote = None,
-    header: Header = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite params.yaml and dvc.yaml.")] = False,
-) -> None:
-    """Write params.yaml and dvc.yaml into this folder, from models and texts that are there."""
-    from muki_pipeline.corpus.dialects import Dialect
-    from muki_stages import init as stage
-
-    files = stage.Files(texts, text, test, label, Dialect(_DELIMITERS[delimiter], quote, header))
-    stage.main(models, files, student, labels or [], force)
-
-
-@app.command()
-def dvc(
-    params: ParamsFile = DEFAULT_PARAMS,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a dvc.yaml of your own.")] = False,
-) -> None:
-    """Write dvc.yaml from params.yaml: each stage with all that it reads. Needed after a file or teacher was added."""
-    from muki_stages import dvc_file as stage
-
-    _result(stage.main(params, force))
-
-
-@app.command()
-def doctor(params: ParamsFile = DEFAULT_PARAMS) -> None:
-    """Try everything on a few texts and estimate the cost: exit code 0, 1 after warnings, 2 after errors."""
-    from muki_stages import doctor as stage
-
-    found = stage.main(params)
-    _result(found)
-    raise typer.Exit(found["exit_code"])
-
-
-@app.command()
-def run(params: ParamsFile = DEFAULT_PARAMS) -> None:
-    """Run all stages in order, without DVC. What is finished is not done again."""
-    from muki_stages import run as stage
-
-    _result(stage.main(params))
-
-
-@app.command()
-def prepare(params: ParamsFile = DEFAULT_PARAMS) -> None:
-    """Turn the text source into the corpus, and set gold labels aside for evaluation."""
-    from muki_stages import prepare as stage
-
-    _result(stage.main(params))
-
-
-@app.command()
-def train_teacher(teacher: TeacherName, params: ParamsFile = DEFAULT_PARAMS) -> None:
-    """Train one of the demo's own teachers. If you have teachers, name them in params.yaml instead."""
-    from muki_stages import train_teacher as stage
-
-    _result(stage.main(params, teacher))
-
-
-@app.command()
-def label(
-    teacher: Annotated[str, typer.Option("--teacher", help="A teacher's name in params.yaml, or all.")],
-    params: ParamsFile = DEFAULT_PARAMS,
-    engine: Engine = "local",
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="How many shards at a time.")] = None,
-    address: Address = None,
-    cores: Annotated[int, typer.Option("--cores", min=1, help="Cores of a Ray worker without a GPU.")] = 1,
-) -> None:
-    """Run one teacher with K dropout passes over the corpus. Continues where a killed run stopped."""
-    from muki_stages import label as stage
-
-    _result(stage.main(params, teacher, stage.Engine(engine, workers, address, cores)))
-
-
-@app.command()
-def sweep(
-    params: ParamsFile = DEFAULT_PARAMS,
-    hours: Annotated[float, typer.Option("--hours", min=0, help="Keep what is younger than this.")] = 24,
-) -> None:
-    """Delete what killed runs left in the bucket that params.yaml names as store."""
-    from muki_stages import sweep as stage
-
-    _result(stage.main(params, hours))
-
-
-@app.command()
-def average(
-    out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
-    params: ParamsFile = DEFAULT_PARAMS,
-) -> None:
-    """Average teachers that share a pretrained model into one classifier, for the student to start from."""
-    from muki_stages import average as stage
-
-    _result(stage.main(params, out))
-
-
-@app.command()
-def embed(params: ParamsFile = DEFAULT_PARAMS) -> None:
-    """Embed every text and label name with a neutral encoder. Continues where a killed run stopped."""
-    from muki_stages import embed as stage
-
-    _result(stage.main(params))
-
-
-@app.command()
-def integrate(params: ParamsFile = DEFAULT_PARAMS, engine: Engine = "local", address: Address = None) -> None:
-    """Join all teachers' labels into golden supervision."""
-    from muki_stages import integrate as stage
-
-    _result(stage.main(params, engine, address))
-
-
-@app.command()
-def train_student(
-    params: ParamsFile = DEFAULT_PARAMS,
-    processes: Annotated[int, typer.Option("--processes", min=1, help="Processes, one for each GPU.")] = 1,
-) -> None:
-    """Train the student from golden supervision alone. Continues from its last checkpoint."""
-    from muki_stages import train_student as stage
-
-    _result(stage.main(params, processes))
-
-
-@app.command()
-def evaluate(params: ParamsFile = DEFAULT_PARAMS) -> None:
-    """Measure the student, the routed teachers and the supervision wherever gold labels are known."""
-    from muki_stages import evaluate as stage
-
-    _result(stage.main(params))
-
-
-@app.command()
-def compare(params: ParamsFile = DEFAULT_PARAMS) -> None:
-    """Train a student for every rule and seed from the stored labels, and show which rule is best."""
-    from muki_stages import compare as stage
-
-    _result(stage.main(params, _as_json))
-
-
-@app.command()
-def review(
-    params: ParamsFile = DEFAULT_PARAMS,
-    texts: Annotated[int, typer.Option("--texts", min=2, help="How many texts to ask about.")] = 100,
-    read: Annotated[Path | None, typer.Option("--read", help="Read the answers in this file.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing review.csv.")] = False,
-) -> None:
-    """Write texts for a person to check, or read the answers: how often is the right teacher chosen?"""
-    from muki_stages import review as stage
-
-    stage.main(params, texts, read, force)
-
-
-@app.command()
-def predict(
-    texts: Annotated[Path, typer.Argument(help="A file with texts, of any format that prepare reads.")],
-    text: Annotated[str | None, typer.Option("--text", help="Its column with the texts.")] = None,
-    student: Annotated[Path, typer.Option("--student", help="The student's folder.")] = Path("data/student"),
-    out: Annotated[
-        Path | None, typer.Option("--out", help="A .parquet, .csv, .tsv, .jsonl or .xlsx file for the answers.")
-    ] = None,
-    all_labels: Annotated[bool, typer.Option("--all", help="Write the probability of every label.")] = False,
-    delimiter: Delimiter = None,
-    quote: Quote = None,
-    header: Header = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file of answers.")] = False,
-) -> None:
-    """Add the student's label and its probability to a file of texts. Continues where a killed run stopped."""
-    from muki_pipeline.corpus.dialects import Dialect
-    from muki_stages import predict as stage
-
-    dialect = Dialect(_DELIMITERS[delimiter], quote, header)
-    _result(stage.main(texts, student, out, text, dialect, every_label=all_labels, force=force))
-
-
-@app.command()
-def export(
-    onnx: Annotated[Path, typer.Option("--onnx", help="The folder to write.")],
-    params: ParamsFile = DEFAULT_PARAMS,
-    int8: Annotated[bool, typer.Option("--int8", help="Also a model with weights in 8 bits.")] = False,
-) -> None:
-    """Write the student as ONNX, with head, label names and tokenizer."""
-    from muki_stages import export as stage
-
-    _result(stage.main(params, onnx, int8))
-
-
-@app.command()
-def report(params: ParamsFile = DEFAULT_PARAMS) -> None:
-    """Write data/report.html, the results on one page."""
-    from muki_stages import report as stage
-
-    _result(stage.main(params))
-
-
-@app.command()
-def inspect(
-    params: ParamsFile = DEFAULT_PARAMS,
-    text_id: Annotated[str | None, typer.Option("--id", help="Show one text and every teacher's answer to it.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON, for machines.")] = False,
-) -> None:
-    """Show what is in the store, or one text with its labels, target and weight."""
-    from muki_stages import inspection as stage
-
-    stage.main(params, text_id, as_json or _as_json)
-
-
-@app.command()
-def results(params: ParamsFile = DEFAULT_PARAMS) -> None:
-    """Show the measured figures as tables, and where to look next."""
-    from muki_stages import results as stage
-
-    _result(stage.main(params, _as_json))
+    terminal.configure(quiet=quiet, verbose=verbose, as_json=as_json)
 
 
 _REMEDIES = {

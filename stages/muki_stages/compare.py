@@ -1,6 +1,5 @@
 """Stage `compare`: a student per rule and seed from the stored labels, as tables."""
 
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -12,9 +11,9 @@ from muki_pipeline import config
 from muki_pipeline.evaluation.comparison.compare import Comparison, compare
 from muki_pipeline.evaluation.comparison.significance import best_rules
 from muki_pipeline.tables.columns import arrow
-from muki_pipeline.tables.files import only_one
 from muki_pipeline.tables.shards import write_table_file
 from muki_stages import terminal
+from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import progress, quiet_libraries, say
 
 SUPERVISION = {
@@ -26,15 +25,15 @@ STUDENT = {"macro_f1": "macro-F1", "expected_calibration_error": "calibration er
 DIGITS = {"seconds": 0}
 
 
-def main(params_file: Path, as_json: bool) -> dict[str, Any]:
-    """Run the stage; its tables are left out where the result is wanted as JSON."""
+def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
+    """Train a student for every rule and seed from the stored labels, and show which rule is best."""
     quiet_libraries()
     params, layout = config.load(params_file)
-    with only_one(layout.work / "compare.lock", "comparing"), progress() as bars:
+    with progress() as bars:
         comparison = compare(params, layout, bars)
     write_table_file(layout.comparison, arrow(comparison.students))
     write_table_file(layout.comparison_tests, arrow(comparison.tests))
-    if not as_json:
+    if not terminal.wants_json():
         show(comparison)
     say(f"{layout.comparison}, {layout.comparison_tests}")
     return {"students": comparison.students.to_dicts(), "tests": comparison.tests.to_dicts()}

@@ -1,19 +1,19 @@
 """Command `doctor`: a dry run."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from muki_pipeline import config
 from muki_pipeline.setup.doctor import diagnose
+from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import STDERR, plain, quiet_libraries
 
 _STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
 _CODES = {"ok": 0, "warning": 1, "error": 2}
 
 
-def main(params_file: Path) -> dict[str, Any]:
-    """Run the command; the result says the exit code: 0, 1 after warnings, and 2 after errors."""
+def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
+    """Try everything on a few texts and estimate the cost: exit code 0, 1 after warnings, 2 after errors."""
     quiet_libraries()
     params, layout = config.load(params_file)
     found = []

@@ -1,15 +1,20 @@
 """Command `dvc`: dvc.yaml from params.yaml."""
 
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from muki_pipeline import config
 from muki_pipeline.setup import dvc
+from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import say
 
 
-def main(params_file: Path, force: bool) -> dict[str, Any]:
-    """Run the command."""
+def main(
+    params_file: ParamsFile = PARAMS,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a dvc.yaml of your own.")] = False,
+) -> dict[str, Any]:
+    """Write dvc.yaml from params.yaml: each stage with all that it reads. Needed after a file or teacher was added."""
     params, layout = config.load(params_file)
     path = dvc.write(params, layout, force=force)
     stages = list(dvc.stages(params, layout))

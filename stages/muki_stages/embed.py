@@ -1,16 +1,16 @@
 """Stage `embed`: neutral embeddings of texts and label names."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from muki_pipeline.embedding.run import embed_corpus
+from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.project import open_project
 from muki_stages.terminal import progress, quiet_libraries, say
 
 
-def main(params_file: Path) -> dict[str, Any]:
-    """Run the stage."""
+def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
+    """Embed every text and label name with a neutral encoder. Continues where a killed run stopped."""
     quiet_libraries()
     params, layout = open_project(params_file)
     with progress() as bars:

@@ -1,24 +1,24 @@
 """Stage `evaluate`: data/metrics.json, and the plots with the tables behind them."""
 
-from pathlib import Path
 from typing import Any
 
 from muki_pipeline.evaluation.evaluate import Evaluation, evaluate
 from muki_pipeline.layout import Layout
 from muki_pipeline.reporting.figures import png, uncertainty_figure
 from muki_pipeline.tables.columns import spreadsheet_csv
-from muki_pipeline.tables.files import make_folder, only_one, write_bytes, write_json
+from muki_pipeline.tables.files import make_folder, write_bytes, write_json
+from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.project import open_project
 from muki_stages.terminal import progress, quiet_libraries, say, warn
 
 
-def main(params_file: Path) -> dict[str, Any]:
-    """Run the stage."""
+def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
+    """Measure the student, the routed teachers and the supervision wherever gold labels are known."""
     quiet_libraries()
     params, layout = open_project(params_file)
-    with only_one(layout.work / "evaluate.lock", "evaluating"), progress() as bars:
+    with progress() as bars:
         result = evaluate(params, layout, bars)
-        _write(result, layout)
+    _write(result, layout)
     if unknown := result.metrics.get("test_set", {}).get("rows_of_unknown_labels"):
         tested = result.metrics["test_set"]
         left_out = f"{unknown:,} of {tested['rows']:,} test texts are left out"

@@ -1,9 +1,10 @@
 """Command `export`: the student as ONNX."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
 from muki_pipeline import config
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
@@ -14,13 +15,18 @@ from muki_pipeline.models.students import load_student
 from muki_pipeline.tables.columns import frame
 from muki_pipeline.tables.files import exists
 from muki_pipeline.tables.shards import read_table_file
+from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import quiet_libraries, say
 
 _TEXTS = 1_000
 
 
-def main(params_file: Path, target: Path, int8: bool) -> dict[str, Any]:
-    """Run the command."""
+def main(
+    target: Annotated[Path, typer.Option("--onnx", help="The folder to write.")],
+    params_file: ParamsFile = PARAMS,
+    int8: Annotated[bool, typer.Option("--int8", help="Also a model with weights in 8 bits.")] = False,
+) -> dict[str, Any]:
+    """Write the student as ONNX, with head, label names and tokenizer."""
     quiet_libraries()
     _, layout = config.load(params_file)
     student = load_student(layout.student, "cpu")

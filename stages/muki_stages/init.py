@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -11,6 +12,7 @@ from muki_pipeline.corpus.formats import full_dialect, read_table, told
 from muki_pipeline.errors import MukiError
 from muki_pipeline.setup import look
 from muki_pipeline.setup.settings import Texts, render, student_model, write_project
+from muki_stages.options import DELIMITERS, Delimiter, Header, Quote
 from muki_stages.terminal import quiet_libraries, say
 
 
@@ -33,12 +35,27 @@ class Files:
     dialect: Dialect
 
 
-def main(models: list[str], files: Files, student: str | None, labels: list[str], force: bool) -> None:
-    """Run the command."""
+def main(
+    models: Annotated[list[str], typer.Argument(help="Folders of fine-tuned classifiers, or hub ids (ID@COMMIT).")],
+    texts: Annotated[Path, typer.Option("--texts", help="A file with the unlabelled texts.")],
+    text: Annotated[str | None, typer.Option("--text", help="Its column with the texts.")] = None,
+    test: Annotated[Path | None, typer.Option("--test", help="A file with labelled texts, to measure with.")] = None,
+    label: Annotated[str | None, typer.Option("--label", help="The test file's column with the labels.")] = None,
+    student: Annotated[str | None, typer.Option("--student", help="The pretrained model of the student.")] = None,
+    labels: Annotated[
+        list[str] | None, typer.Option("--labels", help="Label names a config lacks: TEACHER=first,second.")
+    ] = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    header: Header = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite params.yaml and dvc.yaml.")] = False,
+) -> None:
+    """Write params.yaml and dvc.yaml into this folder, from models and texts that are there."""
     quiet_libraries()
+    files = Files(texts, text, test, label, Dialect(DELIMITERS[delimiter], quote, header))
     root = Path.cwd()
     names = look.teacher_names(models)
-    given = dict(_given_labels(each, names) for each in labels)
+    given = dict(_given_labels(each, names) for each in labels or [])
     corpus = _texts(files.texts, files.text, files.dialect)
     teachers = [
         look.find_teacher(name, model, root, given.get(name)) for name, model in zip(names, models, strict=True)
@@ -46,8 +63,8 @@ def main(models: list[str], files: Files, student: str | None, labels: list[str]
     union = [label for teacher in teachers for label in teacher.files.labels]
     held_out = None if files.test is None else _labelled(files, corpus.text, union)
     base = student_model(student)
-    texts = read_table(files.texts, [corpus.text], corpus.dialect)[corpus.text]
-    lengths = look.fitting_lengths(teachers, look.sample(texts), base, root)
+    column = read_table(files.texts, [corpus.text], corpus.dialect)[corpus.text]
+    lengths = look.fitting_lengths(teachers, look.sample(column), base, root)
     pairs = look.pairs_of_labels({each.files.name: each.files.labels for each in teachers})
     content = render(corpus, held_out, teachers, lengths, base, pairs)
     for path in write_project(root, content, force=force):

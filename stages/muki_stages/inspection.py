@@ -1,24 +1,29 @@
 """Command `inspect`: what is in the store, or one text with all that is known of it."""
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
 from muki_pipeline import config
 from muki_pipeline.reporting.inspect import inspect_store, inspect_text
-from muki_stages.terminal import plain, show
+from muki_stages.options import PARAMS, ParamsFile
+from muki_stages.terminal import plain, show, wants_json
 
 LABELS_SHOWN = 5
 
 
-def main(params_file: Path, text_id: str | None, as_json: bool) -> None:
-    """Run the command."""
+def main(
+    params_file: ParamsFile = PARAMS,
+    text_id: Annotated[str | None, typer.Option("--id", help="Show one text and every teacher's answer to it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON, for machines.")] = False,
+) -> None:
+    """Show what is in the store, or one text with its labels, target and weight."""
     params, layout = config.load(params_file)
     content = inspect_store(params, layout) if text_id is None else inspect_text(params, layout, text_id)
-    if as_json:
+    if as_json or wants_json():
         print(json.dumps(content, indent=2))
     elif text_id is None:
         _show_store(content)

@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from muki_pipeline.integration.engines.ray import ray_tasks
@@ -11,12 +10,13 @@ from muki_pipeline.integration.routing.agreement import SLIGHT
 from muki_pipeline.integration.routing.answers import wilson_interval
 from muki_pipeline.integration.routing.gate import Estimate
 from muki_pipeline.integration.routing_summary import RoutingSummary
+from muki_stages.options import PARAMS, Address, Engine, ParamsFile
 from muki_stages.project import open_project
 from muki_stages.terminal import progress, say, warn
 
 
-def main(params_file: Path, engine: str = "local", address: str | None = None) -> dict[str, Any]:
-    """Run the stage, on this machine or on a Ray cluster."""
+def main(params_file: ParamsFile = PARAMS, engine: Engine = "local", address: Address = None) -> dict[str, Any]:
+    """Join all teachers' labels into golden supervision."""
     params, layout = open_project(params_file)
     made = None if engine == "local" else partial(ray_tasks, address)
     with progress() as bars:

@@ -1,10 +1,11 @@
 """Stage `label`: one teacher's Monte-Carlo dropout passes over the corpus."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from muki_pipeline import config
 from muki_pipeline.errors import MukiError, chosen
@@ -12,6 +13,7 @@ from muki_pipeline.labelling.engines.dispatch import Workers
 from muki_pipeline.labelling.engines.local import Processes
 from muki_pipeline.labelling.run import LabellingSummary, label_with
 from muki_pipeline.layout import Layout
+from muki_stages.options import PARAMS, Address, Engine, ParamsFile
 from muki_stages.project import open_project
 from muki_stages.terminal import clock, progress, quiet_libraries, say, warn
 
@@ -19,36 +21,15 @@ ALL = "all"
 _NEARLY_ALL = 0.99
 
 
-@dataclass(frozen=True)
-class Engine:
-    """Where to label.
-
-    Attributes:
-        name: `local` or `ray`.
-        workers: How many; by default one process, or as many as the cluster has place for.
-        address: The Ray cluster's; by default one is started on this machine.
-        cores: Cores of a Ray worker.
-    """
-
-    name: str = "local"
-    workers: int | None = None
-    address: str | None = None
-    cores: int = 1
-
-    def of(self, settings: config.Label, layout: Layout) -> Callable[[], Workers] | None:
-        """What makes its workers; None for this process."""
-        if self.name == "ray":
-            if settings.dtype == "auto":
-                what = "auto would be decided on this machine, which may differ from the cluster's"
-                raise MukiError(what, where="label.dtype", fix="Set it to bfloat16 or float32")
-            from muki_pipeline.labelling.engines.ray import RayWorkers
-
-            return partial(RayWorkers, layout, self.address, self.workers, self.cores)
-        return None if self.workers in (None, 1) else partial(Processes, layout, int(self.workers or 1))
-
-
-def main(params_file: Path, teacher: str, engine: Engine = Engine()) -> dict[str, Any]:
-    """Run the stage, with one teacher or with all of them."""
+def main(
+    teacher: Annotated[str, typer.Option("--teacher", help="A teacher's name in params.yaml, or all.")],
+    params_file: ParamsFile = PARAMS,
+    engine: Engine = "local",
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="How many shards at a time.")] = None,
+    address: Address = None,
+    cores: Annotated[int, typer.Option("--cores", min=1, help="Cores of a Ray worker without a GPU.")] = 1,
+) -> dict[str, Any]:
+    """Run one teacher with K dropout passes over the corpus. Continues where a killed run stopped."""
     quiet_libraries()
     params, layout = open_project(params_file)
     is_all = teacher == ALL and ALL not in params.teachers
@@ -58,10 +39,25 @@ def main(params_file: Path, teacher: str, engine: Engine = Engine()) -> dict[str
         else {teacher: chosen(teacher, params.teachers, "teacher", f"{params_file}, teachers")}
     )
     with progress() as bars:
-        done = label_with(teachers, params.label, layout, bars, engine.of(params.label, layout))
+        if engine == "ray":
+            made: Callable[[], Workers] | None = _ray_workers(params.label, layout, address, workers, cores)
+        else:
+            made = None if workers in (None, 1) else partial(Processes, layout, int(workers or 1))
+        done = label_with(teachers, params.label, layout, bars, made)
     for name, summary in done.items():
         _tell(name, summary, params)
     return {name: asdict(summary) for name, summary in done.items()} if is_all else asdict(done[teacher])
+
+
+def _ray_workers(
+    settings: config.Label, layout: Layout, address: str | None, workers: int | None, cores: int
+) -> Callable[[], Workers]:
+    if settings.dtype == "auto":
+        what = "auto would be decided on this machine, which may differ from the cluster's"
+        raise MukiError(what, where="label.dtype", fix="Set it to bfloat16 or float32")
+    from muki_pipeline.labelling.engines.ray import RayWorkers
+
+    return partial(RayWorkers, layout, address, workers, cores)
 
 
 def _tell(teacher: str, done: LabellingSummary, params: config.Params) -> None:

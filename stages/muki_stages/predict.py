@@ -1,29 +1,42 @@
 """Command `predict`: a file of texts with the student's labels."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from muki_pipeline import config
 from muki_pipeline.corpus.dialects import Dialect
 from muki_pipeline.corpus.formats import full_dialect, read_table, told
 from muki_pipeline.deployment.classify import Request, classify_file
 from muki_pipeline.errors import MukiError
+from muki_pipeline.evaluation.routed_teachers import open_routed_teachers
 from muki_pipeline.models.students import load_student
 from muki_pipeline.setup.look import show_columns, text_columns
+from muki_stages.options import DELIMITERS, PARAMS, Delimiter, Header, ParamsFile, Quote
 from muki_stages.terminal import progress, quiet_libraries, say
 
 
 def main(
-    source: Path,
-    student: Path,
-    target: Path | None,
-    text: str | None,
-    dialect: Dialect,
-    *,
-    every_label: bool,
-    force: bool,
+    source: Annotated[Path, typer.Argument(help="A file with texts, of any format that prepare reads.")],
+    text: Annotated[str | None, typer.Option("--text", help="Its column with the texts.")] = None,
+    student: Annotated[Path, typer.Option("--student", help="The student's folder.")] = Path("data/student"),
+    routed: Annotated[
+        bool, typer.Option("--routed", help="Ask the teachers and their router instead of the student.")
+    ] = False,
+    params_file: ParamsFile = PARAMS,
+    target: Annotated[
+        Path | None, typer.Option("--out", help="A .parquet, .csv, .tsv, .jsonl or .xlsx file for the answers.")
+    ] = None,
+    every_label: Annotated[bool, typer.Option("--all", help="Write the probability of every label.")] = False,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    header: Header = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file of answers.")] = False,
 ) -> dict[str, Any]:
-    """Run the command."""
+    """Add a label and its probability to a file of texts, by the student. Continues where a killed run stopped."""
     quiet_libraries()
+    dialect = Dialect(DELIMITERS[delimiter], quote, header)
     found = full_dialect(source, dialect) or dialect
     request = Request(
         source,
@@ -34,7 +47,8 @@ def main(
         force,
     )
     with progress() as bars:
-        columns = classify_file(load_student(student), student, request, bars)
+        classifier = open_routed_teachers(*config.load(params_file)) if routed else load_student(student)
+        columns = classify_file(classifier, request, bars)
     say(f"{request.target}: all columns of {source}, and {', '.join(columns[:2])}")
     return {"file": str(request.target), "columns": columns}
 

@@ -1,18 +1,18 @@
 """Stage `prepare`: text sources -> the corpus, its gold labels, the test set, the teachers' training part."""
 
-from pathlib import Path
 from typing import Any
 
 from muki_pipeline.corpus.prepare import SHARED, prepare, sources
 from muki_pipeline.corpus.readers import describe
+from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.project import open_project
 from muki_stages.terminal import say, warn
 
 _MANY = 0.01
 
 
-def main(params_file: Path) -> dict[str, Any]:
-    """Run the stage."""
+def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
+    """Turn the text source into the corpus, and set gold labels aside for evaluation."""
     params, layout = open_project(params_file)
     rows = prepare(params.prepare, layout)
     for source in sources(params.prepare):

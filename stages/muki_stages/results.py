@@ -1,6 +1,5 @@
 """Command `results`: the figures of data/metrics.json as tables, and where to look next."""
 
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -8,7 +7,8 @@ from rich.table import Table
 
 from muki_pipeline import config
 from muki_pipeline.tables.files import read_json
-from muki_stages.terminal import show
+from muki_stages.options import PARAMS, ParamsFile
+from muki_stages.terminal import show, wants_json
 
 NEXT = """[bold]Where to look next[/bold]
   data/report.html          everything on one page, made by muki-pipeline report
@@ -18,11 +18,11 @@ NEXT = """[bold]Where to look next[/bold]
   dvc plots show            confusion matrix, uncertainty, training curve"""
 
 
-def main(params_file: Path, as_json: bool) -> dict[str, Any]:
-    """Run the command; its tables are left out where the result is wanted as JSON."""
+def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
+    """Show the measured figures as tables, and where to look next."""
     _, layout = config.load(params_file)
     measured = read_json(layout.metrics, "Run muki-pipeline evaluate")
-    if as_json:
+    if wants_json():
         return measured
     if "student" in measured:
         show(_test_table(measured))

@@ -1,6 +1,9 @@
 """Command `review`: a sample for a person to check, and what the answers say."""
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from muki_pipeline import config
 from muki_pipeline.errors import MukiError
@@ -9,11 +12,17 @@ from muki_pipeline.integration.label_tables import open_labelled_corpus
 from muki_pipeline.integration.routing.answers import none_answer, reference
 from muki_pipeline.tables import files
 from muki_pipeline.tables.columns import spreadsheet_csv
+from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import say
 
 
-def main(params_file: Path, texts: int, answers: Path | None, force: bool) -> None:
-    """Run the command."""
+def main(
+    params_file: ParamsFile = PARAMS,
+    texts: Annotated[int, typer.Option("--texts", min=2, help="How many texts to ask about.")] = 100,
+    answers: Annotated[Path | None, typer.Option("--read", help="Read the answers in this file.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing review.csv.")] = False,
+) -> None:
+    """Write texts for a person to check, or read the answers: how often is the right teacher chosen?"""
     params, layout = config.load(params_file)
     if answers is None:
         if files.exists(layout.review) and not force:

@@ -1,17 +1,22 @@
 """Command `sweep`: delete data in the bucket that nothing names."""
 
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from muki_pipeline import config
 from muki_pipeline.errors import MukiError
 from muki_pipeline.tables.bucket import Bucket
+from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import say
 
 
-def main(params_file: Path, hours: float) -> dict[str, Any]:
-    """Run the command."""
+def main(
+    params_file: ParamsFile = PARAMS,
+    hours: Annotated[float, typer.Option("--hours", min=0, help="Keep what is younger than this.")] = 24,
+) -> dict[str, Any]:
+    """Delete what killed runs left in the bucket that params.yaml names as store."""
     params, _ = config.load(params_file)
     if params.store is None:
         raise MukiError("names no bucket", where=f"{params_file}, store", fix="There is nothing to sweep without one")

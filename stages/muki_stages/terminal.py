@@ -19,18 +19,23 @@ _WIDE = 10_000
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-_quiet = False
+_quiet = _as_json = False
 
 
-def configure(*, quiet: bool, verbose: bool) -> None:
-    """Choose how much is said: `quiet` leaves warnings and errors, `verbose` adds what the library logs."""
-    global _quiet
-    _quiet = quiet
+def configure(*, quiet: bool, verbose: bool, as_json: bool) -> None:
+    """Choose what is shown: `quiet` hides outcomes, `verbose` adds the library's log, `as_json` hides tables."""
+    global _quiet, _as_json
+    _quiet, _as_json = quiet, as_json
     shown = logging.StreamHandler()
     shown.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     logger = logging.getLogger("muki_pipeline")
     logger.handlers = [shown]
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def wants_json() -> bool:
+    """Whether the result is printed as JSON, so that tables are left out."""
+    return _as_json
 
 
 def say(line: str) -> None:

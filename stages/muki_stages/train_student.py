@@ -5,12 +5,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.tables import files, folders
 from muki_pipeline.training.student.train import train_student
+from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.project import open_project
 from muki_stages.terminal import progress, quiet_libraries, say
 
@@ -18,8 +21,11 @@ _BROKEN = ("Connection closed by peer", "Connection reset by peer", "NCCL", "glo
 """What the others say."""
 
 
-def main(params_file: Path, processes: int = 1) -> dict[str, Any]:
-    """Run the stage; under torchrun, or with several processes, each of them runs it and the first one speaks."""
+def main(
+    params_file: ParamsFile = PARAMS,
+    processes: Annotated[int, typer.Option("--processes", min=1, help="Processes, one for each GPU.")] = 1,
+) -> dict[str, Any]:
+    """Train the student from golden supervision alone. Continues from its last checkpoint."""
     quiet_libraries()
     params, layout = open_project(params_file)
     if processes > 1:

@@ -1,8 +1,9 @@
 """Stage `train-teacher`: one of the demo's own teachers, from labelled texts outside the corpus."""
 
 import math
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.tables import folders
@@ -10,6 +11,7 @@ from muki_pipeline.tables.columns import frame
 from muki_pipeline.tables.files import only_one
 from muki_pipeline.tables.shards import read_table_file
 from muki_pipeline.training.teacher import train_teacher
+from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.project import open_project
 from muki_stages.terminal import progress, quiet_libraries, say, warn
 
@@ -17,8 +19,11 @@ _LEARNED = 0.9
 """Share of the loss of guessing up to which a teacher has learned something."""
 
 
-def main(params_file: Path, teacher: str) -> dict[str, Any]:
-    """Run the stage."""
+def main(
+    teacher: Annotated[str, typer.Option("--teacher", help="A teacher's name in params.yaml.")],
+    params_file: ParamsFile = PARAMS,
+) -> dict[str, Any]:
+    """Train one of the demo's own teachers. If you have teachers, name them in params.yaml instead."""
     quiet_libraries()
     params, layout = open_project(params_file)
     if params.train_teacher is None or teacher not in params.train_teacher.teachers:

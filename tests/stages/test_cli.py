@@ -302,10 +302,10 @@ def test_what_stops_a_command_is_told_apart_from_a_fault_of_ours(
 ) -> None:
     error, expected, message = FAILURES[failure]
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("muki_stages.integrate.main", fail)
+    monkeypatch.setattr("muki_stages.integrate.integrate", fail)
     code, _, err = run(*(["--debug"] if debug else []), "integrate", "--params", str(project))
     assert code == expected
     assert message in err

@@ -24,6 +24,6 @@ def test_a_teacher_whose_answers_are_nearly_uniform_is_named(
     teacher.save_pretrained(tmp_path / "models" / "one")
     params, layout = config.load(path)
     prepare(params.prepare, layout)
-    done = label.main(path, "one")
+    done = label.main("one", path)
     assert done["close_to_uniform"] == (done["rows"] if warns else 0)
     assert ("warning: teacher one says almost nothing: on 30 of 30 texts" in capfd.readouterr().err) == warns

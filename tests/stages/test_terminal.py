@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from muki_stages import inspection
+from muki_stages import inspection, terminal
 from tests import tiny
 
 
@@ -27,6 +27,7 @@ def test_every_figure_is_shown_on_a_terminal_of_any_width(
     labelled: Path, columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
+    terminal.configure(quiet=False, verbose=False, as_json=False)
     inspection.main(labelled, None, as_json=True)
     content = json.loads(capsys.readouterr().out)
     inspection.main(labelled, None, as_json=False)

@@ -24,13 +24,13 @@ def test_a_finished_training_is_not_done_again_when_its_folder_is_removed(
     tiny.finish(path)
     _, layout = config.load(path)
     train_student.main(path)
-    train_teacher.main(path, "trees")
+    train_teacher.main("trees", path)
     weights = [folder / "model.safetensors" for folder in (layout.student, layout.teacher("trees"))]
     before = [file.read_bytes() for file in weights]
     capfd.readouterr()
     for file in weights:
         shutil.rmtree(file.parent)
     train_student.main(path)
-    train_teacher.main(path, "trees")
+    train_teacher.main("trees", path)
     assert re.search(r": [\d,]+ steps", capfd.readouterr().err) is None
     assert [file.read_bytes() for file in weights] == before

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -14,12 +15,10 @@ from muki_pipeline.corpus.readers import check_filled, null_remedy, strings
 from muki_pipeline.corpus.table import content_digest
 from muki_pipeline.deployment.writers import check_writable, write_table
 from muki_pipeline.errors import MukiError, choice
-from muki_pipeline.integration.confidence import softmax
-from muki_pipeline.models.students import LoadedStudent
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.tables import files
 from muki_pipeline.tables.columns import arrow, fixed_size_lists, matrix
-from muki_pipeline.tables.keys import canonical_key, files_digest
+from muki_pipeline.tables.keys import canonical_key
 from muki_pipeline.tables.work import find_stored, store_shard
 
 ROWS = 10_000
@@ -47,16 +46,30 @@ class Request:
     force: bool = False
 
 
-def classify_file(student: LoadedStudent, folder: Path, request: Request, progress: Progress = SILENT) -> list[str]:
+class Classifier(Protocol):
+    """A student, or the teachers with their router."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its label names."""
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of everything that determines an answer, except for the text."""
+
+    def probs(self, texts: list[str], progress: Progress) -> NDArray[np.float32]:
+        """Probabilities `[texts, labels]`."""
+
+
+def classify_file(classifier: Classifier, request: Request, progress: Progress = SILENT) -> list[str]:
     """Classify a file's texts and write all its columns with `label` and `probability` beside them.
 
     Where the file has such a column already, the new ones are called `predicted label` and so on. What a killed run has
-    finished is kept in a hidden folder beside the target, and used if student and texts are the same. The target
+    finished is kept in a hidden folder beside the target, and used if classifier and texts are the same. The target
     appears only when it is complete.
 
     Args:
-        student: The student.
-        folder: Its folder.
+        classifier: What answers.
         request: What is to be classified.
         progress: Told of the texts that went through the network.
 
@@ -76,8 +89,8 @@ def classify_file(student: LoadedStudent, folder: Path, request: Request, progre
     texts = _texts(frame, request.text, source)
     check_writable(frame, target)
     work = target.with_name(f".{target.name}.work")
-    probs = np.concatenate(list(_in_parts(student, folder, texts, work, progress)))
-    names = np.array(student.labels, dtype=object)
+    probs = np.concatenate(list(_in_parts(classifier, texts, work, progress)))
+    names = np.array(classifier.labels, dtype=object)
     added = {
         "label": pl.Series(names[probs.argmax(axis=1)], dtype=pl.String),
         "probability": pl.Series(probs.max(axis=1)),
@@ -109,22 +122,18 @@ def _texts(frame: pl.DataFrame, column: str, source: Path) -> pl.Series:
 
 
 def _in_parts(
-    student: LoadedStudent, folder: Path, texts: pl.Series, work: Path, progress: Progress
+    classifier: Classifier, texts: pl.Series, work: Path, progress: Progress
 ) -> Iterator[NDArray[np.float32]]:
     """Probabilities `[texts, labels]` of each part, stored as soon as they are known."""
-    model = files_digest(sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors")))
-    task = progress.begin("predict", len(texts), "texts")
     for start in range(0, len(texts), ROWS):
         part = texts[start : start + ROWS]
         table = arrow(
             pl.DataFrame({"id": pl.arange(start, start + len(part), eager=True).cast(pl.String), "text": part})
         )
-        key = canonical_key({"student": model, "max_length": student.max_length, "texts": content_digest(table)})
+        key = canonical_key({"classifier": classifier.key, "texts": content_digest(table)})
         stored = find_stored(work, key)
         if stored is None:
-            probs = softmax(student.logits(part.to_list(), task)).astype(np.float32)
+            probs = classifier.probs(part.to_list(), progress)
             columns = arrow(pl.DataFrame({"id": table["id"]})).append_column("probs", fixed_size_lists(probs))
             stored = store_shard(work, key, columns, {})
-        else:
-            task.advance(len(part))
         yield matrix(stored.read(["probs"], "Run the command again")["probs"])

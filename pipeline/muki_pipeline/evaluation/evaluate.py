@@ -9,8 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from muki_pipeline.config import POSTERIORS, Integrate, Params
-from muki_pipeline.corpus.table import content_digest, corpus_shards, read_corpus_shard
-from muki_pipeline.embedding.encoder import NeutralEncoder
+from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation import metrics
 from muki_pipeline.evaluation.drift import drift
@@ -23,22 +22,21 @@ from muki_pipeline.evaluation.gold_labels import (
     read_test,
 )
 from muki_pipeline.evaluation.predict import predict_student, student_measures
-from muki_pipeline.integration.confidence import softmax
+from muki_pipeline.evaluation.routed_teachers import open_routed_teachers
 from muki_pipeline.integration.embeddings import open_embeddings
 from muki_pipeline.integration.golden_table import answered, targets
-from muki_pipeline.integration.integrate import fit_scorer, open_embeddings_of, teacher_outputs
-from muki_pipeline.integration.label_space import LabelSpace, unite
-from muki_pipeline.integration.label_tables import LabelledCorpus, LabelShard, open_labelled_corpus
+from muki_pipeline.integration.inputs import RoutingInputs
+from muki_pipeline.integration.label_space import LabelSpace
+from muki_pipeline.integration.label_tables import open_labelled_corpus
+from muki_pipeline.integration.router import load_or_fit
 from muki_pipeline.integration.routing.answers import read_answers
-from muki_pipeline.integration.scorers import SCORERS, TeacherOutputs
-from muki_pipeline.integration.strategies import best_teacher, golden_targets, hard_weights
+from muki_pipeline.integration.scorers import SCORERS
+from muki_pipeline.integration.strategies import best_teacher
 from muki_pipeline.labelling.labeller import Labeller
-from muki_pipeline.labelling.store import load_or_label
 from muki_pipeline.layout import MAKE_CORPUS, Layout
-from muki_pipeline.models.teachers import locate
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.tables import files
-from muki_pipeline.tables.columns import arrow, series
+from muki_pipeline.tables.columns import series
 from muki_pipeline.tables.shards import read_table_file
 
 LABEL_COLUMNS = ("probs", "logits", "entropy", "expected_entropy")
@@ -80,6 +78,11 @@ def evaluate(params: Params, layout: Layout, progress: Progress = SILENT) -> Eva
             where=str(layout.gold),
             fix="Name a test set (prepare.test) or the corpus's label column (prepare.corpus.label)",
         )
+    with files.only_one(layout.work / "evaluate.lock", "evaluating"):
+        return _evaluate(params, layout, progress)
+
+
+def _evaluate(params: Params, layout: Layout, progress: Progress) -> Evaluation:
     measured: dict[str, Any] = {}
     confusion, reliability, uncertainty = pl.DataFrame(), pl.DataFrame(), pl.DataFrame()
     if files.exists(layout.corpus_gold):
@@ -141,8 +144,16 @@ def _measure_supervision(params: Params, layout: Layout) -> SupervisionResult:
     gold = read_corpus_gold(layout)
     embeddings = open_embeddings(params, layout, corpus)
     answers = read_answers(params.integrate.answers, layout.root, corpus.label_space)
-    given = {scorer: answers if scorer == params.integrate.scorer else None for scorer in SCORERS}
-    fitted = {scorer: fit_scorer(scorer, corpus, embeddings, given[scorer]) for scorer in SCORERS}
+    inputs = {
+        name: RoutingInputs(
+            name,
+            corpus,
+            embeddings if scorer.reads_texts else None,
+            answers if name == params.integrate.scorer else None,
+        )
+        for name, scorer in SCORERS.items()
+    }
+    routers = {name: load_or_fit(each, layout) for name, each in inputs.items()}
     shards: dict[str, list[ScorerShard]] = {scorer: [] for scorer in SCORERS}
     right_teachers, known_rows = [], []
     for number in range(len(corpus.shards)):
@@ -156,9 +167,9 @@ def _measure_supervision(params: Params, layout: Layout) -> SupervisionResult:
         rows = gold_rows(ids, gold, corpus.label_space)
         right_teachers.append(corpus.label_space.known[rows.columns])
         known_rows.append(rows.known)
-        for scorer, score in fitted.items():
-            outputs = teacher_outputs(corpus, number, labels, texts, embeddings, given[scorer])
-            scores = score(outputs)
+        for scorer, router in routers.items():
+            outputs = inputs[scorer].outputs(number, texts, labels)
+            scores = router(outputs)
             settings = _with_scorer(params.integrate, scorer)
             target, _ = targets(scores, labels, corpus.label_space, settings, params.student.temperature)
             answered(target, outputs.anchors)
@@ -242,20 +253,13 @@ class TestSetResult:
 
 def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> TestSetResult:
     """Student, single teachers and routed teachers on the test set."""
-    corpus = open_labelled_corpus(params, layout)
-    labellers = {
-        name: Labeller(
-            locate(name, teacher, layout.root),
-            params.label.model_copy(update={"dtype": corpus.tables.footers[name]["dtype"]}),  # as the corpus was
-        )
-        for name, teacher in params.teachers.items()
-    }
-    label_space = unite({name: labeller.files.labels for name, labeller in labellers.items()}, params.integrate.aliases)
+    routed = open_routed_teachers(params, layout)
+    label_space, labellers = routed.router.label_space, routed.labellers
     test = read_test(layout, label_space)
     probs = predict_student(layout.student, label_space.labels, test.texts["text"].to_list(), params, progress)
     predicted = probs.argmax(axis=1)
     sampled = _sample(test.texts["label"], params.evaluate.routing_rows_per_label)
-    routed = _route(params, corpus, test.texts.filter(sampled), labellers, label_space, progress)
+    chosen = routed.probs(test.texts.filter(sampled)["text"].to_list(), progress).argmax(axis=1)
     measured: dict[str, Any] = {
         "test_set": _describe_test(test, label_space),
         "student": {
@@ -265,7 +269,7 @@ def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> Tes
         "teachers": _measure_teachers(labellers, label_space, test, progress),
         "routed_teachers": {
             "rows": int(sampled.sum()),
-            "accuracy": metrics.accuracy(routed, test.columns[sampled]),
+            "accuracy": metrics.accuracy(chosen, test.columns[sampled]),
             "student_accuracy_on_these": metrics.accuracy(predicted[sampled], test.columns[sampled]),
         },
     }
@@ -308,37 +312,3 @@ def _sample(labels: pl.Series, per_label: int | None) -> NDArray[np.bool_]:
         return np.ones(len(labels), dtype=bool)
     numbers = labels.to_frame("label").select(pl.int_range(pl.len()).over("label"))[:, 0]
     return (numbers < per_label).to_numpy()
-
-
-def _route(
-    params: Params,
-    corpus: LabelledCorpus,
-    rows: pl.DataFrame,
-    labellers: Mapping[str, Labeller],
-    label_space: LabelSpace,
-    progress: Progress,
-) -> NDArray[np.intp]:
-    """Prediction of the hard rule itself: the label of the teacher with the best score, `[rows]`.
-
-    The rows are labelled like a corpus shard and stored in the work folder, so this is done only once.
-    """
-    table, layout = arrow(rows.select("id", "text")), corpus.layout
-    digest = content_digest(table)
-    labels = []
-    for name, labeller in labellers.items():
-        task = progress.begin(f"{name} for routing", len(rows) * (params.label.passes + 1), "texts x passes")
-        stored = load_or_label(labeller, table, digest, layout, task)
-        labels.append(LabelShard(stored.read(list(LABEL_COLUMNS), "Run muki-pipeline evaluate again")))
-    texts = rows["text"].to_list()
-    embeddings = open_embeddings_of(params, layout, corpus, params.integrate.scorer)
-    answers = read_answers(params.integrate.answers, layout.root, corpus.label_space)
-    score = fit_scorer(params.integrate.scorer, corpus, embeddings, answers)
-    if embeddings is None:
-        outputs = TeacherOutputs(None, labels, label_space)
-    else:
-        vectors = NeutralEncoder(params, layout.root).embed(texts, progress.begin("embed", len(texts), "texts"))
-        outputs = TeacherOutputs(texts, labels, label_space, vectors, embeddings.names)
-    distributions = [softmax(shard.logits) for shard in labels]
-    weights = hard_weights(score(outputs))
-    predicted: NDArray[np.intp] = golden_targets(weights, distributions, label_space).argmax(axis=1)
-    return predicted

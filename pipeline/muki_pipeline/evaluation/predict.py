@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from muki_pipeline.config import Params
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation import metrics
-from muki_pipeline.integration.confidence import softmax
 from muki_pipeline.integration.label_space import LabelSpace
 from muki_pipeline.models.students import load_student
 from muki_pipeline.progress import SILENT, Progress
@@ -18,7 +17,7 @@ from muki_pipeline.progress import SILENT, Progress
 
 def predict_student(
     folder: Path, labels: Sequence[str], texts: list[str], params: Params, progress: Progress = SILENT
-) -> NDArray[np.float64]:
+) -> NDArray[np.float32]:
     """The probabilities `[texts, labels]` of the student in a folder.
 
     Raises:
@@ -31,7 +30,7 @@ def predict_student(
             where=str(folder),
             fix="Run muki-pipeline integrate and train-student",
         )
-    return softmax(student.logits(texts, progress.begin("student", len(texts), "texts")))
+    return student.probs(texts, progress)
 
 
 def student_measures(

@@ -7,44 +7,26 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 Floats = NDArray[np.floating]
 
 
-def _by_label(values: Floats) -> NDArray[np.float64]:
-    """A copy in double precision that holds each label's values side by side.
-
-    There are few labels and many rows: a sum over labels then adds whole columns, several times as fast.
-    """
-    return np.array(values, dtype=np.float64, order="F")
-
-
 def softmax(logits: Floats, temperature: float = 1.0) -> NDArray[np.float64]:
     """Softmax of `logits / temperature` over the last axis, in double precision."""
-    scaled = _by_label(logits)
-    scaled /= temperature
-    scaled -= scaled.max(axis=-1, keepdims=True)
-    np.exp(scaled, out=scaled)
-    scaled /= scaled.sum(axis=-1, keepdims=True)
-    return scaled
+    return np.asarray(special.softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=-1))
 
 
 def entropy(probs: Floats) -> NDArray[np.float64]:
     """Shannon entropy in nats over the last axis; probabilities of exactly 0 count as 0."""
-    p = _by_label(probs)
-    logs = np.log(p, out=np.zeros_like(p), where=p > 0)
-    nats: NDArray[np.float64] = np.maximum(-(p * logs).sum(axis=-1), 0.0)
-    return nats
+    nats: NDArray[np.float64] = special.entr(np.asarray(probs, dtype=np.float64)).sum(axis=-1)
+    return np.maximum(nats, 0.0)
 
 
 def entropy_of_logits(logits: Floats) -> NDArray[np.float64]:
-    """Entropy in nats of softmax(logits), taken in log space: H = log Z - Σ p z."""
-    z = _by_label(logits)
-    z -= z.max(axis=-1, keepdims=True)
-    weights = np.exp(z)
-    total = weights.sum(axis=-1)
-    nats: NDArray[np.float64] = np.maximum(np.log(total) - (weights * z).sum(axis=-1) / total, 0.0)
-    return nats
+    """Entropy in nats of softmax(logits), taken in log space: H = -Σ p log p."""
+    log_p = special.log_softmax(np.asarray(logits, dtype=np.float64), axis=-1)
+    return np.asarray(np.maximum(-(np.exp(log_p) * log_p).sum(axis=-1), 0.0))
 
 
 def mutual_information(entropies: Floats, expected_entropies: Floats) -> NDArray[np.float64]:
@@ -57,12 +39,7 @@ def energy(logits: Floats) -> NDArray[np.float64]:
 
     Liu et al. 2020 (arXiv:2010.03759), Eq. 4 at temperature 1, with the sign for which higher is more certain.
     """
-    z = _by_label(logits)
-    highest = z.max(axis=-1, keepdims=True)
-    z -= highest
-    np.exp(z, out=z)
-    energies: NDArray[np.float64] = np.log(z.sum(axis=-1)) + highest[..., 0]
-    return energies
+    return np.asarray(special.logsumexp(np.asarray(logits, dtype=np.float64), axis=-1))
 
 
 class StoredOutputs(Protocol):

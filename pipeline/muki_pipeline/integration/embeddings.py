@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,12 +27,14 @@ class Embeddings:
         shards: Its shards, one for each corpus shard.
         name_shard: The shard of the label names.
         names: `[size, labels]`, embeddings of the union's label names.
+        encoder: Facts of the encoder, see `NeutralEncoder.facts`.
     """
 
     folder: Path
     shards: list[Shard]
     name_shard: Shard
     names: NDArray[np.float32]
+    encoder: dict[str, Any]
 
     def read(
         self, number: int, ids: pa.ChunkedArray, rows: NDArray[np.intp] | slice = slice(None)
@@ -73,4 +76,5 @@ def open_embeddings(params: Params, layout: Layout, corpus: LabelledCorpus) -> E
         raise MukiError("belongs to other labels", where=str(layout.label_names), fix=MAKE_EMBEDDINGS)
     if name_facts.get("encoder_digest") != facts.get("encoder_digest"):
         raise MukiError("was made by another encoder", where=str(layout.label_names), fix=MAKE_EMBEDDINGS)
-    return Embeddings(layout.embeddings, shards, name_shard, matrix(names["embedding"]).T)
+    encoder = {name: facts.get(name) for name in ("schema", "encoder_digest", "max_length")}
+    return Embeddings(layout.embeddings, shards, name_shard, matrix(names["embedding"]).T, encoder)

@@ -1,6 +1,7 @@
 """The golden table: its targets, what its manifest says, and the one function that writes its shards."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 from muki_pipeline.config import Integrate, Params
 from muki_pipeline.corpus.table import corpus_digest
 from muki_pipeline.integration.confidence import energy, softmax
-from muki_pipeline.integration.embeddings import Embeddings
 from muki_pipeline.integration.label_space import LabelSpace
 from muki_pipeline.integration.label_tables import Features, LabelledCorpus, LabelShard
 from muki_pipeline.integration.routing.answers import Anchors
@@ -21,7 +21,7 @@ from muki_pipeline.tables import schema
 from muki_pipeline.tables.columns import fixed_size_lists
 from muki_pipeline.tables.keys import canonical_key
 from muki_pipeline.tables.manifest import copy_table, is_finished, read_manifest
-from muki_pipeline.tables.shards import Shard, is_intact, part_name, write_shard
+from muki_pipeline.tables.shards import Shard, is_intact, write_shard
 
 
 def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature: float) -> dict[str, Any]:
@@ -54,23 +54,17 @@ def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature:
     }
 
 
-def golden_key(
-    facts: Mapping[str, Any], corpus: LabelledCorpus, embeddings: Embeddings | None, features: Features | None
-) -> str:
+def golden_key(facts: Mapping[str, Any], router: str, features: Features | None) -> str:
     """SHA-256 of everything that determines a golden table.
 
     Args:
         facts: See `golden_facts`.
-        corpus: The corpus and its label tables.
-        embeddings: The neutral embeddings, where they are read.
+        router: The router's key, which stands for the labels, embeddings and answers.
         features: The teachers' features, where they are read.
     """
-    read = {f"labels of {name}": shards for name, shards in corpus.tables.shards.items()}
-    if embeddings is not None:
-        read |= {"embeddings": embeddings.shards, "names": [embeddings.name_shard]}
-    if features is not None:
-        read |= {f"features of {name}": shards for name, shards in features.shards.items()}
-    return canonical_key({**facts, "read": {name: [shard.sha256 for shard in each] for name, each in read.items()}})
+    read = {} if features is None else features.shards
+    shards = {name: [shard.sha256 for shard in each] for name, each in read.items()}
+    return canonical_key({**facts, "router": router, "features": shards})
 
 
 def find_golden(folder: Path, kept: Path, key: str) -> dict[str, Any] | None:
@@ -131,51 +125,51 @@ def answered(target: NDArray[np.float32], anchors: Anchors | None) -> None:
         target[anchors.rows] = np.eye(target.shape[1], dtype=np.float32)[anchors.columns]
 
 
-def write_golden_shard(
-    folder: Path,
-    number: int,
-    texts: pa.Table,
-    *,
-    scores: NDArray[np.floating],
-    target: NDArray[np.float32],
-    weights: NDArray[np.floating],
-    teacher_targets: NDArray[np.float32] | None,
-    teacher_features: NDArray[np.float32] | None = None,
-    teachers: Sequence[str],
-    facts: Mapping[str, Any],
-    store: str | None = None,
-) -> Shard:
-    """Write one shard of a golden table.
+@dataclass(frozen=True)
+class GoldenRows:
+    """One shard of a golden table.
 
-    Args:
-        folder: The table.
-        number: Which shard.
+    Attributes:
         texts: `id`, `text`.
         scores: `[rows, teachers]`.
         target: `[rows, union]`, each row sums to 1.
         weights: `[rows]`.
         teacher_targets: `[rows, labels of all teachers]` for a loss that needs them, else None.
         teacher_features: `[rows, features of all teachers]` for a loss that needs them, else None.
-        teachers: The teachers' names.
-        facts: For the footer; everything that determines the shard.
-        store: The bucket to write into, None for the folder.
     """
-    best = best_teacher(scores).astype(np.int32)
-    columns: tuple[schema.Column, ...] = schema.GOLDEN
-    widths = {"union": target.shape[1], "teachers": len(teachers)}
-    values = {
-        "id": texts["id"],
-        "text": texts["text"],
-        "target": fixed_size_lists(target),
-        "weight": pa.array(weights.astype(np.float32)),
-        "teacher": pa.DictionaryArray.from_arrays(best, list(teachers)).dictionary_decode(),
-        "margin": pa.array(margins(scores).astype(np.float32)),
-        "scores": fixed_size_lists(scores.astype(np.float32)),
-    }
-    for column, extra in ((schema.TEACHER_TARGETS, teacher_targets), (schema.TEACHER_FEATURES, teacher_features)):
-        if extra is not None:
-            columns = (*columns, column)
-            values[column.name] = fixed_size_lists(extra)
-            widths[str(column.type)] = extra.shape[1]
-    table = schema.arrow_table(columns, values, **widths)
-    return write_shard(folder / part_name(number), table, canonical_key(facts), facts, store)
+
+    texts: pa.Table
+    scores: NDArray[np.floating]
+    target: NDArray[np.float32]
+    weights: NDArray[np.floating]
+    teacher_targets: NDArray[np.float32] | None = None
+    teacher_features: NDArray[np.float32] | None = None
+
+    def write(self, path: Path, teachers: Sequence[str], facts: Mapping[str, Any], store: str | None = None) -> Shard:
+        """Write them.
+
+        Args:
+            path: The shard's file.
+            teachers: The teachers' names.
+            facts: For the footer; everything that determines the shard.
+            store: The bucket to write into, None for the path itself.
+        """
+        best = best_teacher(self.scores).astype(np.int32)
+        columns: tuple[schema.Column, ...] = schema.GOLDEN
+        widths = {"union": self.target.shape[1], "teachers": len(teachers)}
+        values = {
+            "id": self.texts["id"],
+            "text": self.texts["text"],
+            "target": fixed_size_lists(self.target),
+            "weight": pa.array(self.weights.astype(np.float32)),
+            "teacher": pa.DictionaryArray.from_arrays(best, list(teachers)).dictionary_decode(),
+            "margin": pa.array(margins(self.scores).astype(np.float32)),
+            "scores": fixed_size_lists(self.scores.astype(np.float32)),
+        }
+        extras = ((schema.TEACHER_TARGETS, self.teacher_targets), (schema.TEACHER_FEATURES, self.teacher_features))
+        for column, extra in extras:
+            if extra is not None:
+                columns = (*columns, column)
+                values[column.name] = fixed_size_lists(extra)
+                widths[str(column.type)] = extra.shape[1]
+        return write_shard(path, schema.arrow_table(columns, values, **widths), canonical_key(facts), facts, store)

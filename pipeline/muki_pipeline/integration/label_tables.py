@@ -1,8 +1,7 @@
 """Label tables, read back for stage two: checked against their manifests, the corpus and one another."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,10 @@ from muki_pipeline.layout import Layout, make_labels
 from muki_pipeline.tables import schema
 from muki_pipeline.tables.columns import matrix, series
 from muki_pipeline.tables.manifest import read_manifest
-from muki_pipeline.tables.shards import Shard, read_footer, read_shard, read_unverified
+from muki_pipeline.tables.shards import Shard, read_footer, read_shard
 
-_SETTINGS = ("passes", "seed", "max_length", "dtype", "dropout_layers")
+NUMBER_SETTINGS = ("passes", "seed", "max_length", "dtype", "dropout_layers")
+"""Those of the `label` block that determine a teacher's numbers."""
 _SAME_IN_ALL_SHARDS = ("labels", "teacher_digest", "dropout_override", "dtype")
 _AUTO = "auto"
 """A setting that leaves the choice to `label`; its choice stands in the footer."""
@@ -86,21 +86,10 @@ class LabelTables:
         Raises:
             MukiError: A file was changed, or lacks a column.
         """
-        return self._of_every_teacher(read_shard, corpus_shard, columns)
-
-    def read_unverified(self, corpus_shard: int, columns: Sequence[str]) -> list[LabelShard]:
-        """The same without the files' digests; `read_checked` must have read them before anything is published.
-
-        Raises:
-            MukiError: A file has another size, or lacks a column.
-        """
-        return self._of_every_teacher(read_unverified, corpus_shard, columns)
-
-    def _of_every_teacher(
-        self, read: Callable[[Path, Shard, str, list[str]], pa.Table], number: int, columns: Sequence[str]
-    ) -> list[LabelShard]:
         return [
-            LabelShard(read(self.layout.labels(teacher), shards[number], make_labels(teacher), list(columns)))
+            LabelShard(
+                read_shard(self.layout.labels(teacher), shards[corpus_shard], make_labels(teacher), list(columns))
+            )
             for teacher, shards in self.shards.items()
         ]
 
@@ -235,7 +224,7 @@ def open_labels(layout: Layout, names: list[str], settings: Label, corpus_shards
             )
         for shard, corpus_shard in zip(shards[name], corpus_shards, strict=True):
             footer = read_footer(folder, shard, make_labels(name))
-            expected = {each: value for each in _SETTINGS if (value := getattr(settings, each)) != _AUTO}
+            expected = {each: value for each in NUMBER_SETTINGS if (value := getattr(settings, each)) != _AUTO}
             expected |= {"schema": schema.LABELS_VERSION, "teacher": name, "corpus_digest": corpus_shard.key}
             if name in footers:
                 expected |= {fact: footers[name].get(fact) for fact in _SAME_IN_ALL_SHARDS}
@@ -245,7 +234,7 @@ def open_labels(layout: Layout, names: list[str], settings: Label, corpus_shards
 
 
 def _check_footer(footer: Mapping[str, Any], expected: Mapping[str, Any], where: str, teacher: str) -> None:
-    if missing := [fact for fact in (*_SETTINGS, *_SAME_IN_ALL_SHARDS) if fact not in footer]:
+    if missing := [fact for fact in (*NUMBER_SETTINGS, *_SAME_IN_ALL_SHARDS) if fact not in footer]:
         raise MukiError(f"its footer lacks {missing}", where=where, fix=make_labels(teacher))
     if differing := [name for name in expected if footer.get(name) != expected[name]]:
         changes = "; ".join(f"{name} is {footer.get(name)!r:.80}, not {expected[name]!r:.80}" for name in differing)

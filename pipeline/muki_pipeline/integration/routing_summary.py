@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muki_pipeline.config import POSTERIORS
+from muki_pipeline.integration.router import Router
 from muki_pipeline.integration.routing.gate import Estimate
-from muki_pipeline.integration.scorers import Gate, Score
 
 
 @dataclass(frozen=True)
@@ -40,38 +40,27 @@ def read_summary(content: Mapping[str, Any] | None) -> RoutingSummary | None:
 
 @dataclass(frozen=True)
 class ShardSums:
-    """What the mean weight and the routing summary are computed from.
+    """What the routing summary is computed from.
 
     Attributes:
-        weight: Sum of a shard's weights.
         taught: Texts with a weight above 0.
         chosen: `[teachers]`, texts for which each teacher has the best score.
         scores: `[teachers]`, sum of the best scores of these texts.
     """
 
-    weight: float
     taught: int
     chosen: NDArray[np.int64]
     scores: NDArray[np.float64]
 
 
-def summarise(scorer: str, names: Sequence[str], score: Score, sums: Sequence[ShardSums]) -> RoutingSummary | None:
-    """The whole corpus's summary; None where scores are no posterior.
-
-    Args:
-        scorer: The scorer's name.
-        names: The teachers'.
-        score: The fitted scorer.
-        sums: Of every shard.
-    """
-    if scorer not in POSTERIORS:
+def summarise(router: Router, sums: Sequence[ShardSums]) -> RoutingSummary | None:
+    """The whole corpus's summary; None where scores are no posterior."""
+    if router.scorer not in POSTERIORS:
         return None
     chosen = np.sum([shard.chosen for shard in sums], axis=0)
     scores = np.sum([shard.scores for shard in sums], axis=0)
     teachers = {
         name: {"texts": int(count), **({"mean_posterior": float(total / count)} if count else {})}
-        for name, count, total in zip(names, chosen, scores, strict=True)
+        for name, count, total in zip(router.teachers, chosen, scores, strict=True)
     }
-    is_choice = isinstance(score, Gate) and len(names) > 1
-    estimate = score.router.estimate if is_choice and isinstance(score, Gate) else None
-    return RoutingSummary(float(scores.sum() / chosen.sum()), teachers, estimate)
+    return RoutingSummary(float(scores.sum() / chosen.sum()), teachers, router.estimate)

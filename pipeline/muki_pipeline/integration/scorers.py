@@ -1,12 +1,12 @@
 """Which teacher to trust on which text: the scorers. Some of them are fitted to the unlabelled corpus.
 
-A scorer returns `[rows, teachers]`, higher for the teacher that is more likely to be right. To add one: a function
-that fits it, a line in `SCORERS`, and its name in `config.Scorer`.
+A scorer returns `[rows, teachers]`, higher for the teacher that is more likely to be right. To add one: a class whose
+`fit` makes it and whose call scores, a line in `SCORERS`, and its name in `config.Scorer`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from muki_pipeline.integration.confidence import CONFIDENCES, StoredOutputs, mut
 from muki_pipeline.integration.label_space import LabelSpace
 from muki_pipeline.integration.routing.answers import Anchors
 from muki_pipeline.integration.routing.audit import anchored
-from muki_pipeline.integration.routing.gate import Router, Texts, fit_router, standardiser
+from muki_pipeline.integration.routing.gate import Gate, GateInputs, Scale
 
 Floats = NDArray[np.floating]
 
@@ -29,7 +29,7 @@ class TeacherOutputs:
         teachers: Stored numbers of each teacher, in the order in which params.yaml lists them.
         label_space: The union of their labels.
         embeddings: `[rows, size]`, neutral embeddings of the texts; None where the scorer does not read them.
-        names: `[size, union]`, neutral embeddings of the labels' names; likewise.
+        names: `[size, union]`, neutral embeddings of the labels' names; read by `fit` alone.
         anchors: Texts whose label a person has given; None where nobody was asked.
     """
 
@@ -46,24 +46,15 @@ class TeacherOutputs:
         return [len(columns) for columns in self.label_space.columns]
 
 
-Score = Callable[[TeacherOutputs], Floats]
+class Score(Protocol):
+    """A fitted scorer: a dataclass of arrays and plain values, so that it can be stored."""
 
+    @classmethod
+    def fit(cls, name: str, sample: TeacherOutputs) -> Self:
+        """Fit it to a sample of the corpus, under its name in `SCORERS`."""
 
-@dataclass(frozen=True)
-class Scorer:
-    """A scorer.
-
-    Attributes:
-        columns: The columns of a label shard that it reads.
-        fit: A sample of the corpus -> a function that scores any part of it.
-        needs_sample: Whether `fit` uses the sample at all.
-        reads_texts: Whether it reads the texts, their neutral embeddings and those of the labels' names.
-    """
-
-    columns: tuple[str, ...]
-    fit: Callable[[TeacherOutputs], Score]
-    needs_sample: bool = True
-    reads_texts: bool = False
+    def __call__(self, outputs: TeacherOutputs) -> Floats:
+        """Scores `[rows, teachers]` of any texts."""
 
 
 def measure(name: str, outputs: TeacherOutputs) -> NDArray[np.float64]:
@@ -72,19 +63,42 @@ def measure(name: str, outputs: TeacherOutputs) -> NDArray[np.float64]:
     return np.stack([confidence(*pair) for pair in zip(outputs.teachers, outputs.label_counts, strict=True)], axis=1)
 
 
-def _unfitted(name: str) -> Scorer:
-    return Scorer(CONFIDENCES[name].columns, lambda sample: partial(measure, name), needs_sample=False)
+@dataclass(frozen=True)
+class Plain:
+    """Each teacher's confidence as it is; see `CONFIDENCES`."""
+
+    name: str
+
+    @classmethod
+    def fit(cls, name: str, sample: TeacherOutputs) -> Self:
+        """See `Score`; the sample is not read."""
+        return cls(name)
+
+    def __call__(self, outputs: TeacherOutputs) -> Floats:
+        """See `Score`."""
+        return measure(self.name, outputs)
 
 
-def fit_standardised(name: str, sample: TeacherOutputs) -> Score:
+@dataclass(frozen=True)
+class Standardised:
     """Each teacher's confidence, standardised over the corpus: one scale for all teachers."""
-    standardise = standardiser(measure(name, sample))
-    return lambda outputs: standardise(measure(name, outputs))
+
+    name: str
+    scale: Scale
+
+    @classmethod
+    def fit(cls, name: str, sample: TeacherOutputs) -> Self:
+        """See `Score`."""
+        return cls(name, Scale.fit(measure(name, sample)))
+
+    def __call__(self, outputs: TeacherOutputs) -> Floats:
+        """See `Score`."""
+        return self.scale(measure(self.name, outputs))
 
 
 _MI_FLOOR = 1e-6
 """Below it a mutual information of float32 entropies is rounding, nats."""
-TWO_SCORES = ("logits", "entropy", "expected_entropy")
+_TWO_SCORES = ("logits", "entropy", "expected_entropy")
 
 
 def _two_scores(outputs: TeacherOutputs) -> NDArray[np.float64]:
@@ -96,50 +110,67 @@ def _two_scores(outputs: TeacherOutputs) -> NDArray[np.float64]:
     return np.stack([measure("energy", outputs), -np.log(np.stack(information, axis=1))], axis=-1)
 
 
-def fit_calibrated(sample: TeacherOutputs) -> Score:
+@dataclass(frozen=True)
+class Calibrated:
     """Posterior of each teacher, softmax of the sum of its two standardised scores."""
-    standardise = standardiser(_two_scores(sample))
-    return lambda outputs: softmax(standardise(_two_scores(outputs)).sum(axis=-1))
+
+    scale: Scale
+
+    @classmethod
+    def fit(cls, name: str, sample: TeacherOutputs) -> Self:
+        """See `Score`."""
+        return cls(Scale.fit(_two_scores(sample)))
+
+    def __call__(self, outputs: TeacherOutputs) -> Floats:
+        """See `Score`."""
+        return softmax(self.scale(_two_scores(outputs)).sum(axis=-1))
 
 
 @dataclass(frozen=True)
-class Gate:
-    """Posterior of each teacher by scores, words, embeddings and label names (`integration/routing/gate.py`).
+class Gated:
+    """Posterior of each teacher by scores, words, embeddings and label names; see `routing/gate.py`."""
 
-    Attributes:
-        router: The fitted views.
-    """
+    gate: Gate
 
-    router: Router
+    @classmethod
+    def fit(cls, name: str, sample: TeacherOutputs) -> Self:
+        """See `Score`."""
+        if sample.names is None:
+            raise ValueError("the gate reads embeddings of the label names")
+        return cls(Gate.fit(gate_inputs(sample), sample.names, sample.anchors))
 
-    def __call__(self, outputs: TeacherOutputs) -> NDArray[np.float64]:
-        """`[rows, teachers]`, each row sums to 1."""
-        posterior = self.router(gate_texts(outputs))
+    def __call__(self, outputs: TeacherOutputs) -> Floats:
+        """See `Score`."""
+        posterior = self.gate(gate_inputs(outputs))
         return posterior if outputs.anchors is None else anchored(posterior, outputs.anchors, outputs.label_space)
 
-    def evidence(self, outputs: TeacherOutputs) -> dict[str, NDArray[np.float64]]:
-        """Logits of every teacher by each view, `[rows, teachers]`."""
-        return self.router.evidence(gate_texts(outputs))
 
-
-def fit_gate(sample: TeacherOutputs) -> Gate:
-    """The gate, from a sample of the corpus."""
-    if sample.names is None:
-        raise ValueError("the gate reads embeddings of the label names")
-    return Gate(fit_router(gate_texts(sample), sample.names, sample.label_space, sample.anchors))
-
-
-def gate_texts(outputs: TeacherOutputs) -> Texts:
+def gate_inputs(outputs: TeacherOutputs) -> GateInputs:
     """What the gate reads of the teachers' outputs."""
     if outputs.texts is None or outputs.embeddings is None:
         raise ValueError("the gate reads texts and embeddings")
     distributions = [softmax(teacher.logits) for teacher in outputs.teachers]
-    return Texts(_two_scores(outputs), distributions, outputs.texts, outputs.embeddings)
+    return GateInputs(_two_scores(outputs), distributions, outputs.texts, outputs.embeddings, outputs.label_space)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A scorer.
+
+    Attributes:
+        columns: The columns of a label shard that it reads.
+        kind: What is fitted to a sample of the corpus.
+        reads_texts: Whether it reads the texts, their neutral embeddings and those of the labels' names.
+    """
+
+    columns: tuple[str, ...]
+    kind: type[Score]
+    reads_texts: bool = False
 
 
 SCORERS: dict[str, Scorer] = {
-    **{name: _unfitted(name) for name in CONFIDENCES if name != "energy"},
-    "energy": Scorer(CONFIDENCES["energy"].columns, partial(fit_standardised, "energy")),
-    "calibrated": Scorer(TWO_SCORES, fit_calibrated),
-    "gate": Scorer(TWO_SCORES, fit_gate, reads_texts=True),
+    **{name: Scorer(confidence.columns, Plain) for name, confidence in CONFIDENCES.items()},
+    "energy": Scorer(CONFIDENCES["energy"].columns, Standardised),
+    "calibrated": Scorer(_TWO_SCORES, Calibrated),
+    "gate": Scorer(_TWO_SCORES, Gated, reads_texts=True),
 }

@@ -1,11 +1,13 @@
 """A trained student: loaded with checks, and asked about texts."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from muki_pipeline.errors import MukiError, refusing
@@ -13,8 +15,9 @@ from muki_pipeline.layout import MAKE_STUDENT
 from muki_pipeline.models.batching import by_token_budget, collate, tokenise
 from muki_pipeline.models.devices import auto_token_budget, choose_device
 from muki_pipeline.models.tokenizers import ANY_LENGTH, align_padding, load_tokenizer, longest_input
-from muki_pipeline.progress import SILENT, Task
+from muki_pipeline.progress import SILENT, Progress, Task
 from muki_pipeline.tables import files, folders
+from muki_pipeline.tables.keys import canonical_key, files_digest
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class LoadedStudent:
         labels: Its label names, in the order of its outputs.
         max_length: Longest text in tokens; what it was trained at, unless asked otherwise.
         device: Where it runs.
+        folder: Where its files lie.
     """
 
     model: PreTrainedModel
@@ -34,6 +38,18 @@ class LoadedStudent:
     labels: tuple[str, ...]
     max_length: int
     device: torch.device
+    folder: Path
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of everything that determines an answer, except for the text."""
+        model = files_digest(sorted(path for path in self.folder.iterdir() if path.suffix in (".json", ".safetensors")))
+        return canonical_key({"student": model, "max_length": self.max_length})
+
+    def probs(self, texts: list[str], progress: Progress = SILENT) -> NDArray[np.float32]:
+        """Probabilities `[texts, labels]`; see `logits`."""
+        logits = self.logits(texts, progress.begin("student", len(texts), "texts")).astype(np.float64)
+        return np.asarray(softmax(logits, axis=-1), dtype=np.float32)
 
     @torch.inference_mode()
     def logits(self, texts: list[str], task: Task = SILENT) -> NDArray[np.float32]:
@@ -77,4 +93,4 @@ def load_student(folder: Path, device: str = "auto", max_length: int | None = No
     labels = tuple(str(model.config.id2label[number]) for number in range(model.config.num_labels))
     length = max_length or longest_input(model, tokenizer) or ANY_LENGTH
     chosen = choose_device(device)
-    return LoadedStudent(model.eval().to(chosen), tokenizer, labels, length, chosen)
+    return LoadedStudent(model.eval().to(chosen), tokenizer, labels, length, chosen, folder)

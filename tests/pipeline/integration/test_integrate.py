@@ -19,6 +19,7 @@ from muki_pipeline.corpus.prepare import prepare
 from muki_pipeline.corpus.table import with_ids, write_corpus
 from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.errors import MukiError
+from muki_pipeline.integration import inputs
 from muki_pipeline.integration import integrate as integration
 from muki_pipeline.integration.confidence import entropy_of_logits, softmax
 from muki_pipeline.integration.routing.agreement import SLIGHT
@@ -50,8 +51,8 @@ def copy(labelled: Path, tmp_path: Path) -> Path:
 
 
 def forget(layout: Layout) -> None:
-    """Remove the golden table, also where it is kept."""
-    for folder in (layout.golden, layout.work / "golden"):
+    """Remove the golden table and the router, stored ones too."""
+    for folder in (layout.golden, layout.work / "golden", layout.router, layout.work / "routers"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -311,7 +312,7 @@ def test_teachers_of_other_architectures_and_tokenizers_are_integrated_alike(tmp
 def test_a_scorer_is_fitted_to_a_sample_of_a_large_corpus(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     change(copy, "integrate", strategy="posterior", scorer="calibrated")
     whole, layout = integrate(copy)
-    monkeypatch.setattr(integration, "SAMPLE_ROWS", 10)
+    monkeypatch.setattr(inputs, "SAMPLE_ROWS", 10)
     forget(layout)
     sampled, _ = integrate(copy)
     params, _ = config.load(copy)

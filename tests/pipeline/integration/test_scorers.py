@@ -61,7 +61,7 @@ def test_every_scorer_prefers_the_right_teacher_and_scores_any_part_alike(
     name: str, sample: tuple[TeacherOutputs, np.ndarray]
 ) -> None:
     outputs, owner = sample
-    score = SCORERS[name].fit(outputs)
+    score = SCORERS[name].kind.fit(name, outputs)
     scores = score(outputs)
     assert scores.shape == (200, 2)
     assert (scores.argmax(axis=1) == owner).mean() > 0.95
@@ -71,7 +71,7 @@ def test_every_scorer_prefers_the_right_teacher_and_scores_any_part_alike(
 
 
 def test_standardised_scores_come_to_one_scale(sample: tuple[TeacherOutputs, np.ndarray]) -> None:
-    scores = SCORERS["energy"].fit(sample[0])(sample[0])
+    scores = SCORERS["energy"].kind.fit("energy", sample[0])(sample[0])
     np.testing.assert_allclose(scores.mean(axis=0), 0, atol=1e-9)
     np.testing.assert_allclose(scores.std(axis=0), 1)
 

@@ -65,7 +65,7 @@ def test_a_student_keeps_the_labels_that_it_knows(tmp_path: Path) -> None:
 def test_the_command_writes_a_model_to_start_from(tmp_path: Path) -> None:
     path = tiny.save_project(tmp_path)
     located(tmp_path / "models", **tiny.TEACHER_LABELS)
-    done = command.main(path, tmp_path / "start")
+    done = command.main(tmp_path / "start", path)
     labels = [label for known in tiny.TEACHER_LABELS.values() for label in known]
     assert sorted(done["labels"]) == sorted(labels)
     params, layout = config.load(path)
@@ -81,7 +81,7 @@ def test_a_folder_of_yours_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(MukiError, match="is not an earlier average"):
-        command.main(path, tmp_path / "mine")
+        command.main(tmp_path / "mine", path)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
-    command.main(path, tmp_path / "start")
-    command.main(path, tmp_path / "start")
+    command.main(tmp_path / "start", path)
+    command.main(tmp_path / "start", path)

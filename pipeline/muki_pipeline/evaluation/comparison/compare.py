@@ -16,7 +16,7 @@ from muki_pipeline.evaluation.comparison.significance import paired_tests
 from muki_pipeline.evaluation.comparison.students import StudentJob, StudentProcesses
 from muki_pipeline.evaluation.gold_labels import TestSet, gold_rows, read_corpus_gold, read_test
 from muki_pipeline.evaluation.predict import student_measures
-from muki_pipeline.integration.golden_table import golden_facts, write_golden_shard
+from muki_pipeline.integration.golden_table import GoldenRows, golden_facts
 from muki_pipeline.integration.integrate import integrate
 from muki_pipeline.integration.label_tables import LabelledCorpus, open_labelled_corpus
 from muki_pipeline.integration.strategies import STRATEGIES
@@ -26,7 +26,7 @@ from muki_pipeline.tables import files, folders
 from muki_pipeline.tables.columns import matrix
 from muki_pipeline.tables.keys import canonical_key
 from muki_pipeline.tables.manifest import read_golden_manifest, seal, unseal
-from muki_pipeline.tables.shards import Shard, read_shard
+from muki_pipeline.tables.shards import Shard, part_name, read_shard
 from muki_pipeline.training.student.train import training_key
 from muki_pipeline.training.trainer import settled
 
@@ -70,7 +70,7 @@ def compare(params: Params, layout: Layout, progress: Progress = SILENT) -> Comp
             "the corpus has no gold labels", where=f"compare.rules: {SUPERVISED}", fix="Leave this rule out"
         )
     test = read_test(layout, corpus.label_space)
-    with StudentProcesses() as processes:
+    with files.only_one(layout.work / "compare.lock", "comparing"), StudentProcesses() as processes:
         comparer = _Comparer(params, layout, corpus, gold, test, processes, progress)
         results = {rule: comparer.run(rule) for rule in rules}
     students = pl.concat([result.students for result in results.values()], how="diagonal")
@@ -212,19 +212,13 @@ class _Comparer:
         for number in range(len(self.corpus.shards)):
             texts = self.corpus.read(number)
             rows = gold_rows(texts["id"].to_pylist(), self.gold, label_space)
-            shards.append(
-                write_golden_shard(
-                    folder,
-                    number,
-                    texts.filter(pa.array(rows.known)),
-                    scores=label_space.known[rows.columns].astype(np.float64),
-                    target=np.eye(len(label_space.labels), dtype=np.float32)[rows.columns],
-                    weights=np.ones(len(rows.columns)),
-                    teacher_targets=None,
-                    teachers=self.corpus.teachers,
-                    facts=facts,
-                )
+            supervision = GoldenRows(
+                texts.filter(pa.array(rows.known)),
+                scores=label_space.known[rows.columns].astype(np.float64),
+                target=np.eye(len(label_space.labels), dtype=np.float32)[rows.columns],
+                weights=np.ones(len(rows.columns)),
             )
+            shards.append(supervision.write(folder / part_name(number), self.corpus.teachers, facts))
         seal(folder, shards, facts)
 
 

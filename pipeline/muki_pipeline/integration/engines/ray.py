@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from muki_pipeline.errors import MukiError, brief
-from muki_pipeline.integration.engines.threads import Kept, Result, Told
+from muki_pipeline.integration.engines.threads import Result, Told
 from muki_pipeline.ray_cluster import RayCluster, cluster_gone, connect
 from muki_pipeline.tables.shards import part_name
 
@@ -16,8 +16,7 @@ _AHEAD = 2
 class RayTasks:
     """Tasks of a Ray cluster, each on one core. A shard whose worker or machine is lost is given to another.
 
-    Machines see the tables at the same path, or in a bucket. Kept arrays stay in the memory of the machines that made
-    them, or on their disks, and are made again where they are lost.
+    Machines see the tables at the same path, or in a bucket.
 
     Args:
         cluster: The cluster.
@@ -25,30 +24,12 @@ class RayTasks:
 
     def __init__(self, cluster: RayCluster) -> None:
         self._cluster, self._ray = cluster, cluster.ray
-        self._kept: dict[int, Any] = {}
 
-    def run(self, work: Callable[[int], Result], shards: int, told: Told = lambda number: None) -> list[Result]:
-        """See `Engine`."""
+    def __call__(self, work: Callable[[int], Result], shards: int, told: Told = lambda number: None) -> list[Result]:
+        """See `Run`."""
         call = self._ray.remote(num_cpus=1)(_call)
         work_there = self._ray.put(work)
         return self._all(lambda number: call.remote(work_there, number), shards, told)
-
-    def run_and_keep(self, work: Callable[[int], tuple[Result, Kept]], shards: int, told: Told) -> list[Result]:
-        """See `Engine`."""
-        call = self._ray.remote(num_cpus=1, num_returns=2)(_call)
-        work_there = self._ray.put(work)
-
-        def submit(number: int) -> Any:
-            result, self._kept[number] = call.remote(work_there, number)
-            return result
-
-        return self._all(submit, shards, told)
-
-    def run_with_kept(self, work: Callable[[int, Kept], Result], shards: int, told: Told) -> list[Result]:
-        """See `Engine`."""
-        call = self._ray.remote(num_cpus=1)(_call)
-        work_there = self._ray.put(work)
-        return self._all(lambda number: call.remote(work_there, number, self._kept.pop(number)), shards, told)
 
     def _all(self, submit: Callable[[int], Any], shards: int, told: Told) -> list[Any]:
         """The results of all tasks, in the shards' order."""

@@ -1,6 +1,5 @@
 """A person's answers to a review: for some texts the right label is known, so the gate need not guess there."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +18,14 @@ from muki_pipeline.tables.keys import file_digest
 
 RANDOM, CONFLICT = "random", "conflict"
 _DIGITS = 12
-_Z = 1.959963984540054  # of a 95 % interval
 
 
 def wilson_interval(right: int, rows: int) -> tuple[float, float]:
     """The 95 % score interval of a share (Wilson 1927)."""
-    share, z2 = right / rows, _Z * _Z
-    centre = (share + z2 / (2 * rows)) / (1 + z2 / rows)
-    half = _Z / (1 + z2 / rows) * math.sqrt(share * (1 - share) / rows + z2 / (4 * rows * rows))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    from scipy.stats import binomtest  # it takes a second to load
+
+    interval = binomtest(right, rows).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 @dataclass(frozen=True)

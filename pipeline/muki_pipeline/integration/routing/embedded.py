@@ -1,5 +1,8 @@
 """A text's neutral embedding as a view of which label it has: a Gaussian per label with one covariance."""
 
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,31 +16,39 @@ _PRIOR_TEXTS = 1.0
 """Each label's mean is pulled towards the mean of all texts as if it had so many texts there."""
 
 
-class EmbeddingView:
+@dataclass(frozen=True)
+class EmbeddingModel:
     """Linear discriminant analysis with soft counts; a text is judged by the other folds, never by its own.
 
-    Args:
-        embeddings: `[texts, size]`.
-        folds: `[texts]`, which fold each text is in.
-        targets: `[texts, labels]`, each text's distribution over the labels.
+    Attributes:
+        directions: `[folds, size, labels]`.
+        offsets: `[folds, labels]`.
     """
 
-    def __init__(self, embeddings: Floats, folds: NDArray[np.intp], targets: Floats) -> None:
+    directions: Floats
+    offsets: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, embeddings: Floats, folds: NDArray[np.intp], targets: Floats) -> Self:
+        """The model of some texts.
+
+        Args:
+            embeddings: `[texts, size]`.
+            folds: `[texts]`, which fold each text is in.
+            targets: `[texts, labels]`, each text's distribution over the labels.
+        """
         sums = [_moments(embeddings[folds == fold], targets[folds == fold]) for fold in range(FOLDS)]
         total = [sum(parts) for parts in zip(*sums, strict=True)]
         discriminants = [_discriminant(*(whole - part for whole, part in zip(total, own, strict=True))) for own in sums]
-        # In the embeddings' own precision: what is judged is a whole corpus.
-        self._directions = np.stack([each for each, _ in discriminants]).astype(
-            embeddings.dtype
-        )  # [folds, size, labels]
-        self._offsets = np.stack([offsets for _, offsets in discriminants])  # [folds, labels]
+        directions, offsets = (np.stack(each) for each in zip(*discriminants, strict=True))
+        return cls(directions.astype(embeddings.dtype), offsets)  # in the precision of what is judged, a whole corpus
 
     def __call__(self, embeddings: Floats, folds: NDArray[np.intp]) -> NDArray[np.float64]:
         """Log p(embedding | label) of texts up to a term that is the same for all labels, `[texts, labels]`."""
-        likelihoods = np.empty((len(embeddings), self._offsets.shape[1]))
+        likelihoods = np.empty((len(embeddings), self.offsets.shape[1]))
         for fold in range(FOLDS):
             chosen = folds == fold
-            likelihoods[chosen] = embeddings[chosen] @ self._directions[fold] + self._offsets[fold]
+            likelihoods[chosen] = embeddings[chosen] @ self.directions[fold] + self.offsets[fold]
         return likelihoods
 
 

@@ -1,12 +1,6 @@
-"""Which teacher a text is for: a posterior from four views that teach each other, without any label.
+"""Which teacher a text is for: a posterior from several views that teach each other, without any label.
 
-The views are the teachers' scores, the text's words, its neutral embedding, and the labels' names:
-
-- *scores*: how certain each teacher is (energy and mutual information);
-- *content*: words and embedding, each a generative model of every label of the union. A teacher's evidence is
-  log Σ_y q_i(y|x) p(x|y): how likely the text is, if the teacher's own answer is right;
-- *names*: how similar the text is to the labels' names. No teacher was trained with them.
-
+The views are the teachers' scores, the text's content (words and neutral embedding) and the labels' names; see `views`.
 They begin with mutual information and names, standardised over the corpus: two witnesses that err for different
 reasons. Names count most, because no teacher's training bends them. In each round the posterior r gives every text a
 distribution over the union's labels, Σ_i r_i q_i. The content view learns from it, scores and names are calibrated on r
@@ -16,35 +10,33 @@ their sum is the next r.
 Texts whose label a person has given are anchors: r is known there, and they tell how accurate the views are.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from zlib import crc32
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
-from muki_pipeline.integration.confidence import softmax
 from muki_pipeline.integration.label_space import LabelSpace
 from muki_pipeline.integration.routing.agreement import estimated_accuracies, has_drifted, kappa, least_agreement
 from muki_pipeline.integration.routing.answers import NO_ANCHORS, Anchors
 from muki_pipeline.integration.routing.audit import Audit, anchored
-from muki_pipeline.integration.routing.calibration import Calibration, calibrate, fit_factor, sharpness
-from muki_pipeline.integration.routing.embedded import EmbeddingView
-from muki_pipeline.integration.routing.words import FOLDS, BagsOfWords, WordIndex, WordView
+from muki_pipeline.integration.routing.calibration import sharpness
+from muki_pipeline.integration.routing.views import ContentView, NameView, Prepared, ScoreView, folds_of, name_features
+from muki_pipeline.integration.routing.words import WordIndex
 
 Floats = NDArray[np.floating]
-Scale = Callable[[Floats], NDArray[np.float64]]
 
 _MOST_ROUNDS = 12
 _SETTLED = 0.01
 """The rounds end when fewer texts than this share change their teacher: further ones only drift."""
 _BELIEVED = 0.9
 """Mean of the highest posterior that a round may pass on: views that believe themselves more drift faster."""
-_SMALLEST_PROBABILITY = 1e-6
 
 
 @dataclass(frozen=True)
-class Texts:
+class GateInputs:
     """What the gate reads of some texts.
 
     Attributes:
@@ -52,16 +44,121 @@ class Texts:
         distributions: For each teacher `[texts, its labels]`, its distribution without dropout.
         texts: The texts.
         embeddings: `[texts, size]`, neutral embeddings of length 1.
+        label_space: The union, and each teacher's columns of it.
     """
 
     scores: Floats
     distributions: Sequence[Floats]
     texts: Sequence[str]
     embeddings: Floats
+    label_space: LabelSpace
 
-    def __len__(self) -> int:
-        """Number of texts."""
-        return len(self.texts)
+
+@dataclass(frozen=True)
+class Scale:
+    """Standardises values, column by column.
+
+    Attributes:
+        mean: Of each column over the corpus.
+        deviation: The same.
+    """
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, sample: Floats) -> Self:
+        """The scale of a sample of the corpus, `[texts, …]`."""
+        return cls(sample.mean(axis=0), np.maximum(sample.std(axis=0), 1e-12))
+
+    def __call__(self, values: Floats) -> NDArray[np.float64]:
+        """Values less their mean, in standard deviations."""
+        scaled: NDArray[np.float64] = (values - self.mean) / self.deviation
+        return scaled
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Prepares texts for the views.
+
+    Attributes:
+        names: `[size, labels]`, neutral embeddings of the union's label names, of length 1.
+        index: The corpus's words.
+        score_scale: Of the teachers' scores.
+        name_scale: Of each name's similarities.
+    """
+
+    names: Floats
+    index: WordIndex
+    score_scale: Scale
+    name_scale: Scale
+
+    @classmethod
+    def fit(cls, sample: GateInputs, names: Floats) -> Self:
+        """The reader of a corpus, from a sample."""
+        similarities = Scale.fit(_similarities(sample, names))
+        return cls(names, WordIndex.fit(sample.texts), Scale.fit(sample.scores), similarities)
+
+    def __call__(self, texts: GateInputs) -> Prepared:
+        """The texts as the views read them."""
+        similarities = self.name_scale(_similarities(texts, self.names))
+        return Prepared(
+            scores=self.score_scale(texts.scores),
+            names=name_features(similarities, texts.distributions, texts.label_space),
+            words=self.index.bags(texts.texts),
+            embeddings=texts.embeddings,
+            folds=folds_of(texts.texts),
+            distributions=texts.distributions,
+            label_space=texts.label_space,
+        )
+
+
+@dataclass(frozen=True)
+class Views:
+    """One round's views.
+
+    Attributes:
+        scores: See `ScoreView`.
+        content: See `ContentView`.
+        names: See `NameView`.
+        factors: For each of them, the factor that makes it as sure as it is accurate.
+        total_factor: The same for their sum.
+    """
+
+    scores: ScoreView
+    content: ContentView
+    names: NameView
+    factors: dict[str, float]
+    total_factor: float
+
+    @classmethod
+    def fit(cls, texts: Prepared, posterior: Floats, targets: Floats) -> Self:
+        """The views that agree best with what is believed so far, not yet sharpened."""
+        given = (texts, posterior, targets)
+        ones = {"scores": 1.0, "content": 1.0, "names": 1.0}
+        return cls(ScoreView.fit(*given), ContentView.fit(*given), NameView.fit(*given), ones, 1.0)
+
+    def evidence(self, texts: Prepared) -> dict[str, NDArray[np.float64]]:
+        """Logits of every teacher by each view, `[texts, teachers]`, not sharpened."""
+        return {"scores": self.scores(texts), "content": self.content(texts), "names": self.names(texts)}
+
+    def sharpened(self, evidence: dict[str, NDArray[np.float64]], accuracies: dict[str, float], audit: Audit) -> Self:
+        """Each view as sure as it is accurate, and their sum as sure as anchors say, or no surer than `_BELIEVED`."""
+        factors = {name: sharpness(logits, accuracies[name]) for name, logits in evidence.items()}
+        sharp = replace(self, factors=factors, total_factor=1.0)
+        total = sharp.total(evidence)
+        must_change = audit.anchors.is_random.any() or softmax(total, axis=1).max(axis=1).mean() > _BELIEVED
+        return replace(sharp, total_factor=sharpness(total, audit.accuracy(total, _BELIEVED))) if must_change else sharp
+
+    def total(self, evidence: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Logits of every teacher by all views together."""
+        parts = [self.factors[name] * logits for name, logits in evidence.items()]
+        logits: NDArray[np.float64] = self.total_factor * np.sum(parts, axis=0)
+        return logits
+
+    def posterior(self, evidence: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Probability of every teacher, `[texts, teachers]`."""
+        return np.asarray(softmax(self.total(evidence), axis=1))
 
 
 @dataclass(frozen=True)
@@ -88,123 +185,90 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class _Views:
-    """One round's views, fitted, each with the factor that makes it as sure as it is accurate."""
-
-    words: WordView
-    word_factor: float
-    embedding: EmbeddingView
-    embedding_factor: float
-    scores: Calibration
-    names: Calibration
-    factors: dict[str, float]
-    total_factor: float
-
-
-@dataclass(frozen=True)
 class _Round:
     """One round: its views, the kappa of content and names, and the views' estimated accuracies."""
 
-    views: _Views
+    views: Views
     agreement: float
     accuracies: dict[str, float]
 
 
 @dataclass(frozen=True)
-class Router:
+class Gate:
     """The fitted gate.
 
     Attributes:
-        label_space: The union, and each teacher's columns of it.
-        names: `[size, labels]`, embeddings of the labels' names, of length 1.
-        index: The words.
-        score_scale: Standardises the scores over the corpus.
-        name_scale: Standardises each name's similarities over the corpus.
+        reader: Prepares texts for the views.
         views: The views of the round that is kept.
         estimate: What it knows about itself.
     """
 
-    label_space: LabelSpace
-    names: Floats
-    index: WordIndex
-    score_scale: Scale
-    name_scale: Scale
-    views: _Views
+    reader: Reader
+    views: Views
     estimate: Estimate
 
-    def __call__(self, texts: Texts) -> NDArray[np.float64]:
+    @classmethod
+    def fit(cls, sample: GateInputs, names: Floats, anchors: Anchors | None = None) -> Self:
+        """Fit the gate to a sample of the corpus.
+
+        Args:
+            sample: The sample.
+            names: `[size, labels]`, neutral embeddings of the union's label names, of length 1.
+            anchors: Texts of the sample whose label is known.
+        """
+        anchors = NO_ANCHORS if anchors is None else anchors
+        reader, audit = Reader.fit(sample, names), Audit(anchors, sample.label_space)
+        texts = reader(sample)
+        agreement, drifted, rounds = _rounds(texts, audit)
+        chosen = max(rounds, key=lambda one: one.agreement) if drifted else rounds[-1]
+        audited: tuple[int, ...] = ()
+        audited_right: tuple[int, ...] = ()
+        if anchors.is_random.any():
+            audited, audited_right = audit.counts(chosen.views.posterior(chosen.views.evidence(texts)))
+        estimate = Estimate(agreement, drifted, chosen.accuracies, len(rounds), audited, audited_right)
+        return cls(reader, chosen.views, estimate)
+
+    def __call__(self, texts: GateInputs) -> NDArray[np.float64]:
         """Posterior of every teacher, `[texts, teachers]`, each row sums to 1."""
-        return _combine(self.evidence(texts), self.views)
+        return self.views.posterior(self.evidence(texts))
 
-    def _names(self, texts: Texts) -> NDArray[np.float64]:
-        similarities = self.name_scale(_similarities(texts, self.names))
-        return _name_features(similarities, texts.distributions, self.label_space)
-
-    def evidence(self, texts: Texts) -> dict[str, NDArray[np.float64]]:
-        """Logits of every teacher by each view, `[texts, teachers]`."""
-        scores, bags, folds = self.score_scale(texts.scores), self.index.bags(texts.texts), _folds(texts.texts)
-        return _evidence(self.views, self.label_space, texts, bags, folds, scores, self._names(texts))
+    def evidence(self, texts: GateInputs) -> dict[str, NDArray[np.float64]]:
+        """Logits of every teacher by each view, `[texts, teachers]`, not sharpened."""
+        return self.views.evidence(self.reader(texts))
 
 
-def fit_router(texts: Texts, names: Floats, label_space: LabelSpace, anchors: Anchors | None = None) -> Router:
-    """Fit the gate to a sample of the corpus.
-
-    Args:
-        texts: The sample.
-        names: `[size, labels]`, neutral embeddings of the union's label names, of length 1.
-        label_space: The union.
-        anchors: Texts of the sample whose label is known.
-    """
-    anchors = NO_ANCHORS if anchors is None else anchors
-    score_scale = standardiser(texts.scores)
-    similarities = _similarities(texts, names)
-    name_scale = standardiser(similarities)
-    scores = score_scale(texts.scores)
-    name_features = _name_features(name_scale(similarities), texts.distributions, label_space)
-    index = WordIndex(texts.texts)
-    bags, folds = index.bags(texts.texts), _folds(texts.texts)
-    posterior = anchored(softmax(_start(scores, name_features)), anchors, label_space)
-    audit = Audit(anchors, label_space)
+def _rounds(texts: Prepared, audit: Audit) -> tuple[float, bool, list[_Round]]:
+    """Let the views teach each other: the smallest first kappa, whether content and names drifted apart, all rounds."""
+    anchors, space = audit.anchors, audit.label_space
+    posterior = anchored(np.asarray(softmax(_start(texts), axis=1)), anchors, space)
     rounds: list[_Round] = []
+    agreement = 0.0
     for _ in range(_MOST_ROUNDS):
-        targets = label_targets(posterior, texts.distributions, label_space)
-        targets[anchors.rows] = np.eye(len(label_space.labels))[anchors.columns]
-        views = _fit_views(texts, bags, folds, len(index.table), scores, name_features, posterior, targets)
-        evidence = _evidence(views, label_space, texts, bags, folds, scores, name_features)
+        targets = label_targets(posterior, texts.distributions, space)
+        targets[anchors.rows] = np.eye(len(space.labels))[anchors.columns]
+        views = Views.fit(texts, posterior, targets)
+        evidence = views.evidence(texts)
         if not rounds:
             agreement = least_agreement(evidence)
         estimated = estimated_accuracies(evidence)
         accuracies = {name: audit.accuracy(evidence[name], value) for name, value in estimated.items()}
-        views = _sharpen(views, evidence, accuracies, audit)
+        views = views.sharpened(evidence, accuracies, audit)
         rounds.append(_Round(views, kappa(evidence["content"], evidence["names"]), accuracies))
-        drifted = has_drifted([each.agreement for each in rounds])
-        if drifted:
-            break
-        updated = anchored(_combine(evidence, views), anchors, label_space)
+        if has_drifted([each.agreement for each in rounds]):
+            return agreement, True, rounds
+        updated = anchored(views.posterior(evidence), anchors, space)
         changed = float((updated.argmax(axis=1) != posterior.argmax(axis=1)).mean())
         posterior = updated
         if changed < _SETTLED:
             break
-    chosen = max(rounds, key=lambda one: one.agreement) if drifted else rounds[-1]
-    estimate = Estimate(agreement, drifted, chosen.accuracies, len(rounds))
-    router = Router(label_space, names, index, score_scale, name_scale, chosen.views, estimate)
-    if not anchors.is_random.any():
-        return router
-    audited, audited_right = audit.counts(router(texts))
-    return replace(router, estimate=replace(estimate, audited=audited, audited_right=audited_right))
+    return agreement, False, rounds
 
 
-def _start(scores: Floats, names: Floats) -> NDArray[np.float64]:
+def _start(texts: Prepared) -> NDArray[np.float64]:
     """Logits to begin with: -log mutual information, and more heavily the names, which no teacher's training bends."""
-    nearest, of_answer = names[..., 0], names[..., 1]
-    logits: NDArray[np.float64] = scores[..., 1] + nearest + 2 * of_answer
+    nearest, of_answer = texts.names[..., 0], texts.names[..., 1]
+    logits: NDArray[np.float64] = texts.scores[..., 1] + nearest + 2 * of_answer
     return logits
-
-
-def standardiser(sample: Floats) -> Scale:
-    """Subtract the mean over the corpus and divide by the standard deviation, column by column."""
-    mean, deviation = sample.mean(axis=0), np.maximum(sample.std(axis=0), 1e-12)
-    return lambda values: (values - mean) / deviation
 
 
 def label_targets(posterior: Floats, distributions: Sequence[Floats], label_space: LabelSpace) -> NDArray[np.float64]:
@@ -215,99 +279,7 @@ def label_targets(posterior: Floats, distributions: Sequence[Floats], label_spac
     return targets
 
 
-def _folds(texts: Sequence[str]) -> NDArray[np.intp]:
-    """`[texts]`, a part of the corpus that depends on the text alone: equal texts are in one fold."""
-    return np.array([crc32(text.encode()) % FOLDS for text in texts], dtype=np.intp)
-
-
-def _similarities(texts: Texts, names: Floats) -> NDArray[np.float64]:
+def _similarities(texts: GateInputs, names: Floats) -> NDArray[np.float64]:
     """Of every text and label name, `[texts, labels]`."""
     similarities: NDArray[np.float64] = (texts.embeddings @ names).astype(np.float64)
     return similarities
-
-
-def _name_features(
-    similarities: Floats, distributions: Sequence[Floats], label_space: LabelSpace
-) -> NDArray[np.float64]:
-    """`[texts, teachers, 2]`: similarity to the nearest of a teacher's names, and on average over its answer."""
-    features = [
-        np.stack([similarities[:, columns].max(axis=1), (similarities[:, columns] * distribution).sum(axis=1)], axis=-1)
-        for columns, distribution in zip(label_space.columns, distributions, strict=True)
-    ]
-    return np.stack(features, axis=1)
-
-
-def _fit_views(
-    texts: Texts,
-    bags: BagsOfWords,
-    folds: NDArray[np.intp],
-    words: int,
-    scores: Floats,
-    names: Floats,
-    posterior: Floats,
-    targets: Floats,
-) -> _Views:
-    """One round's views, not yet sharpened."""
-    word_view = WordView(bags, folds, targets, words)
-    embedding_view = EmbeddingView(texts.embeddings, folds, targets)
-    return _Views(
-        words=word_view,
-        word_factor=fit_factor(word_view(bags, folds), targets),
-        embedding=embedding_view,
-        embedding_factor=fit_factor(embedding_view(texts.embeddings, folds), targets),
-        scores=calibrate(scores, posterior),
-        names=calibrate(names, posterior),
-        factors={"scores": 1.0, "content": 1.0, "names": 1.0},
-        total_factor=1.0,
-    )
-
-
-def _evidence(
-    views: _Views,
-    label_space: LabelSpace,
-    texts: Texts,
-    bags: BagsOfWords,
-    folds: NDArray[np.intp],
-    scores: Floats,
-    names: Floats,
-) -> dict[str, NDArray[np.float64]]:
-    """Logits of every teacher by each view, `[texts, teachers]`, not yet sharpened."""
-    words = views.word_factor * views.words(bags, folds)  # [texts, labels]
-    embedding = views.embedding_factor * views.embedding(texts.embeddings, folds)
-    content = [_teacher_evidence(likelihoods, texts.distributions, label_space) for likelihoods in (words, embedding)]
-    return {"scores": views.scores(scores), "content": content[0] + content[1], "names": views.names(names)}
-
-
-def _teacher_evidence(
-    log_likelihoods: Floats, distributions: Sequence[Floats], label_space: LabelSpace
-) -> NDArray[np.float64]:
-    """Log Σ_y q_i(y|x) p(x|y) of every teacher, `[texts, teachers]`."""
-    evidence = []
-    for columns, distribution in zip(label_space.columns, distributions, strict=True):
-        joint = log_likelihoods[:, columns] + np.log(np.maximum(distribution, _SMALLEST_PROBABILITY))
-        highest = joint.max(axis=1, keepdims=True)
-        evidence.append(highest[:, 0] + np.log(np.exp(joint - highest).sum(axis=1)))
-    return np.stack(evidence, axis=1)
-
-
-def _sharpen(
-    views: _Views, evidence: dict[str, NDArray[np.float64]], accuracies: dict[str, float], audit: Audit
-) -> _Views:
-    """Make each view as sure as it is accurate, and their sum as sure as anchors say, or no surer than `_BELIEVED`."""
-    factors = {name: sharpness(logits, accuracies[name]) for name, logits in evidence.items()}
-    total = _total(evidence, factors)
-    believed = audit.accuracy(total, _BELIEVED)
-    must_change = audit.anchors.is_random.any() or softmax(total).max(axis=1).mean() > _BELIEVED
-    return replace(views, factors=factors, total_factor=sharpness(total, believed) if must_change else 1.0)
-
-
-def _total(evidence: dict[str, NDArray[np.float64]], factors: dict[str, float]) -> NDArray[np.float64]:
-    total = np.zeros_like(evidence["scores"])
-    for name, logits in evidence.items():
-        total += factors[name] * logits
-    return total
-
-
-def _combine(evidence: dict[str, NDArray[np.float64]], views: _Views) -> NDArray[np.float64]:
-    """The posterior: softmax of the sharpened views' sum."""
-    return softmax(views.total_factor * _total(evidence, views.factors))

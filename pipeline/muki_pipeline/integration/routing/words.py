@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 Floats = NDArray[np.floating]
 
@@ -22,33 +25,20 @@ _GRAMS = (2, 3, 4)
 
 
 @dataclass(frozen=True)
-class BagsOfWords:
-    """TF-IDF of texts, sparse, each text's entries of Euclidean length 1.
-
-    Attributes:
-        rows: `[entries]`, which text.
-        columns: `[entries]`, which word.
-        weights: `[entries]`.
-        texts: Number of texts.
-    """
-
-    rows: NDArray[np.intp]
-    columns: NDArray[np.intp]
-    weights: NDArray[np.float32]
-    texts: int
-
-
 class WordIndex:
-    """The words and pairs of words that texts have in common, with their inverse document frequencies.
-
-    Args:
-        texts: A sample of the corpus; a word must occur in two of its texts.
+    """The words and pairs of words that texts have in common.
 
     Attributes:
-        table: `word`, `column`, `idf`; a pair is its two words with a space between them.
+        words: They; a pair is its two words with a space between them.
+        idf: `[words]`, their inverse document frequencies.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    words: tuple[str, ...]
+    idf: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, texts: Sequence[str]) -> Self:
+        """The index of a sample of the corpus; a word must occur in two of its texts."""
         rows, words = _words(texts)
         gram_rows, grams = _grams(rows, words)
         single = pl.concat(
@@ -56,47 +46,52 @@ class WordIndex:
         )
         pairs = pl.DataFrame({"row": rows, "first": words, "second": words.shift(-1)})
         pairs = pairs.filter(np.append(rows[1:] == rows[:-1], False)[: len(rows)])
-        counted = _texts_with(single, "word").with_columns(first="word", second=pl.lit(None, pl.String))
+        # Pairs are counted as two columns: to join the strings of all of them would take most of the time.
         pair = pl.concat_str("first", "second", separator=" ")
-        counted = pl.concat([counted, _texts_with(pairs, "first", "second").with_columns(word=pair)], how="diagonal")
-        kept = (
-            counted.sort(["texts", "word"], descending=[True, False])
-            .head(_MOST_WORDS)
-            .with_columns(
-                column=pl.int_range(pl.len(), dtype=pl.Int64),
-                idf=((1.0 + len(texts)) / (1.0 + pl.col("texts"))).log() + 1.0,
-            )
+        counted = pl.concat(
+            [_texts_with(single, "word"), _texts_with(pairs, "first", "second").select("texts", word=pair)],
+            how="diagonal",
         )
-        self.table = kept.select("word", "column", "idf")
-        self._idf = kept["idf"].to_numpy()
-        # Words are compared as strings once; pairs are then pairs of numbers.
-        members = pl.concat([kept["first"], kept["second"]]).drop_nulls().unique(maintain_order=True)
-        self._numbers = pl.DataFrame({"word": members, "number": np.arange(len(members))})
-        first, second = (self._number(kept[name].fill_null("")) for name in ("first", "second"))
-        is_pair = second >= 0
-        self._single = np.full(len(members) + 1, -1)  # the last one for words without a number, -1
-        self._single[first[~is_pair]] = np.flatnonzero(~is_pair)
-        keys = first[is_pair] * len(members) + second[is_pair]
-        self._pairs = pl.DataFrame({"key": keys, "column": np.flatnonzero(is_pair)})
+        common = counted.sort(["texts", "word"], descending=[True, False]).head(_MOST_WORDS)
+        idf = np.log((1.0 + len(texts)) / (1.0 + common["texts"].to_numpy())) + 1.0
+        return cls(tuple(common["word"]), idf)
 
-    def bags(self, texts: Sequence[str]) -> BagsOfWords:
-        """TF-IDF of some texts; words that the sample does not have are ignored."""
+    @cached_property
+    def _numbers(self) -> pl.DataFrame:
+        """A number for each single word: words are compared as strings once, and pairs are pairs of numbers."""
+        members = pl.Series(self.words, dtype=pl.String).str.split(" ").explode().unique(maintain_order=True)
+        return pl.DataFrame({"word": members, "number": np.arange(len(members))})
+
+    @cached_property
+    def _columns(self) -> tuple[NDArray[np.int64], pl.DataFrame]:
+        """By a word's number its column, the last one for words without a number, -1; and the columns of pairs."""
+        parts = pl.DataFrame({"word": pl.Series(self.words, dtype=pl.String)}).select(
+            pl.col("word").str.split_exact(" ", 1).struct.rename_fields(["first", "second"]).alias("parts")
+        )
+        first, second = (self._number(parts["parts"].struct.field(name).fill_null("")) for name in ("first", "second"))
+        is_pair = second >= 0
+        single = np.full(len(self._numbers) + 1, -1)
+        single[first[~is_pair]] = np.flatnonzero(~is_pair)
+        keys = first[is_pair] * len(self._numbers) + second[is_pair]
+        return single, pl.DataFrame({"key": keys, "column": np.flatnonzero(is_pair)})
+
+    def bags(self, texts: Sequence[str]) -> csr_array:
+        """TF-IDF of some texts, `[texts, words]`, each row of length 1; words that the sample lacks are ignored."""
+        single, pairs = self._columns
         rows, words = _words(texts)
         gram_rows, grams = _grams(rows, words)
         numbers = self._number(words)
         follows = (rows[1:] == rows[:-1]) & (numbers[1:] >= 0) & (numbers[:-1] >= 0)
         keys = numbers[:-1][follows] * len(self._numbers) + numbers[1:][follows]
-        columns = np.concatenate(
-            [self._single[numbers], self._single[self._number(grams)], _looked_up(pl.Series(keys), self._pairs)]
-        )
-        cells = np.concatenate([rows, gram_rows, rows[:-1][follows]]) * len(self.table) + columns
-        cells = np.sort(cells[columns >= 0])  # by row, then by column
-        starts = np.flatnonzero(np.diff(cells, prepend=-1))
-        times = np.diff(starts, append=len(cells))
-        rows, columns = np.divmod(cells[starts], max(len(self.table), 1))
-        weights = (1.0 + np.log(times)) * self._idf[columns]
-        weights /= np.sqrt(np.bincount(rows, weights * weights, len(texts)))[rows]
-        return BagsOfWords(rows, columns, weights.astype(np.float32), len(texts))
+        columns = np.concatenate([single[numbers], single[self._number(grams)], _looked_up(pl.Series(keys), pairs)])
+        places = np.concatenate([rows, gram_rows, rows[:-1][follows]])[columns >= 0]
+        shape = (len(texts), len(self.words))
+        times = csr_array((np.ones(len(places)), (places, columns[columns >= 0])), shape=shape)
+        times.sum_duplicates()
+        weights = (1.0 + np.log(times.data)) * self.idf[times.indices]
+        of_row = np.repeat(np.arange(len(texts)), np.diff(times.indptr))
+        weights /= np.sqrt(np.bincount(of_row, weights * weights, len(texts)))[of_row]
+        return csr_array((weights.astype(np.float32), times.indices, times.indptr), shape=shape)
 
     def _number(self, words: pl.Series) -> NDArray[np.int64]:
         return _looked_up(words, self._numbers)
@@ -138,52 +133,36 @@ def _grams(rows: NDArray[np.int64], words: pl.Series) -> tuple[NDArray[np.int64]
     return found["row"].to_numpy(), found["word"]
 
 
-class WordView:
+@dataclass(frozen=True)
+class WordModel:
     """Naive Bayes per label with soft counts; a text is judged by the counts of the other folds, never by its own.
 
-    Args:
-        bags: Texts.
-        folds: `[texts]`, which fold each text is in.
-        targets: `[texts, labels]`, each text's distribution over the labels.
-        words: Number of words in the index.
+    Attributes:
+        log_likelihoods: `[folds, words, labels]`.
     """
 
-    def __init__(self, bags: BagsOfWords, folds: NDArray[np.intp], targets: Floats, words: int) -> None:
-        labels = targets.shape[1]
-        cells = folds[bags.rows] * words + bags.columns  # [entries], which fold and word
-        counts = np.empty((FOLDS * words, labels), dtype=np.float32)
-        for label in range(labels):
-            counts[:, label] = np.bincount(cells, bags.weights * targets[bags.rows, label], FOLDS * words)
-        by_fold = counts.reshape(FOLDS, words, labels)
+    log_likelihoods: NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, bags: csr_array, folds: NDArray[np.intp], targets: Floats) -> Self:
+        """The model of some texts.
+
+        Args:
+            bags: `[texts, words]`, see `WordIndex.bags`.
+            folds: `[texts]`, which fold each text is in.
+            targets: `[texts, labels]`, each text's distribution over the labels.
+        """
+        by_fold = np.stack([bags[folds == fold].T @ targets[folds == fold] for fold in range(FOLDS)])
         others = by_fold.sum(axis=0) - by_fold
         np.maximum(others, 0.0, out=others)  # a difference of equal sums may be a rounding below 0
         others += _SMOOTHING
-        if words:
+        if bags.shape[1]:
             others /= others.sum(axis=1, keepdims=True)
-        self._log_likelihoods = np.log(others)  # [folds, words, labels]
+        return cls(np.log(others).astype(np.float32))
 
-    def __call__(self, bags: BagsOfWords, folds: NDArray[np.intp]) -> NDArray[np.float64]:
+    def __call__(self, bags: csr_array, folds: NDArray[np.intp]) -> NDArray[np.float64]:
         """Log p(words | label) of texts, `[texts, labels]`."""
-        return _sum_rows(self._log_likelihoods, bags, folds)
-
-
-def _sum_rows(table: NDArray[np.float32], bags: BagsOfWords, folds: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Sum over each text's words of weight times `table[fold, word]`, `[texts, labels]`."""
-    labels = table.shape[2]
-    sums = np.zeros((bags.texts, labels))
-    if not len(bags.rows):
+        sums = np.zeros((bags.shape[0], self.log_likelihoods.shape[2]))
+        for fold in range(FOLDS):
+            sums[folds == fold] = bags[folds == fold] @ self.log_likelihoods[fold]
         return sums
-    starts = np.flatnonzero(np.diff(bags.rows, prepend=-1))
-    for begin in range(0, len(starts), _BLOCK):
-        first = starts[begin]
-        last = starts[begin + _BLOCK] if begin + _BLOCK < len(starts) else len(bags.rows)
-        part = slice(first, last)
-        rows = bags.rows[part]
-        entries = table[folds[rows], bags.columns[part]] * bags.weights[part, None]  # [entries, labels]
-        inner = starts[begin : begin + _BLOCK] - first
-        sums[rows[inner]] = np.add.reduceat(entries, inner, axis=0)
-    return sums
-
-
-_BLOCK = 256
-"""Texts whose words are looked up at a time: the entries of a block fit the cache."""

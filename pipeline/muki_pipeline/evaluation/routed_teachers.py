@@ -1,0 +1,109 @@
+"""The teachers and their router, asked about any texts: what the student is to learn, without the student."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from muki_pipeline.config import Params
+from muki_pipeline.corpus.table import content_digest, with_ids
+from muki_pipeline.embedding.encoder import NeutralEncoder
+from muki_pipeline.errors import MukiError
+from muki_pipeline.integration.confidence import softmax
+from muki_pipeline.integration.label_tables import LabelShard
+from muki_pipeline.integration.router import Router
+from muki_pipeline.integration.scorers import SCORERS, TeacherOutputs
+from muki_pipeline.integration.strategies import golden_targets, hard_weights
+from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.labelling.store import load_or_label
+from muki_pipeline.layout import MAKE_GOLDEN, Layout
+from muki_pipeline.models.teachers import locate
+from muki_pipeline.progress import SILENT, Progress
+from muki_pipeline.tables.columns import arrow
+from muki_pipeline.tables.keys import canonical_key
+
+
+@dataclass(frozen=True)
+class RoutedTeachers:
+    """Each text gets the answer of the teacher that the router trusts most.
+
+    Attributes:
+        params: All settings.
+        layout: Where finished labels are stored.
+        router: The project's.
+        labellers: The teachers, by name, with the arithmetic that the corpus was labelled in.
+        encoder: The neutral encoder, None where the router reads no embeddings.
+    """
+
+    params: Params
+    layout: Layout
+    router: Router
+    labellers: Mapping[str, Labeller]
+    encoder: NeutralEncoder | None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The union of the teachers' labels."""
+        return self.router.labels
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of everything that determines an answer, except for the text."""
+        return canonical_key({"router": self.router.key})
+
+    def probs(self, texts: list[str], progress: Progress = SILENT) -> NDArray[np.float32]:
+        """Probabilities `[texts, union]`, those of the trusted teacher.
+
+        The texts are labelled like a corpus shard and stored in the work folder, so that this is done only once.
+
+        Args:
+            texts: The texts.
+            progress: Told of the texts that go through each network.
+
+        Raises:
+            MukiError: See `Labeller.label` and `NeutralEncoder.embed`.
+        """
+        table = arrow(with_ids(pl.DataFrame({"text": pl.Series(texts, dtype=pl.String)})))
+        digest, columns = content_digest(table), sorted({*SCORERS[self.router.scorer].columns, "logits"})
+        labels = []
+        for name, labeller in self.labellers.items():
+            total = len(texts) * (self.params.label.passes + 1)
+            stored = load_or_label(
+                labeller, table, digest, self.layout, progress.begin(f"{name} for routing", total, "texts x passes")
+            )
+            labels.append(LabelShard(stored.read(columns, "Run the command again")))
+        outputs = TeacherOutputs(None, labels, self.router.label_space)
+        if self.encoder is not None:
+            vectors = self.encoder.embed(texts, progress.begin("embed", len(texts), "texts"))
+            outputs = TeacherOutputs(texts, labels, self.router.label_space, vectors)
+        distributions = [softmax(shard.logits) for shard in labels]
+        return golden_targets(hard_weights(self.router(outputs)), distributions, self.router.label_space)
+
+
+def open_routed_teachers(params: Params, layout: Layout) -> RoutedTeachers:
+    """The teachers of params.yaml with the router that `integrate` has stored.
+
+    Raises:
+        MukiError: There is no router; a teacher, the encoder or a setting is no longer what it was fitted with.
+    """
+    router, where = Router.load(layout.router), str(layout.router)
+    if list(router.teachers) != list(params.teachers):
+        what = f"was fitted to the teachers {list(router.teachers)}, not {list(params.teachers)}"
+        raise MukiError(what, where=where, fix=MAKE_GOLDEN)
+    if changed := [name for name, value in router.settings.items() if getattr(params.label, name) != value]:
+        what = f"was fitted to labels of another label.{changed[0]} ({router.settings[changed[0]]})"
+        raise MukiError(what, where=where, fix="Run muki-pipeline label for every teacher, then integrate")
+    labellers = {}
+    for name, teacher in params.teachers.items():
+        located = locate(name, teacher, layout.root)
+        if located.digest != router.teachers[name]["digest"]:
+            raise MukiError(f"teacher {name} has changed", where=where, fix=f"Label with it again, then {MAKE_GOLDEN}")
+        labellers[name] = Labeller(located, params.label.model_copy(update={"dtype": router.teachers[name]["dtype"]}))
+    encoder = None if router.encoder is None else NeutralEncoder(params, layout.root)
+    if encoder is not None and encoder.facts != router.encoder:
+        fix = "Run muki-pipeline embed, then integrate"
+        raise MukiError("was fitted with another neutral encoder", where=where, fix=fix)
+    return RoutedTeachers(params, layout, router, labellers, encoder)

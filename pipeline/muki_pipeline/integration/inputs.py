@@ -1,0 +1,122 @@
+"""What scorers read of a corpus, shard by shard or as a sample, checked to belong together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from muki_pipeline.config import Params
+from muki_pipeline.errors import MukiError
+from muki_pipeline.integration.embeddings import Embeddings, open_embeddings
+from muki_pipeline.integration.engines.threads import Run
+from muki_pipeline.integration.label_tables import LabelledCorpus, LabelShard, open_labelled_corpus
+from muki_pipeline.integration.routing.answers import Answers, read_answers
+from muki_pipeline.integration.scorers import SCORERS, TeacherOutputs
+from muki_pipeline.layout import Layout
+from muki_pipeline.tables.columns import series
+
+SAMPLE_ROWS = 50_000
+"""Most texts that a scorer is fitted to: evenly spaced over the corpus, so that memory does not grow with it."""
+
+
+@dataclass(frozen=True)
+class RoutingInputs:
+    """What a scorer reads.
+
+    Attributes:
+        scorer: Its name.
+        corpus: The corpus and its label tables.
+        embeddings: Neutral embeddings, None where the scorer does not read them.
+        answers: A person's answers, None where there are none or the scorer does not read them.
+    """
+
+    scorer: str
+    corpus: LabelledCorpus
+    embeddings: Embeddings | None
+    answers: Answers | None
+
+    def outputs(self, number: int, texts: pa.Table, labels: Sequence[LabelShard]) -> TeacherOutputs:
+        """What the scorer reads of one shard.
+
+        Args:
+            number: Which shard.
+            texts: `id`, `text`.
+            labels: The teachers' label shards; their columns include the scorer's.
+
+        Raises:
+            MukiError: See `Embeddings.read`.
+        """
+        vectors = None if self.embeddings is None else self.embeddings.read(number, texts["id"])
+        return self._outputs(texts, labels, vectors)
+
+    def sample(self, columns: Sequence[str], run: Run) -> TeacherOutputs:
+        """The same of evenly spaced rows of the corpus, `SAMPLE_ROWS` at most, and of all answered ones.
+
+        Args:
+            columns: The columns of a label shard to read.
+            run: Reads the shards.
+
+        Raises:
+            MukiError: See `LabelTables.read_checked`; an answered text is not in the corpus.
+        """
+        parts = run(_Sampling(self, tuple(columns)).run, len(self.corpus.shards))
+        labels = [LabelShard(pa.concat_tables(each)) for each in zip(*(part.labels for part in parts), strict=True)]
+        texts = pa.concat_tables(part.texts for part in parts)
+        vectors = [part.embeddings for part in parts if part.embeddings is not None]
+        sample = self._outputs(texts, labels, np.concatenate(vectors) if vectors else None)
+        if self.embeddings is not None:
+            sample = replace(sample, names=self.embeddings.names)
+        found = 0 if sample.anchors is None else len(sample.anchors.rows)
+        if self.answers is not None and found < len(self.answers.columns):
+            what = f"{len(self.answers.columns) - found} of the answered texts are not in the corpus"
+            raise MukiError(what, where="integrate.answers", fix="Make a new sample with muki-pipeline review")
+        return sample
+
+    def _outputs(
+        self, texts: pa.Table, labels: Sequence[LabelShard], vectors: NDArray[np.float32] | None
+    ) -> TeacherOutputs:
+        if vectors is None:
+            return TeacherOutputs(None, labels, self.corpus.label_space)
+        anchors = None if self.answers is None else self.answers.anchors(texts["id"].to_pylist())
+        return TeacherOutputs(texts["text"].to_pylist(), labels, self.corpus.label_space, vectors, anchors=anchors)
+
+
+def open_inputs(params: Params, layout: Layout) -> RoutingInputs:
+    """What the scorer of params.yaml reads.
+
+    Raises:
+        MukiError: See `open_labelled_corpus`, `open_embeddings` and `read_answers`.
+    """
+    corpus, scorer = open_labelled_corpus(params, layout), params.integrate.scorer
+    embeddings = open_embeddings(params, layout, corpus) if SCORERS[scorer].reads_texts else None
+    answers = read_answers(params.integrate.answers, layout.root, corpus.label_space)
+    return RoutingInputs(scorer, corpus, embeddings, answers)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Some rows of a shard: `id` and `text`, the teachers' columns, and embeddings `[rows, size]` or None."""
+
+    texts: pa.Table
+    labels: list[pa.Table]
+    embeddings: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class _Sampling:
+    """Reads the sampled rows of one shard, here or on another machine."""
+
+    inputs: RoutingInputs
+    columns: tuple[str, ...]
+
+    def run(self, number: int) -> _Rows:
+        corpus, answers, embeddings = self.inputs.corpus, self.inputs.answers, self.inputs.embeddings
+        texts = corpus.read(number)
+        rows = np.arange(0, len(texts), -(-corpus.rows // SAMPLE_ROWS))
+        if answers is not None:
+            rows = np.union1d(rows, answers.anchors(texts["id"].to_pylist()).rows)
+        checked = corpus.tables.read_checked(number, self.columns, series(texts["id"]))
+        vectors = None if embeddings is None else embeddings.read(number, texts["id"], rows)
+        return _Rows(texts.take(rows), [shard.table.take(rows) for shard in checked], vectors)

@@ -1,0 +1,185 @@
+"""The router: a scorer fitted to a corpus and its teachers, stored as arrays and JSON, so that it is fitted once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Self, get_origin
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muki_pipeline.corpus.table import corpus_digest
+from muki_pipeline.errors import MukiError
+from muki_pipeline.integration.engines.threads import Run, on_all_cores
+from muki_pipeline.integration.inputs import RoutingInputs
+from muki_pipeline.integration.label_space import LabelSpace
+from muki_pipeline.integration.label_tables import NUMBER_SETTINGS, LabelledCorpus
+from muki_pipeline.integration.routing.gate import Estimate
+from muki_pipeline.integration.scorers import SCORERS, Gated, Score, TeacherOutputs
+from muki_pipeline.layout import MAKE_GOLDEN, Layout
+from muki_pipeline.tables import files, folders, schema
+from muki_pipeline.tables.keys import canonical_key
+
+_FACTS, _ARRAYS = "router.json", "arrays.npz"
+
+
+@dataclass(frozen=True)
+class Router:
+    """Tells which teacher to trust on any text, given the teachers' outputs.
+
+    Attributes:
+        key: SHA-256 of everything that determines it.
+        scorer: Name of its scorer.
+        teachers: For each teacher, in order, its `labels`, `digest`, `dtype`, and the union's `columns` of its labels.
+        labels: The union of their labels.
+        settings: Those of the `label` block that determine the teachers' numbers.
+        encoder: Facts of the neutral encoder, see `NeutralEncoder.facts`; None where the scorer reads no embeddings.
+        score: The fitted scorer.
+    """
+
+    key: str
+    scorer: str
+    teachers: dict[str, dict[str, Any]]
+    labels: tuple[str, ...]
+    settings: dict[str, Any]
+    encoder: dict[str, Any] | None
+    score: Score
+
+    def __call__(self, outputs: TeacherOutputs) -> NDArray[np.float64]:
+        """Scores `[rows, teachers]`, higher for the teacher that is more likely to be right."""
+        return np.asarray(self.score(outputs), dtype=np.float64)
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The union of the teachers' labels."""
+        return LabelSpace(self.labels, tuple(np.array(each["columns"], np.intp) for each in self.teachers.values()))
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """What the gate knows about itself; None for other scorers and where there is no choice."""
+        return self.score.gate.estimate if isinstance(self.score, Gated) and len(self.teachers) > 1 else None
+
+    @classmethod
+    def fit(cls, inputs: RoutingInputs, sample: TeacherOutputs) -> Self:
+        """Fit the scorer to a sample of the corpus, see `RoutingInputs.sample`."""
+        score = SCORERS[inputs.scorer].kind.fit(inputs.scorer, sample)
+        facts = _facts(inputs.corpus)
+        encoder = None if inputs.embeddings is None else inputs.embeddings.encoder
+        return cls(router_key(inputs), inputs.scorer, **facts, encoder=encoder, score=score)
+
+    def save(self, folder: Path) -> None:
+        """Write `router.json` and `arrays.npz`; they replace what is in the folder when everything is written."""
+        arrays: dict[str, NDArray[Any]] = {}
+        with folders.replacing_folder(folder) as unfinished:
+            files.write_json(unfinished / _FACTS, _pack(self, "", arrays))
+            files.write_arrays(unfinished / _ARRAYS, **arrays)
+
+    def publish(self, folder: Path) -> None:
+        """The same, unless this router is there already."""
+        if not _is_there(folder, self.key):
+            self.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """What `save` wrote.
+
+        Raises:
+            MukiError: There is no router, or its files are not those that were written.
+        """
+        if not folders.is_sealed(folder):
+            what = "was changed" if files.exists(folder) else "there is no router"
+            raise MukiError(what, where=str(folder), fix=MAKE_GOLDEN)
+        content = files.read_json(folder / _FACTS, MAKE_GOLDEN)
+        if content["scorer"] not in SCORERS or content.get("version") != schema.ROUTER_VERSION:
+            raise MukiError("was made by another version of this program", where=str(folder), fix=MAKE_GOLDEN)
+        arrays = files.read_arrays(folder / _ARRAYS)
+        values = {name: content[name] for name in ("key", "scorer", "teachers", "settings", "encoder")}
+        score = _unpack(SCORERS[content["scorer"]].kind, content["score"], "score", arrays)
+        return cls(**values, labels=tuple(content["labels"]), score=score)
+
+
+def router_key(inputs: RoutingInputs) -> str:
+    """SHA-256 of everything that determines a router."""
+    read = {f"labels of {name}": shards for name, shards in inputs.corpus.tables.shards.items()}
+    if inputs.embeddings is not None:
+        read |= {"embeddings": inputs.embeddings.shards, "names": [inputs.embeddings.name_shard]}
+    answers = inputs.answers
+    facts = {
+        "version": schema.ROUTER_VERSION,
+        "scorer": inputs.scorer,
+        "corpus": corpus_digest(inputs.corpus.shards),
+        "answers": None if answers is None else [sorted(answers.columns.items()), sorted(answers.random)],
+        "read": {name: [shard.sha256 for shard in each] for name, each in read.items()},
+    }
+    return canonical_key(facts | _facts(inputs.corpus))
+
+
+def load_or_fit(
+    inputs: RoutingInputs,
+    layout: Layout,
+    sample: Callable[[], TeacherOutputs] | None = None,
+    run: Run = on_all_cores,
+) -> Router:
+    """The router of these inputs: the published one, or the last of its scorer, or one that is fitted and stored now.
+
+    Args:
+        inputs: What it reads.
+        layout: Where routers lie.
+        sample: Gives the sample that it is fitted to; by default one is read.
+        run: Reads that one.
+
+    Raises:
+        MukiError: See `RoutingInputs.sample`.
+    """
+    key, stored = router_key(inputs), layout.stored_router(inputs.scorer)
+    for folder in (layout.router, stored):
+        if _is_there(folder, key):
+            return Router.load(folder)
+    columns = SCORERS[inputs.scorer].columns
+    router = Router.fit(inputs, sample() if sample is not None else inputs.sample(columns, run))
+    router.save(stored)
+    return router
+
+
+def _is_there(folder: Path, key: str) -> bool:
+    """Whether the router with this key is in a folder, as it was written."""
+    return folders.is_sealed(folder) and files.read_json(folder / _FACTS, MAKE_GOLDEN).get("key") == key
+
+
+def _facts(corpus: LabelledCorpus) -> dict[str, Any]:
+    """Teachers, labels and settings, as a router holds them."""
+    footers = corpus.tables.footers
+    teachers = {
+        name: {
+            "labels": footer["labels"],
+            "digest": footer["teacher_digest"],
+            "dtype": footer["dtype"],
+            "columns": columns.tolist(),
+        }
+        for (name, footer), columns in zip(footers.items(), corpus.label_space.columns, strict=True)
+    }
+    settings = {name: next(iter(footers.values()))[name] for name in NUMBER_SETTINGS if name != "dtype"}
+    return {"teachers": teachers, "labels": corpus.label_space.labels, "settings": settings}
+
+
+def _pack(value: Any, path: str, arrays: dict[str, NDArray[Any]]) -> Any:
+    """A dataclass as JSON; its arrays go to `arrays` under their path."""
+    if is_dataclass(value) and not isinstance(value, type):
+        inner = {each.name: _pack(getattr(value, each.name), f"{path}.{each.name}", arrays) for each in fields(value)}
+        return {"version": schema.ROUTER_VERSION, **inner} if isinstance(value, Router) else inner
+    if isinstance(value, np.ndarray):
+        arrays[path.lstrip(".")] = value
+        return None
+    return value
+
+
+def _unpack(kind: Any, content: Any, path: str, arrays: Any) -> Any:
+    """The inverse of `_pack` for a class of dataclass."""
+    if isinstance(kind, type) and is_dataclass(kind):
+        inner = {
+            each.name: _unpack(each.type, content[each.name], f"{path}.{each.name}", arrays) for each in fields(kind)
+        }
+        return kind(**inner)
+    if path in arrays:
+        return arrays[path]
+    return tuple(content) if get_origin(kind) is tuple else content
