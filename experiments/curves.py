@@ -35,8 +35,8 @@ from muki_pipeline.corpus.table import with_ids, write_corpus
 from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.evaluation.comparison.compare import compare
 from muki_pipeline.evaluation.gold_labels import read_test
-from muki_pipeline.integration.label_tables import open_labelled_corpus
 from muki_pipeline.labelling.run import label_corpus
+from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.averaging import average
 from muki_pipeline.models.students import LoadedStudent

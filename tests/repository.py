@@ -20,10 +20,14 @@ _ROOMS = {
     "prepare": _MODELS,
     "train-teacher": _TRAINING,
     "label": (*_MODELS, "labelling"),
-    "embed": (*_MODELS, "embedding", "integration"),
-    "integrate": (*_SETTINGS, "corpus", "integration"),
+    "embed": (*_MODELS, "embedding", "labels"),
+    "integrate": (*_SETTINGS, "corpus", "engines", "labels", "routing", "supervision"),
     "train-student": _TRAINING,
-    "evaluate": (*_MODELS, "embedding", "evaluation", "integration", "labelling", "reporting/figures.py"),
+    "evaluate": (
+        *_MODELS,
+        *("embedding", "engines", "evaluation", "labelling", "labels", "routing", "supervision"),
+        "reporting/figures.py",
+    ),
 }
 CODE = {stage: [f"pipeline/muki_pipeline/{name}" for name in rooms] for stage, rooms in _ROOMS.items()}
 """The code that the stages of each command depend on in this repository (tests/test_house.py holds it against them)."""

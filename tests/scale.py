@@ -25,13 +25,13 @@ from muki_pipeline.config import Prepare, Source
 from muki_pipeline.corpus.ids import place_of
 from muki_pipeline.corpus.prepare import prepare
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
-from muki_pipeline.integration.integrate import integrate
 from muki_pipeline.labelling.engines.dispatch import Workers
 from muki_pipeline.labelling.engines.local import Processes
 from muki_pipeline.labelling.engines.ray import RayWorkers
 from muki_pipeline.labelling.run import label_with
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.tokenizers import load_tokenizer
+from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.training.student.golden_rows import read_tokens, write_tokens
 from tests import tiny
 from tests.benchmarks.integration import SHARD, write_project
@@ -40,7 +40,7 @@ from tests.benchmarks.measure import in_a_process
 TESTS = (
     "tests/pipeline/labelling/test_ray.py",
     "tests/pipeline/labelling/test_engines.py",
-    "tests/pipeline/integration/engines/test_ray.py",
+    "tests/pipeline/engines/test_ray.py",
     "tests/pipeline/tables/test_bucket.py",
     "tests/pipeline/training/test_processes.py",
 )

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from muki_pipeline import config
-from muki_pipeline.integration.scorers import SCORERS
+from muki_pipeline.routing.scorers import SCORERS
 from muki_stages import cli
 from tests import generate_docs, tiny
 

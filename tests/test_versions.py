@@ -19,11 +19,11 @@ from muki_pipeline import config
 from muki_pipeline.config import Label, Teacher
 from muki_pipeline.corpus.table import with_ids, write_corpus
 from muki_pipeline.embedding.run import embed_corpus
-from muki_pipeline.integration.integrate import integrate
-from muki_pipeline.integration.strategies import STRATEGIES
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.models.teachers import locate
+from muki_pipeline.supervision.integrate import integrate
+from muki_pipeline.supervision.strategies import STRATEGIES
 from muki_pipeline.tables import schema
 from muki_pipeline.training.student.train import train_student
 from tests import tiny

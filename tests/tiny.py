@@ -13,8 +13,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 from muki_pipeline import config
 from muki_pipeline.corpus.prepare import prepare
 from muki_pipeline.embedding.run import embed_corpus
-from muki_pipeline.integration.integrate import integrate
 from muki_pipeline.labelling.run import label_corpus
+from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.training.student.train import train_student
 
 WORDS = [f"w{number}" for number in range(50)]

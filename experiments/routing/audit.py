@@ -10,10 +10,10 @@ from rich.table import Table
 from experiments.routing.judge import Asked, ask, is_built
 from experiments.routing.settings import bases, settings
 from muki_pipeline.evaluation import metrics
-from muki_pipeline.integration.routing.answers import Anchors
-from muki_pipeline.integration.routing.gate import Gate
-from muki_pipeline.integration.scorers import gate_inputs
-from muki_pipeline.integration.strategies import margins
+from muki_pipeline.routing.answers import Anchors
+from muki_pipeline.routing.gate.gate import Gate
+from muki_pipeline.routing.scorers import gate_inputs
+from muki_pipeline.supervision.strategies import margins
 
 SETTINGS = ("HWU64, random 4", "Reuters R8, 3", "20 Newsgroups, 3", "one half-trained")
 ANSWERS = (0, 25, 50, 100, 200)

@@ -22,12 +22,12 @@ from experiments.routing.settings import DATA, Base, Setting, bases, settings
 from muki_pipeline.config import Dtype
 from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.evaluation import metrics
-from muki_pipeline.integration.confidence import softmax
-from muki_pipeline.integration.embeddings import open_embeddings
-from muki_pipeline.integration.label_tables import LabelShard, open_labelled_corpus
-from muki_pipeline.integration.scorers import SCORERS, Gated, TeacherOutputs, gate_inputs
-from muki_pipeline.integration.strategies import best_teacher, golden_targets, soft_weights
+from muki_pipeline.labels.tables import LabelShard, open_labelled_corpus
 from muki_pipeline.layout import Layout
+from muki_pipeline.routing.confidence import softmax
+from muki_pipeline.routing.embeddings import open_embeddings
+from muki_pipeline.routing.scorers import SCORERS, Gated, TeacherOutputs, gate_inputs
+from muki_pipeline.supervision.strategies import best_teacher, golden_targets, soft_weights
 from muki_pipeline.tables.columns import arrow
 from muki_pipeline.tables.manifest import is_finished
 

@@ -18,13 +18,13 @@ from muki_pipeline.corpus.prepare import prepare
 from muki_pipeline.corpus.readers import check_filled
 from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.errors import MukiError, chosen
-from muki_pipeline.integration.integrate import integrate
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import MAKE_CORPUS, MAKE_GOLDEN, Layout, make_labels
 from muki_pipeline.models.students import LoadedStudent, load_student
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.setup import look
 from muki_pipeline.setup.settings import Texts, render, student_model, write_project
+from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.tables import folders
 from muki_pipeline.tables.columns import frame, parquet_bytes
 from muki_pipeline.tables.files import exists, make_folder, only_one, write_bytes

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from muki_pipeline import config
-from muki_pipeline.integration.label_space import unite
+from muki_pipeline.labels.space import unite
 from muki_pipeline.models.averaging import average
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.tables.files import write_json

@@ -4,12 +4,12 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from muki_pipeline.integration.engines.ray import ray_tasks
-from muki_pipeline.integration.integrate import integrate
-from muki_pipeline.integration.routing.agreement import SLIGHT
-from muki_pipeline.integration.routing.answers import wilson_interval
-from muki_pipeline.integration.routing.gate import Estimate
-from muki_pipeline.integration.routing_summary import RoutingSummary
+from muki_pipeline.engines.ray import ray_tasks
+from muki_pipeline.routing.answers import wilson_interval
+from muki_pipeline.routing.gate.agreement import SLIGHT
+from muki_pipeline.routing.gate.gate import Estimate
+from muki_pipeline.supervision.integrate import integrate
+from muki_pipeline.supervision.summary import RoutingSummary
 from muki_stages.options import PARAMS, Address, Engine, ParamsFile
 from muki_stages.project import open_project
 from muki_stages.terminal import progress, say, warn

@@ -12,8 +12,8 @@ import pyarrow as pa
 import yaml
 
 from muki_pipeline import config
-from muki_pipeline.integration.confidence import entropy, softmax
-from muki_pipeline.integration.integrate import integrate
+from muki_pipeline.routing.confidence import entropy, softmax
+from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.tables.columns import fixed_size_lists
 from muki_pipeline.tables.keys import canonical_key
 from muki_pipeline.tables.manifest import seal

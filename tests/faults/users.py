@@ -18,8 +18,8 @@ from muki_pipeline.config import Label, Teacher
 from muki_pipeline.corpus.dialects import Dialect
 from muki_pipeline.corpus.formats import read_table
 from muki_pipeline.errors import MukiError
-from muki_pipeline.integration.label_space import unite
 from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.labels.space import unite
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.names import comparable
 from muki_pipeline.setup import look

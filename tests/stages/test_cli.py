@@ -264,7 +264,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], tuple[str, ...], str]] = {
     "other K": (lambda p: change(p, "label.passes", 9), ("integrate",), "passes is 3, not 9"),
     "cut shard": (cut, ("integrate",), "two/part-00001.parquet: "),
     "no golden": (lambda p: None, ("train-student",), "golden: there is no finished table"),
-    "no student": (lambda p: None, ("evaluate",), "there is no student"),
+    "no router": (lambda p: None, ("evaluate",), "there is no router"),
     "no id": (lambda p: None, ("inspect", "--id", "x"), "no text has the id 'x'"),
 }
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from muki_pipeline.config import Params
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.embedding.encoder import NeutralEncoder
-from muki_pipeline.integration.label_tables import open_labelled_corpus
+from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.tables import files, schema

@@ -23,18 +23,18 @@ from muki_pipeline.evaluation.gold_labels import (
 )
 from muki_pipeline.evaluation.predict import predict_student, student_measures
 from muki_pipeline.evaluation.routed_teachers import open_routed_teachers
-from muki_pipeline.integration.embeddings import open_embeddings
-from muki_pipeline.integration.golden_table import answered, targets
-from muki_pipeline.integration.inputs import RoutingInputs
-from muki_pipeline.integration.label_space import LabelSpace
-from muki_pipeline.integration.label_tables import open_labelled_corpus
-from muki_pipeline.integration.router import load_or_fit
-from muki_pipeline.integration.routing.answers import read_answers
-from muki_pipeline.integration.scorers import SCORERS
-from muki_pipeline.integration.strategies import best_teacher
 from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.labels.space import LabelSpace
+from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import MAKE_CORPUS, Layout
 from muki_pipeline.progress import SILENT, Progress
+from muki_pipeline.routing.answers import read_answers
+from muki_pipeline.routing.embeddings import open_embeddings
+from muki_pipeline.routing.inputs import RoutingInputs
+from muki_pipeline.routing.router import load_or_fit
+from muki_pipeline.routing.scorers import SCORERS
+from muki_pipeline.supervision.golden_table import answered, targets
+from muki_pipeline.supervision.strategies import best_teacher
 from muki_pipeline.tables import files
 from muki_pipeline.tables.columns import series
 from muki_pipeline.tables.shards import read_table_file

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from muki_pipeline.errors import MukiError
-from muki_pipeline.integration.label_space import LabelSpace
+from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.layout import MAKE_CORPUS, Layout
 from muki_pipeline.tables import files, schema
 from muki_pipeline.tables.columns import frame

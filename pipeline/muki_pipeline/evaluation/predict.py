@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from muki_pipeline.config import Params
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation import metrics
-from muki_pipeline.integration.label_space import LabelSpace
+from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.models.students import load_student
 from muki_pipeline.progress import SILENT, Progress
 

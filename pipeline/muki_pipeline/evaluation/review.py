@@ -8,11 +8,11 @@ import polars as pl
 
 from muki_pipeline.config import POSTERIORS, Params
 from muki_pipeline.errors import MukiError
-from muki_pipeline.integration.confidence import softmax
-from muki_pipeline.integration.label_space import LabelSpace
-from muki_pipeline.integration.label_tables import LabelledCorpus, LabelShard, open_labelled_corpus
-from muki_pipeline.integration.routing.answers import CONFLICT, RANDOM, none_answer, read_answer_table, wilson_interval
+from muki_pipeline.labels.space import LabelSpace
+from muki_pipeline.labels.tables import LabelledCorpus, LabelShard, open_labelled_corpus
 from muki_pipeline.layout import MAKE_GOLDEN, Layout
+from muki_pipeline.routing.answers import CONFLICT, RANDOM, none_answer, read_answer_table, wilson_interval
+from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.tables.columns import frame
 from muki_pipeline.tables.manifest import read_golden_manifest
 from muki_pipeline.tables.shards import read_shard

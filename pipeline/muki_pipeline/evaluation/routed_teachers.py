@@ -12,16 +12,16 @@ from muki_pipeline.config import Params
 from muki_pipeline.corpus.table import content_digest, with_ids
 from muki_pipeline.embedding.encoder import NeutralEncoder
 from muki_pipeline.errors import MukiError
-from muki_pipeline.integration.confidence import softmax
-from muki_pipeline.integration.label_tables import LabelShard
-from muki_pipeline.integration.router import Router
-from muki_pipeline.integration.scorers import SCORERS, TeacherOutputs
-from muki_pipeline.integration.strategies import golden_targets, hard_weights
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.store import load_or_label
+from muki_pipeline.labels.tables import LabelShard
 from muki_pipeline.layout import MAKE_GOLDEN, Layout
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.progress import SILENT, Progress
+from muki_pipeline.routing.confidence import softmax
+from muki_pipeline.routing.router import Router
+from muki_pipeline.routing.scorers import SCORERS, TeacherOutputs
+from muki_pipeline.supervision.strategies import golden_targets, hard_weights
 from muki_pipeline.tables.columns import arrow
 from muki_pipeline.tables.keys import canonical_key
 

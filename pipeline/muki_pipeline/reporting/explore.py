@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from muki_pipeline.config import Params
-from muki_pipeline.integration.confidence import softmax
-from muki_pipeline.integration.label_tables import open_labelled_corpus
-from muki_pipeline.integration.strategies import MARGIN_FLOOR
+from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import MAKE_GOLDEN, Layout
+from muki_pipeline.routing.confidence import softmax
+from muki_pipeline.supervision.strategies import MARGIN_FLOOR
 from muki_pipeline.tables.columns import matrix
 from muki_pipeline.tables.manifest import read_golden_manifest
 from muki_pipeline.tables.shards import read_shard

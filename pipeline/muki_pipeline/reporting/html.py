@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from muki_pipeline.config import Params
 from muki_pipeline.evaluation.comparison.significance import best_rules
 from muki_pipeline.evaluation.gold_labels import read_corpus_gold
-from muki_pipeline.integration.confidence import softmax
-from muki_pipeline.integration.label_tables import LabelShard, open_labelled_corpus
-from muki_pipeline.integration.routing.answers import wilson_interval
-from muki_pipeline.integration.strategies import MARGIN_FLOOR
+from muki_pipeline.labels.tables import LabelShard, open_labelled_corpus
 from muki_pipeline.layout import MAKE_GOLDEN, TRAINING_CURVE, Layout, make_labels
 from muki_pipeline.reporting import figures
 from muki_pipeline.reporting.drift import drift_section
 from muki_pipeline.reporting.explore import STYLE, explore_section, label_map
+from muki_pipeline.routing.answers import wilson_interval
+from muki_pipeline.routing.confidence import softmax
+from muki_pipeline.supervision.strategies import MARGIN_FLOOR
 from muki_pipeline.tables import files
 from muki_pipeline.tables.columns import frame, matrix
 from muki_pipeline.tables.manifest import read_golden_manifest, read_manifest

@@ -15,8 +15,8 @@ from muki_pipeline.corpus.readers import describe, read_source
 from muki_pipeline.embedding.encoder import NeutralEncoder
 from muki_pipeline.errors import MukiError, brief, first
 from muki_pipeline.evaluation.gold_labels import name_unknown, unknown_labels
-from muki_pipeline.integration.label_space import unite
 from muki_pipeline.labelling.arithmetic import fastest
+from muki_pipeline.labels.space import unite
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.batching import collate, tokenise
 from muki_pipeline.models.devices import choose_device, fast_dtype

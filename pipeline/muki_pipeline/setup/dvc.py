@@ -151,7 +151,7 @@ class _Stages:
         answers = self.params.integrate.answers
         deps = ["data/corpus", "data/embeddings", *self._labels(), answers and answers.rpartition("@")[0]]
         read = ["integrate", *self._set("student", "temperature"), *self._store()]
-        return self._stage("integrate", deps, read, ["data/golden"])
+        return self._stage("integrate", deps, read, ["data/golden", "data/router"])
 
     def train_student(self) -> dict[str, Any]:
         return self._stage(
@@ -159,7 +159,8 @@ class _Stages:
         )
 
     def evaluate(self) -> dict[str, Any]:
-        tables = ["data/corpus", "data/embeddings", "data/eval", "data/golden", *self._labels(), "data/student"]
+        tables = [f"data/{name}" for name in ("corpus", "embeddings", "eval", "golden", "router", "student")]
+        tables += self._labels()
         models = [self._model(teacher.model) for teacher in self.params.teachers.values()]
         read = ["teachers", "label", "embed", "integrate", "evaluate", *self._encoder_settings()]
         read += self._set("student", "temperature", "max_length")

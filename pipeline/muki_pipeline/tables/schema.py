@@ -15,9 +15,9 @@ from muki_pipeline.tables.columns import vectors
 LABELS_VERSION = 5
 """Label shards: the columns and the numbers in them (`pipeline/muki_pipeline/labelling/`)."""
 GOLDEN_VERSION = 7
-"""Golden tables: scores, targets and weights, and what the manifest says (`integration/`)."""
+"""Golden tables: scores, targets and weights, and what the manifest says (`supervision/`)."""
 ROUTER_VERSION = 1
-"""Fitted routers (`integration/routing/`)."""
+"""Fitted routers (`routing/`)."""
 FEATURES_VERSION = 1
 """What teachers' heads read (`pipeline/muki_pipeline/labelling/features.py`)."""
 EMBEDDINGS_VERSION = 4

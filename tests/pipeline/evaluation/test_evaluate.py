@@ -11,12 +11,12 @@ from muki_pipeline.corpus.prepare import prepare
 from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.evaluate import Evaluation, evaluate
-from muki_pipeline.integration.confidence import softmax
-from muki_pipeline.integration.integrate import integrate
-from muki_pipeline.integration.routing.answers import reference
-from muki_pipeline.integration.scorers import SCORERS
 from muki_pipeline.reporting.figures import uncertainty_figure
 from muki_pipeline.reporting.inspect import inspect_store, inspect_text
+from muki_pipeline.routing.answers import reference
+from muki_pipeline.routing.confidence import softmax
+from muki_pipeline.routing.scorers import SCORERS
+from muki_pipeline.supervision.integrate import integrate
 from tests import tiny
 from tests.recorder import Recorder
 

@@ -13,10 +13,10 @@ import yaml
 from muki_pipeline import config
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.review import read_review, sample_review
-from muki_pipeline.integration.integrate import integrate
-from muki_pipeline.integration.label_tables import open_labelled_corpus
-from muki_pipeline.integration.routing.answers import read_answers, reference, wilson_interval
+from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.reporting.html import write_report
+from muki_pipeline.routing.answers import read_answers, reference, wilson_interval
+from muki_pipeline.supervision.integrate import integrate
 from muki_stages import integrate as stage
 from muki_stages import review
 from tests import tiny

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from muki_pipeline.config import Label, Teacher
 from muki_pipeline.errors import MukiError
-from muki_pipeline.integration.confidence import entropy
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.models.devices import choose_device
 from muki_pipeline.models.teachers import locate
+from muki_pipeline.routing.confidence import entropy
 from tests import tiny
 
 TEXTS = [*tiny.texts(24, seed=5), "", "w1", "w1"]

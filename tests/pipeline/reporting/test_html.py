@@ -16,10 +16,10 @@ from muki_pipeline.evaluation.comparison.compare import Comparison, compare
 from muki_pipeline.evaluation.comparison.rules import RULES, SUPERVISED
 from muki_pipeline.evaluation.comparison.significance import best_rules
 from muki_pipeline.evaluation.evaluate import evaluate
-from muki_pipeline.integration.integrate import integrate
 from muki_pipeline.layout import Layout
 from muki_pipeline.reporting.figures import share_figure, svg
 from muki_pipeline.reporting.html import CONFLICTS, summarise, write_report
+from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.tables import manifest
 from muki_pipeline.tables.columns import arrow
 from muki_pipeline.tables.shards import write_table_file

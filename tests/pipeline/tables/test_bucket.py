@@ -16,8 +16,8 @@ import pytest
 
 from muki_pipeline import config
 from muki_pipeline.errors import MukiError
-from muki_pipeline.integration.integrate import integrate
 from muki_pipeline.labelling.run import label_corpus
+from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.tables import bucket as module
 from muki_pipeline.tables.bucket import Bucket
 from muki_pipeline.tables.manifest import read_manifest, seal

@@ -14,7 +14,7 @@ import torch
 
 from muki_pipeline import config
 from muki_pipeline.errors import MukiError
-from muki_pipeline.integration.integrate import integrate
+from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.training.batches import EpochSampler
 from muki_pipeline.training.trainer import arguments
 from muki_stages import train_student

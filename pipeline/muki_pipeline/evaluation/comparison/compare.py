@@ -16,12 +16,12 @@ from muki_pipeline.evaluation.comparison.significance import paired_tests
 from muki_pipeline.evaluation.comparison.students import StudentJob, StudentProcesses
 from muki_pipeline.evaluation.gold_labels import TestSet, gold_rows, read_corpus_gold, read_test
 from muki_pipeline.evaluation.predict import student_measures
-from muki_pipeline.integration.golden_table import GoldenRows, golden_facts
-from muki_pipeline.integration.integrate import integrate
-from muki_pipeline.integration.label_tables import LabelledCorpus, open_labelled_corpus
-from muki_pipeline.integration.strategies import STRATEGIES
+from muki_pipeline.labels.tables import LabelledCorpus, open_labelled_corpus
 from muki_pipeline.layout import MAKE_GOLDEN, Layout
 from muki_pipeline.progress import SILENT, Progress
+from muki_pipeline.supervision.golden_table import GoldenRows, golden_facts
+from muki_pipeline.supervision.integrate import integrate
+from muki_pipeline.supervision.strategies import STRATEGIES
 from muki_pipeline.tables import files, folders
 from muki_pipeline.tables.columns import matrix
 from muki_pipeline.tables.keys import canonical_key

@@ -8,11 +8,11 @@ import torch
 from muki_pipeline import config
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.comparison.compare import compare
-from muki_pipeline.integration.integrate import integrate
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.models.students import load_student
 from muki_pipeline.models.teachers import locate
+from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.training.student.alignment import AmalgamatedFeatures, CommonFeatures, squared_mmd
 from muki_pipeline.training.student.train import train_student
 from tests import tiny

@@ -19,12 +19,12 @@ from muki_pipeline.corpus.prepare import prepare
 from muki_pipeline.corpus.table import with_ids, write_corpus
 from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.errors import MukiError
-from muki_pipeline.integration import inputs
-from muki_pipeline.integration import integrate as integration
-from muki_pipeline.integration.confidence import entropy_of_logits, softmax
-from muki_pipeline.integration.routing.agreement import SLIGHT
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import Layout
+from muki_pipeline.routing import inputs
+from muki_pipeline.routing.confidence import entropy_of_logits, softmax
+from muki_pipeline.routing.gate.agreement import SLIGHT
+from muki_pipeline.supervision import integrate as integration
 from muki_pipeline.tables.manifest import MANIFEST, read_manifest, seal
 from muki_pipeline.tables.shards import read_footer, read_shard, write_shard
 from tests import tiny

@@ -11,11 +11,11 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from muki_pipeline.integration.confidence import CONFIDENCES, StoredOutputs, mutual_information, softmax
-from muki_pipeline.integration.label_space import LabelSpace
-from muki_pipeline.integration.routing.answers import Anchors
-from muki_pipeline.integration.routing.audit import anchored
-from muki_pipeline.integration.routing.gate import Gate, GateInputs, Scale
+from muki_pipeline.labels.space import LabelSpace
+from muki_pipeline.routing.answers import Anchors
+from muki_pipeline.routing.audit import anchored
+from muki_pipeline.routing.confidence import CONFIDENCES, StoredOutputs, mutual_information, softmax
+from muki_pipeline.routing.gate.gate import Gate, GateInputs, Scale
 
 Floats = NDArray[np.floating]
 

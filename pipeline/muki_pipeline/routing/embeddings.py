@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from muki_pipeline.config import Params
 from muki_pipeline.errors import MukiError
-from muki_pipeline.integration.label_tables import LabelledCorpus
+from muki_pipeline.labels.tables import LabelledCorpus
 from muki_pipeline.layout import MAKE_EMBEDDINGS, Layout
 from muki_pipeline.tables import schema
 from muki_pipeline.tables.columns import matrix

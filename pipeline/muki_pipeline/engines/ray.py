@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from muki_pipeline.engines.threads import Result, Told
 from muki_pipeline.errors import MukiError, brief
-from muki_pipeline.integration.engines.threads import Result, Told
 from muki_pipeline.ray_cluster import RayCluster, cluster_gone, connect
 from muki_pipeline.tables.shards import part_name
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from muki_pipeline.corpus.dialects import Dialect
 from muki_pipeline.corpus.formats import read_table
 from muki_pipeline.errors import MukiError, first
-from muki_pipeline.integration.label_space import LabelSpace
+from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.names import comparable
 from muki_pipeline.tables.files import exists
 from muki_pipeline.tables.keys import file_digest

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from muki_pipeline import config
+from muki_pipeline.engines.ray import RayTasks, ray_tasks
 from muki_pipeline.errors import MukiError
-from muki_pipeline.integration.engines.ray import RayTasks, ray_tasks
-from muki_pipeline.integration.integrate import integrate
 from muki_pipeline.ray_cluster import connect
+from muki_pipeline.supervision.integrate import integrate
 from tests import tiny
 from tests.marks import at_length
 

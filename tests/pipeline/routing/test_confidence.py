@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from muki_pipeline.integration.confidence import (
+from muki_pipeline.routing.confidence import (
     CONFIDENCES,
     energy,
     entropy,

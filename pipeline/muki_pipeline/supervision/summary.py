@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muki_pipeline.config import POSTERIORS
-from muki_pipeline.integration.router import Router
-from muki_pipeline.integration.routing.gate import Estimate
+from muki_pipeline.routing.gate.gate import Estimate
+from muki_pipeline.routing.router import Router
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from muki_pipeline.integration.routing.words import FOLDS
+from muki_pipeline.routing.gate.words import FOLDS
 
 Floats = NDArray[np.floating]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from muki_pipeline.config import Label, Params
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.errors import MukiError, first
-from muki_pipeline.integration.label_space import LabelSpace, unite
+from muki_pipeline.labels.space import LabelSpace, unite
 from muki_pipeline.layout import Layout, make_labels
 from muki_pipeline.tables import schema
 from muki_pipeline.tables.columns import matrix, series

@@ -8,13 +8,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from muki_pipeline.config import Params
+from muki_pipeline.engines.threads import Run
 from muki_pipeline.errors import MukiError
-from muki_pipeline.integration.embeddings import Embeddings, open_embeddings
-from muki_pipeline.integration.engines.threads import Run
-from muki_pipeline.integration.label_tables import LabelledCorpus, LabelShard, open_labelled_corpus
-from muki_pipeline.integration.routing.answers import Answers, read_answers
-from muki_pipeline.integration.scorers import SCORERS, TeacherOutputs
+from muki_pipeline.labels.tables import LabelledCorpus, LabelShard, open_labelled_corpus
 from muki_pipeline.layout import Layout
+from muki_pipeline.routing.answers import Answers, read_answers
+from muki_pipeline.routing.embeddings import Embeddings, open_embeddings
+from muki_pipeline.routing.scorers import SCORERS, TeacherOutputs
 from muki_pipeline.tables.columns import series
 
 SAMPLE_ROWS = 50_000

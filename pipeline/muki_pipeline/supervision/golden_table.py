@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from muki_pipeline.config import Integrate, Params
 from muki_pipeline.corpus.table import corpus_digest
-from muki_pipeline.integration.confidence import energy, softmax
-from muki_pipeline.integration.label_space import LabelSpace
-from muki_pipeline.integration.label_tables import Features, LabelledCorpus, LabelShard
-from muki_pipeline.integration.routing.answers import Anchors
-from muki_pipeline.integration.strategies import STRATEGIES, best_teacher, golden_targets, margins
+from muki_pipeline.labels.space import LabelSpace
+from muki_pipeline.labels.tables import Features, LabelledCorpus, LabelShard
 from muki_pipeline.layout import MAKE_GOLDEN
+from muki_pipeline.routing.answers import Anchors
+from muki_pipeline.routing.confidence import energy, softmax
+from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher, golden_targets, margins
 from muki_pipeline.tables import schema
 from muki_pipeline.tables.columns import fixed_size_lists
 from muki_pipeline.tables.keys import canonical_key

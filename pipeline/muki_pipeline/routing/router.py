@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muki_pipeline.corpus.table import corpus_digest
+from muki_pipeline.engines.threads import Run, on_all_cores
 from muki_pipeline.errors import MukiError
-from muki_pipeline.integration.engines.threads import Run, on_all_cores
-from muki_pipeline.integration.inputs import RoutingInputs
-from muki_pipeline.integration.label_space import LabelSpace
-from muki_pipeline.integration.label_tables import NUMBER_SETTINGS, LabelledCorpus
-from muki_pipeline.integration.routing.gate import Estimate
-from muki_pipeline.integration.scorers import SCORERS, Gated, Score, TeacherOutputs
+from muki_pipeline.labels.space import LabelSpace
+from muki_pipeline.labels.tables import NUMBER_SETTINGS, LabelledCorpus
 from muki_pipeline.layout import MAKE_GOLDEN, Layout
+from muki_pipeline.routing.gate.gate import Estimate
+from muki_pipeline.routing.inputs import RoutingInputs
+from muki_pipeline.routing.scorers import SCORERS, Gated, Score, TeacherOutputs
 from muki_pipeline.tables import files, folders, schema
 from muki_pipeline.tables.keys import canonical_key
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from muki_pipeline.integration.confidence import energy, softmax
-from muki_pipeline.integration.label_space import unite
-from muki_pipeline.integration.strategies import (
+from muki_pipeline.labels.space import unite
+from muki_pipeline.routing.confidence import energy, softmax
+from muki_pipeline.supervision.strategies import (
     MARGIN_FLOOR,
     STRATEGIES,
     best_teacher,

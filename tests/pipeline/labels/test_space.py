@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from muki_pipeline.errors import MukiError
-from muki_pipeline.integration.label_space import unite
+from muki_pipeline.labels.space import unite
 
 
 def test_union_with_overlap_and_aliases() -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from muki_pipeline.integration.confidence import softmax
-from muki_pipeline.integration.label_space import LabelSpace
+from muki_pipeline.labels.space import LabelSpace
+from muki_pipeline.routing.confidence import softmax
 
 Floats = NDArray[np.floating]
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.special import logsumexp
 
-from muki_pipeline.integration.label_space import LabelSpace
-from muki_pipeline.integration.routing.calibration import Calibration, fit_factor
-from muki_pipeline.integration.routing.embedded import EmbeddingModel
-from muki_pipeline.integration.routing.words import FOLDS, WordModel
+from muki_pipeline.labels.space import LabelSpace
+from muki_pipeline.routing.gate.calibration import Calibration, fit_factor
+from muki_pipeline.routing.gate.embedded import EmbeddingModel
+from muki_pipeline.routing.gate.words import FOLDS, WordModel
 
 Floats = NDArray[np.floating]
 

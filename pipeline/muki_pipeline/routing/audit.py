@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from muki_pipeline.integration.label_space import LabelSpace
-from muki_pipeline.integration.routing.answers import Anchors
+from muki_pipeline.labels.space import LabelSpace
+from muki_pipeline.routing.answers import Anchors
 
 Floats = NDArray[np.floating]
 

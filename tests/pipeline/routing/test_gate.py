@@ -5,13 +5,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from muki_pipeline.integration.confidence import softmax
-from muki_pipeline.integration.label_space import LabelSpace, unite
-from muki_pipeline.integration.routing.agreement import SLIGHT, estimated_accuracies, has_drifted, kappa
-from muki_pipeline.integration.routing.calibration import Calibration, fit_factor, sharpness
-from muki_pipeline.integration.routing.embedded import EmbeddingModel
-from muki_pipeline.integration.routing.gate import Gate, GateInputs
-from muki_pipeline.integration.routing.words import FOLDS, WordIndex, WordModel
+from muki_pipeline.labels.space import LabelSpace, unite
+from muki_pipeline.routing.confidence import softmax
+from muki_pipeline.routing.gate.agreement import SLIGHT, estimated_accuracies, has_drifted, kappa
+from muki_pipeline.routing.gate.calibration import Calibration, fit_factor, sharpness
+from muki_pipeline.routing.gate.embedded import EmbeddingModel
+from muki_pipeline.routing.gate.gate import Gate, GateInputs
+from muki_pipeline.routing.gate.words import FOLDS, WordIndex, WordModel
 
 TOPICS = [["ball", "goal", "team"], ["star", "orbit", "moon"], ["vote", "law", "court"], ["cell", "gene", "drug"]]
 COMMON = ["the", "a", "of", "and", "it", "was"]

@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from muki_pipeline.integration.label_space import LabelSpace
-from muki_pipeline.integration.routing.agreement import estimated_accuracies, has_drifted, kappa, least_agreement
-from muki_pipeline.integration.routing.answers import NO_ANCHORS, Anchors
-from muki_pipeline.integration.routing.audit import Audit, anchored
-from muki_pipeline.integration.routing.calibration import sharpness
-from muki_pipeline.integration.routing.views import ContentView, NameView, Prepared, ScoreView, folds_of, name_features
-from muki_pipeline.integration.routing.words import WordIndex
+from muki_pipeline.labels.space import LabelSpace
+from muki_pipeline.routing.answers import NO_ANCHORS, Anchors
+from muki_pipeline.routing.audit import Audit, anchored
+from muki_pipeline.routing.gate.agreement import estimated_accuracies, has_drifted, kappa, least_agreement
+from muki_pipeline.routing.gate.calibration import sharpness
+from muki_pipeline.routing.gate.views import ContentView, NameView, Prepared, ScoreView, folds_of, name_features
+from muki_pipeline.routing.gate.words import WordIndex
 
 Floats = NDArray[np.floating]
 

@@ -6,9 +6,9 @@ import pytest
 
 from muki_pipeline import config
 from muki_pipeline.evaluation.comparison.rules import RULES
-from muki_pipeline.integration.confidence import entropy, softmax
-from muki_pipeline.integration.label_space import unite
-from muki_pipeline.integration.scorers import SCORERS, TeacherOutputs
+from muki_pipeline.labels.space import unite
+from muki_pipeline.routing.confidence import entropy, softmax
+from muki_pipeline.routing.scorers import SCORERS, TeacherOutputs
 
 
 @dataclass

@@ -11,9 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muki_pipeline.config import Integrate, Params
+from muki_pipeline.engines.threads import Run, on_all_cores
 from muki_pipeline.errors import MukiError
-from muki_pipeline.integration.engines.threads import Run, on_all_cores
-from muki_pipeline.integration.golden_table import (
+from muki_pipeline.labels.tables import Features, open_features
+from muki_pipeline.layout import Layout
+from muki_pipeline.progress import SILENT, Progress
+from muki_pipeline.routing.inputs import RoutingInputs, open_inputs
+from muki_pipeline.routing.router import Router, load_or_fit, router_key
+from muki_pipeline.routing.scorers import SCORERS, TeacherOutputs, measure
+from muki_pipeline.supervision.golden_table import (
     GoldenRows,
     answered,
     find_golden,
@@ -22,14 +28,8 @@ from muki_pipeline.integration.golden_table import (
     target_columns,
     targets,
 )
-from muki_pipeline.integration.inputs import RoutingInputs, open_inputs
-from muki_pipeline.integration.label_tables import Features, open_features
-from muki_pipeline.integration.router import Router, load_or_fit, router_key
-from muki_pipeline.integration.routing_summary import RoutingSummary, ShardSums, read_summary, summarise
-from muki_pipeline.integration.scorers import SCORERS, TeacherOutputs, measure
-from muki_pipeline.integration.strategies import STRATEGIES, best_teacher, margins
-from muki_pipeline.layout import Layout
-from muki_pipeline.progress import SILENT, Progress
+from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher, margins
+from muki_pipeline.supervision.summary import RoutingSummary, ShardSums, read_summary, summarise
 from muki_pipeline.tables import files
 from muki_pipeline.tables.columns import series
 from muki_pipeline.tables.manifest import copy_table, seal, unseal

@@ -1,0 +1,1 @@
+"""Label tables, read back and checked; the union of the teachers' labels."""

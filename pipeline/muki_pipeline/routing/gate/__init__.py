@@ -1,0 +1,1 @@
+"""The gate: views of a text that teach each other which teacher it is for."""
