@@ -10,11 +10,11 @@ import sys
 
 import polars as pl
 
-from muki_pipeline.api import merge
+from muki_pipeline import merge
 
 
 def main(file: str, models: list[str], question: str) -> None:
-    """Merge, look at the supervision, and ask the student."""
+    """Project, look at the supervision, and ask the student."""
     texts = pl.read_csv(file)["text"]
     project = merge(models, texts)
 

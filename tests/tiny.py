@@ -151,3 +151,10 @@ def finish(path: Path) -> None:
     params, layout = config.load(path)
     integrate(params, layout, layout.golden)
     train_student(params.student, layout.golden, layout.student, layout.work / "student", layout.root)
+
+
+def change(path: Path, block: str, **values: Any) -> None:
+    """Set keys of a block of params.yaml."""
+    content = yaml.safe_load(path.read_text())
+    content.setdefault(block, {}).update(values)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))

@@ -66,7 +66,7 @@ class Student:
 
 
 @dataclass(frozen=True)
-class Merge:
+class Project:
     """A project: teachers, texts and settings in a folder. Each step makes what it needs first.
 
     Attributes:
@@ -80,7 +80,7 @@ class Merge:
     progress: Progress = SILENT
 
     @classmethod
-    def load(cls, params_file: str | Path, progress: Progress = SILENT) -> "Merge":
+    def load(cls, params_file: str | Path, progress: Progress = SILENT) -> "Project":
         """A project that is there already.
 
         Raises:
@@ -144,13 +144,13 @@ def merge(
     folder: str | Path = "muki",
     student: str | None = None,
     progress: Progress = SILENT,
-) -> Merge:
+) -> Project:
     """A new project in a folder, or the one that is there, if it has these models and texts.
 
     Args:
         models: Folders or hub ids of fine-tuned classifiers, by name if they should have names of their own.
         texts: Unlabelled texts.
-        folder: The project's folder; change its params.yaml, and call `Merge.load`, for other settings.
+        folder: The project's folder; change its params.yaml, and call `Project.load`, for other settings.
         student: The pretrained model of the student; a small sentence encoder by default.
         progress: Told of the work.
 
@@ -176,7 +176,7 @@ def merge(
     else:
         write_bytes(root / _TEXTS, parquet_bytes(series.to_frame()))
         write_project(root, content)
-    return Merge.load(params, progress)
+    return Project.load(params, progress)
 
 
 def _check_same(params: Params, teachers: Sequence[look.FoundTeacher], student: str | None, root: Path) -> None:
@@ -193,7 +193,7 @@ def _check_same(params: Params, teachers: Sequence[look.FoundTeacher], student: 
 def _check_same_texts(texts: pl.Series, root: Path) -> None:
     path = root / _TEXTS
     if not exists(path) or not read_table(path)["text"].equals(texts):
-        fix = f"Name another folder, or write the texts to {path} and call Merge.load"
+        fix = f"Name another folder, or write the texts to {path} and call Project.load"
         raise MukiError("belongs to a project with other texts", where=str(root), fix=fix)
 
 

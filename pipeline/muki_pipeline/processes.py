@@ -27,10 +27,13 @@ def process_context(module: str, *, on_gpu: bool = False) -> Context:
     Libraries may ask for a GPU as they are loaded, and a process forked after that cannot use it. There each process
     loads its own.
 
+    A user's files may be called like Python's own (`inspect.py`): no process looks for modules in the working folder.
+
     Args:
         module: The module's full name.
         on_gpu: Whether the processes will use a GPU.
     """
+    os.environ["PYTHONSAFEPATH"] = "1"
     if on_gpu or sys.platform != "linux":
         return get_context("spawn")
     context = get_context("forkserver")

@@ -72,7 +72,7 @@ def _launch(params_file: Path, processes: int) -> None:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     settings = LaunchConfig(1, 1, processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0)
-    command = ["-m", "muki_stages.cli", "train-student", "--params", str(params_file)]
+    command = ["-P", "-m", "muki_stages.cli", "train-student", "--params", str(params_file)]
     try:
         elastic_launch(settings, sys.executable)(*command)
     except ChildFailedError as error:

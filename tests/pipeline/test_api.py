@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from muki_pipeline import api
-from muki_pipeline.api import Merge, merge
+from muki_pipeline.api import Project, merge
 from muki_pipeline.errors import MukiError
 from muki_pipeline.tables.files import only_one
 from tests import tiny
@@ -17,12 +17,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save_project(tmp_path_factory.mktemp("api")).parent / "models"
 
 
-def project(models: Path, folder: Path, texts: list[str], **others: Any) -> Merge:
+def project(models: Path, folder: Path, texts: list[str], **others: Any) -> Project:
     paths = [str(models / name) for name in ("one", "two")]
     opened = merge(paths, texts, folder=folder, student=str(models / "base"), **others)
     path = folder / "params.yaml"
     path.write_text(path.read_text().replace("passes: 16", "passes: 2").replace("epochs: auto", "epochs: 1"))
-    return Merge.load(path, opened.progress)
+    return Project.load(path, opened.progress)
 
 
 def test_from_models_and_texts_to_answers(models: Path, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_folder_of_another_project_is_refused(models: Path, tmp_path: Path) ->
         merge(both, ["w1", "w2"], folder=tmp_path / "muki")
     with pytest.raises(MukiError, match=r"texts is empty \(null\) in 1 rows, first in row 2"):
         merge(both, ["w1", None], folder=tmp_path / "none")  # type: ignore[list-item]  # as callers without mypy may
-    assert Merge.load(tmp_path / "muki" / "params.yaml").corpus()["text"].to_list() == ["w1"]
+    assert Project.load(tmp_path / "muki" / "params.yaml").corpus()["text"].to_list() == ["w1"]
     with pytest.raises(MukiError, match="there are no texts"):
         merge([str(models / "two")], [], folder=tmp_path / "other")
 

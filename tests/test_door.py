@@ -1,0 +1,79 @@
+"""What a user has beside the program does not get into it, and the checkout has one copy of the code."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import muki_pipeline
+from tests import tiny
+
+ROOT = Path(__file__).parents[1]
+TRAP = "raise SystemExit('the file of a user was imported')\n"
+WAYS = {
+    "command line": ["muki-pipeline", "label", "--teacher", "one"],
+    "worker processes": ["muki-pipeline", "label", "--teacher", "all", "--workers", "2"],
+    "Ray": ["muki-pipeline", "label", "--teacher", "all", "--engine", "ray", "--workers", "2"],
+    "several trainers": ["muki-pipeline", "train-student", "--processes", "2"],
+    "torchrun": ["torchrun", "--nproc-per-node", "2", "--no-python", "muki-pipeline", "train-student"],
+    "comparison": ["muki-pipeline", "compare"],
+    "Python": [sys.executable, "ours.py"],
+}
+SCRIPT = """
+from muki_pipeline import Project
+
+if __name__ == "__main__":
+    assert len(Project.load("params.yaml").label("one")) == 30
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tiny.save_project(tmp_path_factory.mktemp("door"), compare={"rules": ["muki"], "seeds": [0, 1]})
+    tiny.finish(path)
+    return path.parent
+
+
+@pytest.fixture
+def folder(finished: Path) -> Path:
+    """A project beside files that are called like the program's folders and Python's modules."""
+    (finished / "stages").mkdir(exist_ok=True)
+    for name in ("pipeline.py", "inspect.py", "stages/__init__.py", "stages/cli.py"):
+        (finished / name).write_text(TRAP)
+    (finished / "ours.py").write_text(SCRIPT)
+    return finished
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_files_of_a_user_are_left_alone(folder: Path, way: str) -> None:
+    if way == "Python":
+        (folder / "inspect.py").unlink()  # beside a script it hides Python's own from every library
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"} | {"PATH": path}
+    done = subprocess.run(WAYS[way], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["pipeline", "stages"])
+def test_the_checkout_has_no_second_copy(name: str) -> None:
+    command = [sys.executable, "-c", f"import {name}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "ImportError: this folder only holds the code: import muki_" in done.stderr
+
+
+@pytest.mark.parametrize("name", muki_pipeline.__all__)
+def test_the_face_has_what_it_promises(name: str) -> None:
+    named = getattr(muki_pipeline, name)
+    assert getattr(importlib.import_module(named.__module__), name) is named
+
+
+def test_the_face_is_light() -> None:
+    code = "import sys, muki_pipeline; print({'torch', 'transformers', 'polars', 'pydantic'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        muki_pipeline.nothing  # noqa: B018
