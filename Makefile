@@ -1,4 +1,4 @@
-# Two commands do everything on a fresh machine: make demo, make test.
+# Two commands do everything on a fresh machine: make demo, make test. make test-all adds the slow tests.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -10,16 +10,29 @@ export TOKENIZERS_PARALLELISM := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: demo test lint bench docs routing faults scale
+.PHONY: demo test test-all test-lowest lint bench docs routing faults scale
 
 demo: .venv/demo.stamp
 	dvc repro --quiet
 	muki-pipeline report
 	muki-pipeline results
 
-# A file of tests in each of three processes: many of them wait for others. The slow files come first (tests/conftest.py).
+# A file of tests in each process; the order of files is that of tests/conftest.py.
+PYTEST := pytest --dist loadfile --no-loadscope-reorder --durations 10
+
 test: lint
-	pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) --numprocesses 2 -m "not slow"
+
+# Real DVC, Ray clusters, the wheel, faults, many architectures, a browser. A third process, since many wait for others.
+test-all: test
+	$(PYTEST) --numprocesses 3 -m slow
+
+# The quick tests with the lowest versions that pyproject.toml allows, in an environment of their own.
+test-lowest:
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/pip install --quiet uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[test]'
+	.venv-lowest/bin/pytest --numprocesses 2 --dist loadfile -m "not slow"
 
 lint: .venv/test.stamp
 	ruff check .
@@ -47,7 +60,7 @@ bench: .venv/test.stamp
 
 .venv/demo.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) --editable .
+	$(PIP) --editable '.[dvc]'
 	$(PIP) --no-deps $(DEMO_PACKAGES)
 	touch $@
 

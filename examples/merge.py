@@ -14,7 +14,7 @@ from muki_pipeline import merge
 
 
 def main(file: str, models: list[str], question: str) -> None:
-    """Project, look at the supervision, and ask the student."""
+    """Merge, look at the supervision, and ask the student."""
     texts = pl.read_csv(file)["text"]
     project = merge(models, texts)
 

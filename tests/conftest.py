@@ -12,11 +12,14 @@ import torch
 
 from tests import tiny
 
+FIRST = ("tests/stages", "tests/test_door.py", "tests/pipeline/test_api.py")
+"""End to end: what a user does."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, so that no process is left with one of them at the end."""
+    """Slow files come first, so that no process is left with one of them at the end; then end-to-end tests."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path not in slow, not item.nodeid.startswith(FIRST)))
 
 
 @pytest.fixture(autouse=True)

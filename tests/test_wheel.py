@@ -4,6 +4,7 @@ import shutil
 import site
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import muki_pipeline
+import muki_stages
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
@@ -32,15 +35,31 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_wheel_holds_every_module(wheel: Path) -> None:
+SOURCES = {"pipeline/muki_pipeline", "stages/muki_stages"}
+
+
+def checked_in() -> set[str]:
+    """The files of both packages, as they are installed."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *SOURCES]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return {name.partition("/")[2] for name in listed if (ROOT / name).exists()}
+
+
+def test_wheel_source_and_editable_install_hold_the_same_files(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        packed = {name for name in archive.namelist() if name.endswith(".py")}
-    expected = {
-        path.relative_to(ROOT / folder).as_posix()
-        for folder, package in (("pipeline", "muki_pipeline"), ("stages", "muki_stages"))
-        for path in (ROOT / folder / package).rglob("*.py")
-    }
-    assert packed == expected
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert packed == checked_in()
+    code = f"from setuptools.build_meta import build_sdist; build_sdist({str(tmp_path)!r})"
+    source = tmp_path / "source"
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "data", "*.egg-info", "__pycache__"))
+    subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, check=True)
+    [path] = tmp_path.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    packed = {name.partition("/")[2] for name in names if name.startswith(("pipeline/muki_", "stages/muki_"))}
+    assert {name for name in packed if Path(name).suffix} == checked_in()
+    for module in (muki_pipeline, muki_stages):  # installed here as editable: there is no other copy
+        assert f"{Path(module.__file__).parent.relative_to(ROOT)}" in SOURCES
 
 
 @pytest.fixture(scope="module")
