@@ -12,8 +12,6 @@ import pytest
 import yaml
 
 from muki_pipeline import config
-from muki_pipeline.integration.scorers import SCORERS
-from muki_stages import cli
 from tests import generate_docs, tiny
 
 ROOT = Path(__file__).parents[1]
@@ -57,18 +55,8 @@ def test_every_setting_has_a_docstring() -> None:
         assert [f"{key}.{name}" for name, field in block.model_fields.items() if not field.description] == []
 
 
-@pytest.mark.parametrize("command", [command.callback.__name__ for command in cli.app.registered_commands])
-def test_every_command_is_explained(command: str) -> None:
-    assert f"`{command.replace('_', '-')}`" in (ROOT / "README.md").read_text()
-
-
-@pytest.mark.parametrize("scorer", sorted(SCORERS))
-def test_every_scorer_has_a_result(scorer: str) -> None:
-    assert f"`{scorer}`" in (ROOT / "docs" / "results.md").read_text()
-
-
 def test_the_first_page_stays_short() -> None:
-    assert len((ROOT / "README.md").read_text().split()) <= 1600
+    assert len((ROOT / "README.md").read_text().split()) <= 1000
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
