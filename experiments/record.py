@@ -120,7 +120,7 @@ def _own_command() -> str:
 def _code() -> dict[str, Any]:
     """The commit, and whether the code differs from it. For a copy without git, GIT_COMMIT names the commit."""
     if not (ROOT / ".git").exists():
-        return {"commit": os.environ.get("GIT_COMMIT"), "modified": None}
+        return {"commit": os.environ.get("GIT_COMMIT", "")[:10] or None, "modified": None}
     commit, changes = (
         subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
         for command in (
