@@ -4,8 +4,8 @@ Use: `python -m experiments.curves NAME [SIZE ...] [--seeds N] [--epochs N] [--r
 `--precision` are the student's.
 
 NAME is one of the routing suite's bases. Its teachers are trained once; each size is a project of its own in
-`experiments/curves-data/NAME`. What is finished is not done again. Printed are the students, the paired tests, and how
-often the teachers' averaged weights are right, which nobody trains.
+`experiments/curves-data/NAME`. What is finished is not done again. Printed, and written to results/students/, are the
+students, the paired tests, and how often the teachers' averaged weights are right, which nobody trains.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from typing import Any
 import polars as pl
 import torch
 
+from experiments.record import Recorder, slug
 from experiments.routing.build import MODEL
 from experiments.routing.settings import ROOT, Base, Texts, bases, hwu, hwu_test, newsgroups, orange, reuters_r8
 from muki_pipeline.config import (
@@ -78,11 +79,13 @@ class Result:
         students: See `Comparison`.
         tests: See `Comparison`.
         averaged: Accuracy of the teachers' averaged weights.
+        texts: How many texts students are trained on (`corpus`) and tested with (`test`).
     """
 
     students: pl.DataFrame
     tests: pl.DataFrame
     averaged: float
+    texts: dict[str, int]
 
 
 def split(base: Base) -> Split:
@@ -91,8 +94,8 @@ def split(base: Base) -> Split:
     corpus = base.texts().corpus.filter(known).sample(fraction=1, shuffle=True, seed=1)
     if base.texts in TESTS:
         return Split(corpus, TESTS[base.texts]().filter(known)[:MOST_TESTED])
-    kept = len(corpus) * 3 // 4
-    return Split(corpus[:kept], corpus[kept:])
+    end = len(corpus) * 3 // 4
+    return Split(corpus[:end], corpus[end:])
 
 
 def run(base: Base, size: int, seeds: int, rules: list[str], student: dict[str, Any]) -> Result:
@@ -130,7 +133,8 @@ def run(base: Base, size: int, seeds: int, rules: list[str], student: dict[str, 
         label_corpus(name, params.teachers[name], params.label, layout)
     embed_corpus(params, layout)
     compared = compare(params, layout)
-    return Result(compared.students, compared.tests, _averaged_accuracy(params, layout))
+    counts = {"corpus": len(texts.corpus[:size]), "test": len(texts.test)}
+    return Result(compared.students, compared.tests, _averaged_accuracy(params, layout), counts)
 
 
 def _averaged_accuracy(params: Params, layout: Layout) -> float:
@@ -147,7 +151,7 @@ def _averaged_accuracy(params: Params, layout: Layout) -> float:
 
 
 def main() -> None:
-    """Run the sizes of one base and print a line for each size and rule."""
+    """Run the sizes of one base; write and print what came out."""
     parser = argparse.ArgumentParser()
     parser.add_argument("name")
     parser.add_argument("sizes", nargs="*", type=int, default=[250, 1000])
@@ -160,21 +164,27 @@ def main() -> None:
     training = {name: getattr(chosen, name) for name in ("epochs", "layers", "precision")}
     quiet_libraries()
     [base] = [base for base in bases() if base.name == chosen.name]
+    recorder = Recorder()
     for size in chosen.sizes:
         result = run(base, size, chosen.seeds, chosen.rules, training)
-        for row in (
-            result.students.group_by("rule", maintain_order=True)
-            .agg(
-                pl.col("accuracy").mean(),
-                pl.col("accuracy").std().alias("deviation"),
-                pl.col("macro_f1", "expected_calibration_error", "supervision_accuracy", "seconds").mean(),
-            )
-            .to_dicts()
-        ):
-            print(base.name, size, training, row, flush=True)
-        for test in result.tests.to_dicts():
-            print(base.name, size, training, test, flush=True)
-        print(base.name, size, {"average of the teachers": result.averaged}, flush=True)
+        changed = [f"{key}-{value}" for key, value in training.items() if value != parser.get_default(key)]
+        name = slug(" ".join([base.name, str(size), *changed]))
+        about = {"base": base.name, "texts": result.texts, "settings": training}
+        recorder.write_students(f"students/{name}", result.students, result.tests, **about)
+        averaged = {**about, "accuracy": result.averaged}
+        recorder.write(f"averages/{name}", averaged, seconds=None, seeds=[base.seed])
+        show(f"{base.name} {size} {training}", result)
+
+
+def show(title: str, result: Result) -> None:
+    """A line for each rule, for each pair of rules, and for the averaged weights."""
+    means = result.students.group_by("rule", maintain_order=True).agg(
+        pl.col("accuracy").mean(),
+        pl.col("accuracy").std().alias("deviation"),
+        pl.col("macro_f1", "expected_calibration_error", "supervision_accuracy", "seconds").mean(),
+    )
+    for row in (*means.to_dicts(), *result.tests.to_dicts(), {"average of the teachers": result.averaged}):
+        print(title, row, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One experiment from its texts to its report: experiments/run.sh NAME; `make demo` first, for the set-up.
+# One experiment from its texts to its report and its files in results/: experiments/run.sh NAME; `make demo` first, for the set-up.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH"
@@ -19,3 +19,4 @@ muki-pipeline evaluate --params "$params"
 muki-pipeline compare --params "$params"
 muki-pipeline report --params "$params"
 muki-pipeline results --params "$params"
+python -m experiments.record "$1"

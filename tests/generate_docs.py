@@ -1,6 +1,10 @@
-"""Writes docs/settings.md, docs/tables.md and dvc.yaml: `make docs`. A test checks that they are current."""
+"""Writes the generated parts of README and docs/, and dvc.yaml: `make docs`. A test checks that they are current.
 
-from pathlib import Path
+A part stands between `<!-- make docs: NAME -->` and `<!-- end of NAME -->`; `PARTS` makes each.
+"""
+
+import re
+from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin
 
 import pyarrow as pa
@@ -8,9 +12,14 @@ from pydantic import BaseModel
 
 from muki_pipeline import config
 from muki_pipeline.tables import schema
-from tests import repository
+from tests import measured, repository
+from tests.measured import table
 
-DOCS = Path(__file__).parents[1] / "docs"
+PAGES = [repository.ROOT / "README.md", *sorted((repository.ROOT / "docs").glob("*.md"))]
+BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+Cells = tuple[str, str, str, str]
+LARGEST = 2**31
+"""Bounds from here on are those of the types; the page names them once."""
 
 
 def blocks(model: type[BaseModel], key: str) -> list[tuple[str, type[BaseModel]]]:
@@ -50,12 +59,12 @@ def kind(schema_of_field: dict[str, Any]) -> str:
         "null": "nothing",
     }
     if schema_of_field["type"] == "array":
-        return f"list of {kind(schema_of_field['items'])}"
+        return f"list of {kind(schema_of_field['items']).replace('a block', 'blocks')}"
     if schema_of_field["type"] == "object":
         return "a block for each name"
-    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    bounds = [f"{sign} {schema_of_field[bound]:,}" for bound, sign in signs.items() if bound in schema_of_field]
-    return " ".join([names[schema_of_field["type"]], *([f"({', '.join(bounds)})"] if bounds else [])])
+    given = {sign: schema_of_field[bound] for bound, sign in BOUNDS.items() if bound in schema_of_field}
+    bounds = [f"{sign} {value:,}" for sign, value in given.items() if value < LARGEST]
+    return " ".join([names[schema_of_field["type"]], *([", ".join(bounds)] if bounds else [])])
 
 
 def default(field: Any) -> str:
@@ -70,35 +79,32 @@ def default(field: Any) -> str:
 
 
 def settings() -> str:
-    """docs/settings.md."""
-    lines = [
-        "# Settings",
-        "",
-        "Every key of `params.yaml`, generated from `config.py`. The `params.yaml` in this repository is the",
-        "demo's. Unknown keys, repeated keys and YAML aliases are errors.",
-        "",
-    ]
-    seen: set[type[BaseModel]] = set()
+    """Every block of params.yaml; keys that a block shares with an earlier one of the same base are named alone."""
+    lines: list[str] = []
+    keys: dict[type[BaseModel], str] = {}
     for key, model in blocks(config.Params, ""):
-        if model in seen:
-            continue
-        seen.add(model)
-        title = f"`{key}`" if key else "The blocks"
-        properties = model.model_json_schema()["properties"]
-        lines += [
-            f"## {title}",
-            "",
-            (model.__doc__ or "").strip(),
-            "",
-            "| key | values | default | meaning |",
-            "|---|---|---|---|",
-        ]
-        for name, field in model.model_fields.items():
-            meaning = " ".join((field.description or "").split())
-            values = kind(properties[name]).replace("|", "\\|")
-            lines.append(f"| `{name}` | {values} | {default(field)} | {meaning} |")
+        keys.setdefault(model, key)
+    shown: dict[type | None, tuple[str, dict[str, Cells]]] = {}
+    # What only the demo and the experiments use comes last.
+    for model, key in sorted(keys.items(), key=lambda each: each[1].startswith("train_teacher")):
+        rows = {name: cells(model, name) for name in model.model_fields}
+        earlier, theirs = shown.get(model.__base__, ("", {}))
+        shared = [name for name, row in rows.items() if theirs.get(name) == row]
+        lines += [f"## {f'`{key}`' if key else 'The blocks'}", "", (model.__doc__ or "").strip(), ""]
+        lines += table(("key", "values", "default", "meaning"), [rows[name] for name in rows if name not in shared])
+        if shared:
+            lines += ["", f"As in `{earlier}`: {', '.join(f'`{name}`' for name in shared)}."]
         lines.append("")
-    return "\n".join(lines)
+        if model.__base__ is not config.Block:
+            shown.setdefault(model.__base__, (key, rows))
+    return "\n".join(lines).strip()
+
+
+def cells(model: type[BaseModel], name: str) -> Cells:
+    """A field's row: key, values, default and meaning."""
+    field = model.model_fields[name]
+    values = kind(model.model_json_schema()["properties"][name]).replace("|", "\\|")
+    return f"`{name}`", values, default(field), " ".join((field.description or "").split())
 
 
 TABLES = {
@@ -128,38 +134,44 @@ WIDTHS = {
 FLOATS = {pa.float32(): "float32", pa.float16(): "float16"}
 
 
-def columns(table: tuple[schema.Column, ...]) -> list[str]:
-    """A table of columns."""
-    lines = ["| column | type | meaning |", "|---|---|---|"]
-    for column in table:
+def columns(columns_of_table: tuple[schema.Column, ...], seen: set[schema.Column]) -> list[str]:
+    """A table of columns; those that an earlier table has are named alone."""
+    rows = []
+    for column in columns_of_table:
         is_vector = isinstance(column.type, str)
         shown = f"{FLOATS[column.number]} for each of {WIDTHS[str(column.type)]}" if is_vector else str(column.type)
-        lines.append(f"| `{column.name}` | {shown} | {column.meaning} |")
-    return lines
+        rows.append((f"`{column.name}`", shown, "as above" if column in seen else column.meaning))
+    seen.update(columns_of_table)
+    return table(("column", "type", "meaning"), rows)
 
 
 def tables() -> str:
-    """The generated part of docs/tables.md."""
-    lines = []
-    for title, (table, note) in TABLES.items():
-        lines += [f"### {title}", "", note, "", *columns(table), ""]
-    return "\n".join(lines)
+    """Every table's columns."""
+    lines: list[str] = []
+    seen: set[schema.Column] = set()
+    for title, (columns_of_table, note) in TABLES.items():
+        lines += [f"### {title}", "", note, "", *columns(columns_of_table, seen), ""]
+    return "\n".join(lines).strip()
 
 
-BEGIN, END = "<!-- generated by make docs -->", "<!-- end of the generated part -->"
+PARTS: dict[str, Callable[[], str]] = {"settings": settings, "tables": tables, **measured.PARTS}
+MARKED = re.compile(r"(<!-- make docs: (\S+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 
 
-def with_tables(page: str) -> str:
-    """docs/tables.md with its generated part made anew."""
-    before, rest = page.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{tables()}\n{END}{rest.split(END)[1]}"
+def parts_of(page: str) -> list[str]:
+    """Names of a page's generated parts."""
+    return [found[2] for found in MARKED.finditer(page)]
+
+
+def current(page: str) -> str:
+    """A page with its generated parts as they must be."""
+    return MARKED.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]()}\n\n{found[3]}", page)
 
 
 def main() -> None:
-    """Write both pages, and the demo's dvc.yaml."""
-    (DOCS / "settings.md").write_text(settings())
-    path = DOCS / "tables.md"
-    path.write_text(with_tables(path.read_text()))
+    """Write the pages, and the demo's dvc.yaml."""
+    for path in PAGES:
+        path.write_text(current(path.read_text()))
     (repository.ROOT / "dvc.yaml").write_text(repository.stages(repository.ROOT / "params.yaml"))
 
 

@@ -2,7 +2,7 @@
 
 Rows: each command in a process of its own on 10^4 to 10^6 rows (10^7 too where SCALE_MANY is set), seconds and peak
 memory. Workers: one labelling by 1 to 8 of them; then the tests of engines, buckets and several processes, with 20
-workers and 10 nodes of a Ray cluster killed, and its head.
+workers and 10 nodes of a Ray cluster killed, and its head. Each part writes a file of results/scale/.
 """
 
 import logging
@@ -11,15 +11,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
-from rich.console import Console
-from rich.table import Table
 
+from experiments.record import Recorder
 from muki_pipeline import config
 from muki_pipeline.config import Prepare, Source
 from muki_pipeline.corpus.ids import place_of
@@ -84,38 +86,29 @@ def run_tokens(root: str, tokenizer: str) -> int:
     return sum(len(data[row]["input_ids"]) for row in range(0, len(data), max(len(data) // 100, 1)))
 
 
-def rows_table(sizes: list[int]) -> Table:
-    """Seconds and peak memory against rows."""
-    table = Table(title="Seconds and peak memory (MiB) against rows")
-    table.add_column("what")
-    for size in sizes:
-        table.add_column(f"{size:,} rows", justify="right")
-    cells: dict[str, list[str]] = {}
+def against_rows(sizes: list[int]) -> list[dict[str, Any]]:
+    """Seconds and peak memory of each command on so many rows."""
+    found = []
+
+    def measure(what: str, rows: int, work: Callable[..., object], *arguments: str) -> None:
+        done = in_a_process(work, *arguments)
+        found.append({"what": what, "rows": rows, "seconds": done.seconds, "peak_mib": done.peak})
+        print(f"{rows:,} rows, {what}: {done.seconds:.2f} s, {done.peak:,.0f} MiB", file=sys.stderr, flush=True)
+
     with tempfile.TemporaryDirectory() as temporary:
         model = tiny.save_teacher(Path(temporary) / "model", ["a", "b"])
         for size in sizes:
             root = Path(temporary) / str(size)
             write_texts(root / "texts", size)
             write_project(root / "tables", size)
-            works = {
-                "prepare": (run_prepare, str(root)),
-                "inspect --id, the first (makes the index)": (run_lookup, str(root)),
-                "integrate, the paper's rule": (run_integrate, str(root / "tables")),
-                "train-student, its tokens": (run_tokens, str(root / "tables"), str(model)),
-            }
-            for name, (work, *arguments) in works.items():
-                found = in_a_process(work, *arguments)
-                cells.setdefault(name, []).append(f"{found.seconds:.1f} s, {found.peak:,.0f}")
-                print(
-                    f"{size:,} rows, {name}: {found.seconds:.2f} s, {found.peak:,.0f} MiB", file=sys.stderr, flush=True
-                )
-            layout = Layout(root)
-            wanted = read_corpus_shard(layout.corpus, corpus_shards(layout.corpus)[-1])["id"][0].as_py()
-            found = in_a_process(run_lookup_alone, str(root), wanted)
-            cells.setdefault("inspect --id, later", []).append(f"{found.seconds:.2f} s, {found.peak:,.0f}")
-    for name, values in cells.items():
-        table.add_row(name, *values)
-    return table
+            measure("prepare, from Parquet", size, run_prepare, str(root))
+            measure("inspect --id, the first (makes the index)", size, run_lookup, str(root))
+            corpus = Layout(root).corpus
+            wanted = read_corpus_shard(corpus, corpus_shards(corpus)[-1])["id"][0].as_py()
+            measure("inspect --id, later", size, run_lookup_alone, str(root), wanted)
+            measure("integrate, the paper's rule", size, run_integrate, str(root / "tables"))
+            measure("train-student, its tokens", size, run_tokens, str(root / "tables"), str(model))
+    return found
 
 
 def run_label(root: str, engine: str, workers: int) -> None:
@@ -132,11 +125,9 @@ def run_label(root: str, engine: str, workers: int) -> None:
     label_with(params.teachers, params.label, layout, engine=made[engine])
 
 
-def workers_table(counts: list[int]) -> Table:
-    """Seconds of one labelling against workers, with the time that they take to start."""
-    table = Table(title=f"Seconds to label 1,600 texts in 16 shards, on {os.cpu_count()} cores")
-    for heading in ("engine", *(f"{count} workers" for count in counts)):
-        table.add_column(heading)
+def against_workers(counts: list[int]) -> list[dict[str, Any]]:
+    """Seconds of one labelling by so many workers, with the time that they take to start."""
+    found = []
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         path = tiny.save_project(
@@ -146,25 +137,43 @@ def workers_table(counts: list[int]) -> Table:
         tiny.save_teacher(root / "models" / "one", ["a", "b"], **shape)
         params, layout = config.load(path)
         prepare(params.prepare.model_copy(update={"shard_rows": 100}), layout)
-        for engine in ("processes", "Ray"):
-            seconds = []
-            for count in counts:
-                shutil.rmtree(layout.work, ignore_errors=True)
-                seconds.append(in_a_process(run_label, str(root), engine, count).seconds)
-                print(f"{engine}, {count} workers: {seconds[-1]:.1f} s", file=sys.stderr, flush=True)
-            table.add_row(engine, *(f"{each:.1f}" for each in seconds))
-    return table
+        for engine, count in product(("processes", "Ray"), counts):
+            shutil.rmtree(layout.work, ignore_errors=True)
+            seconds = in_a_process(run_label, str(root), engine, count).seconds
+            found.append({"engine": engine, "workers": count, "seconds": seconds})
+            print(f"{engine}, {count} workers: {seconds:.1f} s", file=sys.stderr, flush=True)
+    return found
 
 
-def main() -> None:
-    """Print the tables, then run the tests; ends with their exit code."""
+def run_tests() -> tuple[int, dict[str, Any]]:
+    """The tests of engines, buckets and several processes, at length; their exit code, and the outcome of each."""
+    with tempfile.TemporaryDirectory() as temporary:
+        report = Path(temporary) / "tests.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "--durations=12", f"--junitxml={report}", *TESTS]
+        code = subprocess.run(command, env=os.environ | KILLS, check=False).returncode
+        cases = [
+            {"test": case.attrib["name"], "seconds": float(case.attrib["time"]), "outcome": outcome(case)}
+            for case in ET.parse(report).iter("testcase")
+        ]
+    kills = {name.removeprefix("MUKI_").lower(): int(KILLS[name]) for name in ("MUKI_WORKER_KILLS", "MUKI_NODE_KILLS")}
+    return code, {**kills, "tests": cases}
+
+
+def outcome(case: ET.Element) -> str:
+    """Of a test: what its JUnit element holds, or that it passed."""
+    return next((child.tag for child in case if child.tag in ("failure", "error", "skipped")), "passed")
+
+
+def main() -> int:
+    """Measure the three parts and write them; returns the exit code of the tests."""
     sizes = [10_000, 100_000, 1_000_000] + ([10_000_000] if "SCALE_MANY" in os.environ else [])
-    console = Console(width=140)
-    console.print(rows_table(sizes))
-    console.print(workers_table([1, 2, 4, 8]))
-    command = [sys.executable, "-m", "pytest", "-q", "--durations=12", *TESTS]
-    sys.exit(subprocess.run(command, env=os.environ | KILLS, check=False).returncode)
+    recorder = Recorder()
+    recorder.write("scale/rows", {"rows": against_rows(sizes)}, seconds=recorder.lap(), seeds=[0])
+    recorder.write("scale/workers", {"rows": against_workers([1, 2, 4, 8])}, seconds=recorder.lap(), seeds=[0])
+    code, tests = run_tests()
+    recorder.write("scale/kills", tests, seconds=recorder.lap())
+    return code
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

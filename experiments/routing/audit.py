@@ -1,18 +1,19 @@
 """What answers buy: the gate with 0 to 200 answers, half of them drawn at random and half of least margin.
 
-Gold labels answer. Use: `python -m experiments.routing.audit`.
+Gold labels answer. Use: `python -m experiments.routing.audit`; a file of results/answers/ is written for each setting.
 """
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments.routing.judge import Asked, ask, is_built
-from experiments.routing.settings import bases, settings
+from experiments.record import Recorder, slug
+from experiments.routing.judge import Asked, ask, base_of, is_built, shown
+from experiments.routing.settings import Setting, bases, settings
 from muki_pipeline.evaluation import metrics
 from muki_pipeline.routing.answers import Anchors
-from muki_pipeline.routing.gate.gate import Gate
-from muki_pipeline.routing.scorers import gate_inputs
+from muki_pipeline.routing.gate.gate import fit_router
+from muki_pipeline.routing.scorers import gate_texts
 from muki_pipeline.supervision.strategies import margins
 
 SETTINGS = ("HWU64, random 4", "Reuters R8, 3", "20 Newsgroups, 3", "one half-trained")
@@ -29,34 +30,48 @@ def draw(asked: Asked, posterior: np.ndarray, count: int) -> Anchors:
     return Anchors(chosen, asked.columns[chosen], np.arange(len(chosen)) < len(at_random))
 
 
-def judge(asked: Asked, posterior: np.ndarray, anchors: Anchors) -> list[str]:
+def judge(asked: Asked, posterior: np.ndarray, anchors: Anchors) -> dict[str, float]:
     """Right teacher and calibration on the texts that nobody was asked about."""
     rest = np.setdiff1d(np.arange(len(asked.columns)), anchors.rows)
     best = posterior[rest].argmax(axis=1)
     right = asked.right[rest, best]
-    said = posterior[rest].max(axis=1)
-    error = metrics.expected_calibration_error(posterior[rest], np.where(right, best, -1))
-    return [f"{right.mean():.3f}", f"{said.mean():.3f}", f"{error:.3f}"]
+    return {
+        "right": float(right.mean()),
+        "posterior": float(posterior[rest].max(axis=1).mean()),
+        "calibration_error": metrics.expected_calibration_error(posterior[rest], np.where(right, best, -1)),
+    }
+
+
+def measure(setting: Setting) -> list[dict[str, float]]:
+    """The rule with each count of answers."""
+    asked = ask(setting)
+    texts, names, label_space = gate_texts(asked.outputs), asked.outputs.names, asked.outputs.label_space
+    assert names is not None
+    plain = fit_router(texts, names, label_space)
+    posterior = plain(texts)
+    rows = []
+    for count in ANSWERS:
+        anchors = draw(asked, posterior, count)
+        router = fit_router(texts, names, label_space, anchors) if count else plain
+        rows.append({"answers": count, **judge(asked, router(texts), anchors)})
+    return rows
 
 
 def main() -> None:
-    """Print the table."""
+    """Measure every setting, write what came out and print it as a table."""
+    recorder = Recorder()
     table = Table(title="Answers")
     for heading in ("setting", "answers", "right teacher, others", "mean posterior", "calibration error"):
         table.add_column(heading)
-    built = [base.name for base in bases() if is_built(base)]
-    for setting in settings(built):
-        if setting.name not in SETTINGS:
-            continue
-        asked = ask(setting)
-        texts = gate_inputs(asked.outputs)
-        assert asked.outputs.names is not None
-        plain = Gate.fit(texts, asked.outputs.names)
-        posterior = plain(texts)
-        for count in ANSWERS:
-            anchors = draw(asked, posterior, count)
-            router = Gate.fit(texts, asked.outputs.names, anchors) if count else plain
-            table.add_row(setting.name, str(count), *judge(asked, router(texts), anchors))
+    for setting in settings([base.name for base in bases() if is_built(base)]):
+        if setting.name in SETTINGS:
+            rows = measure(setting)
+            values = {"setting": setting.name, "rows": rows}
+            seeds = [base_of(setting.base).seed]
+            recorder.write(f"answers/{slug(setting.name)}", values, seconds=recorder.lap(), seeds=seeds)
+            for row in rows:
+                count, *figures = row.values()
+                table.add_row(setting.name, str(count), *map(shown, figures))
     Console(width=120).print(table)
 
 

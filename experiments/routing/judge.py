@@ -1,4 +1,4 @@
-"""Judges every rule on every setting of the suite that is built, and prints the tables of docs/results.md.
+"""Judges every rule on every setting of the suite that is built, and writes a file of results/routing/ for each.
 
 Use: `python -m experiments.routing.judge [PART OF A NAME]`. It ends with an error where the default rule finds the
 right teacher less often than the best of `mc_entropy`, `mutual_information` and `calibrated`, less 0.2 points. Where
@@ -7,9 +7,11 @@ labels are misnamed or a teacher is half trained it may lose.
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from experiments.record import Recorder, slug
 from experiments.routing.build import LABEL, params_of
 from experiments.routing.settings import DATA, Base, Setting, bases, settings
 from muki_pipeline.config import Dtype
@@ -26,7 +29,8 @@ from muki_pipeline.labels.tables import LabelShard, open_labelled_corpus
 from muki_pipeline.layout import Layout
 from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.routing.embeddings import open_embeddings
-from muki_pipeline.routing.scorers import SCORERS, Gated, TeacherOutputs, gate_inputs
+from muki_pipeline.routing.gate.gate import Gate
+from muki_pipeline.routing.scorers import SCORERS, TeacherOutputs
 from muki_pipeline.supervision.strategies import best_teacher, golden_targets, soft_weights
 from muki_pipeline.tables.columns import arrow
 from muki_pipeline.tables.manifest import is_finished
@@ -59,17 +63,31 @@ class Asked:
 
 @dataclass(frozen=True)
 class Judged:
-    """One rule on one setting; what does not apply is None."""
+    """One rule on one setting; what does not apply is None.
+
+    Attributes:
+        right: Share of texts whose right teacher has the best score.
+        auroc: Of the scores, right against wrong teachers.
+        target: Share of texts whose target is right.
+        kl: From the target to the gold label, nats.
+        posterior: Mean posterior of the chosen teacher.
+        calibration_error: Expected calibration error of the choice of teachers.
+        seconds: To fit the rule and to score the texts.
+        gate: The fitted rule, where it is the default.
+    """
 
     right: float
     auroc: float | None
     target: float
     kl: float | None
-    said: float | None
+    posterior: float | None
     calibration_error: float | None
     seconds: float
-    scores: NDArray[np.floating]
-    gate: Gated | None
+    gate: Gate | None
+
+    def figures(self) -> dict[str, float | None]:
+        """Everything but the rule itself."""
+        return {name: value for name, value in vars(self).items() if name != "gate"}
 
 
 def base_of(name: str) -> Base:
@@ -153,11 +171,10 @@ def judge(rule: str, asked: Asked) -> Judged:
         auroc=metrics.auroc(known.ravel(), right.ravel()),
         target=float((target.argmax(axis=1) == asked.columns).mean()),
         kl=float(nats.mean()) if np.isfinite(nats).all() else None,
-        said=float(known.max(axis=1).mean()) if is_posterior else None,
+        posterior=float(known.max(axis=1).mean()) if is_posterior else None,
         calibration_error=calibration_error(known, is_right) if is_posterior else None,
         seconds=seconds,
-        scores=scores,
-        gate=score if isinstance(score, Gated) else None,
+        gate=score.gate if isinstance(score, Gated) else None,
     )
 
 
@@ -172,64 +189,70 @@ def shown(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def main(part: str) -> bool:
-    """Print the tables; returns whether the bound holds everywhere."""
-    console = Console(width=150)
-    finished = [
-        base.name for base in bases() if all(is_finished(Layout(DATA / base.name).labels(t)) for t in base.teachers)
-    ]
-    rules = Table(title="Share of texts whose right teacher has the best score")
-    details = Table(title="The default rule")
-    for heading in ("setting", "texts", "teachers", *RULES, "gain"):
-        rules.add_column(heading)
-    for heading in (
-        "setting",
-        "AUROC",
-        "target right",
-        "KL",
-        "posterior",
-        "right",
-        "calibration error",
-        "views: estimated / true",
-        "s",
-    ):
-        details.add_column(heading)
-    holds = True
-    for setting in settings(finished):
-        if part not in setting.name:
-            continue
-        asked = ask(setting)
-        judged = {rule: judge(rule, asked) for rule in RULES}
-        default = judged[RULES[-1]]
-        gain = default.right - max(judged[rule].right for rule in BOUND)
-        holds &= gain >= -ALLOWED or not setting.is_bound
-        teachers = str(len(asked.outputs.teachers))
-        rights = [shown(judged[rule].right) for rule in RULES]
-        rules.add_row(setting.name, str(len(asked.known)), teachers, *rights, f"{100 * gain:+.1f}")
-        details.add_row(
-            setting.name,
-            *(shown(value) for value in (default.auroc, default.target, default.kl, default.said, default.right)),
-            shown(default.calibration_error),
-            views(default, asked),
-            f"{default.seconds:.1f}",
-        )
-        print(setting.name, *rights, f"{100 * gain:+.1f}", file=sys.stderr, flush=True)
-    console.print(rules)
-    console.print(details)
-    return holds
+def measure(setting: Setting) -> dict[str, Any]:
+    """The figures of every rule on one setting, and what the default knows about itself."""
+    asked = ask(setting)
+    judged = {rule: judge(rule, asked) for rule in RULES}
+    default = judged[RULES[-1]]
+    gain = default.right - max(judged[rule].right for rule in BOUND)
+    return {
+        "setting": setting.name,
+        "base": setting.base,
+        "texts": len(asked.known),
+        "teachers": len(asked.outputs.teachers),
+        "dtype": LABEL.dtype,
+        "gain": gain,
+        "is_bound": setting.is_bound,
+        "holds": gain >= -ALLOWED or not setting.is_bound,
+        "rules": {rule: each.figures() for rule, each in judged.items()},
+        "first_kappa": default.gate.estimate.agreement if default.gate else None,
+        "views": views(default.gate, asked) if default.gate else {},
+    }
 
 
-def views(judged: Judged, asked: Asked) -> str:
+def views(gate: Gate, asked: Asked) -> dict[str, dict[str, float]]:
     """Estimated and true accuracy of every view."""
-    if judged.gate is None:
-        return ""
-    evidence = judged.gate.gate.evidence(gate_inputs(asked.outputs))
-    right = asked.right
-    parts = []
-    for name, estimate in judged.gate.gate.estimate.accuracies.items():
+    evidence, right = gate.evidence(gate_inputs(asked.outputs)), asked.right
+    found = {}
+    for name, estimate in gate.estimate.accuracies.items():
         chosen = evidence[name][asked.known].argmax(axis=1)
-        parts.append(f"{name} {estimate:.2f}/{right[np.arange(len(right)), chosen].mean():.2f}")
-    return ", ".join(parts)
+        found[name] = {"estimated": estimate, "true": float(right[np.arange(len(right)), chosen].mean())}
+    return found
+
+
+def table(measured: Sequence[dict[str, Any]]) -> Table:
+    """Share of right teachers, and how sure the default is."""
+    rows = Table(title="Share of texts whose right teacher has the best score")
+    for heading in ("setting", "texts", *RULES, "gain", "posterior", "calibration error"):
+        rows.add_column(heading)
+    for values in measured:
+        rules = values["rules"]
+        default = rules[RULES[-1]]
+        rows.add_row(
+            values["setting"],
+            str(values["texts"]),
+            *(shown(rules[rule]["right"]) for rule in RULES),
+            f"{100 * values['gain']:+.1f}",
+            shown(default["posterior"]),
+            shown(default["calibration_error"]),
+        )
+    return rows
+
+
+def main(part: str) -> bool:
+    """Judge the settings whose names contain a part, and print them; returns whether the bound holds everywhere."""
+    recorder = Recorder()
+    measured = []
+    for setting in settings([base.name for base in bases() if is_built(base)]):
+        if part in setting.name:
+            values = measure(setting)
+            recorder.write(
+                f"routing/{slug(setting.name)}", values, seconds=recorder.lap(), seeds=[base_of(setting.base).seed]
+            )
+            print(setting.name, f"{100 * values['gain']:+.1f}", file=sys.stderr, flush=True)
+            measured.append(values)
+    Console(width=150).print(table(measured))
+    return all(values["holds"] for values in measured)
 
 
 if __name__ == "__main__":

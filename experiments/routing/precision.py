@@ -1,6 +1,7 @@
 """What bfloat16 costs: the default rule on every setting, with labels made in float32 and in bfloat16.
 
-Use: `python -m experiments.routing.precision`, after `build`. The bfloat16 labels lie in `data-bfloat16/`.
+Use: `python -m experiments.routing.precision`, after `build`. The bfloat16 labels lie in `data-bfloat16/`; a file of
+results/precision/ is written for each setting.
 """
 
 import os
@@ -10,8 +11,9 @@ from multiprocessing import get_context
 from rich.console import Console
 from rich.table import Table
 
+from experiments.record import Recorder, slug
 from experiments.routing.build import label
-from experiments.routing.judge import ask, is_built, judge, shown
+from experiments.routing.judge import ask, base_of, is_built, judge, shown
 from experiments.routing.settings import DATA, Base, bases, settings
 from muki_pipeline.config import Dtype
 
@@ -29,7 +31,8 @@ def share(base: Base) -> None:
 
 
 def main() -> None:
-    """Label in bfloat16, judge both, and print the table."""
+    """Label in bfloat16, judge both, write what came out and print it as a table."""
+    recorder = Recorder()
     built = [base for base in bases() if is_built(base)]
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
         for base in built:
@@ -42,9 +45,13 @@ def main() -> None:
         table.add_column(heading)
     for setting in settings([base.name for base in built]):
         exact, fast = ask(setting), ask(setting, BFLOAT16, "bfloat16")
-        rights = [(judge(rule, exact).right, judge(rule, fast).right) for rule in RULES]
-        cells = [f"{shown(one)} / {shown(other)}" for one, other in rights]
-        table.add_row(setting.name, *cells, f"{100 * (rights[-1][1] - rights[-1][0]):+.2f}")
+        rules = {rule: {"float32": judge(rule, exact).right, "bfloat16": judge(rule, fast).right} for rule in RULES}
+        values = {"setting": setting.name, "texts": len(exact.known), "rules": rules}
+        seeds = [base_of(setting.base).seed]
+        recorder.write(f"precision/{slug(setting.name)}", values, seconds=recorder.lap(), seeds=seeds)
+        cells = [f"{shown(right['float32'])} / {shown(right['bfloat16'])}" for right in rules.values()]
+        change = rules[RULES[-1]]["bfloat16"] - rules[RULES[-1]]["float32"]
+        table.add_row(setting.name, *cells, f"{100 * change:+.2f}")
     Console(width=150).print(table)
 
 

@@ -15,7 +15,7 @@ def bfloat16_passes(folder: Path) -> list[Row]:
         return [Row("in bfloat16: all rows", None, None, note="this machine is not faster in bfloat16")]
     own = over_processes(against_a_pass, folder, False, "bfloat16")
     rows = [
-        Row(f"in bfloat16: MC pass / pass without dropout, {length} tokens", 0.90, ratio)
+        Row("in bfloat16: MC pass / pass without dropout", 0.90, ratio, f"{length} tokens")
         for length, ratio in zip(LENGTHS, own, strict=True)
     ]
     return rows + product_share(folder, "bfloat16")

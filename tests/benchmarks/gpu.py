@@ -49,12 +49,13 @@ def in_arithmetic(folder: Path, dtype: Dtype) -> list[Row]:
         [seconds] = seconds_of_each([masked], ROUNDS)
         product = side_by_side(waiting(repeated(BATCHES, partial(torch.matmul, *factors))), masked, ROUNDS)
         operations = product_operations(network.model, texts * length, length)
-        what = f"on a GPU, {dtype}, {length} tokens"
+        what, at = f"on a GPU, {dtype}", f"{length} tokens"
+        rate = product * operations / (2 * 8192**3)
         rows += [
-            Row(f"{what}: texts x passes a second", None, BATCHES * texts / seconds),
-            Row(f"{what}: MC pass / pass without dropout", 0.90, side_by_side(plain, masked, ROUNDS)),
-            Row(f"{what}: MC pass / stock model in eval()", None, side_by_side(usual, masked, ROUNDS)),
-            Row(f"{what}: product rate of a pass / of a plain product", None, product * operations / (2 * 8192**3)),
+            Row(f"{what}: texts x passes a second", None, BATCHES * texts / seconds, at),
+            Row(f"{what}: MC pass / pass without dropout", 0.90, side_by_side(plain, masked, ROUNDS), at),
+            Row(f"{what}: MC pass / stock model in eval()", None, side_by_side(usual, masked, ROUNDS), at),
+            Row(f"{what}: product rate of a pass / of a plain product", None, rate, at),
         ]
     return rows
 

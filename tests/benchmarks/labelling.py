@@ -69,13 +69,13 @@ def stock(folder: Path) -> PreTrainedModel:
     return AutoModelForSequenceClassification.from_pretrained(folder).eval()
 
 
-def ours(folder: Path, layers: int | None = None, dtype: Dtype = "float32") -> MonteCarloDropout:
+def ours(folder: Path, dtype: Dtype = "float32") -> MonteCarloDropout:
     model = stock(folder)
     keep_pooled_position(model, PROBE)
     pack_products(model, PROBE, getattr(torch, dtype))
     if dtype == "bfloat16":
         begin_in_bfloat16(model)
-    return MonteCarloDropout(model, seed=0, teacher="bench", token_ids=PROBE, layers=layers)
+    return MonteCarloDropout(model, seed=0, teacher="bench", token_ids=PROBE)
 
 
 def repeated(batches: int, network: Callable[[], object]) -> Callable[[], None]:
@@ -88,12 +88,12 @@ def repeated(batches: int, network: Callable[[], object]) -> Callable[[], None]:
     return run
 
 
-def a_pass(network: MonteCarloDropout, inputs: dict[str, Tensor], batches: int = BATCHES) -> Callable[[], None]:
-    """A Monte-Carlo pass, its masks made anew."""
+def a_pass(network: MonteCarloDropout, inputs: dict[str, Tensor]) -> Callable[[], None]:
+    """A Monte-Carlo pass, its masks drawn each time."""
 
     def run() -> None:
         with network.network(0):
-            repeated(batches, lambda: network.logits(inputs))()
+            repeated(BATCHES, lambda: network.logits(inputs))()
 
     return run
 
@@ -121,10 +121,10 @@ def passes(folder: Path) -> list[Row]:
     """A Monte-Carlo pass against a pass without dropout, of the same network and of the model as it is loaded."""
     own, loaded = over_processes(against_a_pass, folder, False), in_a_process(against_a_pass, folder, True).result
     return [
-        Row(f"MC pass / pass without dropout, {length} tokens", target, ratio)
+        Row("MC pass / pass without dropout", target, ratio, f"{length} tokens")
         for (length, target), ratio in zip(LENGTHS.items(), own, strict=True)
     ] + [
-        Row(f"MC pass / stock model in eval(), {length} tokens", None, ratio)
+        Row("MC pass / stock model in eval()", None, ratio, f"{length} tokens")
         for length, ratio in zip(LENGTHS, loaded, strict=True)
     ]
 
@@ -152,8 +152,8 @@ def product_share(folder: Path, dtype: Dtype = "float32") -> list[Row]:
         masked = a_pass(network, full_batch(length))
         with arithmetic(dtype):
             plain = side_by_side(repeated(4, lambda: square @ square), masked, 2 * ROUNDS) / 4
-        what = f"product rate of a pass / of a plain {dtype} product, {length} tokens"
-        rows.append(Row(what, target, operations * plain / (2 * 2048**3)))
+        what = f"product rate of a pass / of a plain {dtype} product"
+        rows.append(Row(what, target, operations * plain / (2 * 2048**3), f"{length} tokens"))
     return rows
 
 
@@ -165,24 +165,10 @@ def against_all_positions(folder: Path) -> list[float]:
     return [side_by_side(partial(whole, **inputs), partial(saved, **inputs), 4 * ROUNDS)]
 
 
-@torch.inference_mode()
 def savings(folder: Path) -> list[Row]:
-    """What the last layer's other positions, and layers without dropout, would cost."""
+    """What the last layer's other positions would cost."""
     [pooled] = over_processes(against_all_positions, folder)
-    rows = [Row("pass of all positions / of the pooled one in the last layer", 1.08, pooled)]
-    inputs = full_batch(32)
-    everywhere = ours(folder)
-    for layers in (1, 2, 3):
-        last = ours(folder, layers)
-        _, prefix_output = last.forward(inputs)
-
-        def short(last: MonteCarloDropout = last, prefix_output: Any = prefix_output) -> None:
-            with last.network(0):
-                last.forward(inputs, prefix_output)
-
-        ratio = side_by_side(a_pass(everywhere, inputs, 1), short, 2 * ROUNDS)
-        rows.append(Row(f"pass / pass with dropout_layers: {layers} of 6", None, ratio))
-    return rows
+    return [Row("pass of all positions / of the pooled one in the last layer", 1.08, pooled)]
 
 
 # The reference's way: batches of 32 padded to 128 tokens, `model.train()`, every pass over every batch. In a process
@@ -253,12 +239,13 @@ def against_the_papers_loop(folder: Path) -> list[Row]:
     rows = []
     sets = corpora(folder)
     for name, target in LOOP_TARGETS.items():
-        what = f"label / the paper's loop, {name}, K = {PASSES}"
+        what = f"label / the paper's loop, K = {PASSES}"
         if name not in sets:
-            rows.append(Row(what, target, None, note="the variable CLINC150 names no folder"))
+            rows.append(Row(what, target, None, name, note="the variable CLINC150 names no folder"))
             continue
         texts = sets[name]
-        rows.append(Row(what, target, label_against(sys.executable, _PAPERS_LOOP, folder, texts, texts[:LOOP_TEXTS])))
+        ratio = label_against(sys.executable, _PAPERS_LOOP, folder, texts, texts[:LOOP_TEXTS])
+        rows.append(Row(what, target, ratio, name))
     return rows
 
 
@@ -292,15 +279,15 @@ def against_dropwise(folder: Path) -> list[Row]:
     site = next((home / "lib").glob("python*/site-packages"))
     (site / "beside.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
     install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "dropwise"]
-    what = f"label / dropwise, {{}}, K = {PASSES}"
+    what = f"label / dropwise, K = {PASSES}"
     sets = corpora(folder)
     for command in (install, [str(python), "-c", "import dropwise"]):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            return [Row(what.format(name), LOOP_TARGETS[name], None, note=last[:70]) for name in sets]
+            return [Row(what, LOOP_TARGETS[name], None, name, note=last[:70]) for name in sets]
     return [
-        Row(what.format(name), LOOP_TARGETS[name], label_against(python, _DROPWISE, folder, texts, texts))
+        Row(what, LOOP_TARGETS[name], label_against(python, _DROPWISE, folder, texts, texts), name)
         for name, texts in sets.items()
     ]
 

@@ -20,6 +20,7 @@ class Row:
         what: What is measured.
         target: What it should be, None where nothing was set.
         measured: What it is, None where it could not be measured.
+        at: Which of several such measurements: a length, a data set.
         at_most: Whether the target is a ceiling; else it is a floor.
         note: Why it could not be measured.
     """
@@ -27,6 +28,7 @@ class Row:
     what: str
     target: float | None
     measured: float | None
+    at: str = ""
     at_most: bool = False
     note: str = ""
 

@@ -53,8 +53,8 @@ def rows(folder: Path) -> list[Row]:
     for tokens in (16, 64):
         ratios = {plain: _against_plain(folder, tokens, plain) for plain in sorted({default, "float32"})}
         for plain, target in ((default, 1.05), ("float32", 0.50)):
-            what = f"train-student by default / plain fine-tuning in {plain}, at {tokens} tokens, seconds"
-            found.append(Row(what, target, ratios[plain], at_most=True))
+            what = f"train-student by default / plain fine-tuning in {plain}, seconds"
+            found.append(Row(what, target, ratios[plain], f"{tokens} tokens", at_most=True))
     return [*found, *_at_once(folder)]
 
 
@@ -88,7 +88,7 @@ def _against_plain(folder: Path, tokens: int, precision: Arithmetic) -> float:
     plain = settings.model_copy(update={"precision": precision})
 
     def distilled() -> None:
-        shutil.rmtree(layout.student, ignore_errors=True)  # else it is kept
+        shutil.rmtree(layout.student, ignore_errors=True)  # else it is reused
         train_student(settings, layout.golden, layout.student, layout.work, folder)
 
     def supervised() -> None:

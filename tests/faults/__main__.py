@@ -1,18 +1,21 @@
-"""The campaign as a table; exit code 1 if any outcome is not allowed.
+"""The campaign as a table and as results/faults.json; exit code 1 if any outcome is not allowed.
 
 Use: `python -m tests.faults` for at most 20 minutes of it, `python -m tests.faults SECONDS` for another bound, and
-`python -m tests.faults short` for some sixty cases.
+`python -m tests.faults short` for some sixty cases, which write no file.
 """
 
 import random
 import sys
 import tempfile
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from experiments.record import Recorder
 from tests.faults import campaign, project, users, with_dvc
 
 SEED = 0
@@ -66,11 +69,18 @@ def show(rows: dict[str, campaign.Row]) -> None:
             print(f"{row.kind}: {bad}")
 
 
+def figures(rows: dict[str, campaign.Row]) -> dict[str, Any]:
+    """What `main` returns as the values of results/faults.json."""
+    return {"rows": [asdict(row) for row in rows.values()]}
+
+
 if __name__ == "__main__":
     wanted = sys.argv[1] if len(sys.argv) > 1 else "1080"
     if wanted == "short":
         results = main(budget=600, share=0.012, kills=1, flips=14, rounds=7)
     else:
+        recorder = Recorder()
         results = main(budget=float(wanted), share=1, kills=100, flips=1000, rounds=50)
+        recorder.write("faults", figures(results), seconds=recorder.lap(), seeds=[SEED])
     show(results)
     sys.exit(1 if any(row.bad for row in results.values()) else 0)

@@ -24,7 +24,7 @@ from muki_pipeline.layout import Layout
 from muki_pipeline.routing import inputs
 from muki_pipeline.routing.confidence import entropy_of_logits, softmax
 from muki_pipeline.routing.gate.agreement import SLIGHT
-from muki_pipeline.supervision import integrate as integration
+from muki_pipeline.supervision import integrate as stage
 from muki_pipeline.tables.manifest import MANIFEST, read_manifest, seal
 from muki_pipeline.tables.shards import read_footer, read_shard, write_shard
 from tests import tiny
@@ -64,7 +64,7 @@ def change(path: Path, block: str, **values: Any) -> None:
 
 def integrate(path: Path) -> tuple[pl.DataFrame, Layout]:
     params, layout = config.load(path)
-    integration.integrate(params, layout, layout.golden)
+    stage.integrate(params, layout, layout.golden)
     return pl.read_parquet(layout.golden / "*.parquet"), layout
 
 
@@ -284,7 +284,7 @@ def test_a_gate_between_random_teachers_is_doubted(copy: Path, scorer: str, name
     chosen = params.model_copy(update={"teachers": {name: params.teachers[name] for name in names}})
     if scorer == "gate":
         embed_corpus(chosen, layout)
-    routing = integration.integrate(chosen, layout, layout.golden).routing
+    routing = stage.integrate(chosen, layout, layout.golden).routing
     estimate = None if routing is None else routing.estimate
     assert (estimate is not None and estimate.agreement <= SLIGHT) == doubtful
 
@@ -337,26 +337,26 @@ def files_of(folder: Path) -> dict[str, tuple[int, bytes]]:
 def test_a_finished_table_is_left_alone_and_found_again(copy: Path) -> None:
     change(copy, "integrate", strategy="posterior", scorer="gate")
     params, layout = config.load(copy)
-    first = integration.integrate(params, layout, layout.golden)
+    first = stage.integrate(params, layout, layout.golden)
     before = files_of(layout.golden)
-    again = integration.integrate(params, layout, layout.golden)
+    again = stage.integrate(params, layout, layout.golden)
     assert files_of(layout.golden) == before
     assert (first.is_new, again.is_new) == (True, False)
     assert (again.rows, again.abstained, again.routing) == (first.rows, first.abstained, first.routing)
     shutil.rmtree(layout.golden)  # as DVC does before it runs the command
-    assert not integration.integrate(params, layout, layout.golden).is_new
+    assert not stage.integrate(params, layout, layout.golden).is_new
     assert {name: content for name, (_, content) in files_of(layout.golden).items()} == {
         name: content for name, (_, content) in before.items()
     }
     damaged = layout.golden / "part-00001.parquet"
     damaged.unlink()
     damaged.write_bytes(b"x")
-    assert not integration.integrate(params, layout, layout.golden).is_new, "the kept one is whole"
+    assert not stage.integrate(params, layout, layout.golden).is_new, "the kept one is whole"
     (layout.work / "golden" / "part-00001.parquet").unlink()
     damaged.unlink()
-    assert integration.integrate(params, layout, layout.golden).is_new
+    assert stage.integrate(params, layout, layout.golden).is_new
     change(copy, "integrate", temperature=0.5)
-    assert integration.integrate(*config.load(copy), layout.golden).is_new
+    assert stage.integrate(*config.load(copy), layout.golden).is_new
 
 
 @pytest.mark.slow

@@ -1,0 +1,276 @@
+"""The tables of measured figures in README and docs/, made from results/ by `make docs`.
+
+A table whose files are missing is left out, and the page says so in a line.
+"""
+
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+from experiments.record import read
+from experiments.routing.settings import settings
+from tests.benchmarks.measure import Row
+
+Records = Mapping[str, dict[str, Any]]
+MISSING = "Not measured on this version."
+RULES = ("supervised", "gate", "calibrated", "muki", "uhc", "concat", "cfl", "dfa")
+"""The order of rules in tables of students; others follow."""
+
+
+def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """A Markdown table."""
+    names = list(headings)
+    return ["|".join(["", *cells, ""]) for cells in (names, ["---"] * len(names), *rows)]
+
+
+def part(folder: str, build: Callable[[Records], list[str]]) -> str:
+    """A generated part of a page: what is built from a folder of results, and where its figures come from."""
+    records = read(folder)
+    return "\n".join([*build(records), "", source(records.values())]) if records else MISSING
+
+
+def source(records: Iterable[Mapping[str, Any]]) -> str:
+    """A line with the commands, commits and machines of some records."""
+    found: dict[str, list[str]] = {"commands": [], "commits": [], "machines": []}
+    for record in records:
+        found["commands"].append(f"`{record['command']}`")
+        commit = record["commit"] or "not recorded"
+        found["commits"].append(f"commit {commit}{' with changes' if record['modified'] else ''}")
+        found["machines"].append(machine(record["machine"]))
+    return f"*{'; '.join(', '.join(dict.fromkeys(values)) for values in found.values())}*"
+
+
+def machine(facts: Mapping[str, Any] | None) -> str:
+    """A machine in a few words."""
+    if facts is None:
+        return "machine not recorded"
+    gpu = f", {facts['gpu']}" if facts["gpu"] else ""
+    return f"{facts['cores']} cores of {facts['processor']} ({facts['instructions']}){gpu}, {facts['arithmetic']}"
+
+
+def share(value: float | None) -> str:
+    """Three decimals, nothing for what was not measured."""
+    return "" if value is None else f"{value:.3f}"
+
+
+def amount(value: float) -> str:
+    """A ratio with two decimals, anything large without."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
+def values_of(records: Records) -> Iterator[dict[str, Any]]:
+    """The figures of each record."""
+    return (record["values"] for record in records.values())
+
+
+def demo(records: Records) -> list[str]:
+    """The student of the demo beside its teachers."""
+    [measured] = values_of(records)
+    student, routed = measured["student"], measured["routed_teachers"]
+    more = f"macro-F1 {share(student['macro_f1'])}, calibration error {share(student['expected_calibration_error'])}"
+    rows = [("**the student, all labels**", student["rows"], f"**{share(student['accuracy'])}** ({more})")]
+    for name, teacher in measured["teachers"].items():
+        rows.append((f"teacher `{name}`, its own labels", teacher["rows"], share(teacher["own_block_accuracy"])))
+    beside = f"(the student on these: {share(routed['student_accuracy_on_these'])})"
+    rows.append(("routed teachers, no student", routed["rows"], f"{share(routed['accuracy'])} {beside}"))
+    return table(("on test texts", "texts", "accuracy"), [(who, f"{texts:,}", cell) for who, texts, cell in rows])
+
+
+def scorers(records: Records) -> list[str]:
+    """Every scorer on the demo's corpus."""
+    [measured] = values_of(records)
+    columns = {
+        "right_teacher_best": "right teacher best",
+        "right_teacher_auroc": "AUROC, right against wrong teachers",
+        "target_accuracy": "target right",
+        "target_kl_to_gold": "KL to gold, nats",
+    }
+    rows = [
+        (f"`{scorer}`", *(share(figures[column]) for column in columns))
+        for scorer, figures in measured["corpus"].items()
+        if isinstance(figures, dict)
+    ]
+    return table(("scorer", *columns.values()), rows)
+
+
+def routing(records: Records) -> list[str]:
+    """Every rule on every setting of the routing suite, and the gain in a sentence."""
+    measured = {values["setting"]: values for values in values_of(records)}
+    ordered = [
+        measured[each.name] for each in settings([v["base"] for v in measured.values()]) if each.name in measured
+    ]
+    rules = list(ordered[0]["rules"])
+    rows = [
+        (
+            values["setting"],
+            f"{values['texts']:,}",
+            *(share(values["rules"][rule]["right"]) for rule in rules),
+            f"{100 * values['gain']:+.1f}",
+            share(values["rules"]["gate"]["posterior"]),
+        )
+        for values in ordered
+    ]
+    bound = [100 * values["gain"] for values in ordered if values["is_bound"]]
+    others = [100 * values["gain"] for values in ordered if not values["is_bound"]]
+    sentences = [
+        f"{where}: a gain of {min(gains):+.1f} to {max(gains):+.1f} points on {len(gains)} settings."
+        for where, gains in (("Trained teachers, real names", bound), ("Half-trained or misnamed", others))
+        if gains
+    ]
+    return [*table(("setting", "texts", *(f"`{r}`" for r in rules), "gain", "posterior"), rows), "", *sentences]
+
+
+def precision(records: Records) -> list[str]:
+    """What labels in bfloat16 change, in a sentence."""
+    changes = [
+        100 * (values["rules"]["gate"]["bfloat16"] - values["rules"]["gate"]["float32"])
+        for values in values_of(records)
+    ]
+    small = sum(abs(change) <= 0.1 for change in changes)
+    return [
+        f"With labels in bfloat16 the share of `gate` changes by {min(changes):+.2f} to {max(changes):+.2f} points, "
+        f"by at most 0.1 on {small} of {len(changes)} settings."
+    ]
+
+
+def by_rule(records: Records) -> list[tuple[str, dict[str, dict[str, Any]]]]:
+    """The values of each folder of students by rule, in the order of `RULES`."""
+    found = []
+    for folder, names in groupby(records, lambda name: name.rsplit("/", 1)[0]):
+        rules = {name.rsplit("/", 1)[1]: records[name]["values"] for name in names}
+        order = sorted(rules, key=lambda rule: (RULES.index(rule) if rule in RULES else len(RULES), rule))
+        found.append((folder.split("/", 1)[1], {rule: rules[rule] for rule in order}))
+    return found
+
+
+def mean(students: list[dict[str, Any]], measure: str) -> str:
+    """Mean, deviation and count over seeds."""
+    measured = [student[measure] for student in students]
+    deviation = f" ± {statistics.stdev(measured):.3f}" if len(measured) > 1 else ""
+    return f"{statistics.mean(measured):.3f}{deviation} ({len(measured)})"
+
+
+def students(records: Records) -> list[str]:
+    """Accuracy of the students of `experiments.curves`: a row for each corpus, a column for each rule."""
+    folders = by_rule(records)
+    present = {rule for _, rules in folders for rule in rules}
+    columns = [*(rule for rule in RULES if rule in present), *sorted(present - {*RULES})]
+    rows = []
+    for folder, rules in folders:
+        cells = [mean(rules[rule]["students"], "accuracy") if rule in rules else "" for rule in columns]
+        target = share(rules["gate"]["students"][0]["supervision_accuracy"]) if "gate" in rules else ""
+        rows.append((f"`{folder}`", f"{next(iter(rules.values()))['texts']['corpus']:,}", *cells, target))
+    return table(("corpus", "texts", *(f"`{rule}`" for rule in columns), "target of `gate`"), rows)
+
+
+def compared(records: Records) -> list[str]:
+    """The students of `muki-pipeline compare`: a row for each project and rule."""
+    rows = []
+    for project, rules in by_rule(records):
+        for rule, values in rules.items():
+            own = values["students"]
+            p_value = [test["p_value"] for test in values["tests"] if {test["rule"], test["other"]} == {rule, "gate"}]
+            rows.append(
+                (
+                    project,
+                    f"`{rule}`",
+                    mean(own, "accuracy"),
+                    share(statistics.mean(student["macro_f1"] for student in own)),
+                    share(statistics.mean(student["expected_calibration_error"] for student in own)),
+                    share(own[0]["supervision_accuracy"]),
+                    f"{p_value[0]:.4f}" if p_value else "",
+                )
+            )
+    return table(("project", "rule", "accuracy", "macro-F1", "calibration error", "target right", "p"), rows)
+
+
+def answers(records: Records) -> list[str]:
+    """What a person's answers buy: right teacher and mean posterior on the other texts."""
+    measured = list(values_of(records))
+    cells = {
+        (values["setting"], row["answers"]): f"{share(row['right'])} / {share(row['posterior'])}"
+        for values in measured
+        for row in values["rows"]
+    }
+    names = [values["setting"] for values in measured]
+    rows = [(str(row["answers"]), *(cells[name, row["answers"]] for name in names)) for row in measured[0]["rows"]]
+    return table(("answers: right teacher / mean posterior", *names), rows)
+
+
+def benchmarks(records: Records) -> list[str]:
+    """The rows of every part; those that differ in a length or a data set alone stand in one."""
+    groups: dict[str, list[Row]] = {}
+    for row in (Row(**row) for values in values_of(records) for row in values["rows"]):
+        if row.measured is not None:
+            groups.setdefault(row.what, []).append(row)
+    rows = []
+    for what, found in groups.items():
+        targets = [f"{'≤' if row.at_most else '≥'} {amount(row.target)}" for row in found if row.target is not None]
+        figures = [f"{amount(row.measured or 0)}{' missed' if row.verdict == 'missed' else ''}" for row in found]
+        place = places([row.at for row in found])
+        rows.append((f"{what}{place}", ", ".join(dict.fromkeys(targets)), ", ".join(figures)))
+    return table(("what", "target", "measured"), rows)
+
+
+def places(names: list[str]) -> str:
+    """`16 tokens`, `32 tokens` as one phrase, and data sets as they are."""
+    units = {name.partition(" ")[2] for name in names if name[:1].isdigit()}
+    if len(units) == 1 and len(names) > 1:
+        return f", {', '.join(name.partition(' ')[0] for name in names)} {units.pop()}"
+    return f", {', '.join(names)}" if any(names) else ""
+
+
+def scale_rows(records: Records) -> list[str]:
+    """Seconds and memory against rows."""
+    [measured] = values_of(records)
+    sizes = sorted({row["rows"] for row in measured["rows"]})
+    cells = {
+        (row["what"], row["rows"]): f"{amount(row['seconds'])} s, {row['peak_mib']:,.0f} MiB"
+        for row in measured["rows"]
+    }
+    rows = [(what, *(cells[what, size] for size in sizes)) for what in dict.fromkeys(what for what, _ in cells)]
+    return table(("command", *(f"{size:,} rows" for size in sizes)), rows)
+
+
+def scale_workers(records: Records) -> list[str]:
+    """Seconds against workers."""
+    [measured] = values_of(records)
+    cells = {(row["engine"], row["workers"]): f"{row['seconds']:.1f}" for row in measured["rows"]}
+    engines, counts = (sorted({key[at] for key in cells}) for at in (0, 1))
+    rows = [(engine, *(cells[engine, count] for count in counts)) for engine in engines]
+    return table(("engine", *(f"{count} workers" for count in counts)), rows)
+
+
+def scale_kills(records: Records) -> list[str]:
+    """How many workers and nodes were killed, and what became of the tests, in a sentence."""
+    [measured] = values_of(records)
+    outcomes = [test["outcome"] for test in measured["tests"]]
+    counts = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes))
+    kills = f"{measured['worker_kills']} workers and {measured['node_kills']} nodes killed"
+    return [f"{kills}; of {len(outcomes)} tests {counts}."]
+
+
+def faults(records: Records) -> list[str]:
+    """The campaign's counts."""
+    [measured] = values_of(records)
+    rows = [(row["kind"], f"{row['runs']:,}", str(len(row["bad"]))) for row in measured["rows"]]
+    return table(("injected", "times", "bad outcomes"), rows)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "demo": partial(part, "metrics/demo", demo),
+    "scorers": partial(part, "metrics/demo", scorers),
+    "routing": partial(part, "routing", routing),
+    "precision": partial(part, "precision", precision),
+    "students": partial(part, "students", students),
+    "compare": partial(part, "compare", compared),
+    "answers": partial(part, "answers", answers),
+    "benchmarks": partial(part, "benchmarks", benchmarks),
+    "scale-rows": partial(part, "scale/rows", scale_rows),
+    "scale-workers": partial(part, "scale/workers", scale_workers),
+    "scale-kills": partial(part, "scale/kills", scale_kills),
+    "faults": partial(part, "faults", faults),
+}
+"""What `make docs` writes between the marks of each name."""

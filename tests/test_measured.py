@@ -1,0 +1,173 @@
+"""Measured figures: what a record holds, what is in results/, and the tables that are made of it."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from experiments import record
+from tests import measured, tiny
+from tests.faults import campaign
+from tests.faults.__main__ import figures
+
+ROOT = Path(__file__).parents[1]
+HERE = {
+    "processor": "Fast",
+    "cores": 2,
+    "instructions": "AVX2",
+    "gpu": None,
+    "arithmetic": "float32",
+}
+
+
+def records(**values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Records of one command on one machine, by name."""
+    facts = {"command": "make bench", "commit": "1234567890", "modified": False, "machine": HERE}
+    return {name.replace("__", "/"): {**facts, "values": each} for name, each in values.items()}
+
+
+def test_a_record_names_command_commit_and_machine(tmp_path: Path) -> None:
+    recorder = record.Recorder("make bench", tmp_path)
+    path = recorder.write("benchmarks/passes", {"rows": []}, seconds=1.26, seeds=[3])
+    assert path == tmp_path / "benchmarks" / "passes.json"
+    [(name, written)] = record.read("benchmarks", tmp_path).items()
+    assert name == "benchmarks/passes"
+    assert {*written} == record.FIELDS
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    assert written["commit"] is None or head.startswith(written["commit"])
+    assert (written["command"], written["seconds"], written["seeds"]) == ("make bench", 1.3, [3])
+    assert written["machine"]["cores"] >= 1
+    assert written["machine"]["arithmetic"] in ("float32", "bfloat16")
+
+
+def test_no_record_holds_a_number_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nan"):
+        record.Recorder("x", tmp_path).write("x", {"accuracy": float("nan")}, seconds=None)
+
+
+def test_students_are_recorded_by_rule_with_their_tests(tmp_path: Path) -> None:
+    students = pl.DataFrame({"rule": ["gate", "gate", "muki"], "seed": [0, 1, 0], "seconds": [2.0, 3.0, 4.0]})
+    tests = pl.DataFrame({"rule": ["gate"], "other": ["muki"], "p_value": [0.5]})
+    record.Recorder("x", tmp_path).write_students("students/news", students, tests, base="news")
+    found = record.read("students", tmp_path)
+    assert {*found} == {"students/news/gate", "students/news/muki"}
+    gate = found["students/news/gate"]
+    assert (gate["seeds"], gate["seconds"], gate["values"]["base"]) == ([0, 1], 5.0, "news")
+    assert gate["values"]["tests"] == found["students/news/muki"]["values"]["tests"] == tests.to_dicts()
+
+
+def test_a_project_that_was_not_run_here_is_not_recorded(tmp_path: Path) -> None:
+    path = tiny.save_project(tmp_path)
+    with pytest.raises(SystemExit, match="run the project on this machine first"):
+        record.record_project("news", path.parent, tmp_path / "results")
+
+
+def test_a_project_is_recorded(tmp_path: Path) -> None:
+    path = tiny.save_project(tmp_path)
+    tiny.finish(path)
+    (tmp_path / "data" / "metrics.json").write_text('{"student": {"accuracy": 0.5}}')
+    [written] = record.record_project("news", path.parent, tmp_path / "results")
+    found = json.loads(written.read_text())
+    assert (found["command"], found["values"]) == ("experiments/run.sh news", {"student": {"accuracy": 0.5}})
+
+
+FILES = sorted((ROOT / "results").rglob("*.json"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_of_results_is_whole(path: Path) -> None:
+    written = json.loads(path.read_text())
+    assert {*written} == record.FIELDS
+    assert re.fullmatch(r"[0-9a-f]{10}", written["commit"])
+    assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", written["date"])
+    assert written["values"]
+
+
+def test_the_demos_results_are_its_metrics() -> None:
+    """Those of this commit: `make demo` on another machine may write slightly different ones."""
+    path = "data/metrics.json"
+    committed = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=ROOT, capture_output=True, text=True, check=False)
+    texts = [(ROOT / path).read_text(), *([committed.stdout] if committed.returncode == 0 else [])]
+    [demo] = record.read("metrics/demo").values()
+    assert demo["values"] in [json.loads(text) for text in texts]
+
+
+def test_a_table_without_files_is_left_out() -> None:
+    assert measured.part("nothing-of-this-name", measured.faults) == measured.MISSING
+
+
+def test_the_source_names_each_fact_once() -> None:
+    line = measured.source(records(one={}, two={}).values())
+    assert line == "*`make bench`; commit 1234567890; 2 cores of Fast (AVX2), float32*"
+    [changed] = records(one={}).values()
+    assert "1234567890 with changes" in measured.source([{**changed, "modified": True, "machine": None}])
+    assert "machine not recorded" in measured.source([{**changed, "machine": None}])
+
+
+def test_benchmarks_of_several_lengths_stand_in_one_row() -> None:
+    row = {"what": "pass", "target": 0.95, "at_most": False, "note": ""}
+    rows = [
+        {**row, "measured": 0.99, "at": "16 tokens"},
+        {**row, "what": "memory", "measured": 1.2, "at": "", "target": 1.1, "at_most": True},
+        {**row, "measured": 0.9, "at": "32 tokens"},
+        {**row, "what": "gpu", "measured": None, "at": "", "note": "there is no GPU"},
+    ]
+    assert measured.benchmarks(records(passes={"rows": rows}))[2:] == [
+        "|pass, 16, 32 tokens|≥ 0.95|0.99, 0.90 missed|",
+        "|memory|≤ 1.10|1.20 missed|",
+    ]
+
+
+def test_students_are_shown_with_their_spread() -> None:
+    def students(*accuracies: float) -> dict[str, Any]:
+        rows = [{"accuracy": accuracy, "supervision_accuracy": 0.75} for accuracy in accuracies]
+        return {"students": rows, "texts": {"corpus": 1000}}
+
+    found = measured.students(records(students__news__muki=students(0.5), students__news__gate=students(0.7, 0.8)))
+    assert found[0] == "|corpus|texts|`gate`|`muki`|target of `gate`|"
+    assert found[2] == "|`news`|1,000|0.750 ± 0.071 (2)|0.500 (1)|0.750|"
+
+
+def test_a_comparison_is_shown_beside_the_default() -> None:
+    def students(p_values: list[dict[str, Any]]) -> dict[str, Any]:
+        row = {"accuracy": 0.5, "macro_f1": 0.4, "expected_calibration_error": 0.1, "supervision_accuracy": None}
+        return {"students": [row], "tests": p_values}
+
+    pair = [{"rule": "gate", "other": "muki", "p_value": 0.02}]
+    found = measured.compared(records(compare__news__gate=students(pair), compare__news__muki=students(pair)))
+    assert [line.rsplit("|", 2)[1] for line in found[2:]] == ["", "0.0200"]
+
+
+def test_the_routing_suite_is_shown_in_its_order_with_its_gain() -> None:
+    def setting(name: str, right: float, is_bound: bool) -> dict[str, Any]:
+        rules = {"mc_entropy": {"right": 0.5}, "gate": {"right": right, "posterior": 0.9}}
+        about = {"setting": name, "base": "news-3", "texts": 1100, "rules": rules}
+        return {**about, "gain": right - 0.5, "is_bound": is_bound}
+
+    misnamed, plain = setting("misnamed, news", 0.45, False), setting("20 Newsgroups, 3", 0.9, True)
+    found = measured.routing(records(routing__misnamed=misnamed, routing__plain=plain))
+    assert found[2:4] == [
+        "|20 Newsgroups, 3|1,100|0.500|0.900|+40.0|0.900|",
+        "|misnamed, news|1,100|0.500|0.450|-5.0|0.900|",
+    ]
+    assert "+40.0 to +40.0 points on 1 settings" in found[-2]
+    assert "-5.0 to -5.0 points on 1 settings" in found[-1]
+
+
+def test_what_grows_is_shown_by_rows_and_workers() -> None:
+    row = {"what": "prepare", "rows": 10_000, "seconds": 0.25, "peak_mib": 512.3}
+    assert measured.scale_rows(records(rows={"rows": [row]}))[2] == "|prepare|0.25 s, 512 MiB|"
+    workers = [{"engine": "Ray", "workers": count, "seconds": 10.0 / count} for count in (1, 2)]
+    assert measured.scale_workers(records(workers={"rows": workers}))[2] == "|Ray|10.0|5.0|"
+    tests = [{"outcome": outcome} for outcome in ("passed", "passed", "skipped")]
+    kills = measured.scale_kills(records(kills={"worker_kills": 20, "node_kills": 10, "tests": tests}))
+    assert kills == ["20 workers and 10 nodes killed; of 3 tests 2 passed, 1 skipped."]
+
+
+def test_the_campaigns_rows_are_shown() -> None:
+    row = campaign.Row("disk full", runs=1500, bad=["a traceback"], seconds=9.0)
+    assert measured.faults(records(faults=figures({"disk full": row})))[2] == "|disk full|1,500|1|"
