@@ -30,7 +30,7 @@ from muki_pipeline.layout import Layout
 from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.routing.embeddings import open_embeddings
 from muki_pipeline.routing.gate.gate import Gate
-from muki_pipeline.routing.scorers import SCORERS, TeacherOutputs
+from muki_pipeline.routing.scorers import SCORERS, Gated, TeacherOutputs, gate_inputs
 from muki_pipeline.supervision.strategies import best_teacher, golden_targets, soft_weights
 from muki_pipeline.tables.columns import arrow
 from muki_pipeline.tables.manifest import is_finished
