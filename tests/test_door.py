@@ -30,6 +30,11 @@ if __name__ == "__main__":
 """
 
 
+def plain() -> dict[str, str]:
+    """The environment of a user, who has not set what this program sets for its own processes."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tiny.save_project(tmp_path_factory.mktemp("door"), compare={"rules": ["muki"], "seeds": [0, 1]})
@@ -53,7 +58,7 @@ def test_files_of_a_user_are_left_alone(folder: Path, way: str) -> None:
     if way == "Python":
         (folder / "inspect.py").unlink()  # beside a script it hides Python's own from every library
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"} | {"PATH": path}
+    environment = plain() | {"PATH": path}
     done = subprocess.run(WAYS[way], cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -61,7 +66,7 @@ def test_files_of_a_user_are_left_alone(folder: Path, way: str) -> None:
 @pytest.mark.parametrize("name", ["pipeline", "stages"])
 def test_the_checkout_has_no_second_copy(name: str) -> None:
     command = [sys.executable, "-c", f"import {name}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=plain(), capture_output=True, text=True, check=False)
     assert "ImportError: this folder only holds the code: import muki_" in done.stderr
 
 
