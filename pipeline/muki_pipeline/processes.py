@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
 
 Context = ForkServerContext | SpawnContext
+_SAFE_PATH = "PYTHONSAFEPATH"
 
 
 def usable_cores() -> int:
@@ -27,18 +29,27 @@ def process_context(module: str, *, on_gpu: bool = False) -> Context:
     Libraries may ask for a GPU as they are loaded, and a process forked after that cannot use it. There each process
     loads its own.
 
-    A user's files may be called like Python's own (`inspect.py`): no process looks for modules in the working folder.
-
     Args:
         module: The module's full name.
         on_gpu: Whether the processes will use a GPU.
     """
-    os.environ["PYTHONSAFEPATH"] = "1"
     if on_gpu or sys.platform != "linux":
         return get_context("spawn")
     context = get_context("forkserver")
     context.set_forkserver_preload([module])
     return context
+
+
+def start(process: BaseProcess) -> None:
+    """Start a process that does not look for modules in the working folder, where a user may have an `inspect.py`."""
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"  # read by the server that forks, and by each Python that is spawned
+    try:
+        process.start()
+    finally:
+        os.environ.pop(_SAFE_PATH)
+        if before is not None:
+            os.environ[_SAFE_PATH] = before
 
 
 def serve_parent(environment: Mapping[str, str]) -> None:

@@ -262,6 +262,5 @@ def test_ray_needs_to_know_the_arithmetic(tmp_path: Path) -> None:
     from muki_stages import label
 
     path = tiny.save_project(tmp_path, label={"passes": 2})
-    params, layout = config.load(path)
     with pytest.raises(MukiError, match=r"label\.dtype: auto would be decided on this machine"):
         label.main("all", path, engine="ray")

@@ -18,7 +18,7 @@ from muki_pipeline.config import Params, Student
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.predict import predict_student
 from muki_pipeline.models.devices import choose_device
-from muki_pipeline.processes import process_context, serve_parent, usable_cores
+from muki_pipeline.processes import process_context, serve_parent, start, usable_cores
 from muki_pipeline.progress import Progress, Task
 from muki_pipeline.tables import files
 from muki_pipeline.tables.columns import fixed_size_lists, matrix
@@ -124,7 +124,7 @@ class StudentProcesses:
         context = process_context(__name__)
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, dict(os.environ)), daemon=True)
-        process.start()
+        start(process)
         theirs.close()
         return ours, process
 

@@ -13,7 +13,7 @@ from muki_pipeline.labelling.features import load_or_compute_features
 from muki_pipeline.labelling.labeller import Labeller, Throughput
 from muki_pipeline.labelling.store import load_or_label_shard
 from muki_pipeline.layout import Layout
-from muki_pipeline.processes import process_context, serve_parent, usable_cores
+from muki_pipeline.processes import process_context, serve_parent, start, usable_cores
 from muki_pipeline.progress import SILENT, Task
 from muki_pipeline.tables.shards import Shard
 
@@ -79,7 +79,7 @@ class Processes:
         threads = max(usable_cores() // self.count, 1)
         served = (theirs, labeller, self.layout, threads, dict(os.environ))
         process = context.Process(target=_serve, args=served, daemon=True)
-        process.start()
+        start(process)
         theirs.close()
         worker = next(self._numbers)
         self._processes[worker] = process, ours
