@@ -17,7 +17,6 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from muki_pipeline import config
 from muki_pipeline.config import Label, Teacher
 from muki_pipeline.corpus.table import with_ids, write_corpus
 from muki_pipeline.errors import MukiError
