@@ -1,6 +1,6 @@
 """The tables of measured figures in README and docs/, made from results/ by `make docs`.
 
-A table whose files are missing is left out, and the page says so in a line.
+A table whose files are missing is left out; the page has a line instead.
 """
 
 import statistics
@@ -97,10 +97,9 @@ def scorers(records: Records) -> list[str]:
 
 def routing(records: Records) -> list[str]:
     """Every rule on every setting of the routing suite, and the gain in a sentence."""
-    measured = {values["setting"]: values for values in values_of(records)}
-    ordered = [
-        measured[each.name] for each in settings([v["base"] for v in measured.values()]) if each.name in measured
-    ]
+    measured = list(values_of(records))
+    names = [setting.name for setting in settings([values["base"] for values in measured])]
+    ordered = sorted(measured, key=lambda values: [*names, values["setting"]].index(values["setting"]))
     rules = list(ordered[0]["rules"])
     rows = [
         (

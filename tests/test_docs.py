@@ -71,6 +71,13 @@ def test_no_table_of_figures_is_written_by_hand(page: Path) -> None:
     assert [line for line in by_hand if line.startswith("|") and re.search(r"\d\.\d", line)] == []
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "NOTES.md"], ids=lambda page: page.name)
+def test_files_of_code_that_a_page_names_exist(page: Path) -> None:
+    code = {f"/{path.relative_to(ROOT)}" for path in ROOT.rglob("*.py")}
+    named = re.findall(r"`([\w/]+\.py)", page.read_text())
+    assert [name for name in named if not any(path.endswith(f"/{name}") for path in code)] == []
+
+
 def test_every_setting_has_a_docstring() -> None:
     for key, block in generate_docs.blocks(config.Params, ""):
         assert [f"{key}.{name}" for name, field in block.model_fields.items() if not field.description] == []
