@@ -65,7 +65,7 @@ def run_prepare(root: str) -> None:
 def run_lookup(root: str) -> None:
     layout = Layout(Path(root))
     [*_, last] = corpus_shards(layout.corpus)
-    place_of(layout, read_corpus_shard(layout.corpus, last)["id"][0].as_py())
+    place_of(layout, read_corpus_shard(last)["id"][0].as_py())
 
 
 def run_lookup_alone(root: str, wanted: str) -> None:
@@ -110,7 +110,7 @@ def rows_table(sizes: list[int]) -> Table:
                     f"{size:,} rows, {name}: {found.seconds:.2f} s, {found.peak:,.0f} MiB", file=sys.stderr, flush=True
                 )
             layout = Layout(root)
-            wanted = read_corpus_shard(layout.corpus, corpus_shards(layout.corpus)[-1])["id"][0].as_py()
+            wanted = read_corpus_shard(corpus_shards(layout.corpus)[-1])["id"][0].as_py()
             found = in_a_process(run_lookup_alone, str(root), wanted)
             cells.setdefault("inspect --id, later", []).append(f"{found.seconds:.2f} s, {found.peak:,.0f}")
     for name, values in cells.items():

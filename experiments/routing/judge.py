@@ -29,7 +29,7 @@ from muki_pipeline.integration.scorers import SCORERS, Gate, TeacherOutputs
 from muki_pipeline.integration.strategies import best_teacher, golden_targets, soft_weights
 from muki_pipeline.layout import Layout
 from muki_pipeline.tables.columns import arrow
-from muki_pipeline.tables.manifest import is_finished
+from muki_pipeline.tables.table import is_finished
 
 RULES = ("mc_entropy", "mutual_information", "energy", "calibrated", "gate")
 BOUND = ("mc_entropy", "mutual_information", "calibrated")

@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from muki_pipeline.errors import MukiError
+from muki_pipeline.tables.schema import GOLDEN_VERSION
+from muki_pipeline.tables.store import Store
+from muki_pipeline.tables.table import Table, open_store
+
 MAKE_CORPUS = "Run muki-pipeline prepare"
 MAKE_EMBEDDINGS = "Run muki-pipeline embed"
 MAKE_GOLDEN = "Run muki-pipeline integrate"
@@ -16,18 +21,34 @@ def make_labels(teacher: str) -> str:
     return f"Run muki-pipeline label --teacher {teacher}"
 
 
+def open_golden(folder: Path) -> Table:
+    """The golden table in a folder.
+
+    Raises:
+        MukiError: See `Table.open`; it is of another version.
+    """
+    table = Table.open(folder, MAKE_GOLDEN)
+    if table.facts.get("schema") != GOLDEN_VERSION:
+        raise MukiError("was made by another version of this program", where=str(folder), fix=MAKE_GOLDEN)
+    return table
+
+
 @dataclass(frozen=True)
 class Layout:
     """The project's folders, relative to the folder of params.yaml.
 
     Attributes:
         root: That folder.
-        store: The bucket that holds the shards of corpus, labels, embeddings and golden supervision; None for the
-            folders themselves. The manifests are in the folders in any case.
+        bucket: Its address, where one holds the shards of corpus, labels, embeddings and golden supervision; None where
+            the folders themselves do. The manifests are in the folders in any case.
     """
 
     root: Path
-    store: str | None = None
+    bucket: str | None = None
+
+    def store(self, folder: Path) -> Store:
+        """Where the shards of the table in a folder, or of the finished work there, lie."""
+        return open_store(folder, self.bucket)
 
     @property
     def corpus(self) -> Path:

@@ -11,8 +11,7 @@ from muki_pipeline.layout import MAKE_CORPUS, Layout
 from muki_pipeline.tables import files
 from muki_pipeline.tables.columns import series
 from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.manifest import read_manifest
-from muki_pipeline.tables.shards import read_unverified
+from muki_pipeline.tables.table import Table
 
 _DIGITS = 15
 """Hex digits of an id that fit into a signed 64-bit integer."""
@@ -95,10 +94,10 @@ def place_of(layout: Layout, wanted: str) -> int:
     Raises:
         MukiError: There is no corpus, or no text has that id.
     """
-    shards, _ = read_manifest(layout.corpus, MAKE_CORPUS)
+    shards = Table.open(layout.corpus, MAKE_CORPUS).shards
     path = layout.work / "index" / f"{canonical_key({'corpus': [shard.key for shard in shards]})}.npz"
     if not files.exists(path):
-        parts = [short_ids(series(read_unverified(layout.corpus, each, MAKE_CORPUS, ["id"])["id"])) for each in shards]
+        parts = [short_ids(series(shard.read_unverified(["id"])["id"])) for shard in shards]
         ids = np.concatenate(parts)
         numbers = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
         order = np.argsort(ids, kind="stable")
@@ -107,7 +106,6 @@ def place_of(layout: Layout, wanted: str) -> int:
     if len(wanted) == 32 and set(wanted) <= set("0123456789abcdef"):
         start, end = np.searchsorted(index["ids"], [short := int(wanted[:_DIGITS], 16), short + 1])
         for number in index["shards"][start:end]:
-            table = read_unverified(layout.corpus, shards[number], MAKE_CORPUS, ["id"])
-            if wanted in set(table["id"].to_pylist()):
+            if wanted in set(shards[number].read_unverified(["id"])["id"].to_pylist()):
                 return int(number)
     raise MukiError(f"no text has the id {wanted!r}", where=str(layout.corpus), fix="Copy an id from data/corpus")

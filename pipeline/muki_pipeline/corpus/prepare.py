@@ -13,7 +13,7 @@ from muki_pipeline.errors import MukiError, first
 from muki_pipeline.layout import Layout
 from muki_pipeline.tables import files
 from muki_pipeline.tables.columns import arrow
-from muki_pipeline.tables.shards import write_table_file
+from muki_pipeline.tables.table import write_table_file
 
 
 def split_source(frame: pl.DataFrame, settings: Prepare) -> tuple[pl.DataFrame, pl.DataFrame | None]:
@@ -88,7 +88,7 @@ def _prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
     test = _test_set(settings, layout)
     corpus = _Corpus(settings, layout, test)
     corpus.check()  # before a corpus that is there is touched
-    shards = write_corpus_parts(layout.corpus, corpus.parts(), settings.shard_rows, layout.store)
+    shards = write_corpus_parts(layout.store(layout.corpus), corpus.parts(), settings.shard_rows)
     tables = {
         layout.corpus_gold: corpus.gold,
         layout.teacher_train: with_ids(corpus.rest) if corpus.rest is not None else None,

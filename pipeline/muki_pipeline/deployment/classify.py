@@ -19,8 +19,8 @@ from muki_pipeline.models.students import LoadedStudent
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.tables import files
 from muki_pipeline.tables.columns import arrow, fixed_size_lists, matrix
+from muki_pipeline.tables.folder import FolderStore
 from muki_pipeline.tables.keys import canonical_key, files_digest
-from muki_pipeline.tables.work import find_stored, store_shard
 
 ROWS = 10_000
 """Texts after which what is done is stored."""
@@ -113,18 +113,18 @@ def _in_parts(
 ) -> Iterator[NDArray[np.float32]]:
     """Probabilities `[texts, labels]` of each part, stored as soon as they are known."""
     model = files_digest(sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors")))
-    task = progress.begin("predict", len(texts), "texts")
+    task, store = progress.begin("predict", len(texts), "texts"), FolderStore(work)
     for start in range(0, len(texts), ROWS):
         part = texts[start : start + ROWS]
         table = arrow(
             pl.DataFrame({"id": pl.arange(start, start + len(part), eager=True).cast(pl.String), "text": part})
         )
         key = canonical_key({"student": model, "max_length": student.max_length, "texts": content_digest(table)})
-        stored = find_stored(work, key)
+        stored = store.find(key)
         if stored is None:
             probs = softmax(student.logits(part.to_list(), task)).astype(np.float32)
             columns = arrow(pl.DataFrame({"id": table["id"]})).append_column("probs", fixed_size_lists(probs))
-            stored = store_shard(work, key, columns, {})
+            stored = store.finish(key, columns, {})
         else:
             task.advance(len(part))
-        yield matrix(stored.read(["probs"], "Run the command again")["probs"])
+        yield matrix(stored.read(["probs"])["probs"])

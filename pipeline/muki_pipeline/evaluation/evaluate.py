@@ -39,7 +39,7 @@ from muki_pipeline.models.teachers import locate
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.tables import files
 from muki_pipeline.tables.columns import arrow, series
-from muki_pipeline.tables.shards import read_table_file
+from muki_pipeline.tables.table import read_table_file
 
 LABEL_COLUMNS = ("probs", "logits", "entropy", "expected_entropy")
 HISTOGRAM_BINS = 25
@@ -99,7 +99,7 @@ def _measure_drift(layout: Layout) -> dict[str, Any]:
     step = -(-sum(shard.rows for shard in shards) // _DRIFT_TEXTS)
     texts: list[str] = []
     for shard in shards:
-        texts += read_corpus_shard(layout.corpus, shard, ["text"])["text"].to_pylist()[::step]
+        texts += read_corpus_shard(shard, ["text"])["text"].to_pylist()[::step]
     test = read_table_file(layout.test, ["text"], MAKE_TEST)["text"].to_pylist()
     found = drift(texts, test)
     return {} if found is None else {"drift": asdict(found)}
@@ -328,7 +328,7 @@ def _route(
     for name, labeller in labellers.items():
         task = progress.begin(f"{name} for routing", len(rows) * (params.label.passes + 1), "texts x passes")
         stored = load_or_label(labeller, table, digest, layout, task)
-        labels.append(LabelShard(stored.read(list(LABEL_COLUMNS), "Run muki-pipeline evaluate again")))
+        labels.append(LabelShard(stored.read(list(LABEL_COLUMNS))))
     texts = rows["text"].to_list()
     embeddings = open_embeddings_of(params, layout, corpus, params.integrate.scorer)
     answers = read_answers(params.integrate.answers, layout.root, corpus.label_space)

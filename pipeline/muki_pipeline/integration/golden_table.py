@@ -20,8 +20,8 @@ from muki_pipeline.layout import MAKE_GOLDEN
 from muki_pipeline.tables import schema
 from muki_pipeline.tables.columns import fixed_size_lists
 from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.manifest import copy_table, is_finished, read_manifest
-from muki_pipeline.tables.shards import Shard, is_intact, part_name, write_shard
+from muki_pipeline.tables.store import Shard, Store
+from muki_pipeline.tables.table import Table, is_finished, part_name, publish
 
 
 def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature: float) -> dict[str, Any]:
@@ -84,11 +84,11 @@ def find_golden(folder: Path, kept: Path, key: str) -> dict[str, Any] | None:
     for place in (folder, kept):
         if not is_finished(place):
             continue
-        shards, facts = read_manifest(place, MAKE_GOLDEN)
-        if facts.get("key") == key and all(is_intact(place, shard) for shard in shards):
+        table = Table.open(place, MAKE_GOLDEN)
+        if table.facts.get("key") == key and all(shard.is_intact() for shard in table.shards):
             if place != folder:
-                copy_table(kept, folder)
-            return facts
+                publish(folder, table.shards, table.facts)
+            return table.facts
     return None
 
 
@@ -132,7 +132,7 @@ def answered(target: NDArray[np.float32], anchors: Anchors | None) -> None:
 
 
 def write_golden_shard(
-    folder: Path,
+    store: Store,
     number: int,
     texts: pa.Table,
     *,
@@ -143,12 +143,11 @@ def write_golden_shard(
     teacher_features: NDArray[np.float32] | None = None,
     teachers: Sequence[str],
     facts: Mapping[str, Any],
-    store: str | None = None,
 ) -> Shard:
     """Write one shard of a golden table.
 
     Args:
-        folder: The table.
+        store: The table's.
         number: Which shard.
         texts: `id`, `text`.
         scores: `[rows, teachers]`.
@@ -158,7 +157,6 @@ def write_golden_shard(
         teacher_features: `[rows, features of all teachers]` for a loss that needs them, else None.
         teachers: The teachers' names.
         facts: For the footer; everything that determines the shard.
-        store: The bucket to write into, None for the folder.
     """
     best = best_teacher(scores).astype(np.int32)
     columns: tuple[schema.Column, ...] = schema.GOLDEN
@@ -178,4 +176,4 @@ def write_golden_shard(
             values[column.name] = fixed_size_lists(extra)
             widths[str(column.type)] = extra.shape[1]
     table = schema.arrow_table(columns, values, **widths)
-    return write_shard(folder / part_name(number), table, canonical_key(facts), facts, store)
+    return store.write(part_name(number), table, canonical_key(facts), facts)

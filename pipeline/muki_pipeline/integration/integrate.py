@@ -39,8 +39,8 @@ from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.tables import files
 from muki_pipeline.tables.columns import series
-from muki_pipeline.tables.manifest import copy_table, seal, unseal
-from muki_pipeline.tables.shards import Shard
+from muki_pipeline.tables.store import Shard
+from muki_pipeline.tables.table import publish, seal, unseal
 
 _LOG = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ def integrate(
         shards = running.run_with_kept(writing.run, len(corpus.shards), told)
         seal(folder, shards, facts)
         if folder == layout.golden:  # DVC removes it before it runs the command again
-            copy_table(folder, kept)
+            publish(kept, shards, facts)
     return IntegrationSummary(corpus.rows, corpus.rows - taught, routing)
 
 
@@ -218,7 +218,7 @@ class WritingPhase:
         label_keys = {name: shards[number].key for name, shards in self.corpus.tables.shards.items()}
         features = None if self.features is None else self.features.read(number, series(texts["id"]))
         return write_golden_shard(
-            self.folder,
+            self.corpus.layout.store(self.folder),
             number,
             texts,
             scores=scores,
@@ -230,7 +230,6 @@ class WritingPhase:
             teacher_features=None if features is None else np.concatenate(features, axis=1),
             teachers=self.corpus.teachers,
             facts={**self.facts, "label_keys": label_keys},
-            store=self.corpus.layout.store,
         )
 
 

@@ -35,7 +35,7 @@ def test_what_is_new_is_told(before: list[str], texts: list[str]) -> None:
 
 
 def corpus(layout: Layout) -> list[tuple[str, str]]:
-    tables = [read_corpus_shard(layout.corpus, shard) for shard in corpus_shards(layout.corpus)]
+    tables = [read_corpus_shard(shard) for shard in corpus_shards(layout.corpus)]
     return [(row["id"], row["text"]) for table in tables for row in table.to_pylist()]
 
 
