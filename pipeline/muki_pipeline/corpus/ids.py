@@ -97,7 +97,7 @@ def place_of(layout: Layout, wanted: str) -> int:
     shards = Table.open(layout.corpus, MAKE_CORPUS).shards
     path = layout.work / "index" / f"{canonical_key({'corpus': [shard.key for shard in shards]})}.npz"
     if not files.exists(path):
-        parts = [short_ids(series(shard.read_unverified(["id"])["id"])) for shard in shards]
+        parts = [short_ids(series(shard.read(["id"], verify=False)["id"])) for shard in shards]
         ids = np.concatenate(parts)
         numbers = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
         order = np.argsort(ids, kind="stable")
@@ -106,6 +106,6 @@ def place_of(layout: Layout, wanted: str) -> int:
     if len(wanted) == 32 and set(wanted) <= set("0123456789abcdef"):
         start, end = np.searchsorted(index["ids"], [short := int(wanted[:_DIGITS], 16), short + 1])
         for number in index["shards"][start:end]:
-            if wanted in set(shards[number].read_unverified(["id"])["id"].to_pylist()):
+            if wanted in set(shards[number].read(["id"], verify=False)["id"].to_pylist()):
                 return int(number)
     raise MukiError(f"no text has the id {wanted!r}", where=str(layout.corpus), fix="Copy an id from data/corpus")

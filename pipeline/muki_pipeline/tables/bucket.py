@@ -41,15 +41,15 @@ class BucketStore(Store):
     """Objects of a bucket. A pickled one finds credentials anew, in the environment or the machine's role.
 
     Attributes:
-        url: `s3://BUCKET/PREFIX`, `gs://…`, `az://…`.
         folder: See `Store`.
+        url: `s3://BUCKET/PREFIX`, `gs://…`, `az://…`.
 
     Raises:
         MukiError: `obstore` is not installed.
     """
 
-    url: str
     folder: Path
+    url: str
 
     def __post_init__(self) -> None:
         """Refuse early, before there is any work."""
@@ -73,7 +73,7 @@ class BucketStore(Store):
 
     def claim(self, shard: Shard) -> Shard:
         """See `Store`."""
-        if self.create(self._marker(shard.key), shard.entry()):
+        if self.create(self._marker(shard.key), shard.entry):
             return shard
         theirs = self.find(shard.key)
         if theirs is None:
@@ -143,15 +143,6 @@ class BucketStore(Store):
     def is_intact(self, shard: Shard) -> bool:
         """See `Store`: it has its size; nothing in a bucket is changed."""
         return self.size(shard.file) == shard.bytes
-
-    def where(self, file: str) -> str:
-        """See `Store`."""
-        return f"{self.url.rstrip('/')}/{file}"
-
-    @property
-    def entry(self) -> dict[str, str]:
-        """See `Store`."""
-        return {"store": self.url}
 
     def publish(self, shard: Shard, folder: Path, file: str) -> Shard:
         """See `Store`; by name: the object stays where it is."""

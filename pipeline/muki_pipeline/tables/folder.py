@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ class FolderStore(Store):
 
     def claim(self, shard: Shard) -> Shard:
         """See `Store`; the last one that is written counts."""
-        files.write_json(self.folder / f"{shard.key}.json", shard.entry())
+        files.write_json(self.folder / f"{shard.key}.json", shard.entry)
         return shard
 
     def put(self, file: str, content: pa.Buffer) -> str:
@@ -59,15 +58,6 @@ class FolderStore(Store):
             raise MukiError(f"lists {file!r}, which is not a file name", where=str(self.folder), fix=fix)
         return self.folder / file
 
-    def where(self, file: str) -> str:
-        """See `Store`."""
-        return str(self.folder / file)
-
-    @property
-    def entry(self) -> dict[str, str]:
-        """See `Store`."""
-        return {}
-
     def publish(self, shard: Shard, folder: Path, file: str) -> Shard:
         """See `Store`; by hard link or copy."""
         files.link_or_copy(self._path(shard.file), folder / file)
@@ -75,12 +65,3 @@ class FolderStore(Store):
 
     def record(self, manifest: Mapping[str, Any]) -> None:
         """See `Store`."""
-
-    def check(self) -> str:
-        """See `Store`."""
-        return ""
-
-    def sweep(self, older_than: timedelta) -> tuple[int, int]:
-        """See `Store`."""
-        fix = "Name one as store in params.yaml; there is nothing to sweep without one"
-        raise MukiError("is a folder, not a bucket", where=str(self.folder), fix=fix)

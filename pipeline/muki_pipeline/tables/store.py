@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from muki_pipeline.errors import MukiError
 
-METADATA_KEY = b"muki"
+_METADATA = b"muki"
+"""The key of what this program writes into a file's footer."""
 UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError)
 """What pyarrow raises for a damaged file."""
-Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ class Shard:
     store: "Store"
     remedy: str = field(default="Run the command again", compare=False)
 
+    @property
     def entry(self) -> dict[str, Any]:
-        """As JSON, without its store."""
+        """What manifests and markers say of it; where it lies is not a part of it."""
         return {name: getattr(self, name) for name in ("file", "rows", "bytes", "sha256", "key")}
 
     @property
@@ -51,28 +52,18 @@ class Shard:
         """Its path or address, for messages."""
         return self.store.where(self.file)
 
-    def read(self, columns: list[str] | None = None) -> pa.Table:
-        """Some of its columns, all by default, after a check that it is the file that was written, byte for byte.
+    def read(self, columns: list[str] | None = None, *, verify: bool = True) -> pa.Table:
+        """Some of its columns, all by default.
+
+        Args:
+            columns: Their names.
+            verify: Whether to compute the file's digest. Use what was read without it only for intermediate numbers:
+                before anything is published, the file must have been verified.
 
         Raises:
-            MukiError: The file is missing, cut short or changed, or lacks a column.
+            MukiError: The file is missing, has another size, number of rows or (verified) digest, or lacks a column.
         """
-        content = self._taken(self.store.read)
-        self._check_size(len(content))
-        if (digest := hashlib.sha256(content).hexdigest()) != self.sha256:
-            found = f"has SHA-256 {digest[:12]}…, but its manifest says {self.sha256[:12]}…"
-            raise self._error(f"{found}: the file was changed")
-        return parse(pa.BufferReader(content), self.where, self.remedy, columns)
-
-    def read_unverified(self, columns: list[str]) -> pa.Table:
-        """Some of its columns, without the file's digest, and from a bucket without the other columns.
-
-        Use the result only for intermediate numbers; before anything is published, `read` must have read the file.
-
-        Raises:
-            MukiError: The file is missing, has another size or number of rows, or lacks a column.
-        """
-        table = parse(self._opened(), self.where, self.remedy, columns)
+        table = parse(self._opened(verify), columns, self._error)
         if len(table) != self.rows:
             raise self._error(f"has {len(table):,} rows, but its manifest says {self.rows:,}")
         return table
@@ -81,30 +72,31 @@ class Shard:
         """The metadata that it was written with; the rows are not read.
 
         Raises:
-            MukiError: The file is missing, unreadable or of another size, or was not written by this project.
+            MukiError: The file is missing, unreadable or of another size, or was written without metadata.
         """
-        return footer_of(self._opened(), self.where, self.remedy)
+        if not (content := metadata_of(parse(self._opened(verify=False), [], self._error))):
+            raise self._error("has no muki metadata")
+        return content
 
     def is_intact(self) -> bool:
         """Whether its file is still the one that was written."""
         return self.store.is_intact(self)
 
-    def _opened(self) -> pa.NativeFile:
-        file = self._taken(self.store.open)
-        self._check_size(file.size())
-        return file
-
-    def _taken(self, take: Callable[[str], Content]) -> Content:
+    def _opened(self, verify: bool) -> pa.NativeFile:
+        """Its file after a check of its size; verified, after one of all bytes."""
         try:
-            return take(self.file)
+            file = pa.BufferReader(self.store.read(self.file)) if verify else self.store.open(self.file)
         except FileNotFoundError:
             raise self._error("is listed in the manifest but missing") from None
         except OSError as error:
             raise self._error(f"cannot be read ({error.strerror or error})") from None
-
-    def _check_size(self, size: int) -> None:
-        if size != self.bytes:
+        if (size := file.size()) != self.bytes:
             raise self._error(f"has {size:,} bytes, but its manifest says {self.bytes:,}: it was cut short or replaced")
+        if verify and (digest := hashlib.sha256(file.read_buffer()).hexdigest()) != self.sha256:
+            found = f"has SHA-256 {digest[:12]}…, but its manifest says {self.sha256[:12]}…"
+            raise self._error(f"{found}: the file was changed")
+        file.seek(0)
+        return file
 
     def _error(self, what: str) -> MukiError:
         return MukiError(what, where=self.where, fix=self.remedy)
@@ -115,9 +107,11 @@ class Store(ABC):
 
     Attributes:
         folder: The table's folder. In a bucket its name begins the names of all objects; the manifest is in the folder.
+        url: A bucket's address; empty where the shards lie in the folder.
     """
 
     folder: Path
+    url: str = ""
 
     def write(self, file: str, table: pa.Table, key: str, metadata: Mapping[str, Any] | None = None) -> Shard:
         """Write a shard atomically, checked; a bucket's own name for it begins with this one.
@@ -146,6 +140,10 @@ class Store(ABC):
             metadata: For the footer.
         """
         return self.claim(self.write(f"{key}.parquet", table, key, metadata))
+
+    def where(self, file: str) -> str:
+        """A file's path or address, for messages."""
+        return f"{self.url.rstrip('/') or self.folder}/{file}"
 
     @abstractmethod
     def find(self, key: str) -> Shard | None:
@@ -180,15 +178,6 @@ class Store(ABC):
         """Whether a shard's file is still the one that was written."""
 
     @abstractmethod
-    def where(self, file: str) -> str:
-        """A file's path or address, for messages."""
-
-    @property
-    @abstractmethod
-    def entry(self) -> dict[str, str]:
-        """What a manifest says of the store, in the entry of each shard."""
-
-    @abstractmethod
     def publish(self, shard: Shard, folder: Path, file: str) -> Shard:
         """Make a shard of this store a shard of the table in another folder, where a file of it is called `file`."""
 
@@ -196,15 +185,14 @@ class Store(ABC):
     def record(self, manifest: Mapping[str, Any]) -> None:
         """Note what a manifest lists, wherever `sweep` needs to know it."""
 
-    @abstractmethod
     def check(self) -> str:
         """Try whether shards can be stored; what was found, for a person, empty where nothing needs to be tried.
 
         Raises:
             MukiError: They cannot.
         """
+        return ""
 
-    @abstractmethod
     def sweep(self, older_than: timedelta) -> tuple[int, int]:
         """Delete a bucket's data that nothing names: the rest of killed runs, and of writers that came second.
 
@@ -217,13 +205,15 @@ class Store(ABC):
         Raises:
             MukiError: It is no bucket, or cannot be reached.
         """
+        fix = "Name one as store in params.yaml; there is nothing to sweep without one"
+        raise MukiError("is a folder, not a bucket", where=str(self.folder), fix=fix)
 
 
 def _parquet(table: pa.Table, metadata: Mapping[str, Any] | None) -> pa.Buffer:
     """A table as the content of a file, with metadata in its footer."""
     if metadata is not None:
         existing = table.schema.metadata or {}
-        table = table.replace_schema_metadata({**existing, METADATA_KEY: json.dumps(metadata, sort_keys=True).encode()})
+        table = table.replace_schema_metadata({**existing, _METADATA: json.dumps(metadata, sort_keys=True).encode()})
     buffer = pa.BufferOutputStream()
     # No column repeats its values often enough for a dictionary to pay.
     pq.write_table(table, buffer, compression=_compression(table.schema), use_dictionary=False)
@@ -243,32 +233,30 @@ def _compression(columns: pa.Schema) -> dict[str, str]:
     return found
 
 
-def parse(content: pa.NativeFile, where: str, remedy: str, columns: list[str] | None) -> pa.Table:
-    """Some columns of an open Parquet file, all where they are None; `where` and `remedy` are for the message.
+def parse(file: pa.NativeFile, columns: list[str] | None, error: Callable[[str], MukiError]) -> pa.Table:
+    """Some columns of an open Parquet file, all where they are None.
+
+    Args:
+        file: The file.
+        columns: Their names.
+        error: Makes an error of what is wrong.
 
     Raises:
         MukiError: It is not a Parquet file, or lacks a column.
     """
     try:
-        file = pq.ParquetFile(content)
-        if missing := sorted(set(columns or []) - set(file.schema_arrow.names)):
-            raise MukiError(f"has no column {missing}", where=where, fix=remedy)
-        return file.read(columns, use_threads=False)
-    except UNREADABLE as error:
-        raise MukiError(f"is not a readable Parquet file ({error})", where=where, fix=remedy) from None
+        content = pq.ParquetFile(file)
+        if missing := sorted(set(columns or []) - set(content.schema_arrow.names)):
+            raise error(f"has no column {missing}")
+        return content.read(columns, use_threads=False)
+    except UNREADABLE as fault:
+        raise error(f"is not a readable Parquet file ({fault})") from None
 
 
-def footer_of(file: pa.NativeFile, where: str, remedy: str) -> dict[str, Any]:
-    """The metadata in the footer of an open Parquet file; `where` and `remedy` are for the message.
-
-    Raises:
-        MukiError: It is not a Parquet file, or not one of this project's.
-    """
+def metadata_of(table: pa.Table) -> dict[str, Any]:
+    """The metadata of the file that a table was read from; empty where this program has written none."""
     try:
-        stored = (pq.read_metadata(file).metadata or {}).get(METADATA_KEY)
-        content = None if stored is None else json.loads(stored)
-    except UNREADABLE as error:
-        raise MukiError(f"is not a readable Parquet file ({error})", where=where, fix=remedy) from None
-    if not isinstance(content, dict):
-        raise MukiError("has no muki metadata", where=where, fix=remedy)
-    return content
+        content = json.loads((table.schema.metadata or {}).get(_METADATA, "{}"))
+    except ValueError:  # a bit has flipped
+        return {}
+    return content if isinstance(content, dict) else {}

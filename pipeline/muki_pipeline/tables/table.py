@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from muki_pipeline.tables import files
 from muki_pipeline.tables.bucket import BucketStore
 from muki_pipeline.tables.columns import frame
 from muki_pipeline.tables.folder import FolderStore
-from muki_pipeline.tables.store import METADATA_KEY, UNREADABLE, Shard, Store, footer_of, parse
+from muki_pipeline.tables.store import UNREADABLE, Shard, Store, metadata_of, parse
 
 MANIFEST = "manifest.json"
 _OWN_NAME = re.compile(r"part-\d{5,}\.parquet|\.(part-\d{5,}\.parquet|manifest\.json)\.tmp")
@@ -27,7 +28,7 @@ _OWN_NAME = re.compile(r"part-\d{5,}\.parquet|\.(part-\d{5,}\.parquet|manifest\.
 
 def open_store(folder: Path, bucket: str | None) -> Store:
     """The store of a table's shards, or of finished work: the folder itself, or the bucket of that address."""
-    return BucketStore(bucket, folder) if bucket else FolderStore(folder)
+    return BucketStore(folder, bucket) if bucket else FolderStore(folder)
 
 
 def part_name(number: int) -> str:
@@ -102,12 +103,13 @@ def seal(folder: Path, shards: Iterable[Shard], facts: Mapping[str, Any] | None 
     Only files with a shard's name are removed; whatever else lies in the folder is left alone.
     """
     entries = list(shards)
-    content = {"shards": [shard.entry() | shard.store.entry for shard in entries], **(facts or {})}
+    listed = [shard.entry | ({"store": shard.store.url} if shard.store.url else {}) for shard in entries]
+    content = {"shards": listed, **(facts or {})}
     for store in dict.fromkeys(shard.store for shard in entries):
         store.record(content)
     files.write_json(folder / MANIFEST, content)
-    listed = {shard.file for shard in entries}
-    files.remove(path for path in folder.iterdir() if _OWN_NAME.fullmatch(path.name) and path.name not in listed)
+    present = {shard.file for shard in entries}
+    files.remove(path for path in folder.iterdir() if _OWN_NAME.fullmatch(path.name) and path.name not in present)
 
 
 def publish(folder: Path, shards: Iterable[Shard], facts: Mapping[str, Any]) -> None:
@@ -135,24 +137,17 @@ def read_table_file(path: Path, columns: list[str] | None, remedy: str) -> pa.Ta
     Raises:
         MukiError: The file is missing, unreadable, changed or lacks a column.
     """
-    content = pa.BufferReader(files.read_bytes(path, remedy))
-    expected = footer_of(content, str(path), remedy).get("content_sha256")
-    table = parse(content, str(path), remedy, None)
+    error = partial(MukiError, where=str(path), fix=remedy)
+    table = parse(pa.BufferReader(files.read_bytes(path, remedy)), None, error)
     try:
-        digest = _content_digest(table)
-    except UNREADABLE as error:
-        raise MukiError(f"is not readable ({error})", where=str(path), fix=remedy) from None
-    if digest != expected:
-        raise MukiError("was changed since it was written", where=str(path), fix=remedy)
+        is_whole = metadata_of(table).get("content_sha256") == _content_digest(table)
+    except UNREADABLE as fault:
+        raise error(f"is not readable ({fault})") from None
+    if not is_whole:
+        raise error("was changed since it was written")
     if missing := sorted(set(columns or []) - set(table.column_names)):
-        raise MukiError(f"has no column {missing}", where=str(path), fix=remedy)
+        raise error(f"has no column {missing}")
     return table if columns is None else table.select(columns)
-
-
-def metadata_of(table: pa.Table) -> dict[str, Any]:
-    """The metadata of the file that a table was read from."""
-    content: dict[str, Any] = json.loads(table.schema.metadata[METADATA_KEY])
-    return content
 
 
 def _content_digest(table: pa.Table) -> str:

@@ -36,12 +36,12 @@ TABLE = pa.table({"id": ["a", "b"], "value": pa.array([1.0, 2.0], pa.float32())}
 
 @pytest.fixture
 def work(s3: str, tmp_path: Path) -> BucketStore:
-    return BucketStore(s3, tmp_path / "labels")
+    return BucketStore(tmp_path / "labels", s3)
 
 
 @pytest.fixture
 def golden(s3: str, tmp_path: Path) -> BucketStore:
-    return BucketStore(s3, tmp_path / "golden")
+    return BucketStore(tmp_path / "golden", s3)
 
 
 def test_what_is_stored_reads_back(golden: BucketStore) -> None:
@@ -49,7 +49,7 @@ def test_what_is_stored_reads_back(golden: BucketStore) -> None:
     assert shard.file.startswith("golden/part-00000/")
     assert not golden.folder.exists()
     assert shard.read().equals(TABLE)
-    assert shard.read_unverified(["value"])["value"].to_pylist() == [1.0, 2.0]
+    assert shard.read(["value"], verify=False)["value"].to_pylist() == [1.0, 2.0]
     assert shard.footer() == {"fact": 1}
 
 
@@ -148,7 +148,7 @@ def test_without_the_extra_a_bucket_is_refused(monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(
         MukiError, match=r"store: s3://b/p: a bucket needs the package obstore.*muki-pipeline\[bucket\]"
     ):
-        BucketStore("s3://b/p", tmp_path)
+        BucketStore(tmp_path, "s3://b/p")
 
 
 def test_a_bucket_that_ignores_the_condition_is_refused(work: BucketStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +184,7 @@ def test_a_conflict_is_tried_again(work: BucketStore, monkeypatch: pytest.Monkey
 def test_no_credentials_get_into_a_message(s3: str, tmp_path: Path) -> None:
     secret = os.environ["AWS_SECRET_ACCESS_KEY"]
     with pytest.raises(MukiError) as error:
-        BucketStore("s3://no-such-bucket-here/x", tmp_path).create("a", {})
+        BucketStore(tmp_path, "s3://no-such-bucket-here/x").create("a", {})
     assert secret not in str(error.value)
     assert str(error.value).startswith("s3://no-such-bucket-here/x: there is no such bucket")
     path = tiny.save_project(tmp_path, store="s3://key:secret@bucket/x")
@@ -215,7 +215,7 @@ def test_the_whole_way_through_a_bucket_gives_the_same_numbers(s3: str, tmp_path
         assert [file.name for file in folder.iterdir()] == ["manifest.json"]
     params, _ = config.load(path)
     assert label_corpus("one", params.teachers["one"], params.label, layout).new_rows == 0
-    assert BucketStore(s3, layout.work).sweep(NO_WAIT) == (0, 0)
+    assert BucketStore(layout.work, s3).sweep(NO_WAIT) == (0, 0)
 
 
 def test_a_shard_can_be_pickled(golden: BucketStore) -> None:

@@ -101,17 +101,17 @@ def test_half_precision_is_stored_as_it_is_and_everything_else_is_compressed(tmp
 def test_a_first_look_reads_columns_and_refuses_what_it_can_see_without_a_digest(folder: Path) -> None:
     shard = Table.open(folder, "mend").shards[0]
     path = folder / shard.file
-    assert shard.read_unverified(["id"]).equals(table().select(["id"]))
+    assert shard.read(["id"], verify=False).equals(table().select(["id"]))
     with pytest.raises(MukiError, match=r"has no column \['text'\]"):
-        shard.read_unverified(["text"])
+        shard.read(["text"], verify=False)
     with pytest.raises(MukiError, match=r"part-00000\.parquet: has 5 rows, but its manifest says 6"):
-        replace(shard, rows=6).read_unverified(["id"])
+        replace(shard, rows=6).read(["id"], verify=False)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(MukiError, match=r"part-00000\.parquet: has .* bytes, but its manifest says"):
-        shard.read_unverified(["id"])
+        shard.read(["id"], verify=False)
     path.unlink()
     with pytest.raises(MukiError, match="listed in the manifest but missing"):
-        shard.read_unverified(["id"])
+        shard.read(["id"], verify=False)
 
 
 def test_what_the_manifest_does_not_name_is_removed_and_never_read(folder: Path) -> None:
@@ -164,7 +164,7 @@ def test_finished_work_is_found_whole_or_not_at_all(tmp_path: Path, damage: str)
 
 def test_a_manifest_cannot_lead_out_of_its_folder(folder: Path) -> None:
     outside = FolderStore(folder.parent).write("outside.parquet", table(), "k")
-    entry = outside.entry() | {"file": "../outside.parquet"}
+    entry = outside.entry | {"file": "../outside.parquet"}
     (folder / MANIFEST).write_text(json.dumps({"shards": [entry]}))
     [shard] = Table.open(folder, "mend").shards
     for use in (shard.read, shard.footer, shard.is_intact):
