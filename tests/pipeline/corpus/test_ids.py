@@ -86,6 +86,15 @@ def test_an_id_is_found_by_the_index(tmp_path: Path) -> None:
             place_of(layout, unknown)
 
 
+def test_a_damaged_index_is_made_again(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    write_corpus(layout.corpus, with_ids(pl.DataFrame({"text": ["a", "b"]})), 1)
+    assert place_of(layout, text_id("b", 0)) == 1
+    [index] = (layout.work / "index").glob("*.parquet")
+    index.write_bytes(index.read_bytes()[:-9])
+    assert place_of(layout, text_id("b", 0)) == 1
+
+
 def test_the_index_is_made_again_for_another_corpus(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     write_corpus(layout.corpus, with_ids(pl.DataFrame({"text": ["a"]})), 60)
