@@ -45,7 +45,7 @@ def embed_corpus(params: Params, layout: Layout, progress: Progress = SILENT) ->
     Args:
         params: All settings.
         layout: Where the tables lie.
-        progress: Told of the texts.
+        progress: Shows how many texts went through the network.
 
     Raises:
         MukiError: There is no corpus or label table; see `NeutralEncoder`.

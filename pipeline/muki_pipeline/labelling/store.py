@@ -28,7 +28,7 @@ def load_or_label(
         texts: `id`, `text`.
         corpus_digest: `content_digest` of the texts.
         layout: Where the tables lie.
-        task: Told of the texts that went through the network.
+        task: Counts the texts that went through the network.
     """
     stored, key = find_labels(labeller, layout, corpus_digest), labeller.key(corpus_digest)
     _LOG.info("%s: shard %s %s", labeller.files.name, key[:12], "is labelled now" if stored is None else "is there")
@@ -45,6 +45,6 @@ def load_or_label_shard(labeller: Labeller, layout: Layout, shard: Shard, task: 
         labeller: The teacher; a pickled one loads its weights again.
         layout: Where the tables lie.
         shard: The shard, from the corpus's manifest.
-        task: Told of the texts that went through the network.
+        task: Counts the texts that went through the network.
     """
     return load_or_label(labeller, read_corpus_shard(shard), shard.key, layout, task)

@@ -196,7 +196,7 @@ def _encoder(params: Params, layout: Layout, texts: pl.Series) -> list[Finding]:
     start = time.perf_counter()
     encoder.embed(tried)
     hours = (time.perf_counter() - start) / len(tried) * len(texts) / 3600
-    return [Finding("ok", "embed", f"{encoder.name} loads, {_hours(hours)}; a text is {encoder.told}")]
+    return [Finding("ok", "embed", f"{encoder.name} loads, {_hours(hours)}; a text is {encoder.description}")]
 
 
 def _student(params: Params, layout: Layout, texts: pl.Series, labels: dict[str, list[str]]) -> list[Finding]:

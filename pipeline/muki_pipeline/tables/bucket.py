@@ -38,7 +38,7 @@ _OWN_DATA = re.compile(r"[^/]+/[^/]+/[0-9a-f]{32}\.parquet")
 
 @dataclass(frozen=True)
 class BucketStore(Store):
-    """Objects of a bucket. A pickled one finds credentials anew, in the environment or the machine's role.
+    """Objects of a bucket. A pickled one looks for its credentials again, in the environment or the machine's role.
 
     Attributes:
         folder: See `Store`.
@@ -91,14 +91,12 @@ class BucketStore(Store):
         Raises:
             MukiError: The bucket cannot be reached or written, or returns something else.
         """
-        import obstore
-
         _check_conditions(self.url)
         name = f"{self.folder.name}/{Path(file).stem}/{uuid.uuid4().hex}.parquet"
         with _explained(self.where(name)):
-            obstore.put(_objects(self.url), name, bytes(content))
+            _objects(self.url).put(name, bytes(content))
         if hashlib.sha256(self.read(name)).digest() != hashlib.sha256(content).digest():
-            fix = "Check the storage: it does not return what it was given"
+            fix = "Check the storage: it does not return what was stored"
             raise MukiError("does not read back as it was written", where=self.where(name), fix=fix)
         return name
 
@@ -114,10 +112,8 @@ class BucketStore(Store):
 
     def read(self, file: str) -> bytes:
         """See `Store`."""
-        import obstore
-
         with _explained(self.where(file)):
-            return bytes(obstore.get(_objects(self.url), file).bytes())
+            return bytes(_objects(self.url).get(file).bytes())
 
     def open(self, file: str) -> pa.NativeFile:
         """See `Store`."""
@@ -132,11 +128,9 @@ class BucketStore(Store):
         Raises:
             MukiError: The bucket cannot be reached.
         """
-        import obstore
-
         try:
             with _explained(self.where(name)):
-                return int(obstore.head(_objects(self.url), name)["size"])
+                return int(_objects(self.url).head(name)["size"])
         except FileNotFoundError:
             return None
 
@@ -163,22 +157,20 @@ class BucketStore(Store):
 
     def sweep(self, older_than: timedelta) -> tuple[int, int]:
         """See `Store`."""
-        import obstore
-
         objects, limit = _objects(self.url), datetime.now(UTC) - older_than
         data: dict[str, int] = {}
         named: set[str] = set()
         with _explained(self.where("")):
-            for each in (each for listed in obstore.list(objects) for each in listed):
+            for each in (each for listed in objects.list() for each in listed):
                 if _OWN_DATA.fullmatch(each["path"]) and each["last_modified"] < limit:
                     data[each["path"]] = each["size"]
             # Names are read after the listing: what was named in the meantime is kept.
-            for each in (each for listed in obstore.list(objects) for each in listed):
+            for each in (each for listed in objects.list() for each in listed):
                 if each["path"].endswith(".json"):
                     named |= _names_in(json.loads(self.read(each["path"])))
             orphans = sorted(data.keys() - named)
             for at in range(0, len(orphans), 1000):
-                obstore.delete(objects, orphans[at : at + 1000])
+                objects.delete(orphans[at : at + 1000])
         return len(orphans), sum(data[name] for name in orphans)
 
 
@@ -199,14 +191,12 @@ class _OpenObject(io.RawIOBase):
         return self._position
 
     def read(self, size: int = -1) -> bytes:
-        import obstore
-
         start, end = self._position, self._size if size < 0 else min(self._position + size, self._size)
         if end <= start:
             return b""
         self._position = end
         with _explained(self._store.where(self._name)):
-            return bytes(obstore.get_range(_objects(self._store.url), self._name, start=start, end=end))
+            return bytes(_objects(self._store.url).get_range(self._name, start=start, end=end))
 
 
 @contextmanager
@@ -254,13 +244,12 @@ def _objects(url: str) -> "ObjectStore":
 
 
 def _create(url: str, name: str, content: bytes) -> bool:
-    """Create an object unless there is one; two creations at the same moment may both be told to try again."""
-    import obstore
+    """Create an object unless there is one; of two at the same moment both may fail with a conflict."""
     from obstore.exceptions import AlreadyExistsError, GenericError, PreconditionError
 
     for attempt in range(_CONFLICTS):
         try:
-            obstore.put(_objects(url), name, content, mode="create")
+            _objects(url).put(name, content, mode="create")
         except (AlreadyExistsError, PreconditionError):
             return False
         except GenericError:
@@ -279,13 +268,11 @@ def _check_conditions(url: str) -> None:
     Raises:
         MukiError: It does not.
     """
-    import obstore
-
     name = f"probe/{uuid.uuid4().hex}"
     try:
         with _explained(f"{url.rstrip('/')}/{name}"):
             first, second = _create(url, name, b"{}"), _create(url, name, b"{}")
-            obstore.delete(_objects(url), name)
+            _objects(url).delete(name)
     except FileNotFoundError:
         raise MukiError("there is no such bucket", where=url, fix="Create it, or correct its name") from None
     if not first or second:
