@@ -161,7 +161,7 @@ def only_one(lock: Path, what: str) -> Iterator[None]:
 def _acquire(file: IO[str]) -> None:
     """Lock by `flock`, or by POSIX where the file system has only that (some network file systems).
 
-    The package filelock knows no POSIX locks, and without `flock` takes to a lock file, which outlives a killed process.
+    The package filelock knows no POSIX locks; without `flock` it takes to a lock file, which outlives a killed process.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

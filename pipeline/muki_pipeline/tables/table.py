@@ -41,12 +41,10 @@ class Table:
     """A finished table.
 
     Attributes:
-        folder: The folder of its manifest.
         shards: In order.
         facts: What else the manifest says.
     """
 
-    folder: Path
     shards: list[Shard]
     facts: dict[str, Any]
 
@@ -66,12 +64,13 @@ class Table:
             raise MukiError("there is no finished table", where=str(folder), fix=remedy)
         facts = files.read_json(path, remedy)
         try:
-            entries = [dict(entry) for entry in facts.pop("shards")]
-            stores = [open_store(folder, entry.pop("store", None)) for entry in entries]
-            shards = [Shard(**entry, store=store, remedy=remedy) for entry, store in zip(entries, stores, strict=True)]
+            shards = [
+                Shard(**{**entry, "store": open_store(folder, entry.get("store")), "remedy": remedy})
+                for entry in facts.pop("shards")
+            ]
         except (KeyError, TypeError, ValueError) as error:
             raise MukiError(f"is damaged ({error})", where=str(path), fix=remedy) from None
-        return cls(folder, shards, facts)
+        return cls(shards, facts)
 
     @property
     def rows(self) -> int:
