@@ -44,7 +44,7 @@ from muki_pipeline.models.students import LoadedStudent
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.progress import SILENT
 from muki_pipeline.tables.columns import arrow
-from muki_pipeline.tables.shards import write_table_file
+from muki_pipeline.tables.table import write_table_file
 from muki_pipeline.training.teacher import train_teacher
 from muki_stages.terminal import quiet_libraries
 

@@ -67,7 +67,7 @@ def run_prepare(root: str) -> None:
 def run_lookup(root: str) -> None:
     layout = Layout(Path(root))
     [*_, last] = corpus_shards(layout.corpus)
-    place_of(layout, read_corpus_shard(layout.corpus, last)["id"][0].as_py())
+    place_of(layout, read_corpus_shard(last)["id"][0].as_py())
 
 
 def run_lookup_alone(root: str, wanted: str) -> None:
@@ -103,8 +103,7 @@ def against_rows(sizes: list[int]) -> list[dict[str, Any]]:
             write_project(root / "tables", size)
             measure("prepare, from Parquet", size, run_prepare, str(root))
             measure("inspect --id, the first (makes the index)", size, run_lookup, str(root))
-            corpus = Layout(root).corpus
-            wanted = read_corpus_shard(corpus, corpus_shards(corpus)[-1])["id"][0].as_py()
+            wanted = read_corpus_shard(corpus_shards(Layout(root).corpus)[-1])["id"][0].as_py()
             measure("inspect --id, later", size, run_lookup_alone, str(root), wanted)
             measure("integrate, the paper's rule", size, run_integrate, str(root / "tables"))
             measure("train-student, its tokens", size, run_tokens, str(root / "tables"), str(model))

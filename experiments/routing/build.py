@@ -29,7 +29,7 @@ from muki_pipeline.corpus.table import with_ids, write_corpus
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import Layout
 from muki_pipeline.tables.columns import arrow
-from muki_pipeline.tables.shards import write_table_file
+from muki_pipeline.tables.table import write_table_file
 from muki_pipeline.training.teacher import train_teacher
 from muki_stages.terminal import quiet_libraries
 

@@ -33,7 +33,7 @@ from muki_pipeline.routing.gate.gate import Gate
 from muki_pipeline.routing.scorers import SCORERS, Gated, TeacherOutputs, gate_inputs
 from muki_pipeline.supervision.strategies import best_teacher, golden_targets, soft_weights
 from muki_pipeline.tables.columns import arrow
-from muki_pipeline.tables.manifest import is_finished
+from muki_pipeline.tables.table import is_finished
 
 RULES = ("mc_entropy", "mutual_information", "energy", "calibrated", "gate")
 BOUND = ("mc_entropy", "mutual_information", "calibrated")

@@ -19,17 +19,16 @@ from muki_pipeline.corpus.readers import check_filled
 from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.errors import MukiError, chosen
 from muki_pipeline.labelling.run import label_corpus
-from muki_pipeline.layout import MAKE_CORPUS, MAKE_GOLDEN, Layout, make_labels
+from muki_pipeline.layout import MAKE_CORPUS, Layout, make_labels, open_golden
 from muki_pipeline.models.students import LoadedStudent, load_student
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.setup import look
 from muki_pipeline.setup.settings import Texts, render, student_model, write_project
 from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.tables import folders
-from muki_pipeline.tables.columns import frame, parquet_bytes
+from muki_pipeline.tables.columns import parquet_bytes
 from muki_pipeline.tables.files import exists, make_folder, only_one, write_bytes
-from muki_pipeline.tables.manifest import read_manifest
-from muki_pipeline.tables.shards import read_shard
+from muki_pipeline.tables.table import Table
 from muki_pipeline.training.student.train import train_student
 
 _TEXTS = "texts.parquet"
@@ -91,7 +90,7 @@ class Project:
     def corpus(self) -> pl.DataFrame:
         """The texts: `id`, `text`."""
         prepare(self.params.prepare, self.layout)
-        return _read(self.layout.corpus, MAKE_CORPUS)
+        return Table.open(self.layout.corpus, MAKE_CORPUS).frame()
 
     def label(self, teacher: str) -> pl.DataFrame:
         """A teacher's labels of every text; columns as in docs/tables.md.
@@ -102,7 +101,7 @@ class Project:
         settings = chosen(teacher, self.params.teachers, "teacher", "params.yaml, teachers")
         prepare(self.params.prepare, self.layout)
         label_corpus(teacher, settings, self.params.label, self.layout, self.progress)
-        return _read(self.layout.labels(teacher), make_labels(teacher))
+        return Table.open(self.layout.labels(teacher), make_labels(teacher)).frame()
 
     def golden(self) -> pl.DataFrame:
         """The supervision of every text; columns as in docs/tables.md.
@@ -111,7 +110,7 @@ class Project:
             MukiError: See `integrate`.
         """
         self._integrate()
-        return _read(self.layout.golden, MAKE_GOLDEN)
+        return open_golden(self.layout.golden).frame()
 
     def _integrate(self) -> None:
         prepare(self.params.prepare, self.layout)
@@ -200,8 +199,3 @@ def _check_same_texts(texts: pl.Series, root: Path) -> None:
 def _absolute(model: str) -> str:
     path = Path(model).expanduser()
     return str(path.resolve()) if path.exists() else model
-
-
-def _read(folder: Path, remedy: str) -> pl.DataFrame:
-    shards, _ = read_manifest(folder, remedy)
-    return pl.concat([frame(read_shard(folder, shard, remedy)) for shard in shards])

@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from muki_pipeline.errors import MukiError
+from muki_pipeline.tables.schema import GOLDEN_VERSION
+from muki_pipeline.tables.store import Store
+from muki_pipeline.tables.table import Table, open_store
+
 MAKE_CORPUS = "Run muki-pipeline prepare"
 MAKE_EMBEDDINGS = "Run muki-pipeline embed"
 MAKE_GOLDEN = "Run muki-pipeline integrate"
@@ -16,43 +21,77 @@ def make_labels(teacher: str) -> str:
     return f"Run muki-pipeline label --teacher {teacher}"
 
 
+def open_golden(folder: Path) -> Table:
+    """The golden table in a folder.
+
+    Raises:
+        MukiError: See `Table.open`; it is of another version.
+    """
+    table = Table.open(folder, MAKE_GOLDEN)
+    if table.facts.get("schema") != GOLDEN_VERSION:
+        raise MukiError("was made by another version of this program", where=str(folder), fix=MAKE_GOLDEN)
+    return table
+
+
+class _Below:
+    """A path below the project's folder."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __get__(self, layout: "Layout", owner: type) -> Path:
+        return layout.root / self.path
+
+
 @dataclass(frozen=True)
 class Layout:
-    """The project's folders, relative to the folder of params.yaml.
+    """The project's folders and files, relative to the folder of params.yaml.
 
     Attributes:
         root: That folder.
-        store: The bucket that holds the shards of corpus, labels, embeddings and golden supervision; None for the
-            folders themselves. The manifests are in the folders in any case.
+        bucket: The address of the bucket that holds the shards of corpus, labels, embeddings and golden supervision;
+            None where the folders themselves do. The manifests are in the folders in any case.
     """
 
     root: Path
-    store: str | None = None
+    bucket: str | None = None
 
-    @property
-    def corpus(self) -> Path:
-        """Unlabelled texts: `id`, `text`."""
-        return self.root / "data" / "corpus"
-
-    @property
-    def gold(self) -> Path:
-        """Gold labels; only `evaluate` and `train-teacher` may open this folder."""
-        return self.root / "data" / "eval"
-
-    @property
-    def test(self) -> Path:
-        """The labelled test set: `id`, `text`, `label`."""
-        return self.gold / "test.parquet"
-
-    @property
-    def corpus_gold(self) -> Path:
-        """The corpus's own labels, where they are known: `id`, `label`."""
-        return self.gold / "corpus_gold.parquet"
-
-    @property
-    def teacher_train(self) -> Path:
-        """Labelled texts outside the corpus, for `train-teacher`: `id`, `text`, `label`."""
-        return self.gold / "teacher_train.parquet"
+    corpus = _Below("data/corpus")
+    """Unlabelled texts: `id`, `text`."""
+    gold = _Below("data/eval")
+    """Gold labels; only `evaluate` and `train-teacher` may open this folder."""
+    test = _Below("data/eval/test.parquet")
+    """The labelled test set: `id`, `text`, `label`."""
+    corpus_gold = _Below("data/eval/corpus_gold.parquet")
+    """The corpus's own labels, where they are known: `id`, `label`."""
+    teacher_train = _Below("data/eval/teacher_train.parquet")
+    """Labelled texts outside the corpus, for `train-teacher`: `id`, `text`, `label`."""
+    embeddings = _Below("data/embeddings/texts")
+    """Neutral embeddings of the corpus's texts."""
+    label_names = _Below("data/embeddings/names")
+    """Neutral embeddings of the labels' names."""
+    review = _Below("data/review.csv")
+    """The texts that a person is asked about."""
+    router = _Below("data/router")
+    """The router that the golden table was made with: `router.json`, `arrays.safetensors`."""
+    golden = _Below("data/golden")
+    """Golden supervision: the only table that the student is trained from."""
+    student = _Below("data/student")
+    """The trained student, ready for `transformers.pipeline`."""
+    metrics = _Below("data/metrics.json")
+    """The evaluation's figures, a DVC metric."""
+    comparison = _Below("data/comparison.parquet")
+    """A row per rule and seed."""
+    comparison_tests = _Below("data/comparison_tests.parquet")
+    """A row per pair of rules."""
+    report = _Below("data/report.html")
+    """The report, one HTML file."""
+    plots = _Below("data/plots")
+    """The evaluation's plots and the tables behind them."""
+    work = _Below("data/.work")
+    """Finished shards by key, and checkpoints: they survive a killed run and are not outputs."""
+    kept_student = _Below("data/.work/student/last")
+    """The last student that was trained, for whoever has removed its folder."""
 
     def labels(self, teacher: str) -> Path:
         """A teacher's labels of every text of the corpus."""
@@ -66,75 +105,14 @@ class Layout:
         """Where `train-teacher` saves the teacher `name`."""
         return self.root / "data" / "teachers" / name
 
-    @property
-    def embeddings(self) -> Path:
-        """Neutral embeddings of the corpus's texts."""
-        return self.root / "data" / "embeddings" / "texts"
-
-    @property
-    def label_names(self) -> Path:
-        """Neutral embeddings of the labels' names."""
-        return self.root / "data" / "embeddings" / "names"
-
-    @property
-    def review(self) -> Path:
-        """The texts that a person is asked about."""
-        return self.root / "data" / "review.csv"
-
-    @property
-    def router(self) -> Path:
-        """The router that the golden table was made with: `router.json`, `arrays.npz`."""
-        return self.root / "data" / "router"
-
     def stored_router(self, scorer: str) -> Path:
         """The last router of a scorer that was fitted, whatever needed it."""
         return self.work / "routers" / scorer
-
-    @property
-    def golden(self) -> Path:
-        """Golden supervision: the only table that the student is trained from."""
-        return self.root / "data" / "golden"
-
-    @property
-    def student(self) -> Path:
-        """The trained student, ready for `transformers.pipeline`."""
-        return self.root / "data" / "student"
-
-    @property
-    def kept_student(self) -> Path:
-        """The last student that was trained, for whoever has removed its folder."""
-        return self.work / "student" / "last"
 
     def kept_teacher(self, name: str) -> Path:
         """The last teacher `name` that `train-teacher` trained; see `kept_student`."""
         return self.work / "teachers" / name
 
-    @property
-    def metrics(self) -> Path:
-        """The evaluation's figures, a DVC metric."""
-        return self.root / "data" / "metrics.json"
-
-    @property
-    def comparison(self) -> Path:
-        """A row per rule and seed."""
-        return self.root / "data" / "comparison.parquet"
-
-    @property
-    def comparison_tests(self) -> Path:
-        """A row per pair of rules."""
-        return self.root / "data" / "comparison_tests.parquet"
-
-    @property
-    def report(self) -> Path:
-        """The report, one HTML file."""
-        return self.root / "data" / "report.html"
-
-    @property
-    def plots(self) -> Path:
-        """The evaluation's plots and the tables behind them."""
-        return self.root / "data" / "plots"
-
-    @property
-    def work(self) -> Path:
-        """Finished shards by key, and checkpoints: they survive a killed run and are not outputs."""
-        return self.root / "data" / ".work"
+    def store(self, folder: Path) -> Store:
+        """Where the shards of the table in a folder, or of the finished work there, lie."""
+        return open_store(folder, self.bucket)

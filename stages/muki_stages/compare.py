@@ -11,7 +11,7 @@ from muki_pipeline import config
 from muki_pipeline.evaluation.comparison.compare import Comparison, compare
 from muki_pipeline.evaluation.comparison.significance import best_rules
 from muki_pipeline.tables.columns import arrow
-from muki_pipeline.tables.shards import write_table_file
+from muki_pipeline.tables.table import write_table_file
 from muki_stages import terminal
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import progress, quiet_libraries, say

@@ -14,7 +14,7 @@ from muki_pipeline.layout import Layout
 from muki_pipeline.models.students import load_student
 from muki_pipeline.tables.columns import frame
 from muki_pipeline.tables.files import exists
-from muki_pipeline.tables.shards import read_table_file
+from muki_pipeline.tables.table import read_table_file
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import quiet_libraries, say
 
@@ -48,4 +48,4 @@ def _texts(layout: Layout) -> tuple[list[str], list[str]]:
         test = frame(read_table_file(layout.test, ["text", "label"], "Run muki-pipeline prepare")).head(_TEXTS)
         return test["text"].to_list(), test["label"].to_list()
     shard = corpus_shards(layout.corpus)[0]
-    return read_corpus_shard(layout.corpus, shard, ["text"])["text"].to_pylist()[:_TEXTS], []
+    return read_corpus_shard(shard, ["text"])["text"].to_pylist()[:_TEXTS], []

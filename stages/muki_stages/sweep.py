@@ -6,8 +6,6 @@ from typing import Annotated, Any
 import typer
 
 from muki_pipeline import config
-from muki_pipeline.errors import MukiError
-from muki_pipeline.tables.bucket import Bucket
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import say
 
@@ -17,9 +15,7 @@ def main(
     hours: Annotated[float, typer.Option("--hours", min=0, help="Keep what is younger than this.")] = 24,
 ) -> dict[str, Any]:
     """Delete what killed runs left in the bucket that params.yaml names as store."""
-    params, _ = config.load(params_file)
-    if params.store is None:
-        raise MukiError("names no bucket", where=f"{params_file}, store", fix="There is nothing to sweep without one")
-    deleted, size = Bucket(params.store).sweep(timedelta(hours=hours))
+    params, layout = config.load(params_file)
+    deleted, size = layout.store(layout.work).sweep(timedelta(hours=hours))
     say(f"{params.store}: {deleted:,} objects deleted, {size:,} bytes")
     return {"deleted": deleted, "bytes": size}

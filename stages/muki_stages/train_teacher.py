@@ -9,7 +9,7 @@ from muki_pipeline.errors import MukiError
 from muki_pipeline.tables import folders
 from muki_pipeline.tables.columns import frame
 from muki_pipeline.tables.files import only_one
-from muki_pipeline.tables.shards import read_table_file
+from muki_pipeline.tables.table import read_table_file
 from muki_pipeline.training.teacher import train_teacher
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.project import open_project

@@ -15,10 +15,11 @@ from muki_pipeline import config
 from muki_pipeline.routing.confidence import entropy, softmax
 from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.tables.columns import fixed_size_lists
+from muki_pipeline.tables.folder import FolderStore
 from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.manifest import seal
 from muki_pipeline.tables.schema import EMBEDDINGS_VERSION, LABELS_VERSION
-from muki_pipeline.tables.shards import Shard, part_name, write_shard
+from muki_pipeline.tables.store import Shard
+from muki_pipeline.tables.table import part_name, seal
 from tests.benchmarks.measure import Row, in_a_process
 
 TEACHERS, LABELS, SHARD = ["a", "b", "c"], 8, 50_000
@@ -98,10 +99,10 @@ def write_project(root: Path, rows: int) -> None:
         ids = pa.array([f"{number:08x}{row:024x}" for row in range(count)])
         some = draw(drawn, centres, count)
         file, key = part_name(number), f"shard {number}"
-        shards.append(write_shard(layout.corpus / file, pa.table({"id": ids, "text": some.texts}), key))
+        shards.append(FolderStore(layout.corpus).write(file, pa.table({"id": ids, "text": some.texts}), key))
         vectors = {"id": ids, "embedding": fixed_size_lists(some.embeddings)}
         digest = {"corpus_digest": key}
-        embedded.append(write_shard(layout.embeddings / file, pa.table(vectors), key, digest))
+        embedded.append(FolderStore(layout.embeddings).write(file, pa.table(vectors), key, digest))
         for name, logits, information in zip(TEACHERS, some.logits, some.information, strict=True):
             probs = softmax(logits)
             nats = entropy(probs)
@@ -123,12 +124,12 @@ def write_project(root: Path, rows: int) -> None:
                 "dropout_override": None,
                 **params.label.model_dump(exclude={"token_budget", "device", "features"}),
             }
-            written = write_shard(layout.labels(name) / file, pa.table(columns), canonical_key(facts), facts)
+            written = FolderStore(layout.labels(name)).write(file, pa.table(columns), canonical_key(facts), facts)
             parts[name].append(written)
     seal(layout.corpus, shards)
     seal(layout.embeddings, embedded, encoder)
     named = pa.table({"label": labels, "embedding": fixed_size_lists(centres)})
-    seal(layout.label_names, [write_shard(layout.label_names / part_name(0), named, "names")], encoder)
+    seal(layout.label_names, [FolderStore(layout.label_names).write(part_name(0), named, "names")], encoder)
     for name in TEACHERS:
         seal(layout.labels(name), parts[name], {"teacher": name})
     os.sync()  # else the disk is still busy with it when something is measured

@@ -18,8 +18,8 @@ from muki_pipeline.models.devices import fast_dtype
 from muki_pipeline.progress import SILENT
 from muki_pipeline.tables import schema
 from muki_pipeline.tables.columns import fixed_size_lists
-from muki_pipeline.tables.manifest import seal, unseal
-from muki_pipeline.tables.shards import part_name, write_shard
+from muki_pipeline.tables.folder import FolderStore
+from muki_pipeline.tables.table import part_name, seal, unseal
 from muki_pipeline.training.base import load_base
 from muki_pipeline.training.batches import Collator, tokenised
 from muki_pipeline.training.student.train import train_student
@@ -78,7 +78,7 @@ def _golden_table(folder: Path) -> tuple[Layout, list[str], np.ndarray[Any, np.d
         "rows": len(texts),
     }
     unseal(layout.golden)
-    seal(layout.golden, [write_shard(layout.golden / part_name(0), table, "")], facts)
+    seal(layout.golden, [FolderStore(layout.golden).write(part_name(0), table, "")], facts)
     return layout, texts, targets
 
 

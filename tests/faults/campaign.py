@@ -12,8 +12,7 @@ from itertools import combinations, count, product
 from pathlib import Path
 
 from muki_pipeline.errors import MukiError
-from muki_pipeline.tables.manifest import read_manifest
-from muki_pipeline.tables.shards import read_shard
+from muki_pipeline.tables.table import Table
 from tests.faults import project
 from tests.faults.changes import CHANGES
 from tests.faults.child import ERRORS, Fault
@@ -165,13 +164,13 @@ def truncated(cases: list[Case]) -> Iterator[tuple[str, Job]]:
 
     def job(root: Path) -> list[str]:
         shutil.copytree(folder, root)
-        (shard, *_), _ = read_manifest(root, "x")
+        shard = Table.open(root, "x").shards[0]
         content = (root / shard.file).read_bytes()
         bad = []
         for length in range(len(content)):
             (root / shard.file).write_bytes(content[:length])
             try:
-                read_shard(root, shard, "x")
+                shard.read()
                 bad.append(f"a shard cut to {length} bytes was read")
             except MukiError:
                 continue

@@ -13,8 +13,7 @@ import yaml
 from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import Layout
 from muki_pipeline.tables.folders import is_sealed
-from muki_pipeline.tables.manifest import read_manifest
-from muki_pipeline.tables.shards import read_shard, read_table_file
+from muki_pipeline.tables.table import Table, read_table_file
 from tests import tiny
 from tests.faults import child
 from tests.faults.child import Fault
@@ -115,11 +114,11 @@ def _table(folder: Path) -> str:
     if not (folder / "manifest.json").exists():
         return ABSENT
     try:
-        shards, facts = read_manifest(folder, "x")
-        content = [read_shard(folder, shard, "x").to_pylist() for shard in shards]
+        table = Table.open(folder, "x")
+        content = [shard.read().to_pylist() for shard in table.shards]
     except MukiError:
         return REFUSED
-    return _digest(json.dumps([content, facts], sort_keys=True).encode())
+    return _digest(json.dumps([content, table.facts], sort_keys=True).encode())
 
 
 def _single(path: Path) -> str:

@@ -15,8 +15,8 @@ import torch
 import yaml
 
 from muki_pipeline.tables.files import only_one
-from muki_pipeline.tables.manifest import seal, unseal
-from muki_pipeline.tables.shards import part_name, write_shard
+from muki_pipeline.tables.folder import FolderStore
+from muki_pipeline.tables.table import part_name, seal, unseal
 from muki_stages import cli
 from tests import tiny
 
@@ -210,7 +210,7 @@ def nan_weights(project: Path) -> None:
 def corpus_of(project: Path, rows: dict[str, list[str]]) -> None:
     folder = project.parent / "data" / "corpus"
     unseal(folder)
-    shard = write_shard(folder / part_name(0), pl.DataFrame(rows).to_arrow(), "k")
+    shard = FolderStore(folder).write(part_name(0), pl.DataFrame(rows).to_arrow(), "k")
     seal(folder, [shard])
 
 

@@ -1,18 +1,20 @@
 """Ids of texts, given part by part, and the place of an id in a corpus."""
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import MAKE_CORPUS, Layout
-from muki_pipeline.tables import files
 from muki_pipeline.tables.columns import series
+from muki_pipeline.tables.folder import FolderStore
 from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.manifest import read_manifest
-from muki_pipeline.tables.shards import read_unverified
+from muki_pipeline.tables.store import Shard
+from muki_pipeline.tables.table import Table
 
 _DIGITS = 15
 """Hex digits of an id that fit into a signed 64-bit integer."""
@@ -95,19 +97,22 @@ def place_of(layout: Layout, wanted: str) -> int:
     Raises:
         MukiError: There is no corpus, or no text has that id.
     """
-    shards, _ = read_manifest(layout.corpus, MAKE_CORPUS)
-    path = layout.work / "index" / f"{canonical_key({'corpus': [shard.key for shard in shards]})}.npz"
-    if not files.exists(path):
-        parts = [short_ids(series(read_unverified(layout.corpus, each, MAKE_CORPUS, ["id"])["id"])) for each in shards]
-        ids = np.concatenate(parts)
-        numbers = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
-        order = np.argsort(ids, kind="stable")
-        files.write_arrays(path, ids=ids[order], shards=numbers[order])
-    index = files.read_arrays(path)
+    shards = Table.open(layout.corpus, MAKE_CORPUS).shards
+    work = FolderStore(layout.work / "index")
+    key = canonical_key({"corpus": [shard.key for shard in shards]})
+    index = (work.find(key) or work.finish(key, _index(shards), {})).read()
     if len(wanted) == 32 and set(wanted) <= set("0123456789abcdef"):
-        start, end = np.searchsorted(index["ids"], [short := int(wanted[:_DIGITS], 16), short + 1])
-        for number in index["shards"][start:end]:
-            table = read_unverified(layout.corpus, shards[number], MAKE_CORPUS, ["id"])
-            if wanted in set(table["id"].to_pylist()):
+        start, end = np.searchsorted(index["ids"].to_numpy(), [short := int(wanted[:_DIGITS], 16), short + 1])
+        for number in index["shards"][start:end].to_pylist():
+            if wanted in set(shards[number].read(["id"], verify=False)["id"].to_pylist()):
                 return int(number)
     raise MukiError(f"no text has the id {wanted!r}", where=str(layout.corpus), fix="Copy an id from data/corpus")
+
+
+def _index(shards: Sequence[Shard]) -> pa.Table:
+    """The beginning of every id, in order, and the number of its shard."""
+    parts = [short_ids(series(shard.read(["id"], verify=False)["id"])) for shard in shards]
+    ids = np.concatenate(parts)
+    numbers = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
+    order = np.argsort(ids, kind="stable")
+    return pa.table({"ids": ids[order], "shards": numbers[order]})

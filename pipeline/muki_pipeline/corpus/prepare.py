@@ -13,7 +13,7 @@ from muki_pipeline.errors import MukiError, first
 from muki_pipeline.layout import Layout
 from muki_pipeline.tables import files
 from muki_pipeline.tables.columns import arrow
-from muki_pipeline.tables.shards import write_table_file
+from muki_pipeline.tables.table import write_table_file
 
 
 def split_source(frame: pl.DataFrame, settings: Prepare) -> tuple[pl.DataFrame, pl.DataFrame | None]:
@@ -79,26 +79,19 @@ def prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
     with files.only_one(layout.work / "prepare.lock", "preparing the corpus"):
         if not files.exists(layout.work / ".gitignore"):
             files.write_bytes(layout.work / ".gitignore", b"*\n")  # finished work is no source: git must not take it
-        return _prepare(settings, layout)
-
-
-def _prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
-    for source in sources(settings):
-        _check_not_an_output(source.source, layout)
-    test = _test_set(settings, layout)
-    corpus = _Corpus(settings, layout, test)
-    corpus.check()  # before a corpus that is there is touched
-    shards = write_corpus_parts(layout.corpus, corpus.parts(), settings.shard_rows, layout.store)
-    tables = {
-        layout.corpus_gold: corpus.gold,
-        layout.teacher_train: with_ids(corpus.rest) if corpus.rest is not None else None,
-        layout.test: test,
-    }
-    files.remove(tables)  # an older table that is no longer wanted must not be taken for a current one
-    for path, frame in tables.items():
-        if frame is not None:
+        for source in sources(settings):
+            _check_not_an_output(source.source, layout)
+        test = _test_set(settings, layout)
+        corpus = _Corpus(settings, layout, test)
+        corpus.check()  # before a corpus that is there is touched
+        shards = write_corpus_parts(layout.store(layout.corpus), corpus.parts(), settings.shard_rows)
+        rest = None if corpus.rest is None else with_ids(corpus.rest)
+        tables = {layout.corpus_gold: corpus.gold, layout.teacher_train: rest, layout.test: test}
+        files.remove(tables)  # an older table that is no longer wanted must not be taken for a current one
+        written = {path: frame for path, frame in tables.items() if frame is not None}
+        for path, frame in written.items():
             write_table_file(path, arrow(frame))
-    rows = {path.stem: len(frame) for path, frame in tables.items() if frame is not None}
+    rows = {path.stem: len(frame) for path, frame in written.items()}
     extra = {f"of them from {name}": count for name, count in corpus.from_extra.items()}
     seen = 0 if test is None else int(corpus.ids.known(first_ids(test["text"])).sum())
     shared = {SHARED: seen} if seen else {}

@@ -17,9 +17,10 @@ from muki_pipeline.errors import MukiError, first
 from muki_pipeline.layout import MAKE_CORPUS
 from muki_pipeline.tables import schema
 from muki_pipeline.tables.columns import arrow, series
+from muki_pipeline.tables.folder import FolderStore
 from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.manifest import read_manifest, seal, unseal
-from muki_pipeline.tables.shards import Shard, part_name, read_shard, read_unverified, write_shard
+from muki_pipeline.tables.store import Shard, Store
+from muki_pipeline.tables.table import Table, part_name, seal, unseal
 
 
 def with_ids(frame: pl.DataFrame) -> pl.DataFrame:
@@ -38,29 +39,26 @@ def content_digest(table: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def write_corpus(folder: Path, frame: pl.DataFrame, shard_rows: int, store: str | None = None) -> list[Shard]:
+def write_corpus(folder: Path, frame: pl.DataFrame, shard_rows: int) -> list[Shard]:
     """Write `id` and `text` as shards of `shard_rows`: appended texts change the last shard and add new ones."""
-    return write_corpus_parts(folder, [frame], shard_rows, store)
+    return write_corpus_parts(FolderStore(folder), [frame], shard_rows)
 
 
-def write_corpus_parts(
-    folder: Path, parts: Iterable[pl.DataFrame], shard_rows: int, store: str | None = None
-) -> list[Shard]:
-    """The same of a corpus that comes in parts: at most a part and a shard are in memory.
+def write_corpus_parts(store: Store, parts: Iterable[pl.DataFrame], shard_rows: int) -> list[Shard]:
+    """The same of a corpus that comes in parts, and wherever it lies: at most a part and a shard are in memory.
 
     Args:
-        folder: The corpus's.
+        store: The corpus's.
         parts: `id`, `text`.
         shard_rows: Texts in a shard.
-        store: The bucket to write into, None for the folder.
     """
-    unseal(folder)
+    unseal(store.folder)
     shards = []
     for number, part in enumerate(_in_shards(parts, shard_rows)):
         columns = arrow(part)
         table = schema.arrow_table(schema.CORPUS, {name: columns[name] for name in columns.column_names})
-        shards.append(write_shard(folder / part_name(number), table, content_digest(table), store=store))
-    seal(folder, shards)
+        shards.append(store.write(part_name(number), table, content_digest(table)))
+    seal(store.folder, shards)
     return shards
 
 
@@ -76,17 +74,16 @@ def _in_shards(parts: Iterable[pl.DataFrame], shard_rows: int) -> Iterator[pl.Da
         yield rest
 
 
-def read_corpus_shard(folder: Path, shard: Shard, columns: Sequence[str] = ("id", "text")) -> pa.Table:
+def read_corpus_shard(shard: Shard, columns: Sequence[str] = ("id", "text")) -> pa.Table:
     """One corpus shard: `id`, `text`, or only one of them.
 
     Raises:
         MukiError: Its bytes differ from the manifest; an id or text is null.
     """
-    table = read_shard(folder, shard, MAKE_CORPUS, list(columns))
-    where = shard.where(folder)
+    table = shard.read(list(columns))
     for name in columns:
-        if table[name].null_count:
-            raise MukiError(f"{table[name].null_count} null values in column {name}", where=where, fix=MAKE_CORPUS)
+        if nulls := table[name].null_count:
+            raise MukiError(f"{nulls} null values in column {name}", where=shard.where, fix=MAKE_CORPUS)
     return table
 
 
@@ -96,27 +93,26 @@ def corpus_shards(folder: Path) -> list[Shard]:
     Raises:
         MukiError: There is no corpus, or it is empty or damaged, or an id occurs twice.
     """
-    shards, _ = read_manifest(folder, MAKE_CORPUS)
-    rows = sum(shard.rows for shard in shards)
-    if not rows:
+    table = Table.open(folder, MAKE_CORPUS)
+    if not table.rows:
         raise MukiError("the corpus is empty", where=str(folder), fix="Name a source with rows and prepare it")
     # 8 bytes a row instead of the ids themselves, so that a corpus of any size fits into memory.
-    hashes = np.empty(rows, dtype=np.uint64)
+    hashes = np.empty(table.rows, dtype=np.uint64)
     end = 0
-    for shard in shards:
-        hashes[end : end + shard.rows] = _ids(folder, shard).hash().to_numpy()
+    for shard in table.shards:
+        hashes[end : end + shard.rows] = _ids(shard).hash().to_numpy()
         end += shard.rows
     hashes.sort()
     if (hashes[1:] == hashes[:-1]).any():
-        ids = pl.concat([_ids(folder, shard) for shard in shards])
+        ids = pl.concat([_ids(shard) for shard in table.shards])
         if repeated := ids.filter(ids.is_duplicated()).unique(maintain_order=True).to_list():
             what = f"{len(repeated)} ids occur more than once: {first(repeated)}"
             raise MukiError(what, where=str(folder), fix=MAKE_CORPUS)
-    return shards
+    return table.shards
 
 
-def _ids(folder: Path, shard: Shard) -> pl.Series:
-    return series(read_unverified(folder, shard, MAKE_CORPUS, ["id"])["id"])
+def _ids(shard: Shard) -> pl.Series:
+    return series(shard.read(["id"], verify=False)["id"])
 
 
 def corpus_digest(shards: list[Shard]) -> str:

@@ -18,8 +18,8 @@ from muki_pipeline.errors import MukiError, choice
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.tables import files
 from muki_pipeline.tables.columns import arrow, fixed_size_lists, matrix
+from muki_pipeline.tables.folder import FolderStore
 from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.work import find_stored, store_shard
 
 ROWS = 10_000
 """Texts after which what is done is stored."""
@@ -125,15 +125,16 @@ def _in_parts(
     classifier: Classifier, texts: pl.Series, work: Path, progress: Progress
 ) -> Iterator[NDArray[np.float32]]:
     """Probabilities `[texts, labels]` of each part, stored as soon as they are known."""
+    store = FolderStore(work)
     for start in range(0, len(texts), ROWS):
         part = texts[start : start + ROWS]
         table = arrow(
             pl.DataFrame({"id": pl.arange(start, start + len(part), eager=True).cast(pl.String), "text": part})
         )
         key = canonical_key({"classifier": classifier.key, "texts": content_digest(table)})
-        stored = find_stored(work, key)
+        stored = store.find(key)
         if stored is None:
             probs = classifier.probs(part.to_list(), progress)
             columns = arrow(pl.DataFrame({"id": table["id"]})).append_column("probs", fixed_size_lists(probs))
-            stored = store_shard(work, key, columns, {})
-        yield matrix(stored.read(["probs"], "Run the command again")["probs"])
+            stored = store.finish(key, columns, {})
+        yield matrix(stored.read(["probs"])["probs"])

@@ -61,10 +61,10 @@ class NeutralEncoder:
         }
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """How it makes one vector of a text, and how long texts may be, for a person."""
         cut = "" if self._length == self.settings.max_length else f", texts cut at its own {self._length} tokens"
-        return f"{self._loaded.told}{cut}"
+        return f"{self._loaded.description}{cut}"
 
     @property
     def _length(self) -> int:
@@ -86,7 +86,7 @@ class NeutralEncoder:
 
         Args:
             texts: The texts.
-            task: Told of the texts that went through the network.
+            task: Counts the texts that went through the network.
 
         Raises:
             MukiError: The encoder cannot be loaded, or its output is NaN or infinite.

@@ -13,12 +13,13 @@ from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.embedding.encoder import NeutralEncoder
 from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import Layout
-from muki_pipeline.progress import SILENT, Progress
+from muki_pipeline.progress import SILENT, Progress, Task
 from muki_pipeline.tables import files, schema
 from muki_pipeline.tables.columns import fixed_size_lists
+from muki_pipeline.tables.folder import FolderStore
 from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.manifest import publish
-from muki_pipeline.tables.work import find_stored, store_shard
+from muki_pipeline.tables.store import Shard, Store
+from muki_pipeline.tables.table import publish
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def embed_corpus(params: Params, layout: Layout, progress: Progress = SILENT) ->
     Args:
         params: All settings.
         layout: Where the tables lie.
-        progress: Told of the texts.
+        progress: Shows how many texts went through the network.
 
     Raises:
         MukiError: There is no corpus or label table; see `NeutralEncoder`.
@@ -52,40 +53,38 @@ def embed_corpus(params: Params, layout: Layout, progress: Progress = SILENT) ->
     shards = corpus_shards(layout.corpus)
     labels = open_labelled_corpus(params, layout).label_space.labels
     encoder = NeutralEncoder(params, layout.root)
-    work = layout.work / "embeddings"
-    with files.only_one(work / "embed.lock", "embedding"):
-        new = [shard for shard in shards if find_stored(work, encoder.key(shard.key), layout.store) is None]
+    store = layout.store(layout.work / "embeddings")
+    with files.only_one(store.folder / "embed.lock", "embedding"):
+        found = {shard.key: store.find(encoder.key(shard.key)) for shard in shards}
+        new = [shard for shard in shards if found[shard.key] is None]
         new_rows = sum(shard.rows for shard in new)
         _LOG.info("%d of %d shards are embedded already by %s", len(shards) - len(new), len(shards), encoder.name)
         task = progress.begin("embed", new_rows, "texts")
-        stored = []
-        for shard in shards:
-            key = encoder.key(shard.key)
-            finished = find_stored(work, key, layout.store)
-            if finished is None:
-                texts = read_corpus_shard(layout.corpus, shard)
-                embeddings = encoder.embed(texts["text"].to_pylist(), task)
-                columns = {"id": texts["id"], "embedding": fixed_size_lists(embeddings.astype(np.float16))}
-                table = schema.arrow_table(schema.EMBEDDINGS, columns, size=embeddings.shape[1])
-                facts = encoder.facts | {"corpus_digest": shard.key}
-                finished = store_shard(work, key, table, facts, layout.store)
-            stored.append(finished)
+        stored = [found[shard.key] or _embed_shard(encoder, shard, store, task) for shard in shards]
         facts = encoder.facts | {"settings": params.embed.model_dump(), "encoder": encoder.name}
         publish(layout.embeddings, stored, facts)
         _write_names(encoder, list(labels), layout)
     return EmbeddingSummary(sum(shard.rows for shard in shards), new_rows, len(labels))
 
 
+def _embed_shard(encoder: NeutralEncoder, shard: Shard, store: Store, task: Task) -> Shard:
+    texts = read_corpus_shard(shard)
+    embeddings = encoder.embed(texts["text"].to_pylist(), task)
+    columns = {"id": texts["id"], "embedding": fixed_size_lists(embeddings.astype(np.float16))}
+    table = schema.arrow_table(schema.EMBEDDINGS, columns, size=embeddings.shape[1])
+    return store.finish(encoder.key(shard.key), table, encoder.facts | {"corpus_digest": shard.key})
+
+
 def _write_names(encoder: NeutralEncoder, labels: list[str], layout: Layout) -> None:
     """Names too are found by key: computed with other threads or on another machine, their last bits would differ."""
-    work = layout.work / "names"
+    store = FolderStore(layout.work / "names")
     key = canonical_key(encoder.facts | {"labels": labels})
-    finished = find_stored(work, key)
+    finished = store.find(key)
     if finished is None:
         embeddings = embed_names(encoder, labels)
         columns = {"label": pa.array(labels, pa.string()), "embedding": fixed_size_lists(embeddings)}
         table = schema.arrow_table(schema.LABEL_NAMES, columns, size=embeddings.shape[1])
-        finished = store_shard(work, key, table, encoder.facts)
+        finished = store.finish(key, table, encoder.facts)
     publish(layout.label_names, [finished], encoder.facts)
 
 

@@ -35,7 +35,7 @@ class TextEncoder:
         prompt: What goes before every text; empty for most.
         longest: Tokens at which its folder says that texts are cut; None where it does not say.
         is_lower: Whether texts are put in lower case first.
-        told: How it makes one vector of a text, for a person.
+        description: How it makes one vector of a text, for a person.
     """
 
     model: PreTrainedModel
@@ -44,7 +44,7 @@ class TextEncoder:
     prompt: str
     longest: int | None
     is_lower: bool
-    told: str
+    description: str
 
     def prepared(self, texts: list[str]) -> list[str]:
         """The texts as the tokenizer is to see them."""
@@ -110,9 +110,9 @@ def _sentence_encoder(folder: Path, where: str, device: torch.device) -> TextEnc
         answer: Tensor = library(known)["sentence_embedding"]
         return answer
 
-    told = _pooling(library) + (f", after the prompt {prompt!r}" if prompt else "")
+    description = _pooling(library) + (f", after the prompt {prompt!r}" if prompt else "")
     is_lower = bool(_settings(paths["Transformer"]).get("do_lower_case", False))
-    return TextEncoder(model, tokenizer, vectors, prompt, library.max_seq_length, is_lower, told)
+    return TextEncoder(model, tokenizer, vectors, prompt, library.max_seq_length, is_lower, description)
 
 
 def _checked_modules(folder: Path, where: str) -> dict[str, Path]:
@@ -149,5 +149,5 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 def _pooling(library: Any) -> str:
     """The modules behind the network, for a person: `pooling cls, dense, normalize`."""
-    told = [(type(module).__name__.lower(), getattr(module, "pooling_mode", None)) for module in list(library)[1:]]
-    return ", ".join(f"{kind} {mode}" if mode else kind for kind, mode in told)
+    steps = [(type(module).__name__.lower(), getattr(module, "pooling_mode", None)) for module in list(library)[1:]]
+    return ", ".join(f"{kind} {mode}" if mode else kind for kind, mode in steps)

@@ -37,7 +37,7 @@ from muki_pipeline.supervision.golden_table import answered, targets
 from muki_pipeline.supervision.strategies import best_teacher
 from muki_pipeline.tables import files
 from muki_pipeline.tables.columns import series
-from muki_pipeline.tables.shards import read_table_file
+from muki_pipeline.tables.table import read_table_file
 
 LABEL_COLUMNS = ("probs", "logits", "entropy", "expected_entropy")
 HISTOGRAM_BINS = 25
@@ -102,7 +102,7 @@ def _measure_drift(layout: Layout) -> dict[str, Any]:
     step = -(-sum(shard.rows for shard in shards) // _DRIFT_TEXTS)
     texts: list[str] = []
     for shard in shards:
-        texts += read_corpus_shard(layout.corpus, shard, ["text"])["text"].to_pylist()[::step]
+        texts += read_corpus_shard(shard, ["text"])["text"].to_pylist()[::step]
     test = read_table_file(layout.test, ["text"], MAKE_TEST)["text"].to_pylist()
     found = drift(texts, test)
     return {} if found is None else {"drift": asdict(found)}

@@ -10,12 +10,9 @@ from muki_pipeline.config import POSTERIORS, Params
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.labels.tables import LabelledCorpus, LabelShard, open_labelled_corpus
-from muki_pipeline.layout import MAKE_GOLDEN, Layout
+from muki_pipeline.layout import Layout, open_golden
 from muki_pipeline.routing.answers import CONFLICT, RANDOM, none_answer, read_answer_table, wilson_interval
 from muki_pipeline.routing.confidence import softmax
-from muki_pipeline.tables.columns import frame
-from muki_pipeline.tables.manifest import read_golden_manifest
-from muki_pipeline.tables.shards import read_shard
 
 _SEED = 0
 
@@ -69,7 +66,7 @@ def sample_review(params: Params, layout: Layout, texts: int) -> pl.DataFrame:
         MukiError: There is no golden table, or a table is damaged.
     """
     corpus = open_labelled_corpus(params, layout)
-    golden = _golden(layout, ["id", "text", "teacher", "margin"])
+    golden = open_golden(layout.golden).frame(["id", "text", "teacher", "margin"])
     order = np.random.default_rng(_SEED).permutation(len(golden))
     at_random = order[: -(-texts // 2)]
     others = golden.with_row_index("row").filter(~pl.col("row").is_in(at_random.tolist()))
@@ -99,7 +96,7 @@ def read_review(params: Params, layout: Layout, path: Path) -> Review:
     corpus = open_labelled_corpus(params, layout)
     answers = read_answer_table(path, corpus.label_space)
     answered = answers.filter(pl.col("answer") != "")
-    golden = _golden(layout, ["id", "teacher", "scores"])
+    golden = open_golden(layout.golden).frame(["id", "teacher", "scores"])
     joined = answered.join(golden, on="id", how="inner")
     if len(joined) != len(answered):
         what = f"{len(answered) - len(joined)} of its ids are not in the golden table"
@@ -121,11 +118,6 @@ def read_review(params: Params, layout: Layout, path: Path) -> Review:
         conflicts=len(conflicts),
         conflicts_right=int(conflicts["right"].sum()),
     )
-
-
-def _golden(layout: Layout, columns: list[str]) -> pl.DataFrame:
-    shards, _ = read_golden_manifest(layout.golden)
-    return pl.concat([frame(read_shard(layout.golden, shard, MAKE_GOLDEN, columns)) for shard in shards])
 
 
 def _most_likely(corpus: LabelledCorpus, teacher: int) -> list[str]:

@@ -74,7 +74,7 @@ class RoutedTeachers:
             stored = load_or_label(
                 labeller, table, digest, self.layout, progress.begin(f"{name} for routing", total, "texts x passes")
             )
-            labels.append(LabelShard(stored.read(columns, "Run the command again")))
+            labels.append(LabelShard(stored.read(columns)))
         outputs = TeacherOutputs(None, labels, self.router.label_space)
         if self.encoder is not None:
             vectors = self.encoder.embed(texts, progress.begin("embed", len(texts), "texts"))

@@ -15,8 +15,7 @@ from muki_pipeline.layout import Layout
 from muki_pipeline.models.devices import choose_device, fast_dtype
 from muki_pipeline.models.teachers import TeacherFiles
 from muki_pipeline.tables.columns import matrix
-from muki_pipeline.tables.shards import Shard
-from muki_pipeline.tables.work import StoredShard
+from muki_pipeline.tables.store import Shard
 
 _PROBE_TEXTS = 64
 _MOST_ENTROPY = 0.005
@@ -36,7 +35,7 @@ class Choice:
 
     labeller: Labeller
     reason: str
-    stored: dict[str, StoredShard | None]
+    stored: dict[str, Shard | None]
 
 
 def choose(files: TeacherFiles, settings: Label, layout: Layout, shards: Sequence[Shard]) -> Choice:
@@ -71,7 +70,7 @@ def choose(files: TeacherFiles, settings: Label, layout: Layout, shards: Sequenc
     exact, fast = labellers["float32"], labellers["bfloat16"]
     if failure := _failure(fast, exact):
         return choice("float32", f"float32: in bfloat16, {failure}")
-    texts = read_corpus_shard(layout.corpus, shards[0])
+    texts = read_corpus_shard(shards[0])
     entropy, agreement = compare(exact, fast, texts.take(_spread(len(texts), _PROBE_TEXTS)))
     found = f"on {min(len(texts), _PROBE_TEXTS)} texts its entropies differ by {entropy:.4f} nats on the mean"
     found += f", and {agreement:.0%} have the same best label"
@@ -131,7 +130,7 @@ def _labeller(files: TeacherFiles, settings: Label, dtype: Dtype) -> Labeller:
     return Labeller(files, settings.model_copy(update={"dtype": dtype}))
 
 
-def _stored(labeller: Labeller, layout: Layout, shards: Sequence[Shard]) -> dict[str, StoredShard | None]:
+def _stored(labeller: Labeller, layout: Layout, shards: Sequence[Shard]) -> dict[str, Shard | None]:
     return {shard.key: find_labels(labeller, layout, shard.key) for shard in shards}
 
 

@@ -15,17 +15,16 @@ from muki_pipeline.progress import SILENT, Task
 from muki_pipeline.tables import files, schema
 from muki_pipeline.tables.columns import fixed_size_lists
 from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.manifest import publish
-from muki_pipeline.tables.shards import Shard
-from muki_pipeline.tables.work import StoredShard, find_stored, store_shard
+from muki_pipeline.tables.store import Shard
+from muki_pipeline.tables.table import publish
 
 
-def find_features(labeller: Labeller, layout: Layout, shard: Shard) -> StoredShard | None:
+def find_features(labeller: Labeller, layout: Layout, shard: Shard) -> Shard | None:
     """A teacher's features of a corpus shard, if they are finished."""
-    return find_stored(layout.work / "features", canonical_key(_determining(labeller, shard)), layout.store)
+    return layout.store(layout.work / "features").find(canonical_key(_determining(labeller, shard)))
 
 
-def load_or_compute_features(labeller: Labeller, layout: Layout, shard: Shard, task: Task = SILENT) -> StoredShard:
+def load_or_compute_features(labeller: Labeller, layout: Layout, shard: Shard, task: Task = SILENT) -> Shard:
     """A teacher's features of a corpus shard: loaded from the store, or computed now and stored there.
 
     Raises:
@@ -33,17 +32,17 @@ def load_or_compute_features(labeller: Labeller, layout: Layout, shard: Shard, t
     """
     stored = find_features(labeller, layout, shard)
     if stored is None:
-        texts = read_corpus_shard(layout.corpus, shard)
+        texts = read_corpus_shard(shard)
         features = labeller.features(texts["text"].to_pylist(), task)
         columns = {"id": texts["id"], "features": fixed_size_lists(features)}
         table: pa.Table = schema.arrow_table(schema.FEATURES, columns, size=features.shape[1])
         facts = _determining(labeller, shard)
         metadata = facts | {"width": features.shape[1]}
-        stored = store_shard(layout.work / "features", canonical_key(facts), table, metadata, layout.store)
+        stored = layout.store(layout.work / "features").finish(canonical_key(facts), table, metadata)
     return stored
 
 
-def publish_features(name: str, finished: Sequence[StoredShard], layout: Layout) -> None:
+def publish_features(name: str, finished: Sequence[Shard], layout: Layout) -> None:
     """Publish a teacher's features of the corpus; without any, remove those of earlier settings."""
     if finished:
         publish(layout.features(name), list(finished), {"teacher": name})

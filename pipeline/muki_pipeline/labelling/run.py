@@ -16,13 +16,12 @@ from muki_pipeline.labelling.engines.dispatch import Labelled, Workers, label_sh
 from muki_pipeline.labelling.engines.local import ThisProcess
 from muki_pipeline.labelling.features import find_features, publish_features
 from muki_pipeline.labelling.labeller import Throughput
-from muki_pipeline.layout import Layout, make_labels
+from muki_pipeline.layout import Layout
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.tables import files
-from muki_pipeline.tables.manifest import publish
-from muki_pipeline.tables.shards import Shard
-from muki_pipeline.tables.work import StoredShard
+from muki_pipeline.tables.store import Shard
+from muki_pipeline.tables.table import publish
 
 _LOG = logging.getLogger(__name__)
 
@@ -136,14 +135,14 @@ def label_with(
             publish(layout.labels(name), _in_order(job.stored, shards), {"teacher": name})
             publish_features(name, _in_order(job.features, shards), layout)
         elapsed = time.perf_counter() - start
-    return {name: job.summary(name, shards, new_rows[name], elapsed, engine is None) for name, job in jobs.items()}
+    return {name: job.summary(shards, new_rows[name], elapsed, engine is None) for name, job in jobs.items()}
 
 
 def _estimate(job: "_Job", todo: list[Shard], layout: Layout) -> float:
     """Seconds that a teacher will take for shards."""
     if not todo:
         return 0.0
-    texts = read_corpus_shard(layout.corpus, todo[0])["text"].to_pylist()
+    texts = read_corpus_shard(todo[0])["text"].to_pylist()
     return job.choice.labeller.estimate(texts) * sum(shard.rows for shard in todo)
 
 
@@ -158,7 +157,7 @@ class _Job:
     """
 
     choice: Choice
-    features: dict[str, StoredShard | None] = field(default_factory=dict)
+    features: dict[str, Shard | None] = field(default_factory=dict)
     throughput: Throughput = field(default_factory=Throughput)
 
     def __post_init__(self) -> None:
@@ -182,10 +181,10 @@ class _Job:
             self.features[shard.key] = done.features
         self.throughput.add(done.throughput)
 
-    def summary(self, name: str, shards: list[Shard], new_rows: int, seconds: float, alone: bool) -> LabellingSummary:
+    def summary(self, shards: list[Shard], new_rows: int, seconds: float, alone: bool) -> LabellingSummary:
         """What was done."""
         columns = ["truncated", "entropy"]
-        tables = [stored.read(columns, make_labels(name)) for stored in _in_order(self.stored, shards)]
+        tables = [stored.read(columns) for stored in _in_order(self.stored, shards)]
         uniform = _UNIFORM * math.log(len(self.choice.labeller.files.labels))
         on_cpu = self.choice.labeller.device.type == "cpu"
         return LabellingSummary(
@@ -200,6 +199,6 @@ class _Job:
         )
 
 
-def _in_order(stored: Mapping[str, StoredShard | None], shards: list[Shard]) -> list[StoredShard]:
+def _in_order(stored: Mapping[str, Shard | None], shards: list[Shard]) -> list[Shard]:
     """Finished shards, in the corpus's order."""
     return [finished for shard in shards if (finished := stored.get(shard.key)) is not None]

@@ -8,20 +8,19 @@ from muki_pipeline.corpus.table import read_corpus_shard
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Task
-from muki_pipeline.tables.shards import Shard
-from muki_pipeline.tables.work import StoredShard, find_stored, store_shard
+from muki_pipeline.tables.store import Shard
 
 _LOG = logging.getLogger(__name__)
 
 
-def find_labels(labeller: Labeller, layout: Layout, corpus_digest: str) -> StoredShard | None:
+def find_labels(labeller: Labeller, layout: Layout, corpus_digest: str) -> Shard | None:
     """The labels of texts with this digest, if they are finished."""
-    return find_stored(layout.work / "labels", labeller.key(corpus_digest), layout.store)
+    return layout.store(layout.work / "labels").find(labeller.key(corpus_digest))
 
 
 def load_or_label(
     labeller: Labeller, texts: pa.Table, corpus_digest: str, layout: Layout, task: Task = SILENT
-) -> StoredShard:
+) -> Shard:
     """The labels of some texts: loaded from the store, or made now and stored there.
 
     Args:
@@ -29,23 +28,23 @@ def load_or_label(
         texts: `id`, `text`.
         corpus_digest: `content_digest` of the texts.
         layout: Where the tables lie.
-        task: Told of the texts that went through the network.
+        task: Counts the texts that went through the network.
     """
     stored, key = find_labels(labeller, layout, corpus_digest), labeller.key(corpus_digest)
     _LOG.info("%s: shard %s %s", labeller.files.name, key[:12], "is labelled now" if stored is None else "is there")
     if stored is None:
         labels = labeller.label(texts, task)
-        stored = store_shard(layout.work / "labels", key, labels, labeller.metadata(corpus_digest), layout.store)
+        stored = layout.store(layout.work / "labels").finish(key, labels, labeller.metadata(corpus_digest))
     return stored
 
 
-def load_or_label_shard(labeller: Labeller, layout: Layout, shard: Shard, task: Task = SILENT) -> StoredShard:
+def load_or_label_shard(labeller: Labeller, layout: Layout, shard: Shard, task: Task = SILENT) -> Shard:
     """The labels of one corpus shard; see `load_or_label`. All arguments but `task` can be pickled.
 
     Args:
         labeller: The teacher; a pickled one loads its weights again.
         layout: Where the tables lie.
         shard: The shard, from the corpus's manifest.
-        task: Told of the texts that went through the network.
+        task: Counts the texts that went through the network.
     """
-    return load_or_label(labeller, read_corpus_shard(layout.corpus, shard), shard.key, layout, task)
+    return load_or_label(labeller, read_corpus_shard(shard), shard.key, layout, task)

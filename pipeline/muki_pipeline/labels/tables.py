@@ -16,8 +16,8 @@ from muki_pipeline.labels.space import LabelSpace, unite
 from muki_pipeline.layout import Layout, make_labels
 from muki_pipeline.tables import schema
 from muki_pipeline.tables.columns import matrix, series
-from muki_pipeline.tables.manifest import read_manifest
-from muki_pipeline.tables.shards import Shard, read_footer, read_shard
+from muki_pipeline.tables.store import Shard
+from muki_pipeline.tables.table import Table
 
 NUMBER_SETTINGS = ("passes", "seed", "max_length", "dtype", "dropout_layers")
 """Those of the `label` block that determine a teacher's numbers."""
@@ -86,12 +86,7 @@ class LabelTables:
         Raises:
             MukiError: A file was changed, or lacks a column.
         """
-        return [
-            LabelShard(
-                read_shard(self.layout.labels(teacher), shards[corpus_shard], make_labels(teacher), list(columns))
-            )
-            for teacher, shards in self.shards.items()
-        ]
+        return [LabelShard(shards[corpus_shard].read(list(columns))) for shards in self.shards.values()]
 
     def read_checked(self, corpus_shard: int, columns: Sequence[str], ids: pl.Series) -> list[LabelShard]:
         """The same as `read`, after a check that every teacher labelled exactly these texts, in this order.
@@ -101,8 +96,7 @@ class LabelTables:
         """
         labels = self.read(corpus_shard, ["id", *columns])
         for (teacher, shards), label_shard in zip(self.shards.items(), labels, strict=True):
-            where = shards[corpus_shard].where(self.layout.labels(teacher))
-            _check_ids(series(label_shard.table["id"]), ids, where, teacher)
+            _check_ids(series(label_shard.table["id"]), ids, shards[corpus_shard].where, teacher)
         return labels
 
 
@@ -111,12 +105,10 @@ class Features:
     """What the teachers' heads read of a corpus, checked to belong to its label tables.
 
     Attributes:
-        layout: Where they lie.
         shards: Each teacher's shards, one for each corpus shard, in its order.
         widths: How many features each teacher has.
     """
 
-    layout: Layout
     shards: dict[str, list[Shard]]
     widths: list[int]
 
@@ -128,9 +120,8 @@ class Features:
         """
         features = []
         for teacher, shards in self.shards.items():
-            folder = self.layout.features(teacher)
-            table = read_shard(folder, shards[number], make_labels(teacher), ["id", "features"])
-            _check_ids(series(table["id"]), ids, shards[number].where(folder), teacher)
+            table = shards[number].read(["id", "features"])
+            _check_ids(series(table["id"]), ids, shards[number].where, teacher)
             features.append(matrix(table["features"]).astype(np.float32))
         return features
 
@@ -146,13 +137,13 @@ def open_features(tables: LabelTables, corpus_shards: list[Shard]) -> Features:
     for name, footer in tables.footers.items():
         folder = tables.layout.features(name)
         remedy = f"Set label.features: true, then {make_labels(name)[0].lower()}{make_labels(name)[1:]}"
-        found[name], _ = read_manifest(folder, remedy)
-        made_for = [read_footer(folder, shard, remedy) for shard in found[name]]
+        found[name] = Table.open(folder, remedy).shards
+        made_for = [shard.footer() for shard in found[name]]
         expected = [(footer["teacher_digest"], footer["dtype"], shard.key) for shard in corpus_shards]
         if [(each["teacher_digest"], each["dtype"], each["corpus_digest"]) for each in made_for] != expected:
             raise MukiError("does not fit the corpus and the labels", where=str(folder), fix=remedy)
         widths.append(int(made_for[0]["width"]))
-    return Features(tables.layout, found, widths)
+    return Features(found, widths)
 
 
 @dataclass(frozen=True)
@@ -188,7 +179,7 @@ class LabelledCorpus:
 
     def read(self, number: int, columns: Sequence[str] = ("id", "text")) -> pa.Table:
         """`id` and `text` of a corpus shard, or only one of them."""
-        return read_corpus_shard(self.layout.corpus, self.shards[number], columns)
+        return read_corpus_shard(self.shards[number], columns)
 
 
 def open_labelled_corpus(params: Params, layout: Layout) -> LabelledCorpus:
@@ -213,7 +204,7 @@ def open_labels(layout: Layout, names: list[str], settings: Label, corpus_shards
     shards: dict[str, list[Shard]] = {}
     for name in names:
         folder = layout.labels(name)
-        shards[name], _ = read_manifest(folder, make_labels(name))
+        shards[name] = Table.open(folder, make_labels(name)).shards
         if [shard.rows for shard in shards[name]] != [shard.rows for shard in corpus_shards]:
             labelled, wanted = (sum(shard.rows for shard in table) for table in (shards[name], corpus_shards))
             raise MukiError(
@@ -223,12 +214,12 @@ def open_labels(layout: Layout, names: list[str], settings: Label, corpus_shards
                 fix=make_labels(name),
             )
         for shard, corpus_shard in zip(shards[name], corpus_shards, strict=True):
-            footer = read_footer(folder, shard, make_labels(name))
+            footer = shard.footer()
             expected = {each: value for each in NUMBER_SETTINGS if (value := getattr(settings, each)) != _AUTO}
             expected |= {"schema": schema.LABELS_VERSION, "teacher": name, "corpus_digest": corpus_shard.key}
             if name in footers:
                 expected |= {fact: footers[name].get(fact) for fact in _SAME_IN_ALL_SHARDS}
-            _check_footer(footer, expected, shard.where(folder), name)
+            _check_footer(footer, expected, shard.where, name)
             footers.setdefault(name, footer)
     return LabelTables(layout, footers, shards)
 

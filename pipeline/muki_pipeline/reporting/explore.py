@@ -12,12 +12,10 @@ import numpy as np
 
 from muki_pipeline.config import Params
 from muki_pipeline.labels.tables import open_labelled_corpus
-from muki_pipeline.layout import MAKE_GOLDEN, Layout
+from muki_pipeline.layout import Layout, open_golden
 from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.supervision.strategies import MARGIN_FLOOR
 from muki_pipeline.tables.columns import matrix
-from muki_pipeline.tables.manifest import read_golden_manifest
-from muki_pipeline.tables.shards import read_shard
 
 SAMPLE = 2_000
 """Texts in the page: half of them those of least margin, half spread evenly over the corpus."""
@@ -96,7 +94,7 @@ def explore_section(params: Params, layout: Layout) -> str:
     Raises:
         MukiError: A table is missing or damaged.
     """
-    facts = read_golden_manifest(layout.golden)[1]
+    facts = open_golden(layout.golden).facts
     content = {
         "teachers": list(facts["teachers"]),
         "labels": facts["labels"],
@@ -136,12 +134,12 @@ def label_map(facts: Mapping[str, Any]) -> str:
 
 
 def _texts(params: Params, layout: Layout, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    shards, _ = read_golden_manifest(layout.golden)
+    shards = open_golden(layout.golden).shards
     corpus = open_labelled_corpus(params, layout)
     found = []
     for number, rows in _sampled(layout).items():
         columns = ["text", "target", "weight", "teacher", "margin", "scores"]
-        table = read_shard(layout.golden, shards[number], MAKE_GOLDEN, columns).take(rows)
+        table = shards[number].read(columns).take(rows)
         best = matrix(table["target"]).argmax(axis=1)
         scores = matrix(table["scores"])
         said = []
@@ -171,8 +169,7 @@ def _texts(params: Params, layout: Layout, facts: Mapping[str, Any]) -> list[dic
 
 def _sampled(layout: Layout) -> dict[int, list[int]]:
     """Rows of each shard: the texts of least margin, and as many spread evenly."""
-    shards, _ = read_golden_manifest(layout.golden)
-    margins = [read_shard(layout.golden, shard, MAKE_GOLDEN, ["margin"])["margin"].to_numpy() for shard in shards]
+    margins = [shard.read(["margin"])["margin"].to_numpy() for shard in open_golden(layout.golden).shards]
     whole = np.concatenate(margins)
     if len(whole) <= SAMPLE:
         chosen = np.arange(len(whole))

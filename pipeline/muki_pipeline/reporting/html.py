@@ -16,7 +16,7 @@ from muki_pipeline.config import Params
 from muki_pipeline.evaluation.comparison.significance import best_rules
 from muki_pipeline.evaluation.gold_labels import read_corpus_gold
 from muki_pipeline.labels.tables import LabelShard, open_labelled_corpus
-from muki_pipeline.layout import MAKE_GOLDEN, TRAINING_CURVE, Layout, make_labels
+from muki_pipeline.layout import TRAINING_CURVE, Layout, make_labels, open_golden
 from muki_pipeline.reporting import figures
 from muki_pipeline.reporting.drift import drift_section
 from muki_pipeline.reporting.explore import STYLE, explore_section, label_map
@@ -25,8 +25,7 @@ from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.supervision.strategies import MARGIN_FLOOR
 from muki_pipeline.tables import files
 from muki_pipeline.tables.columns import frame, matrix
-from muki_pipeline.tables.manifest import read_golden_manifest, read_manifest
-from muki_pipeline.tables.shards import read_footer, read_shard, read_table_file
+from muki_pipeline.tables.table import Table, read_table_file
 
 CONFLICTS = 20
 """Texts shown on which teachers conflict most."""
@@ -105,7 +104,7 @@ def write_report(params: Params, layout: Layout) -> None:
     Raises:
         MukiError: There is no golden table, or a table is damaged.
     """
-    facts = read_golden_manifest(layout.golden)[1]
+    facts = open_golden(layout.golden).facts
     gold = read_corpus_gold(layout)
     golden = summarise(params, layout, gold)
     teachers = list(facts["teachers"])
@@ -155,14 +154,13 @@ def summarise(params: Params, layout: Layout, gold: Mapping[str, str]) -> Golden
         layout: Where the tables lie.
         gold: True label by id, empty where they are not known.
     """
-    shards, facts = read_golden_manifest(layout.golden)
-    labels, teachers = facts["labels"], list(facts["teachers"])
+    golden = open_golden(layout.golden)
+    labels, teachers = golden.facts["labels"], list(golden.facts["teachers"])
     counted: dict[str, NDArray[np.int64]] = {}
     margins, weights = [], []
     worst: list[tuple[float, int, int]] = []
-    for number, shard in enumerate(shards):
-        columns = ["id", "target", "weight", "teacher", "margin"]
-        table = read_shard(layout.golden, shard, MAKE_GOLDEN, columns)
+    for number, shard in enumerate(golden.shards):
+        table = shard.read(["id", "target", "weight", "teacher", "margin"])
         most_likely = matrix(table["target"]).argmax(axis=1)
         names = (
             [gold.get(text_id, "") for text_id in table["id"].to_pylist()]
@@ -188,9 +186,9 @@ def summarise(params: Params, layout: Layout, gold: Mapping[str, str]) -> Golden
 def _conflicting(params: Params, layout: Layout, worst: Sequence[tuple[float, int, int]]) -> Iterator[Conflict]:
     """The texts at (margin, shard, row), with every teacher's answer."""
     corpus = open_labelled_corpus(params, layout)
-    shards, _ = read_golden_manifest(layout.golden)
+    shards = open_golden(layout.golden).shards
     for margin, number, row in worst:
-        table = read_shard(layout.golden, shards[number], MAKE_GOLDEN, ["text", "scores"])
+        table = shards[number].read(["text", "scores"])
         scores = matrix(table["scores"])[row]
         label_shards = corpus.tables.read(number, ["logits"])
         answers = []
@@ -336,9 +334,7 @@ def _conflicts(conflicts: Sequence[Conflict]) -> str:
 def _provenance(params: Params, layout: Layout, facts: Mapping[str, Any]) -> str:
     rows = []
     for name, teacher in facts["teachers"].items():
-        folder = layout.labels(name)
-        shards, _ = read_manifest(folder, make_labels(name))
-        footer = read_footer(folder, shards[0], make_labels(name))
+        footer = Table.open(layout.labels(name), make_labels(name)).shards[0].footer()
         versions = ", ".join(f"{package} {version}" for package, version in footer["versions"].items())
         rows.append([name, str(len(teacher["labels"])), teacher["digest"][:16], str(footer["passes"]), versions])
     settings = {key: facts[key] for key in ("label_settings", "integrate", "temperature")}

@@ -11,10 +11,8 @@ from muki_pipeline.config import Params
 from muki_pipeline.corpus.ids import place_of
 from muki_pipeline.corpus.table import corpus_digest, corpus_shards, read_corpus_shard
 from muki_pipeline.errors import MukiError
-from muki_pipeline.layout import MAKE_CORPUS, MAKE_GOLDEN, Layout, make_labels
-from muki_pipeline.tables.columns import frame
-from muki_pipeline.tables.manifest import is_finished, read_golden_manifest, read_manifest
-from muki_pipeline.tables.shards import read_footer, read_shard
+from muki_pipeline.layout import MAKE_CORPUS, MAKE_GOLDEN, Layout, make_labels, open_golden
+from muki_pipeline.tables.table import Table, is_finished
 
 
 def inspect_store(params: Params, layout: Layout) -> dict[str, Any]:
@@ -31,25 +29,26 @@ def inspect_store(params: Params, layout: Layout) -> dict[str, Any]:
             "digest": corpus_digest(shards),
         },
         "teachers": {name: _teacher(name, layout) for name in params.teachers},
-        "golden": read_golden_manifest(layout.golden)[1] if is_finished(layout.golden) else None,
+        "golden": open_golden(layout.golden).facts if is_finished(layout.golden) else None,
     }
 
 
 def _teacher(name: str, layout: Layout) -> dict[str, Any] | None:
-    folder = layout.labels(name)
-    if not is_finished(folder):
+    if not is_finished(layout.labels(name)):
         return None
-    shards, _ = read_manifest(folder, make_labels(name))
-    columns = ["entropy", "expected_entropy", "tokens", "truncated"]
-    table = frame(pa.concat_tables([read_shard(folder, shard, make_labels(name), columns) for shard in shards]))
-    means = table.select(
+    table = Table.open(layout.labels(name), make_labels(name))
+    means = table.frame(["entropy", "expected_entropy", "tokens", "truncated"]).select(
         mean_entropy=pl.col("entropy").cast(pl.Float64).mean(),
         mean_mutual_information=(pl.col("entropy") - pl.col("expected_entropy")).cast(pl.Float64).mean(),
         tokens=pl.col("tokens").cast(pl.Int64).sum(),
         truncated=pl.col("truncated").sum(),
     )
-    footer = read_footer(folder, shards[0], make_labels(name))
-    return {"shards": len(shards), "rows": len(table), **means.row(0, named=True), **footer}
+    return {
+        "shards": len(table.shards),
+        "rows": table.rows,
+        **means.row(0, named=True),
+        **table.shards[0].footer(),
+    }
 
 
 def inspect_text(params: Params, layout: Layout, text_id: str) -> dict[str, Any]:
@@ -59,8 +58,7 @@ def inspect_text(params: Params, layout: Layout, text_id: str) -> dict[str, Any]
         MukiError: The corpus has no such id, or a table is damaged.
     """
     number = place_of(layout, text_id)
-    shards, _ = read_manifest(layout.corpus, MAKE_CORPUS)
-    row = _row(read_corpus_shard(layout.corpus, shards[number]), text_id)
+    row = _row(read_corpus_shard(Table.open(layout.corpus, MAKE_CORPUS).shards[number]), text_id)
     if row is None:
         raise MukiError("has no such text any more", where=str(layout.corpus), fix=MAKE_CORPUS)
     labels = {
@@ -81,11 +79,11 @@ def _row(table: pa.Table, text_id: str) -> dict[str, Any] | None:
 
 def _known_row(folder: Path, number: int, text_id: str, fix: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """A text's row in a table of the corpus's shards, and the shard's metadata."""
-    shards, _ = read_manifest(folder, fix)
-    row = _row(read_shard(folder, shards[number], fix), text_id) if number < len(shards) else None
+    shards = Table.open(folder, fix).shards
+    row = _row(shards[number].read(), text_id) if number < len(shards) else None
     if row is None:
         raise MukiError(f"the text {text_id} of the corpus is not in it", where=str(folder), fix=fix)
-    return row, read_footer(folder, shards[number], fix)
+    return row, shards[number].footer()
 
 
 def _labels(name: str, number: int, text_id: str, layout: Layout) -> dict[str, Any]:

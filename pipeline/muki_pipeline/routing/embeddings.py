@@ -1,7 +1,6 @@
 """Neutral embeddings, read back for stage two: checked against their manifests and the corpus."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,8 @@ from muki_pipeline.labels.tables import LabelledCorpus
 from muki_pipeline.layout import MAKE_EMBEDDINGS, Layout
 from muki_pipeline.tables import schema
 from muki_pipeline.tables.columns import matrix
-from muki_pipeline.tables.manifest import read_manifest
-from muki_pipeline.tables.shards import Shard, read_footer, read_shard
+from muki_pipeline.tables.store import Shard
+from muki_pipeline.tables.table import Table
 
 
 @dataclass(frozen=True)
@@ -23,14 +22,12 @@ class Embeddings:
     """The embeddings of a corpus and of its labels' names.
 
     Attributes:
-        folder: The table of the texts.
-        shards: Its shards, one for each corpus shard.
+        shards: Those of the texts, one for each corpus shard.
         name_shard: The shard of the label names.
         names: `[size, labels]`, embeddings of the union's label names.
         encoder: Facts of the encoder, see `NeutralEncoder.facts`.
     """
 
-    folder: Path
     shards: list[Shard]
     name_shard: Shard
     names: NDArray[np.float32]
@@ -50,10 +47,9 @@ class Embeddings:
             MukiError: The file was changed, or holds other texts.
         """
         shard = self.shards[number]
-        table = read_shard(self.folder, shard, MAKE_EMBEDDINGS, ["id", "embedding"])
+        table = shard.read(["id", "embedding"])
         if not table["id"].equals(ids):
-            where = shard.where(self.folder)
-            raise MukiError("its ids are not the corpus's", where=where, fix=MAKE_EMBEDDINGS)
+            raise MukiError("its ids are not the corpus's", where=shard.where, fix=MAKE_EMBEDDINGS)
         return matrix(table["embedding"])[rows].astype(np.float32)
 
 
@@ -63,18 +59,19 @@ def open_embeddings(params: Params, layout: Layout, corpus: LabelledCorpus) -> E
     Raises:
         MukiError: A table is missing, or belongs to another corpus, other labels, other settings or another encoder.
     """
-    shards, facts = read_manifest(layout.embeddings, MAKE_EMBEDDINGS)
+    table = Table.open(layout.embeddings, MAKE_EMBEDDINGS)
+    facts = table.facts
     if facts.get("schema") != schema.EMBEDDINGS_VERSION or facts.get("settings") != params.embed.model_dump():
         what = "was made with other settings than params.yaml's, or by another version"
         raise MukiError(what, where=str(layout.embeddings), fix=MAKE_EMBEDDINGS)
-    digests = [read_footer(layout.embeddings, shard, MAKE_EMBEDDINGS).get("corpus_digest") for shard in shards]
-    if digests != [shard.key for shard in corpus.shards]:
+    if [shard.footer().get("corpus_digest") for shard in table.shards] != [shard.key for shard in corpus.shards]:
         raise MukiError("belongs to another corpus", where=str(layout.embeddings), fix=MAKE_EMBEDDINGS)
-    [name_shard], name_facts = read_manifest(layout.label_names, MAKE_EMBEDDINGS)
-    names = read_shard(layout.label_names, name_shard, MAKE_EMBEDDINGS, schema.names(schema.LABEL_NAMES))
+    name_table = Table.open(layout.label_names, MAKE_EMBEDDINGS)
+    [name_shard] = name_table.shards
+    names = name_shard.read(schema.names(schema.LABEL_NAMES))
     if names["label"].to_pylist() != list(corpus.label_space.labels):
         raise MukiError("belongs to other labels", where=str(layout.label_names), fix=MAKE_EMBEDDINGS)
-    if name_facts.get("encoder_digest") != facts.get("encoder_digest"):
+    if name_table.facts.get("encoder_digest") != facts.get("encoder_digest"):
         raise MukiError("was made by another encoder", where=str(layout.label_names), fix=MAKE_EMBEDDINGS)
     encoder = {name: facts.get(name) for name in ("schema", "encoder_digest", "max_length")}
-    return Embeddings(layout.embeddings, shards, name_shard, matrix(names["embedding"]).T, encoder)
+    return Embeddings(table.shards, name_shard, matrix(names["embedding"]).T, encoder)

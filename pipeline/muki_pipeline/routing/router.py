@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self, get_origin
 
 import numpy as np
+import safetensors.numpy
 from numpy.typing import NDArray
 
 from muki_pipeline.corpus.table import corpus_digest
@@ -20,7 +21,7 @@ from muki_pipeline.routing.scorers import SCORERS, Gated, Score, TeacherOutputs
 from muki_pipeline.tables import files, folders, schema
 from muki_pipeline.tables.keys import canonical_key
 
-_FACTS, _ARRAYS = "router.json", "arrays.npz"
+_FACTS, _ARRAYS = "router.json", "arrays.safetensors"
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,11 @@ class Router:
         return cls(router_key(inputs), inputs.scorer, **facts, encoder=encoder, score=score)
 
     def save(self, folder: Path) -> None:
-        """Write `router.json` and `arrays.npz`; they replace what is in the folder when everything is written."""
+        """Write `router.json` and `arrays.safetensors`; they replace the folder when everything is written."""
         arrays: dict[str, NDArray[Any]] = {}
         with folders.replacing_folder(folder) as unfinished:
             files.write_json(unfinished / _FACTS, _pack(self, "", arrays))
-            files.write_arrays(unfinished / _ARRAYS, **arrays)
+            files.write_bytes(unfinished / _ARRAYS, safetensors.numpy.save(arrays))
 
     def publish(self, folder: Path) -> None:
         """The same, unless this router is there already."""
@@ -92,7 +93,7 @@ class Router:
         content = files.read_json(folder / _FACTS, MAKE_GOLDEN)
         if content["scorer"] not in SCORERS or content.get("version") != schema.ROUTER_VERSION:
             raise MukiError("was made by another version of this program", where=str(folder), fix=MAKE_GOLDEN)
-        arrays = files.read_arrays(folder / _ARRAYS)
+        arrays = safetensors.numpy.load(files.read_bytes(folder / _ARRAYS, MAKE_GOLDEN))
         values = {name: content[name] for name in ("key", "scorer", "teachers", "settings", "encoder")}
         score = _unpack(SCORERS[content["scorer"]].kind, content["score"], "score", arrays)
         return cls(**values, labels=tuple(content["labels"]), score=score)
@@ -168,7 +169,7 @@ def _pack(value: Any, path: str, arrays: dict[str, NDArray[Any]]) -> Any:
         inner = {each.name: _pack(getattr(value, each.name), f"{path}.{each.name}", arrays) for each in fields(value)}
         return {"version": schema.ROUTER_VERSION, **inner} if isinstance(value, Router) else inner
     if isinstance(value, np.ndarray):
-        arrays[path.lstrip(".")] = value
+        arrays[path.lstrip(".")] = np.ascontiguousarray(value)
         return None
     return value
 

@@ -23,7 +23,6 @@ from muki_pipeline.models.devices import choose_device, fast_dtype
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.models.tokenizers import own_tokens
 from muki_pipeline.setup.look import pairs_of_labels, sample, token_lengths
-from muki_pipeline.tables.bucket import Bucket
 from muki_pipeline.tables.files import free_bytes
 from muki_pipeline.training.student.start import load_start
 from muki_pipeline.training.student.train import epochs_of
@@ -76,8 +75,7 @@ def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
             yield from _shared(corpus["text"], tested["text"])
     device = choose_device(params.label.device)
     yield Finding("ok", "machine", f"{device}, {torch.get_num_threads()} threads, fastest in {fast_dtype(device)}")
-    if params.store is not None:
-        yield from _tried("store", partial(_bucket, params.store))
+    yield from _tried("store", partial(_store, layout))
     if texts is None:
         return
     labels: dict[str, list[str]] = {}
@@ -95,9 +93,9 @@ def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
         yield _disk(layout, len(texts), labels)
 
 
-def _bucket(store: str) -> list[Finding]:
-    Bucket(store).check()
-    return [Finding("ok", "store", f"{store} can be written, and creates an object only if there is none")]
+def _store(layout: Layout) -> list[Finding]:
+    what = layout.store(layout.work).check()
+    return [Finding("ok", "store", what)] if what else []
 
 
 def _tried(where: str, check: Callable[[], list[Finding]]) -> list[Finding]:
@@ -198,7 +196,7 @@ def _encoder(params: Params, layout: Layout, texts: pl.Series) -> list[Finding]:
     start = time.perf_counter()
     encoder.embed(tried)
     hours = (time.perf_counter() - start) / len(tried) * len(texts) / 3600
-    return [Finding("ok", "embed", f"{encoder.name} loads, {_hours(hours)}; a text is {encoder.told}")]
+    return [Finding("ok", "embed", f"{encoder.name} loads, {_hours(hours)}; a text is {encoder.description}")]
 
 
 def _student(params: Params, layout: Layout, texts: pl.Series, labels: dict[str, list[str]]) -> list[Finding]:

@@ -20,8 +20,8 @@ from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher, golde
 from muki_pipeline.tables import schema
 from muki_pipeline.tables.columns import fixed_size_lists
 from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.manifest import copy_table, is_finished, read_manifest
-from muki_pipeline.tables.shards import Shard, is_intact, write_shard
+from muki_pipeline.tables.store import Shard, Store
+from muki_pipeline.tables.table import Table, is_finished, part_name, publish
 
 
 def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature: float) -> dict[str, Any]:
@@ -78,11 +78,11 @@ def find_golden(folder: Path, kept: Path, key: str) -> dict[str, Any] | None:
     for place in (folder, kept):
         if not is_finished(place):
             continue
-        shards, facts = read_manifest(place, MAKE_GOLDEN)
-        if facts.get("key") == key and all(is_intact(place, shard) for shard in shards):
+        table = Table.open(place, MAKE_GOLDEN)
+        if table.facts.get("key") == key and all(shard.is_intact() for shard in table.shards):
             if place != folder:
-                copy_table(kept, folder)
-            return facts
+                publish(folder, table.shards, table.facts)
+            return table.facts
     return None
 
 
@@ -145,14 +145,14 @@ class GoldenRows:
     teacher_targets: NDArray[np.float32] | None = None
     teacher_features: NDArray[np.float32] | None = None
 
-    def write(self, path: Path, teachers: Sequence[str], facts: Mapping[str, Any], store: str | None = None) -> Shard:
+    def write(self, store: Store, number: int, teachers: Sequence[str], facts: Mapping[str, Any]) -> Shard:
         """Write them.
 
         Args:
-            path: The shard's file.
+            store: The table's.
+            number: Which shard.
             teachers: The teachers' names.
             facts: For the footer; everything that determines the shard.
-            store: The bucket to write into, None for the path itself.
         """
         best = best_teacher(self.scores).astype(np.int32)
         columns: tuple[schema.Column, ...] = schema.GOLDEN
@@ -172,4 +172,5 @@ class GoldenRows:
                 columns = (*columns, column)
                 values[column.name] = fixed_size_lists(extra)
                 widths[str(column.type)] = extra.shape[1]
-        return write_shard(path, schema.arrow_table(columns, values, **widths), canonical_key(facts), facts, store)
+        table = schema.arrow_table(columns, values, **widths)
+        return store.write(part_name(number), table, canonical_key(facts), facts)

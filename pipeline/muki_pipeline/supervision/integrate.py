@@ -32,8 +32,8 @@ from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher, margi
 from muki_pipeline.supervision.summary import RoutingSummary, ShardSums, read_summary, summarise
 from muki_pipeline.tables import files
 from muki_pipeline.tables.columns import series
-from muki_pipeline.tables.manifest import copy_table, seal, unseal
-from muki_pipeline.tables.shards import Shard, part_name
+from muki_pipeline.tables.store import Shard
+from muki_pipeline.tables.table import publish, seal, unseal
 
 _LOG = logging.getLogger(__name__)
 
@@ -109,9 +109,10 @@ def integrate(
         abstained = corpus.rows - sum(each.taught for each in sums)
         routing = summarise(router, sums)
         found = {"key": key, "abstained": abstained, "routing": None if routing is None else asdict(routing)}
-        seal(folder, [shard for shard, _ in parts], facts | found)
+        shards = [shard for shard, _ in parts]
+        seal(folder, shards, facts | found)
         if is_projects:  # DVC removes it before it runs the command again
-            copy_table(folder, layout.work / "golden")
+            publish(layout.work / "golden", shards, facts | found)
             router.publish(layout.router)
     return IntegrationSummary(corpus.rows, abstained, routing)
 
@@ -179,7 +180,7 @@ class GoldenWriter:
         rows = GoldenRows(texts, scores, target, weights / self.weight_unit, apart, features)
         label_keys = {name: shards[number].key for name, shards in corpus.tables.shards.items()}
         facts = {**self.facts, "label_keys": label_keys}
-        shard = rows.write(self.folder / part_name(number), corpus.teachers, facts, corpus.layout.store)
+        shard = rows.write(corpus.layout.store(self.folder), number, corpus.teachers, facts)
         best, teachers = best_teacher(scores), scores.shape[1]
         sums = ShardSums(
             taught=int(np.count_nonzero(weights)),

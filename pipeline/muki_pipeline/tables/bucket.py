@@ -1,4 +1,4 @@
-"""Objects in a bucket (S3, Google Cloud Storage, Azure), by way of `obstore`.
+"""Shards in a bucket (S3, Google Cloud Storage, Azure), by way of `obstore`.
 
 The protocol never rests on renames or listings. Data goes under a name that is used once, and is read back and checked.
 A small object then makes it count: it is created only if no other has that name, so that of several writers of the same
@@ -11,15 +11,20 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from muki_pipeline.errors import MukiError
+from muki_pipeline.tables.keys import canonical_key
+from muki_pipeline.tables.store import Shard, Store
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -27,77 +32,95 @@ if TYPE_CHECKING:
 _CONFLICTS = 8
 """How often a creation that meets another one at the same moment is tried again."""
 _RETRIES, _RETRY_FOR = 8, timedelta(minutes=3)
-_DATA, _NAMES = ".parquet", ".json"
 _OWN_DATA = re.compile(r"[^/]+/[^/]+/[0-9a-f]{32}\.parquet")
-"""What `put_data` calls its objects: whatever else lies under the prefix is not swept."""
+"""What `put` calls its objects: whatever else lies under the prefix is not swept."""
 
 
 @dataclass(frozen=True)
-class Bucket:
-    """A prefix in a bucket. It can be pickled: credentials are found anew, in the environment or the machine's role.
+class BucketStore(Store):
+    """Objects of a bucket. A pickled one looks for its credentials again, in the environment or the machine's role.
 
     Attributes:
+        folder: See `Store`.
         url: `s3://BUCKET/PREFIX`, `gs://…`, `az://…`.
+
+    Raises:
+        MukiError: `obstore` is not installed.
     """
 
+    folder: Path
     url: str
 
-    def check(self) -> None:
-        """Write and delete a small object.
+    def __post_init__(self) -> None:
+        """Refuse early, before there is any work."""
+        if find_spec("obstore") is None:
+            fix = "Install the extra: pip install 'muki-pipeline[bucket]'"
+            raise MukiError("a bucket needs the package obstore", where=f"store: {self.url}", fix=fix)
 
-        Raises:
-            MukiError: The bucket cannot be reached or written, or overwrites what was to be created only if missing.
-        """
-        _check_conditions(self.url)
+    def find(self, key: str) -> Shard | None:
+        """See `Store`. The content was checked when it was written, and every reader checks it; here its size does."""
+        name = self._marker(key)
+        try:
+            shard = Shard(**json.loads(self.read(name)), store=self)
+        except FileNotFoundError:
+            return None
+        except (TypeError, ValueError):
+            shard = None
+        if shard is None or shard.key != key or not self.is_intact(shard):
+            fix = "Delete this object, then run the command again"
+            raise MukiError("names data that is not there", where=self.where(name), fix=fix)
+        return shard
 
-    def put_data(self, folder: str, content: bytes | pa.Buffer) -> str:
-        """Store content under a name that is never used again, and check that it reads back.
+    def claim(self, shard: Shard) -> Shard:
+        """See `Store`."""
+        if self.create(self._marker(shard.key), shard.entry):
+            return shard
+        theirs = self.find(shard.key)
+        if theirs is None:
+            where = self.where(self._marker(shard.key))
+            raise MukiError("was removed while it was used", where=where, fix="Run the command again")
+        return theirs
 
-        Args:
-            folder: The name's beginning.
-            content: What to store.
+    def _marker(self, key: str) -> str:
+        """Name of the object that makes finished work count."""
+        return f"{self.folder.name}/{key}.json"
 
-        Returns:
-            The object's name.
+    def put(self, file: str, content: bytes | pa.Buffer) -> str:
+        """See `Store`: under a name that is never used again, after a check that it reads back.
 
         Raises:
             MukiError: The bucket cannot be reached or written, or returns something else.
         """
-        import obstore
-
         _check_conditions(self.url)
-        name = f"{folder}/{uuid.uuid4().hex}{_DATA}"
-        with self._explaining(name):
-            obstore.put(_store(self.url), name, bytes(content))
-            if hashlib.sha256(self.read(name)).digest() != hashlib.sha256(content).digest():
-                fix = "Check the storage: it does not return what it was given"
-                raise MukiError("does not read back as it was written", where=self.where(name), fix=fix)
+        name = f"{self.folder.name}/{Path(file).stem}/{uuid.uuid4().hex}.parquet"
+        with _explained(self.where(name)):
+            _objects(self.url).put(name, bytes(content))
+        if hashlib.sha256(self.read(name)).digest() != hashlib.sha256(content).digest():
+            fix = "Check the storage: it does not return what was stored"
+            raise MukiError("does not read back as it was written", where=self.where(name), fix=fix)
         return name
 
     def create(self, name: str, content: Mapping[str, Any]) -> bool:
-        """Create a JSON object unless there is one of this name.
-
-        Returns:
-            Whether it was created; if not, somebody else's is there.
+        """Create a JSON object unless there is one of this name; whether it was created.
 
         Raises:
             MukiError: The bucket cannot be reached or written.
         """
         _check_conditions(self.url)
-        with self._explaining(name):
+        with _explained(self.where(name)):
             return _create(self.url, name, json.dumps(content, sort_keys=True, allow_nan=False).encode())
 
-    def read(self, name: str) -> bytes:
-        """An object's content.
+    def read(self, file: str) -> bytes:
+        """See `Store`."""
+        with _explained(self.where(file)):
+            return bytes(_objects(self.url).get(file).bytes())
 
-        Raises:
-            FileNotFoundError: There is none.
-            MukiError: The bucket cannot be reached.
-        """
-        import obstore
-
-        with self._explaining(name):
-            return bytes(obstore.get(_store(self.url), name).bytes())
+    def open(self, file: str) -> pa.NativeFile:
+        """See `Store`."""
+        size = self.size(file)
+        if size is None:
+            raise FileNotFoundError(self.where(file))
+        return pa.PythonFile(_OpenObject(self, file, size), mode="r")
 
     def size(self, name: str) -> int | None:
         """An object's size in bytes; None where there is none.
@@ -105,80 +128,57 @@ class Bucket:
         Raises:
             MukiError: The bucket cannot be reached.
         """
-        import obstore
-
         try:
-            with self._explaining(name):
-                return int(obstore.head(_store(self.url), name)["size"])
+            with _explained(self.where(name)):
+                return int(_objects(self.url).head(name)["size"])
         except FileNotFoundError:
             return None
 
-    def open(self, name: str) -> io.RawIOBase:
-        """An object as a file: only what is read of it is fetched.
+    def is_intact(self, shard: Shard) -> bool:
+        """See `Store`: it has its size; nothing in a bucket is changed."""
+        return self.size(shard.file) == shard.bytes
+
+    def publish(self, shard: Shard, folder: Path, file: str) -> Shard:
+        """See `Store`; by name: the object stays where it is."""
+        return replace(shard, store=replace(self, folder=folder))
+
+    def record(self, manifest: Mapping[str, Any]) -> None:
+        """See `Store`: a copy under the name of its content tells what is in use, wherever the manifest lies."""
+        self.create(f"{self.folder.name}/manifest/{canonical_key(manifest)}.json", manifest)
+
+    def check(self) -> str:
+        """See `Store`: write and delete a small object.
 
         Raises:
-            FileNotFoundError: There is none.
-            MukiError: The bucket cannot be reached.
+            MukiError: The bucket cannot be reached or written, or overwrites what was to be created only if missing.
         """
-        size = self.size(name)
-        if size is None:
-            raise FileNotFoundError(self.where(name))
-        return _OpenObject(self, name, size)
-
-    def read_range(self, name: str, start: int, end: int) -> bytes:
-        """An object's bytes from `start` to before `end`.
-
-        Raises:
-            FileNotFoundError: There is no such object.
-            MukiError: The bucket cannot be reached.
-        """
-        import obstore
-
-        with self._explaining(name):
-            return bytes(obstore.get_range(_store(self.url), name, start=start, end=end))
-
-    def where(self, name: str) -> str:
-        """An object's address, for messages."""
-        return f"{self.url.rstrip('/')}/{name}"
+        _check_conditions(self.url)
+        return f"{self.url} can be written, and creates an object only if there is none"
 
     def sweep(self, older_than: timedelta) -> tuple[int, int]:
-        """Delete data that nothing names: the rest of killed runs, and of writers that came second.
-
-        Args:
-            older_than: Younger data stays: whoever wrote it may be about to name it.
-
-        Returns:
-            How many objects were deleted, and their bytes.
-        """
-        import obstore
-
-        store, limit = _store(self.url), datetime.now(UTC) - older_than
+        """See `Store`."""
+        objects, limit = _objects(self.url), datetime.now(UTC) - older_than
         data: dict[str, int] = {}
         named: set[str] = set()
-        with self._explaining(""):
-            for objects in obstore.list(store):
-                for each in objects:
-                    if _OWN_DATA.fullmatch(each["path"]) and each["last_modified"] < limit:
-                        data[each["path"]] = each["size"]
+        with _explained(self.where("")):
+            for each in (each for listed in objects.list() for each in listed):
+                if _OWN_DATA.fullmatch(each["path"]) and each["last_modified"] < limit:
+                    data[each["path"]] = each["size"]
             # Names are read after the listing: what was named in the meantime is kept.
-            for objects in obstore.list(store):
-                for each in objects:
-                    if each["path"].endswith(_NAMES):
-                        named |= _names_in(json.loads(self.read(each["path"])))
+            for each in (each for listed in objects.list() for each in listed):
+                if each["path"].endswith(".json"):
+                    named |= _names_in(json.loads(self.read(each["path"])))
             orphans = sorted(data.keys() - named)
             for at in range(0, len(orphans), 1000):
-                obstore.delete(store, orphans[at : at + 1000])
+                objects.delete(orphans[at : at + 1000])
         return len(orphans), sum(data[name] for name in orphans)
-
-    def _explaining(self, name: str) -> "_Explaining":
-        return _Explaining(self.where(name))
 
 
 class _OpenObject(io.RawIOBase):
     """A file whose every read is a request for that range."""
 
-    def __init__(self, bucket: Bucket, name: str, size: int) -> None:
-        self._bucket, self._name, self._size, self._position = bucket, name, size, 0
+    def __init__(self, store: BucketStore, name: str, size: int) -> None:
+        self._store, self._name, self._size, self._position = store, name, size, 0
 
     def readable(self) -> bool:
         return True
@@ -186,44 +186,34 @@ class _OpenObject(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def tell(self) -> int:
-        return self._position
-
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         return self._position
 
     def read(self, size: int = -1) -> bytes:
-        end = self._size if size < 0 else min(self._position + size, self._size)
-        if end <= self._position:
+        start, end = self._position, self._size if size < 0 else min(self._position + size, self._size)
+        if end <= start:
             return b""
-        content = self._bucket.read_range(self._name, self._position, end)
         self._position = end
-        return content
+        with _explained(self._store.where(self._name)):
+            return bytes(_objects(self._store.url).get_range(self._name, start=start, end=end))
 
 
-class _Explaining:
-    """Turns what `obstore` raises into a line that says what to do. Nothing of the request gets into it."""
+@contextmanager
+def _explained(where: str) -> Iterator[None]:
+    """Turn what `obstore` raises into a line that says what to do. Nothing of the request gets into it."""
+    from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 
-    def __init__(self, where: str) -> None:
-        self.where = where
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, FileNotFoundError):
-            return
-        from obstore import exceptions
-
-        if isinstance(error, exceptions.NotFoundError):
-            raise FileNotFoundError(self.where) from None
-        if isinstance(error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)):
-            fix = "Set the credentials of this bucket, as for the provider's own tools"
-            raise MukiError("access was refused", where=self.where, fix=fix) from None
-        if isinstance(error, exceptions.BaseError):
-            fix = "Check the bucket's name, region and endpoint, and the network; then run the command again"
-            raise MukiError(f"the bucket does not answer ({_kind(error)})", where=self.where, fix=fix) from None
+    try:
+        yield
+    except NotFoundError:
+        raise FileNotFoundError(where) from None
+    except (PermissionDeniedError, UnauthenticatedError):
+        fix = "Set the credentials of this bucket, as for the provider's own tools"
+        raise MukiError("access was refused", where=where, fix=fix) from None
+    except BaseError as error:
+        fix = "Check the bucket's name, region and endpoint, and the network; then run the command again"
+        raise MukiError(f"the bucket does not answer ({_kind(error)})", where=where, fix=fix) from None
 
 
 def _kind(error: BaseException) -> str:
@@ -241,13 +231,10 @@ def _names_in(content: Any) -> set[str]:
 
 
 @cache
-def _store(url: str) -> "ObjectStore":
-    try:
-        from obstore.exceptions import BaseError
-        from obstore.store import from_url
-    except ImportError:
-        fix = "Install the extra: pip install 'muki-pipeline[bucket]'"
-        raise MukiError("a bucket needs the package obstore", where=f"store: {url}", fix=fix) from None
+def _objects(url: str) -> "ObjectStore":
+    from obstore.exceptions import BaseError
+    from obstore.store import from_url
+
     try:
         store: ObjectStore = from_url(url, retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRY_FOR})
     except (BaseError, ValueError) as error:
@@ -257,13 +244,12 @@ def _store(url: str) -> "ObjectStore":
 
 
 def _create(url: str, name: str, content: bytes) -> bool:
-    """Create an object unless there is one; two creations at the same moment may both be told to try again."""
-    import obstore
+    """Create an object unless there is one; of two at the same moment both may fail with a conflict."""
     from obstore.exceptions import AlreadyExistsError, GenericError, PreconditionError
 
     for attempt in range(_CONFLICTS):
         try:
-            obstore.put(_store(url), name, content, mode="create")
+            _objects(url).put(name, content, mode="create")
         except (AlreadyExistsError, PreconditionError):
             return False
         except GenericError:
@@ -282,13 +268,11 @@ def _check_conditions(url: str) -> None:
     Raises:
         MukiError: It does not.
     """
-    import obstore
-
-    bucket, name = Bucket(url), f"probe/{uuid.uuid4().hex}"
+    name = f"probe/{uuid.uuid4().hex}"
     try:
-        with bucket._explaining(name):
+        with _explained(f"{url.rstrip('/')}/{name}"):
             first, second = _create(url, name, b"{}"), _create(url, name, b"{}")
-            obstore.delete(_store(url), name)
+            _objects(url).delete(name)
     except FileNotFoundError:
         raise MukiError("there is no such bucket", where=url, fix="Create it, or correct its name") from None
     if not first or second:

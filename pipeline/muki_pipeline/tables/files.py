@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import io
 import json
 import logging
 import os
@@ -13,9 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from muki_pipeline.errors import MukiError
 
@@ -33,20 +30,26 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_bytes(path: Path, content: bytes | pa.Buffer) -> None:
-    """Write a file so that a crash leaves the old file, the new file or no file, but never part of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+@contextmanager
+def _replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
+    """A path beside a file; what is written there takes the file's place when all of it is written."""
+    temporary = make_folder(path.parent) / f".{path.name}.tmp"
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         temporary.replace(path)
-        sync_folder(path.parent)
+        if sync:
+            sync_folder(path.parent)
     except OSError as error:
         error.filename = error.filename or str(path)  # a write to an open file fails without its name
         raise
+
+
+def write_bytes(path: Path, content: bytes | pa.Buffer) -> None:
+    """Write a file so that a crash leaves the old file, the new file or no file, but never part of one."""
+    with _replacing(path, sync=True) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_stream(path: Path, parts: Iterable[pa.Table]) -> None:
@@ -55,27 +58,11 @@ def write_stream(path: Path, parts: Iterable[pa.Table]) -> None:
     Raises:
         StopIteration: There is no part.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
     rest = iter(parts)
     first = next(rest)
-    with temporary.open("wb") as file, pa.ipc.new_stream(file, first.schema) as writer:
+    with _replacing(path) as temporary, temporary.open("wb") as file, pa.ipc.new_stream(file, first.schema) as writer:
         for part in chain([first], rest):
             writer.write_table(part)
-    temporary.replace(path)
-
-
-def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
-    """Write arrays under their names; atomically."""
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **arrays)
-    write_bytes(path, content.getvalue())
-
-
-def read_arrays(path: Path) -> Mapping[str, NDArray[Any]]:
-    """What `write_arrays` wrote."""
-    with np.load(path, allow_pickle=False) as content:
-        return {name: content[name] for name in content.files}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -118,13 +105,12 @@ def read_bytes(path: Path, remedy: str) -> bytes:
 
 def link_or_copy(source: Path, target: Path) -> None:
     """Make `target` a hard link to `source`, or a copy where the file system has no hard links; atomically."""
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(source, temporary)
-    except OSError:
-        shutil.copyfile(source, temporary)
-    temporary.replace(target)
+    with _replacing(target) as temporary:
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
 
 
 def exists(path: Path) -> bool:
@@ -173,7 +159,10 @@ def only_one(lock: Path, what: str) -> Iterator[None]:
 
 
 def _acquire(file: IO[str]) -> None:
-    """Lock by `flock`, or by POSIX where the file system has only that (some network file systems)."""
+    """Lock by `flock`, or by POSIX where the file system has only that (some network file systems).
+
+    The package filelock knows no POSIX locks; without `flock` it takes to a lock file, which outlives a killed process.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

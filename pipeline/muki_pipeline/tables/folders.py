@@ -42,13 +42,13 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 def restore(folder: Path, kept: Path) -> None:
-    """Put back what `keep` has kept, where the folder is missing: DVC removes outputs before it makes them again."""
+    """Put back what `keep` has stored, where the folder is missing: DVC removes outputs before it makes them again."""
     if not folder.exists() and is_sealed(kept):
         _copy(kept, folder)
 
 
 def keep(folder: Path, kept: Path) -> None:
-    """Keep a sealed folder's files by hard links, or copies; what was kept before goes."""
+    """Keep a sealed folder's files by hard links, or copies, in the place of an earlier folder's."""
     if not (kept / _SEAL).exists() or read_json(kept / _SEAL, "") != read_json(folder / _SEAL, ""):
         _copy(folder, kept)
 

@@ -35,7 +35,7 @@ def test_what_is_new_is_told(before: list[str], texts: list[str]) -> None:
 
 
 def corpus(layout: Layout) -> list[tuple[str, str]]:
-    tables = [read_corpus_shard(layout.corpus, shard) for shard in corpus_shards(layout.corpus)]
+    tables = [read_corpus_shard(shard) for shard in corpus_shards(layout.corpus)]
     return [(row["id"], row["text"]) for table in tables for row in table.to_pylist()]
 
 
@@ -84,6 +84,15 @@ def test_an_id_is_found_by_the_index(tmp_path: Path) -> None:
     for unknown in ("0" * 32, "not an id", frame["id"][0][:31]):
         with pytest.raises(MukiError, match="no text has the id"):
             place_of(layout, unknown)
+
+
+def test_a_damaged_index_is_made_again(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    write_corpus(layout.corpus, with_ids(pl.DataFrame({"text": ["a", "b"]})), 1)
+    assert place_of(layout, text_id("b", 0)) == 1
+    [index] = (layout.work / "index").glob("*.parquet")
+    index.write_bytes(index.read_bytes()[:-9])
+    assert place_of(layout, text_id("b", 0)) == 1
 
 
 def test_the_index_is_made_again_for_another_corpus(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from muki_pipeline.config import Prepare
 from muki_pipeline.corpus.prepare import SHARED, prepare
 from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import Layout
-from muki_pipeline.tables.manifest import read_manifest
+from muki_pipeline.tables.table import Table
 
 
 def settings(root: Path, rows: list[tuple[str, str]], **others: object) -> Prepare:
@@ -38,7 +38,7 @@ def test_the_same_seed_draws_the_same_rows(tmp_path: Path) -> None:
     drawn = []
     for seed in (0, 0, 1):
         prepare(settings(tmp_path, ROWS, rows_per_label=2, seed=seed), Layout(tmp_path))
-        drawn.append([shard.key for shard in read_manifest(Layout(tmp_path).corpus, "")[0]])
+        drawn.append([shard.key for shard in Table.open(Layout(tmp_path).corpus, "").shards])
     assert drawn[0] == drawn[1] != drawn[2]
 
 

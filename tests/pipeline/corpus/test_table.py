@@ -7,8 +7,8 @@ import pytest
 from muki_pipeline.corpus.ids import text_id
 from muki_pipeline.corpus.table import content_digest, corpus_shards, read_corpus_shard, with_ids, write_corpus
 from muki_pipeline.errors import MukiError
-from muki_pipeline.tables.manifest import seal, unseal
-from muki_pipeline.tables.shards import part_name, write_shard
+from muki_pipeline.tables.folder import FolderStore
+from muki_pipeline.tables.table import part_name, seal, unseal
 
 
 def frame(texts: list[str]) -> pl.DataFrame:
@@ -38,7 +38,7 @@ def test_ids_stay_when_the_corpus_is_sharded_anew(tmp_path: Path) -> None:
     texts = frame([f"text {number % 4}" for number in range(10)])
     for rows in (3, 10):
         shards = write_corpus(tmp_path, texts, rows)
-        read = pa.concat_tables([read_corpus_shard(tmp_path, shard) for shard in shards])
+        read = pa.concat_tables([read_corpus_shard(shard) for shard in shards])
         assert read["id"].to_pylist() == texts["id"].to_list()
         assert read["text"].to_pylist() == texts["text"].to_list()
 
@@ -55,7 +55,7 @@ def write(folder: Path, *parts: dict[str, list[str | None]]) -> None:
     schema = pa.schema([("id", pa.string()), ("text", pa.string())])
     tables = [pa.table(part, schema=schema) for part in parts]
     unseal(folder)
-    seal(folder, [write_shard(folder / part_name(n), each, "k") for n, each in enumerate(tables)])
+    seal(folder, [FolderStore(folder).write(part_name(n), each, "k") for n, each in enumerate(tables)])
 
 
 def test_duplicate_ids_are_refused_within_and_across_shards(tmp_path: Path) -> None:
@@ -74,4 +74,4 @@ def test_an_empty_corpus_and_null_texts_are_refused(tmp_path: Path) -> None:
         corpus_shards(tmp_path)
     write(tmp_path, {"id": ["a", "b"], "text": ["x", None]})
     with pytest.raises(MukiError, match="1 null values in column text"):
-        read_corpus_shard(tmp_path, corpus_shards(tmp_path)[0])
+        read_corpus_shard(corpus_shards(tmp_path)[0])

@@ -96,12 +96,12 @@ def test_an_older_folder_is_followed(tmp_path: Path) -> None:
 
 def test_what_is_used_is_told(tmp_path: Path) -> None:
     save_sentence_encoder(tmp_path / "m", "cls", prompts={"query": "w7: "}, default_prompt_name="query")
-    assert encoder(tmp_path).told == "pooling cls, after the prompt 'w7: '"
+    assert encoder(tmp_path).description == "pooling cls, after the prompt 'w7: '"
     tiny.tokenizer().save_pretrained(tmp_path / "m")  # as older versions of the library left it: it allows more
     (tmp_path / "m" / "sentence_bert_config.json").write_text('{"max_seq_length": 32, "do_lower_case": false}')
-    assert encoder(tmp_path, max_length=40).told.endswith(", texts cut at its own 32 tokens")
+    assert encoder(tmp_path, max_length=40).description.endswith(", texts cut at its own 32 tokens")
     tiny.save_pretrained_encoder(tmp_path / "plain")
-    assert encoder(tmp_path, model="plain").told == "the average of its tokens"
+    assert encoder(tmp_path, model="plain").description == "the average of its tokens"
 
 
 def test_a_model_without_modules_is_averaged(tmp_path: Path) -> None:

@@ -12,10 +12,9 @@ from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling import arithmetic
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.run import LabellingSummary, label_corpus
-from muki_pipeline.layout import Layout, make_labels
+from muki_pipeline.layout import Layout
 from muki_pipeline.models.teachers import locate
-from muki_pipeline.tables.manifest import read_manifest
-from muki_pipeline.tables.shards import read_footer
+from muki_pipeline.tables.table import Table
 from tests import tiny
 
 AUTO = Label(passes=2, max_length=24, token_budget=200, device="cpu")
@@ -37,8 +36,7 @@ class Project:
 
     @property
     def dtypes(self) -> list[str]:
-        shards, _ = read_manifest(self.layout.labels("t"), make_labels("t"))
-        return [read_footer(self.layout.labels("t"), shard, make_labels("t"))["dtype"] for shard in shards]
+        return [shard.footer()["dtype"] for shard in Table.open(self.layout.labels("t"), "").shards]
 
 
 @pytest.fixture

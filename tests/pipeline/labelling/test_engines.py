@@ -25,15 +25,15 @@ from muki_pipeline.labelling.engines.local import Processes
 from muki_pipeline.labelling.labeller import Labeller, Throughput
 from muki_pipeline.labelling.run import label_with
 from muki_pipeline.layout import Layout
-from muki_pipeline.tables.shards import Shard
-from muki_pipeline.tables.work import StoredShard
+from muki_pipeline.tables.folder import FolderStore
+from muki_pipeline.tables.store import Shard
 from tests import tiny
 
 SETTINGS = Label(passes=2, max_length=20, device="cpu", dtype="float32")
 
 
 def shard(number: int) -> Shard:
-    return Shard(f"part-{number:05d}.parquet", 1, 1, "", f"key {number}")
+    return Shard(f"part-{number:05d}.parquet", 1, 1, "", f"key {number}", FolderStore(Path()))
 
 
 class Scripted:
@@ -60,7 +60,7 @@ class Scripted:
     def wait(self) -> Iterable[tuple[int, Outcome]]:
         worker, given = self.given.popleft()
         waiting = self.outcomes.get(given.file[8:10])
-        outcome = waiting.pop(0) if waiting else Labelled(StoredShard(Path(), given), Throughput(texts=1))
+        outcome = waiting.pop(0) if waiting else Labelled(given, Throughput(texts=1))
         if isinstance(outcome, Lost):
             self.alive.remove(worker)
         return [(worker, outcome)]

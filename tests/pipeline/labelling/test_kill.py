@@ -14,8 +14,7 @@ from muki_pipeline.config import Label, Teacher
 from muki_pipeline.corpus.table import with_ids, write_corpus
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import Layout
-from muki_pipeline.tables.manifest import read_manifest
-from muki_pipeline.tables.shards import read_shard
+from muki_pipeline.tables.table import Table
 from tests import tiny
 
 KILLS, SHARDS = 20, 30
@@ -85,5 +84,5 @@ def test_twenty_kills_and_a_last_run_equal_one_undisturbed_run(tmp_path: Path) -
     assert {key: now[key] for key in before} == before
     assert len(now) == SHARDS
     assert pl.read_parquet(layout.labels("t") / "*.parquet").equals(expected)
-    for shard in read_manifest(layout.labels("t"), "")[0]:
-        read_shard(layout.labels("t"), shard, "")
+    for shard in Table.open(layout.labels("t"), "").shards:
+        shard.read()

@@ -19,12 +19,13 @@ import pytest
 
 from muki_pipeline import config
 from muki_pipeline.config import Label, Teacher
-from muki_pipeline.corpus.table import with_ids, write_corpus
+from muki_pipeline.corpus.table import with_ids, write_corpus, write_corpus_parts
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.engines.ray import RayWorkers
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.run import label_with
 from muki_pipeline.layout import Layout
+from muki_pipeline.tables.table import Table
 from muki_stages import prepare
 from tests import tiny
 from tests.marks import at_length
@@ -33,20 +34,16 @@ SETTINGS = Label(passes=2, max_length=20, device="cpu", dtype="float32", feature
 pytestmark = pytest.mark.slow
 
 
-def save(root: Path, texts: int, store: str | None = None) -> tuple[dict[str, Teacher], Layout]:
-    layout = Layout(root, store)
-    write_corpus(layout.corpus, with_ids(pl.DataFrame({"text": tiny.texts(texts)})), 4, store)
+def save(root: Path, texts: int, bucket: str | None = None) -> tuple[dict[str, Teacher], Layout]:
+    layout = Layout(root, bucket)
+    write_corpus_parts(layout.store(layout.corpus), [with_ids(pl.DataFrame({"text": tiny.texts(texts)}))], 4)
     for seed, name in enumerate("ab"):
         tiny.save_teacher(root / name, ["x", "y", "z"], seed=seed)
     return {name: Teacher(model=name) for name in "ab"}, layout
 
 
 def shards_of(folder: Path) -> list[Any]:
-    from muki_pipeline.tables.manifest import read_manifest
-    from muki_pipeline.tables.shards import read_shard
-
-    shards, _ = read_manifest(folder, "")
-    return [read_shard(folder, shard, "") for shard in shards]
+    return [shard.read() for shard in Table.open(folder, "").shards]
 
 
 def same_as_here(teachers: Mapping[str, Teacher], layout: Layout, settings: Label = SETTINGS) -> bool:

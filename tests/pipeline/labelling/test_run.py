@@ -18,9 +18,8 @@ from muki_pipeline.layout import Layout
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.processes import process_context
 from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.manifest import read_manifest
-from muki_pipeline.tables.shards import read_footer
-from muki_pipeline.tables.work import StoredShard
+from muki_pipeline.tables.store import Shard
+from muki_pipeline.tables.table import Table
 from tests import tiny
 from tests.recorder import Recorder
 
@@ -94,15 +93,15 @@ def test_the_footer_says_what_determined_the_numbers(tmp_path: Path) -> None:
     run = Run(tmp_path)
     write_corpus(run.layout, tiny.texts(3))
     run()
-    shards, _ = read_manifest(run.layout.labels("t"), "")
-    facts = read_footer(run.layout.labels("t"), shards[0], "")
+    shard = Table.open(run.layout.labels("t"), "").shards[0]
+    facts = shard.footer()
     assert facts["labels"] == ["a", "b", "c"]
-    assert facts["corpus_digest"] == read_manifest(run.layout.corpus, "")[0][0].key
+    assert facts["corpus_digest"] == Table.open(run.layout.corpus, "").shards[0].key
     assert {site["p"] for site in facts["dropout"]} == {0.1}
     assert sorted(site["kind"] for site in facts["dropout"]).count("attention") == 2
     assert facts["versions"]["torch"] == torch.__version__
     determining = {key: value for key, value in facts.items() if key not in ("dropout", "versions")}
-    assert canonical_key(determining) == shards[0].key
+    assert canonical_key(determining) == shard.key
 
 
 def test_what_it_did_is_counted(tmp_path: Path) -> None:
@@ -136,8 +135,7 @@ def test_dropout_in_the_last_layers_gives_other_labels(tmp_path: Path) -> None:
     last = run.frame()
     assert last["logits"].equals(everywhere["logits"])
     assert not last["probs"].equals(everywhere["probs"])
-    shards, _ = read_manifest(run.layout.labels("t"), "")
-    sites = read_footer(run.layout.labels("t"), shards[0], "")["dropout"]
+    sites = Table.open(run.layout.labels("t"), "").shards[0].footer()["dropout"]
     assert [site["name"] for site in sites] == [
         "bert.encoder.layer.1.attention.self",
         "bert.encoder.layer.1.attention.output.dropout",
@@ -148,7 +146,7 @@ def test_dropout_in_the_last_layers_gives_other_labels(tmp_path: Path) -> None:
         run(dropout_layers=3)
 
 
-def _in_another_process(arguments: bytes) -> StoredShard:
+def _in_another_process(arguments: bytes) -> Shard:
     return load_or_label_shard(*pickle.loads(arguments))
 
 
@@ -158,10 +156,10 @@ def test_a_shard_can_be_labelled_by_any_process(tmp_path: Path) -> None:
     labeller = Labeller(locate("t", Teacher(model="m"), tmp_path), SETTINGS)
     [first, *_] = table.corpus_shards(run.layout.corpus)
     here = load_or_label_shard(labeller, run.layout, first)
-    content = here.read(["probs"], "")
+    content = here.read(["probs"])
     shutil.rmtree(run.layout.work)
     arguments = pickle.dumps((labeller, run.layout, first))  # after its weights were loaded
     with ProcessPoolExecutor(1, process_context("muki_pipeline.labelling.run")) as pool:
         there = pool.submit(_in_another_process, arguments).result(timeout=120)
-    assert there.shard.key == here.shard.key
-    assert there.read(["probs"], "").equals(content)
+    assert there.key == here.key
+    assert there.read(["probs"]).equals(content)

@@ -20,9 +20,8 @@ from muki_pipeline.layout import Layout
 from muki_pipeline.reporting.figures import share_figure, svg
 from muki_pipeline.reporting.html import CONFLICTS, summarise, write_report
 from muki_pipeline.supervision.integrate import integrate
-from muki_pipeline.tables import manifest
 from muki_pipeline.tables.columns import arrow
-from muki_pipeline.tables.shards import write_table_file
+from muki_pipeline.tables.table import write_table_file
 from tests import tiny
 from tests.recorder import Recorder
 
@@ -177,7 +176,7 @@ def test_conflicts_are_the_least_margins_and_texts_are_escaped(labelled: Path, r
 
 
 def test_a_golden_table_of_another_version_is_refused(labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest, "GOLDEN_VERSION", 99)
+    monkeypatch.setattr("muki_pipeline.layout.GOLDEN_VERSION", 99)
     with pytest.raises(MukiError, match="was made by another version of this program"):
         write_report(*config.load(labelled))
 

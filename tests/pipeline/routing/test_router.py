@@ -53,7 +53,11 @@ def test_a_loaded_router_scores_as_the_fitted_one(finished: Path, scorer: str, t
     loaded = Router.load(tmp_path / "router")
     np.testing.assert_array_equal(loaded(sample), fitted(sample))
     assert (loaded.key, loaded.labels, loaded.estimate) == (fitted.key, fitted.labels, fitted.estimate)
-    assert {path.name for path in (tmp_path / "router").iterdir()} == {"router.json", "arrays.npz", "sha256.json"}
+    assert {path.name for path in (tmp_path / "router").iterdir()} == {
+        "router.json",
+        "arrays.safetensors",
+        "sha256.json",
+    }
     assert len(inputs.corpus.shards) * 8 < SAMPLE_ROWS
 
 
@@ -107,7 +111,7 @@ def test_a_router_of_something_else_is_refused(copy: Path) -> None:
     tiny.change(copy, "embed", max_length=64)
     tiny.save_teacher(layout.root / params.teachers["one"].model, tiny.TEACHER_LABELS["one"], seed=7)
     refused(copy, "teacher one has changed")
-    (layout.router / "arrays.npz").write_bytes(b"x")
+    (layout.router / "arrays.safetensors").write_bytes(b"x")
     refused(copy, "router: was changed. Run muki-pipeline integrate")
     shutil.rmtree(layout.router)
     refused(copy, "router: there is no router. Run muki-pipeline integrate")

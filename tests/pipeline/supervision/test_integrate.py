@@ -25,8 +25,8 @@ from muki_pipeline.routing import inputs
 from muki_pipeline.routing.confidence import entropy_of_logits, softmax
 from muki_pipeline.routing.gate.agreement import SLIGHT
 from muki_pipeline.supervision import integrate as stage
-from muki_pipeline.tables.manifest import MANIFEST, read_manifest, seal
-from muki_pipeline.tables.shards import read_footer, read_shard, write_shard
+from muki_pipeline.tables.folder import FolderStore
+from muki_pipeline.tables.table import MANIFEST, Table, seal
 from tests import tiny
 
 
@@ -88,10 +88,10 @@ def test_the_golden_table_is_the_method_applied_to_the_labels(copy: Path) -> Non
     np.testing.assert_allclose(frame["margin"].to_numpy(), margin, atol=1e-6)
     np.testing.assert_allclose(frame["weight"].to_numpy(), margin / margin.mean(), rtol=1e-4)
     assert frame["teacher"].to_list() == [["one", "two"][best] for best in scores.argmax(1)]
-    facts = read_footer(layout.golden, read_manifest(layout.golden, "")[0][0], "")
+    facts = Table.open(layout.golden, "").shards[0].footer()
     assert facts["labels"] == ["apple", "pear", "plum", "oak", "elm"]
     assert facts["integrate"]["strategy"] == "soft"
-    keys = {name: read_manifest(layout.labels(name), "")[0][0].key for name in labels}
+    keys = {name: Table.open(layout.labels(name), "").shards[0].key for name in labels}
     assert facts["label_keys"] == keys
 
 
@@ -142,7 +142,7 @@ def test_one_teacher_is_plain_distillation(copy: Path) -> None:
 def test_aliases_unite_labels_by_name(copy: Path) -> None:
     change(copy, "integrate", aliases={"two": {"oak": "plum"}})
     frame, layout = integrate(copy)
-    assert read_manifest(layout.golden, "")[1]["labels"] == ["apple", "pear", "plum", "elm"]
+    assert Table.open(layout.golden, "").facts["labels"] == ["apple", "pear", "plum", "elm"]
     assert frame.schema["target"] == pl.Array(pl.Float32, 4)
 
 
@@ -153,7 +153,7 @@ def test_the_temperature_of_the_student_is_that_of_the_teachers(copy: Path) -> N
     first = frame["teacher"].to_numpy() == "one"
     expected = softmax(read_labels(layout, "one")["logits"].to_numpy(), 4.0)
     np.testing.assert_allclose(frame["target"].to_numpy()[first][:, :3], expected[first], atol=1e-6)
-    assert read_manifest(layout.golden, "")[1]["temperature"] == 4.0
+    assert Table.open(layout.golden, "").facts["temperature"] == 4.0
 
 
 @settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -185,12 +185,11 @@ def refuse(path: Path, message: str) -> None:
 def rewrite(layout: Layout, teacher: str, number: int, rows: Callable[[Any], Any], **facts: Any) -> None:
     """Change a label shard's rows or footer and let the manifest vouch for it: a foreign but intact file."""
     folder = layout.labels(teacher)
-    shards, others = read_manifest(folder, "")
-    path = folder / shards[number].file
-    table = rows(read_shard(folder, shards[number], ""))
-    metadata = read_footer(folder, shards[number], "") | facts
-    shards[number] = write_shard(path, table, shards[number].key, metadata)
-    seal(folder, shards, others)
+    table = Table.open(folder, "")
+    shard = table.shards[number]
+    metadata = shard.footer() | facts
+    table.shards[number] = FolderStore(folder).write(shard.file, rows(shard.read()), shard.key, metadata)
+    seal(folder, table.shards, table.facts)
 
 
 def test_ids_that_are_missing_extra_or_repeated_are_refused_with_counts(copy: Path) -> None:

@@ -3,7 +3,9 @@
 import json
 import os
 import pickle
+import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,12 +19,12 @@ import pytest
 from muki_pipeline import config
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.run import label_corpus
+from muki_pipeline.layout import open_golden
 from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.tables import bucket as module
-from muki_pipeline.tables.bucket import Bucket
-from muki_pipeline.tables.manifest import read_manifest, seal
-from muki_pipeline.tables.shards import read_shard, read_unverified, write_shard
-from muki_pipeline.tables.work import find_stored, store_shard
+from muki_pipeline.tables.bucket import BucketStore
+from muki_pipeline.tables.folder import FolderStore
+from muki_pipeline.tables.table import Table, part_name, seal
 from muki_pipeline.training.student.train import train_student
 from muki_stages import evaluate, report
 from tests import tiny
@@ -32,99 +34,124 @@ NO_WAIT = timedelta(seconds=-5)
 TABLE = pa.table({"id": ["a", "b"], "value": pa.array([1.0, 2.0], pa.float32())})
 
 
-def test_what_is_stored_reads_back(s3: str, tmp_path: Path) -> None:
-    shard = write_shard(tmp_path / "golden" / "part-00000.parquet", TABLE, "k", {"fact": 1}, s3)
-    assert shard.store == s3
-    assert not (tmp_path / "golden").exists()
-    assert read_shard(tmp_path / "golden", shard, "").equals(TABLE)
-    assert read_unverified(tmp_path / "golden", shard, "", ["value"])["value"].to_pylist() == [1.0, 2.0]
+@pytest.fixture
+def work(s3: str, tmp_path: Path) -> BucketStore:
+    return BucketStore(tmp_path / "labels", s3)
 
 
-def test_a_table_is_a_manifest_here_and_data_there(s3: str, tmp_path: Path) -> None:
-    folder = tmp_path / "golden"
-    folder.mkdir()
-    shard = write_shard(folder / "part-00000.parquet", TABLE, "k", None, s3)
-    seal(folder, [shard], {"fact": 1})
-    assert [path.name for path in folder.iterdir()] == ["manifest.json"]
-    shards, facts = read_manifest(folder, "")
-    assert (shards, facts) == ([shard], {"fact": 1})
+@pytest.fixture
+def golden(s3: str, tmp_path: Path) -> BucketStore:
+    return BucketStore(tmp_path / "golden", s3)
 
 
-def test_changed_cut_and_missing_objects_are_refused(s3: str, tmp_path: Path) -> None:
+def test_what_is_stored_reads_back(golden: BucketStore) -> None:
+    shard = golden.write(part_name(0), TABLE, "k", {"fact": 1})
+    assert shard.file.startswith("golden/part-00000/")
+    assert not golden.folder.exists()
+    assert shard.read().equals(TABLE)
+    assert shard.read(["value"], verify=False)["value"].to_pylist() == [1.0, 2.0]
+    assert shard.footer() == {"fact": 1}
+
+
+def test_a_table_is_a_manifest_here_and_data_there(golden: BucketStore) -> None:
+    golden.folder.mkdir()
+    shard = golden.write(part_name(0), TABLE, "k")
+    seal(golden.folder, [shard], {"fact": 1})
+    assert [path.name for path in golden.folder.iterdir()] == ["manifest.json"]
+    [entry] = json.loads((golden.folder / "manifest.json").read_text())["shards"]
+    assert list(entry) == ["file", "rows", "bytes", "sha256", "key", "store"]
+    assert entry["store"] == golden.url
+    table = Table.open(golden.folder, "")
+    assert (table.shards, table.facts) == ([shard], {"fact": 1})
+
+
+def test_changed_cut_and_missing_objects_are_refused(golden: BucketStore) -> None:
     import obstore
 
-    shard = write_shard(tmp_path / "t" / "part-00000.parquet", TABLE, "k", None, s3)
-    store = module._store(s3)
-    content = Bucket(s3).read(shard.file)
+    objects = module._objects(golden.url)
+    shard = replace(golden.write(part_name(0), TABLE, "k"), remedy="Do this")
+    content = golden.read(shard.file)
     flipped = bytes([*content[:20], content[20] ^ 1, *content[21:]])
     for damage, message in ((flipped, "the file was changed"), (content[:-1], "it was cut short or replaced")):
-        obstore.put(store, shard.file, damage)
-        with pytest.raises(MukiError, match=f"{s3}/{shard.file}.*{message}. Do this"):
-            read_shard(tmp_path / "t", shard, "Do this")
-    obstore.delete(store, shard.file)
-    with pytest.raises(MukiError, match="is listed in the manifest but missing"):
-        read_shard(tmp_path / "t", shard, "")
+        obstore.put(objects, shard.file, damage)
+        with pytest.raises(MukiError, match=f"{golden.url}/{shard.file}.*{message}. Do this"):
+            shard.read()
+    obstore.delete(objects, shard.file)
+    for use in (shard.read, shard.footer):
+        with pytest.raises(MukiError, match="is listed in the manifest but missing"):
+            use()
 
 
-def test_finished_work_is_found_by_its_key(s3: str, tmp_path: Path) -> None:
-    work = tmp_path / "labels"
-    assert find_stored(work, "k", s3) is None
-    stored = store_shard(work, "k", TABLE, {}, s3)
-    assert find_stored(work, "k", s3) == stored
-    assert stored.read(["id"], "")["id"].to_pylist() == ["a", "b"]
+def test_finished_work_is_found_by_its_key(work: BucketStore) -> None:
+    assert work.find("k") is None
+    stored = work.finish("k", TABLE, {})
+    assert work.find("k") == stored
+    assert stored.read(["id"])["id"].to_pylist() == ["a", "b"]
+    marker = json.loads(work.read("labels/k.json"))
+    assert marker == {"file": stored.file, "rows": 2, "bytes": stored.bytes, "sha256": stored.sha256, "key": "k"}
 
 
-def race(number: int, url: str, work: Path) -> str:
-    return store_shard(work, "k", TABLE.slice(0, 1 + number % 2), {"writer": number}, url).shard.file
+def race(number: int, work: BucketStore) -> str:
+    return work.finish("k", TABLE.slice(0, 1 + number % 2), {"writer": number}).file
 
 
-def test_of_many_writers_one_wins_and_the_others_take_its_result(s3: str, tmp_path: Path) -> None:
+def test_of_many_writers_one_wins_and_the_others_take_its_result(work: BucketStore) -> None:
     with ThreadPoolExecutor(16) as pool:
-        names = set(pool.map(lambda number: race(number, s3, tmp_path / "labels"), range(64)))
+        names = set(pool.map(lambda number: race(number, work), range(64)))
     assert len(names) == 1
-    stored = find_stored(tmp_path / "labels", "k", s3)
+    stored = work.find("k")
     assert stored is not None
-    assert stored.shard.file in names
+    assert stored.file in names
 
 
 @at_length
-def test_writers_in_other_processes_race_too(s3: str, tmp_path: Path) -> None:
+def test_writers_in_other_processes_race_too(work: BucketStore) -> None:
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        futures = [pool.submit(race, number, s3, tmp_path / "labels") for number in range(6)]
+        futures = [pool.submit(race, number, work) for number in range(6)]
         assert len({future.result(timeout=120) for future in futures}) == 1
 
 
-def test_sweep_deletes_what_nothing_names(s3: str, tmp_path: Path) -> None:
+def test_sweep_deletes_what_nothing_names(work: BucketStore, golden: BucketStore) -> None:
     import obstore
 
-    bucket, work = Bucket(s3), tmp_path / "labels"
-    stored = store_shard(work, "k", TABLE, {}, s3)
-    folder = tmp_path / "golden"
-    folder.mkdir()
-    shard = write_shard(folder / "part-00000.parquet", TABLE, "k", None, s3)
-    seal(folder, [shard])
-    orphan = bucket.put_data("labels/killed", b"half a run")
+    stored = work.finish("k", TABLE, {})
+    golden.folder.mkdir()
+    shard = golden.write(part_name(0), TABLE, "k")
+    seal(golden.folder, [shard])
+    orphan = work.put("killed.parquet", b"half a run")
     others = ("mine.parquet", "a/mine.parquet", f"elsewhere/{orphan}")
     for name in others:
-        obstore.put(module._store(s3), name, b"somebody's own")
-    assert bucket.sweep(timedelta(hours=1)) == (0, 0)  # somebody may be about to name it
-    assert bucket.sweep(NO_WAIT) == (1, len(b"half a run"))
-    assert bucket.size(orphan) is None
-    assert all(bucket.size(name) for name in others)
-    assert bucket.size(stored.shard.file) == stored.shard.bytes
-    assert bucket.size(shard.file) == shard.bytes
+        obstore.put(module._objects(work.url), name, b"somebody's own")
+    assert work.sweep(timedelta(hours=1)) == (0, 0)  # somebody may be about to name it
+    assert work.sweep(NO_WAIT) == (1, len(b"half a run"))
+    assert work.size(orphan) is None
+    assert all(work.size(name) for name in others)
+    assert stored.is_intact()
+    assert shard.is_intact()
 
 
-def test_a_name_whose_data_is_gone_is_refused(s3: str, tmp_path: Path) -> None:
+def test_a_folder_has_nothing_to_sweep(tmp_path: Path) -> None:
+    with pytest.raises(MukiError, match="is a folder, not a bucket"):
+        FolderStore(tmp_path).sweep(NO_WAIT)
+
+
+def test_a_name_whose_data_is_gone_is_refused(work: BucketStore) -> None:
     import obstore
 
-    stored = store_shard(tmp_path / "labels", "k", TABLE, {}, s3)
-    obstore.delete(module._store(s3), stored.shard.file)
+    obstore.delete(module._objects(work.url), work.finish("k", TABLE, {}).file)
     with pytest.raises(MukiError, match=r"labels/k.json: names data that is not there. Delete this object"):
-        find_stored(tmp_path / "labels", "k", s3)
+        work.find("k")
 
 
-def test_a_bucket_that_ignores_the_condition_is_refused(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_a_bucket_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(
+        MukiError, match=r"store: s3://b/p: a bucket needs the package obstore.*muki-pipeline\[bucket\]"
+    ):
+        BucketStore(tmp_path, "s3://b/p")
+
+
+def test_a_bucket_that_ignores_the_condition_is_refused(work: BucketStore, monkeypatch: pytest.MonkeyPatch) -> None:
     import obstore
 
     put = obstore.put
@@ -135,14 +162,14 @@ def test_a_bucket_that_ignores_the_condition_is_refused(s3: str, monkeypatch: py
     monkeypatch.setattr(obstore, "put", ignoring)
     module._check_conditions.cache_clear()
     with pytest.raises(MukiError, match="overwrites an object that was to be created only if missing"):
-        Bucket(s3).create("labels/k.json", {})
+        work.create("labels/k.json", {})
 
 
-def test_a_conflict_is_tried_again(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conflict_is_tried_again(work: BucketStore, monkeypatch: pytest.MonkeyPatch) -> None:
     import obstore
     from obstore.exceptions import GenericError
 
-    Bucket(s3).create("first", {})
+    work.create("first", {})
     put, conflicts = obstore.put, iter([True, True, False])
 
     def conflicting(*arguments: Any, **options: Any) -> Any:
@@ -151,13 +178,13 @@ def test_a_conflict_is_tried_again(s3: str, monkeypatch: pytest.MonkeyPatch) -> 
         return put(*arguments, **options)
 
     monkeypatch.setattr(obstore, "put", conflicting)
-    assert Bucket(s3).create("labels/k.json", {"a": 1})
+    assert work.create("labels/k.json", {"a": 1})
 
 
 def test_no_credentials_get_into_a_message(s3: str, tmp_path: Path) -> None:
     secret = os.environ["AWS_SECRET_ACCESS_KEY"]
     with pytest.raises(MukiError) as error:
-        Bucket("s3://no-such-bucket-here/x").create("a", {})
+        BucketStore(tmp_path, "s3://no-such-bucket-here/x").create("a", {})
     assert secret not in str(error.value)
     assert str(error.value).startswith("s3://no-such-bucket-here/x: there is no such bucket")
     path = tiny.save_project(tmp_path, store="s3://key:secret@bucket/x")
@@ -173,9 +200,7 @@ def numbers(path: Path) -> dict[str, Any]:
     train_student(params.student, layout.golden, layout.student, layout.work / "student", layout.root)
     evaluate.main(path)
     report.main(path)
-    shards, _ = read_manifest(layout.golden, "")
-    tables = [read_shard(layout.golden, shard, "") for shard in shards]
-    targets = np.concatenate([np.stack(table["target"].to_numpy()) for table in tables])
+    targets = open_golden(layout.golden).frame(["target"])["target"].to_numpy()
     return {"targets": targets, "metrics": json.loads(layout.metrics.read_text())}
 
 
@@ -190,16 +215,18 @@ def test_the_whole_way_through_a_bucket_gives_the_same_numbers(s3: str, tmp_path
         assert [file.name for file in folder.iterdir()] == ["manifest.json"]
     params, _ = config.load(path)
     assert label_corpus("one", params.teachers["one"], params.label, layout).new_rows == 0
-    assert Bucket(s3).sweep(NO_WAIT) == (0, 0)
+    assert BucketStore(layout.work, s3).sweep(NO_WAIT) == (0, 0)
 
 
-def test_a_bucket_can_be_pickled() -> None:
-    assert pickle.loads(pickle.dumps(Bucket("s3://b/p"))) == Bucket("s3://b/p")
+def test_a_shard_can_be_pickled(golden: BucketStore) -> None:
+    shard = golden.write(part_name(0), TABLE, "k")
+    assert pickle.loads(pickle.dumps(shard)) == shard
+    assert pickle.loads(pickle.dumps(shard)).read().equals(TABLE)
 
 
-def test_what_lies_where_is_seen_by_polars(s3: str, tmp_path: Path) -> None:
+def test_what_lies_where_is_seen_by_polars(golden: BucketStore) -> None:
     """The manifest's names are the objects' names."""
-    shard = write_shard(tmp_path / "golden" / "part-00000.parquet", TABLE, "k", None, s3)
+    shard = golden.write(part_name(0), TABLE, "k")
     options = {
         "aws_endpoint_url": os.environ["AWS_ENDPOINT_URL"],
         "aws_access_key_id": os.environ["AWS_ACCESS_KEY_ID"],
@@ -207,4 +234,4 @@ def test_what_lies_where_is_seen_by_polars(s3: str, tmp_path: Path) -> None:
         "aws_region": "us-east-1",
         "aws_allow_http": "true",
     }
-    assert pl.read_parquet(f"{s3}/{shard.file}", storage_options=options)["id"].to_list() == ["a", "b"]
+    assert pl.read_parquet(f"{golden.url}/{shard.file}", storage_options=options)["id"].to_list() == ["a", "b"]

@@ -15,18 +15,18 @@ import pytest
 from muki_pipeline.errors import MukiError
 from muki_pipeline.tables.columns import fixed_size_lists, matrix, spreadsheet_csv
 from muki_pipeline.tables.files import only_one
+from muki_pipeline.tables.folder import FolderStore
 from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.manifest import MANIFEST, publish, read_manifest, seal, unseal
-from muki_pipeline.tables.shards import (
+from muki_pipeline.tables.table import (
+    MANIFEST,
+    Table,
     part_name,
-    read_footer,
-    read_shard,
+    publish,
     read_table_file,
-    read_unverified,
-    write_shard,
+    seal,
+    unseal,
     write_table_file,
 )
-from muki_pipeline.tables.work import StoredShard
 
 
 def table(rows: int = 5) -> pa.Table:
@@ -36,21 +36,22 @@ def table(rows: int = 5) -> pa.Table:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    shards = [write_shard(tmp_path / part_name(n), table(), f"key{n}", {"n": n}) for n in range(2)]
+    shards = [FolderStore(tmp_path).write(part_name(n), table(), f"key{n}", {"n": n}) for n in range(2)]
     seal(tmp_path, shards, {"fact": 7})
     return tmp_path
 
 
 def test_a_table_reads_back(folder: Path) -> None:
-    shards, facts = read_manifest(folder, "mend")
-    assert [(shard.file, shard.rows, shard.key) for shard in shards] == [
+    opened = Table.open(folder, "mend")
+    assert [(shard.file, shard.rows, shard.key) for shard in opened.shards] == [
         ("part-00000.parquet", 5, "key0"),
         ("part-00001.parquet", 5, "key1"),
     ]
-    assert facts == {"fact": 7}
-    read = read_shard(folder, shards[1], "mend")
+    assert (opened.rows, opened.facts) == (10, {"fact": 7})
+    read = opened.shards[1].read()
     assert read.equals(table())
-    assert read_footer(folder, shards[1], "mend") == {"n": 1}
+    assert opened.frame(["id"])["id"].to_list() == [f"i{row % 5}" for row in range(10)]
+    assert opened.shards[1].footer() == {"n": 1}
     np.testing.assert_array_equal(matrix(read["probs"]), np.arange(15, dtype=np.float32).reshape(5, 3))
 
 
@@ -65,57 +66,57 @@ def test_a_flipped_byte_is_refused_by_name(folder: Path, position: int) -> None:
     content = bytearray(path.read_bytes())
     content[position] ^= 1
     path.write_bytes(content)
-    shards, _ = read_manifest(folder, "mend")
+    shards = Table.open(folder, "mend").shards
     with pytest.raises(MukiError, match=r"part-00001\.parquet: has SHA-256 .* file was changed\. mend"):
-        read_shard(folder, shards[1], "mend")
+        shards[1].read()
 
 
 def test_a_file_cut_short_is_refused_by_name(folder: Path) -> None:
     path = folder / "part-00000.parquet"
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(MukiError, match=r"part-00000\.parquet: has .* bytes, but its manifest says"):
-        read_shard(folder, read_manifest(folder, "mend")[0][0], "mend")
+        Table.open(folder, "mend").shards[0].read()
 
 
 def test_a_missing_file_and_a_missing_column_are_refused(folder: Path) -> None:
-    shards, _ = read_manifest(folder, "mend")
+    shards = Table.open(folder, "mend").shards
     with pytest.raises(MukiError, match=r"has no column \['text'\]"):
-        read_shard(folder, shards[0], "mend", ["text"])
+        shards[0].read(["text"])
     (folder / shards[0].file).unlink()
     with pytest.raises(MukiError, match="listed in the manifest but missing"):
-        read_shard(folder, shards[0], "mend")
+        shards[0].read()
 
 
 def test_half_precision_is_stored_as_it_is_and_everything_else_is_compressed(tmp_path: Path) -> None:
     numbers = np.random.default_rng(0).normal(size=(500, 8))
     vectors = {name: fixed_size_lists(numbers.astype(name)) for name in ("float16", "float32")}
-    written = write_shard(tmp_path / "a.parquet", pa.table({"id": ["same"] * 500, **vectors}), "")
+    written = FolderStore(tmp_path).write("a.parquet", pa.table({"id": ["same"] * 500, **vectors}), "")
     group = pq.read_metadata(tmp_path / "a.parquet").row_group(0)
     assert [group.column(number).compression for number in range(3)] == ["ZSTD", "UNCOMPRESSED", "ZSTD"]
-    found = read_shard(tmp_path, written, "mend")
+    found = written.read()
     np.testing.assert_array_equal(matrix(found["float16"]), numbers.astype(np.float16))
     assert not found.schema.field("float32").type.value_field.nullable
 
 
 def test_a_first_look_reads_columns_and_refuses_what_it_can_see_without_a_digest(folder: Path) -> None:
-    shards, _ = read_manifest(folder, "mend")
-    path = folder / shards[0].file
-    assert read_unverified(folder, shards[0], "mend", ["id"]).equals(table().select(["id"]))
+    shard = Table.open(folder, "mend").shards[0]
+    path = folder / shard.file
+    assert shard.read(["id"], verify=False).equals(table().select(["id"]))
     with pytest.raises(MukiError, match=r"has no column \['text'\]"):
-        read_unverified(folder, shards[0], "mend", ["text"])
+        shard.read(["text"], verify=False)
     with pytest.raises(MukiError, match=r"part-00000\.parquet: has 5 rows, but its manifest says 6"):
-        read_unverified(folder, replace(shards[0], rows=6), "mend", ["id"])
+        replace(shard, rows=6).read(["id"], verify=False)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(MukiError, match=r"part-00000\.parquet: has .* bytes, but its manifest says"):
-        read_unverified(folder, shards[0], "mend", ["id"])
+        shard.read(["id"], verify=False)
     path.unlink()
     with pytest.raises(MukiError, match="listed in the manifest but missing"):
-        read_unverified(folder, shards[0], "mend", ["id"])
+        shard.read(["id"], verify=False)
 
 
 def test_what_the_manifest_does_not_name_is_removed_and_never_read(folder: Path) -> None:
     (folder / "part-00007.parquet").write_bytes((folder / "part-00000.parquet").read_bytes())
-    shards, _ = read_manifest(folder, "mend")
+    shards = Table.open(folder, "mend").shards
     assert len(shards) == 2
     (folder / "notes.txt").write_text("a user's own file")
     unseal(folder)
@@ -126,22 +127,49 @@ def test_what_the_manifest_does_not_name_is_removed_and_never_read(folder: Path)
 def test_an_unfinished_or_damaged_table_is_refused(folder: Path) -> None:
     (folder / MANIFEST).write_text("{")
     with pytest.raises(MukiError, match=r"manifest\.json: is not valid JSON"):
-        read_manifest(folder, "mend")
+        Table.open(folder, "mend")
     (folder / MANIFEST).write_text(json.dumps({"shards": [{"file": "x"}]}))
     with pytest.raises(MukiError, match="is damaged"):
-        read_manifest(folder, "mend")
+        Table.open(folder, "mend")
     unseal(folder)
     with pytest.raises(MukiError, match=r"there is no finished table\. mend"):
-        read_manifest(folder, "mend")
+        Table.open(folder, "mend")
 
 
 def test_publishing_does_not_share_later_writes_with_the_work_folder(tmp_path: Path) -> None:
-    source = tmp_path / "work.parquet"
-    entry = write_shard(source, table(), "k")
-    publish(tmp_path / "out", [StoredShard(tmp_path, entry)], {})
-    write_shard(source, table(9), "other")
-    shards, _ = read_manifest(tmp_path / "out", "mend")
-    assert read_shard(tmp_path / "out", shards[0], "mend").equals(table())
+    work = FolderStore(tmp_path)
+    publish(tmp_path / "out", [work.write("work.parquet", table(), "k")], {})
+    work.write("work.parquet", table(9), "other")
+    assert Table.open(tmp_path / "out", "mend").shards[0].read().equals(table())
+
+
+@pytest.mark.parametrize("damage", ["cut", "removed", "another's", "unreadable"])
+def test_finished_work_is_found_whole_or_not_at_all(tmp_path: Path, damage: str) -> None:
+    work = FolderStore(tmp_path / "work")
+    assert work.find("k") is None
+    stored = work.finish("k", table(), {"fact": 1})
+    assert work.find("k") == stored
+    assert (stored.read().equals(table()), stored.footer()) == (True, {"fact": 1})
+    data, marker = work.folder / "k.parquet", work.folder / "k.json"
+    if damage == "cut":
+        data.write_bytes(data.read_bytes()[:-1])
+    elif damage == "removed":
+        data.unlink()
+    elif damage == "another's":
+        marker.write_text(marker.read_text().replace('"key": "k"', '"key": "other"'))
+    else:
+        marker.write_text("{")
+    assert work.find("k") is None
+
+
+def test_a_manifest_cannot_lead_out_of_its_folder(folder: Path) -> None:
+    outside = FolderStore(folder.parent).write("outside.parquet", table(), "k")
+    entry = outside.entry | {"file": "../outside.parquet"}
+    (folder / MANIFEST).write_text(json.dumps({"shards": [entry]}))
+    [shard] = Table.open(folder, "mend").shards
+    for use in (shard.read, shard.footer, shard.is_intact):
+        with pytest.raises(MukiError, match="which is not a file name"):
+            use()
 
 
 def test_keys_do_not_depend_on_the_order_of_facts() -> None:

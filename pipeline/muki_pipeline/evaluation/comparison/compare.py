@@ -17,16 +17,17 @@ from muki_pipeline.evaluation.comparison.students import StudentJob, StudentProc
 from muki_pipeline.evaluation.gold_labels import TestSet, gold_rows, read_corpus_gold, read_test
 from muki_pipeline.evaluation.predict import student_measures
 from muki_pipeline.labels.tables import LabelledCorpus, open_labelled_corpus
-from muki_pipeline.layout import MAKE_GOLDEN, Layout
+from muki_pipeline.layout import Layout, open_golden
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.supervision.golden_table import GoldenRows, golden_facts
 from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.supervision.strategies import STRATEGIES
 from muki_pipeline.tables import files, folders
 from muki_pipeline.tables.columns import matrix
+from muki_pipeline.tables.folder import FolderStore
 from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.manifest import read_golden_manifest, seal, unseal
-from muki_pipeline.tables.shards import Shard, part_name, read_shard
+from muki_pipeline.tables.store import Shard
+from muki_pipeline.tables.table import seal, unseal
 from muki_pipeline.training.student.train import training_key
 from muki_pipeline.training.trainer import settled
 
@@ -144,7 +145,7 @@ class _Comparer:
                 student = self.params.student.model_copy(update={"temperature": temperature})
                 rule_settings = self.params.integrate.model_copy(update=changes)
                 params = self.params.model_copy(update={"student": student, "integrate": rule_settings})
-                integrate(params, replace(self.layout, store=None), golden, self.progress)
+                integrate(params, replace(self.layout, bucket=None), golden, self.progress)
                 supervision = self._measure_supervision(golden, STRATEGIES[rule_settings.strategy].selects)
             jobs = [self._job(seed, temperature, golden, scratch, rule) for seed in self.params.compare.seeds]
             self.processes.run(jobs, self.progress)
@@ -160,11 +161,11 @@ class _Comparer:
 
     def _job(self, seed: int, temperature: float, golden: Path, scratch: Path, rule: str) -> StudentJob:
         """The student of a golden table and a seed."""
-        shards, facts = read_golden_manifest(golden)
+        table = open_golden(golden)
         root, tested = self.layout.root, self.test.texts["id"].to_list()
 
         def predictions(each: Student) -> Path:
-            key = canonical_key({"training": training_key(each, shards, root), "test": tested})
+            key = canonical_key({"training": training_key(each, table.shards, root), "test": tested})
             return self._work / f"{key}.parquet"
 
         settings = settled(
@@ -176,7 +177,7 @@ class _Comparer:
             settings=settings,
             params=self.params,
             golden=golden,
-            labels=facts["labels"],
+            labels=table.facts["labels"],
             texts=self.test.texts["text"].to_list(),
             folder=scratch / f"student-{seed}",
             checkpoints=self._work / "checkpoints",
@@ -189,8 +190,8 @@ class _Comparer:
         if not self.gold:
             return _NOT_MEASURED
         right, selected, nats = [], [], []
-        for shard in read_golden_manifest(golden)[0]:
-            table = read_shard(golden, shard, MAKE_GOLDEN, ["id", "target", "scores"])
+        for shard in open_golden(golden).shards:
+            table = shard.read(["id", "target", "scores"])
             rows = gold_rows(table["id"].to_pylist(), self.gold, self.corpus.label_space)
             target, scores = (matrix(table[name])[rows.known] for name in ("target", "scores"))
             right.append(target.argmax(axis=1) == rows.columns)
@@ -218,7 +219,7 @@ class _Comparer:
                 target=np.eye(len(label_space.labels), dtype=np.float32)[rows.columns],
                 weights=np.ones(len(rows.columns)),
             )
-            shards.append(supervision.write(folder / part_name(number), self.corpus.teachers, facts))
+            shards.append(supervision.write(FolderStore(folder), number, self.corpus.teachers, facts))
         seal(folder, shards, facts)
 
 

@@ -22,7 +22,8 @@ from muki_pipeline.processes import process_context, serve_parent, start, usable
 from muki_pipeline.progress import Progress, Task
 from muki_pipeline.tables import files
 from muki_pipeline.tables.columns import fixed_size_lists, matrix
-from muki_pipeline.tables.shards import metadata_of, read_table_file, write_table_file
+from muki_pipeline.tables.store import metadata_of
+from muki_pipeline.tables.table import read_table_file, write_table_file
 from muki_pipeline.training.base import base_bytes
 from muki_pipeline.training.student.train import train_student
 

@@ -7,8 +7,7 @@ from typing import Protocol
 
 from muki_pipeline.errors import MukiError, brief
 from muki_pipeline.labelling.labeller import Labeller, Throughput
-from muki_pipeline.tables.shards import Shard
-from muki_pipeline.tables.work import StoredShard
+from muki_pipeline.tables.store import Shard
 
 MOST_CRASHES = 3
 """A shard whose worker dies this often, on a machine that lives on, is taken for the cause."""
@@ -25,9 +24,9 @@ class Labelled:
         features: What the head reads, None where the settings do not ask for it.
     """
 
-    stored: StoredShard
+    stored: Shard
     throughput: Throughput
-    features: StoredShard | None = None
+    features: Shard | None = None
 
 
 @dataclass(frozen=True)

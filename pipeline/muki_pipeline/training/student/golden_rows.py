@@ -10,11 +10,9 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from muki_pipeline.errors import MukiError
-from muki_pipeline.layout import MAKE_GOLDEN
+from muki_pipeline.layout import open_golden
 from muki_pipeline.tables import files
 from muki_pipeline.tables.columns import matrix
-from muki_pipeline.tables.manifest import read_golden_manifest
-from muki_pipeline.tables.shards import read_shard
 from muki_pipeline.training.batches import encoded
 
 _PART_ROWS = 4096
@@ -31,8 +29,8 @@ def golden_shards(folder: Path, columns: list[str]) -> Iterator[pa.Table]:
     Raises:
         MukiError: There is none, or a file differs from the manifest.
     """
-    for shard in read_golden_manifest(folder)[0]:
-        table = read_shard(folder, shard, MAKE_GOLDEN, columns)
+    for shard in open_golden(folder).shards:
+        table = shard.read(columns)
         taught = table.filter(pc.greater(table["weight"], 0))
         for start in range(0, len(taught), _PART_ROWS):
             yield taught.slice(start, _PART_ROWS)

@@ -12,13 +12,12 @@ from transformers import PreTrainedModel
 
 from muki_pipeline.config import Student
 from muki_pipeline.errors import MukiError
-from muki_pipeline.layout import MAKE_GOLDEN
+from muki_pipeline.layout import MAKE_GOLDEN, open_golden
 from muki_pipeline.models.heads import classifier_head, recording_features
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.tables import files, schema
 from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.manifest import read_golden_manifest
-from muki_pipeline.tables.shards import Shard
+from muki_pipeline.tables.store import Shard
 from muki_pipeline.training.base import base_digest
 from muki_pipeline.training.batches import Collator
 from muki_pipeline.training.student.alignment import Alignment
@@ -156,7 +155,8 @@ def train_student(
         MukiError: The golden table is missing, damaged or made for another temperature; the model cannot be loaded;
             the training diverged.
     """
-    shards, facts = read_golden_manifest(golden)
+    table = open_golden(golden)
+    shards, facts = table.shards, table.facts
     if facts.get("loss") not in LOSSES:
         raise MukiError("was made by another version of this program", where=str(golden), fix=MAKE_GOLDEN)
     if facts["temperature"] != settings.temperature:

@@ -17,9 +17,9 @@ from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.tables.columns import fixed_size_lists
-from muki_pipeline.tables.manifest import read_manifest, seal, unseal
+from muki_pipeline.tables.folder import FolderStore
 from muki_pipeline.tables.schema import GOLDEN_VERSION
-from muki_pipeline.tables.shards import part_name, read_shard, write_shard
+from muki_pipeline.tables.table import Table, part_name, seal, unseal
 from muki_pipeline.training import trainer
 from muki_pipeline.training.student.golden_rows import golden_shards
 from muki_pipeline.training.student.losses import integration_loss, uhc_loss
@@ -50,7 +50,7 @@ def save_golden(layout: Layout, rows: int = 40) -> None:
     }
     unseal(layout.golden)
     parts = [table.slice(0, 25), table.slice(25)]
-    written = [write_shard(layout.golden / part_name(n), part, f"k{n}") for n, part in enumerate(parts)]
+    written = [FolderStore(layout.golden).write(part_name(n), part, f"k{n}") for n, part in enumerate(parts)]
     seal(layout.golden, written, facts)
 
 
@@ -98,12 +98,12 @@ def test_uhc_loss_by_hand() -> None:
 
 
 def test_texts_without_weight_teach_nothing(layout: Layout) -> None:
-    shards, facts = read_manifest(layout.golden, "")
-    first = read_shard(layout.golden, shards[0], "")
+    golden = Table.open(layout.golden, "")
+    first = golden.shards[0].read()
     weights = np.where(np.arange(len(first)) < 5, 0.0, 1.0).astype(np.float32)
     table = first.set_column(first.column_names.index("weight"), "weight", pa.array(weights))
-    changed = write_shard(layout.golden / shards[0].file, table, "k")
-    seal(layout.golden, [changed, *shards[1:]], facts)
+    changed = FolderStore(layout.golden).write(part_name(0), table, "k")
+    seal(layout.golden, [changed, *golden.shards[1:]], golden.facts)
     assert sum(len(part) for part in golden_shards(layout.golden, ["text", "weight"])) == 35
 
 
