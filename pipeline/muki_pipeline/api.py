@@ -26,9 +26,8 @@ from muki_pipeline.models.students import LoadedStudent, load_student
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.setup import look
 from muki_pipeline.setup.settings import Texts, render, student_model, write_project
-from muki_pipeline.tables import folders
 from muki_pipeline.tables.columns import frame, parquet_bytes
-from muki_pipeline.tables.files import exists, make_folder, only_one, write_bytes
+from muki_pipeline.tables.files import exists, make_folder, write_bytes
 from muki_pipeline.tables.manifest import read_manifest
 from muki_pipeline.tables.shards import read_shard
 from muki_pipeline.training.student.train import train_student
@@ -128,14 +127,8 @@ class Merge:
             MukiError: See `train_student`.
         """
         self._integrate()
-        layout = self.layout
-        with only_one(layout.work / "student.lock", "training the student"):
-            folders.restore(layout.student, layout.kept_student)
-            train_student(
-                self.params.student, layout.golden, layout.student, layout.work / "student", layout.root, self.progress
-            )
-            folders.keep(layout.student, layout.kept_student)
-        return Student(layout.student, load_student(layout.student))
+        train_student(self.params.student, self.layout, self.progress)
+        return Student(self.layout.student, load_student(self.layout.student))
 
 
 def merge(
