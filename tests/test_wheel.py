@@ -32,13 +32,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_wheel_holds_every_module(wheel: Path) -> None:
+def test_the_wheel_holds_every_module_and_template(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        packed = {name for name in archive.namelist() if name.endswith(".py")}
+        packed = {name for name in archive.namelist() if name.endswith((".py", ".jinja"))}
     expected = {
         path.relative_to(ROOT / folder).as_posix()
         for folder, package in (("pipeline", "muki_pipeline"), ("stages", "muki_stages"))
-        for path in (ROOT / folder / package).rglob("*.py")
+        for pattern in ("*.py", "*.jinja")
+        for path in (ROOT / folder / package).rglob(pattern)
     }
     assert packed == expected
 
