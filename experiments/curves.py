@@ -45,7 +45,7 @@ from muki_pipeline.models.teachers import locate
 from muki_pipeline.progress import SILENT
 from muki_pipeline.tables.columns import arrow
 from muki_pipeline.tables.table import write_table_file
-from muki_pipeline.training.teacher import train_teacher
+from muki_pipeline.training.teacher import fine_tune
 from muki_stages.terminal import quiet_libraries
 
 DATA = Path(__file__).parent / "curves-data"
@@ -113,7 +113,7 @@ def run(base: Base, size: int, seeds: int, rules: list[str], student: dict[str, 
             seed=base.seed,
         )
         if not (teachers / name / "config.json").exists():
-            train_teacher(training, labels, base.texts().train, teachers / name, ROOT)
+            fine_tune(training, labels, base.texts().train, teachers / name, ROOT)
     layout = Layout(DATA / base.name / str(size))
     if not (layout.corpus / "manifest.json").exists():
         corpus = with_ids(texts.corpus[:size])

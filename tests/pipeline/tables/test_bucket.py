@@ -197,7 +197,7 @@ def numbers(path: Path) -> dict[str, Any]:
     params, layout = config.load(path)
     tiny.label(path)
     integrate(params, layout, layout.golden)
-    train_student(params.student, layout.golden, layout.student, layout.work / "student", layout.root)
+    train_student(params.student, layout)
     evaluate.main(path)
     report.main(path)
     targets = open_golden(layout.golden).frame(["target"])["target"].to_numpy()

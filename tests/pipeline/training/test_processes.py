@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,10 +26,15 @@ pytestmark = pytest.mark.slow
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
-def prepared(root: Path, **student: object) -> Path:
+def prepared(root: Path, strategy: str = "soft", **student: object) -> Path:
     """A project up to its golden table. Its student drops nothing, so that processes draw no random numbers."""
-    settings = tiny.params(list(tiny.TEACHER_LABELS))["student"] | student
-    path = tiny.save_project(root, rows=66, student=settings)  # two are held out: 64 make batches of 8
+    blocks = tiny.params(list(tiny.TEACHER_LABELS))
+    changes = {
+        "student": blocks["student"] | student,
+        "label": blocks["label"] | {"features": strategy == "dfa"},
+        "integrate": {"strategy": strategy, "scorer": "energy"},
+    }
+    path = tiny.save_project(root, rows=66, **changes)  # two are held out: 64 make batches of 8
     tiny.save_teacher(
         root / "models" / "base", ["a", "b"], seed=9, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
     )
@@ -49,8 +55,9 @@ def curve(path: Path) -> pl.DataFrame:
     return pl.read_csv(path.parent / "data" / "student" / "training_curve.csv")
 
 
-def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
-    paths = {name: prepared(tmp_path / name, validation_share=2 / 66, epochs=3) for name in ("one", "two")}
+@pytest.mark.parametrize("strategy", ["soft", "dfa"])
+def test_two_processes_learn_what_one_does(tmp_path: Path, strategy: str) -> None:
+    paths = {name: prepared(tmp_path / name, strategy, validation_share=2 / 66, epochs=3) for name in ("one", "two")}
     train_student.main(paths["one"])
     done = train(paths["two"], "--processes", "2")
     assert done.returncode == 0, done.stderr
@@ -62,12 +69,24 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
         assert abs(one - two).max() < 2e-3
 
 
+def test_two_processes_do_not_train_again_what_dvc_has_removed(tmp_path: Path) -> None:
+    path = prepared(tmp_path, epochs=1)
+    train_student.main(path)
+    student = path.parent / "data" / "student"
+    before = (student / "model.safetensors").read_bytes()
+    shutil.rmtree(student)
+    done = train(path, "--processes", "2")
+    assert done.returncode == 0, done.stderr
+    assert " steps" not in done.stderr
+    assert (student / "model.safetensors").read_bytes() == before
+
+
 def test_a_killed_process_ends_the_run_with_one_line_and_a_rerun_continues(tmp_path: Path) -> None:
     path = prepared(tmp_path, validation_share=2 / 66, epochs=30, checkpoint_steps=20)
     command = [sys.executable, "-m", "muki_stages.cli", "train-student", "--params", str(path), "--processes", "2"]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
     checkpoints = path.parent / "data" / ".work" / "student"
-    while not list(checkpoints.glob("*/checkpoint-*/sha256.json")):
+    while not list(checkpoints.rglob("checkpoint-*/sha256.json")):
         assert running.poll() is None
         time.sleep(0.05)
     os.kill(children_of(running.pid)[1], signal.SIGKILL)
@@ -77,7 +96,7 @@ def test_a_killed_process_ends_the_run_with_one_line_and_a_rerun_continues(tmp_p
     assert len(errors) == 1
     assert "ended with exit code -9" in errors[0]
     assert "Traceback" not in stderr
-    [kept] = checkpoints.glob("*/checkpoint-*/trainer_state.json")
+    [kept] = checkpoints.rglob("checkpoint-*/trainer_state.json")
     assert json.loads(kept.read_text())["global_step"] >= 20
     done = train(path, "--processes", "2")
     assert done.returncode == 0, done.stderr
@@ -87,7 +106,7 @@ def test_a_killed_process_ends_the_run_with_one_line_and_a_rerun_continues(tmp_p
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(MukiError, match=r"student\.batch_size: is 7, which 2 processes cannot share evenly"):
-        arguments(config.Student(model="m", batch_size=7, precision="float32"), tmp_path)
+        arguments(config.Student(model="m", batch_size=7, precision="float32"), tmp_path, 1)
 
 
 @pytest.mark.parametrize(("rows", "batch"), [(1, 4), (7, 4), (40, 4), (1000, 3), (450, 2)])

@@ -17,7 +17,7 @@ def test_a_process_with_several_gpus_trains_with_the_batch_size_that_was_asked_f
     assert FourGpus(output_dir=str(tmp_path), use_cpu=True, per_device_train_batch_size=8).train_batch_size == 32
     monkeypatch.setattr(trainer, "TrainingArguments", FourGpus)
     settings = config.Student(model="m", batch_size=8, precision="float32")
-    assert trainer.arguments(settings, tmp_path).train_batch_size == 8
+    assert trainer.arguments(settings, tmp_path, 1).train_batch_size == 8
 
 
 def test_what_is_known_in_some_arithmetic_decides_before_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from muki_pipeline.tables.columns import fixed_size_lists, matrix
 from muki_pipeline.tables.store import metadata_of
 from muki_pipeline.tables.table import read_table_file, write_table_file
 from muki_pipeline.training.base import base_bytes
-from muki_pipeline.training.student.train import train_student
+from muki_pipeline.training.student.train import StudentTraining
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class StudentJob:
     def run(self, progress: Progress) -> None:
         """Train the student and store its predictions of the test texts."""
         start = time.perf_counter()
-        train_student(self.settings, self.golden, self.folder, self.checkpoints, self.root, progress, self.name)
+        StudentTraining(self.settings, self.golden, self.folder, self.checkpoints, self.root, self.name).run(progress)
         metadata = {"seconds": time.perf_counter() - start}
         probs = predict_student(self.folder, self.labels, self.texts, self.params, progress)
         write_table_file(self.predictions, pa.table({"probs": fixed_size_lists(probs.astype(np.float32))}), metadata)

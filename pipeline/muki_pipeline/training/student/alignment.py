@@ -2,9 +2,12 @@
 
 Both papers align feature maps of convolutional networks. A text classifier has one vector instead, which its head
 reads, so every 1 x 1 convolution is a linear layer here. Their layers are trained with the student and left out of it.
+Each is a module of the student's features `[batch, its features]` and, for each teacher, `[batch, its features]`; it
+returns a scalar.
+
+They stand here and not beside `compare`, because `integrate.strategy` may name them: then `train-student` uses them.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -16,23 +19,7 @@ _BANDWIDTHS = (0.001, 0.01, 0.05, 0.1, 0.2, 1.0, 2.0)
 """Standard deviations of the Gaussian kernels, for vectors of length 1."""
 
 
-class Alignment(nn.Module, ABC):
-    """A loss of features, with layers of its own."""
-
-    @abstractmethod
-    def forward(self, student: Tensor, teachers: Sequence[Tensor]) -> Tensor:
-        """The loss of a batch.
-
-        Args:
-            student: `[batch, its features]`.
-            teachers: For each teacher `[batch, its features]`.
-
-        Returns:
-            Scalar.
-        """
-
-
-class CommonFeatures(Alignment):
+class CommonFeatures(nn.Module):
     """CFL (Luo et al., IJCAI 2019): student and teachers meet in a common space.
 
     The mean over teachers of MMD²(h_S, h_i) + ‖F_i - F'_i‖², where h are the features in that space, scaled to length
@@ -55,7 +42,7 @@ class CommonFeatures(Alignment):
         )
 
     def forward(self, student: Tensor, teachers: Sequence[Tensor]) -> Tensor:
-        """See `Alignment.forward`."""
+        """The loss of a batch."""
         common = self.extractor(self.student(student))
         losses = []
         for features, align, decode in zip(teachers, self.teachers, self.decoders, strict=True):
@@ -94,7 +81,7 @@ def _kernel(x: Tensor, y: Tensor) -> Tensor:
     return torch.stack([torch.exp(-squares / (2 * sigma**2)) for sigma in _BANDWIDTHS]).mean(dim=0)
 
 
-class AmalgamatedFeatures(Alignment):
+class AmalgamatedFeatures(nn.Module):
     """DFA (Shen et al., AAAI 2019): an autoencoder compresses the teachers' features, and the student learns the code.
 
     ‖F - D E F‖² + ‖A F_S - E F‖², where F are the teachers' features one after the other, E and D the autoencoder and
@@ -113,7 +100,7 @@ class AmalgamatedFeatures(Alignment):
         self.adapt = nn.Linear(student, student, bias=False)
 
     def forward(self, student: Tensor, teachers: Sequence[Tensor]) -> Tensor:
-        """See `Alignment.forward`."""
+        """The loss of a batch."""
         features = torch.cat(list(teachers), dim=-1)
         code = self.encode(features)
         reconstruction = nn.functional.mse_loss(self.decode(code), features)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from muki_pipeline.training.student.alignment import Alignment, AmalgamatedFeatures, CommonFeatures
+from muki_pipeline.training.student.alignment import AmalgamatedFeatures, CommonFeatures
 
 Columns = Sequence[Sequence[int]]
 
@@ -57,13 +57,13 @@ class Loss:
         targets: The golden table's column that it reads beside `weight`.
         compute: Of the student's logits `[batch, labels]`, that column, each teacher's columns of the union, the
             weights `[batch]` and T.
-        alignment: A loss of features that is added, which reads the column `teacher_features`; its layers are made of
-            the widths of the student's and of each teacher's features.
+        alignment: Of the widths of the student's and of each teacher's features: a module that computes a loss of
+            features, which is added. It reads the column `teacher_features`.
     """
 
     targets: str
     compute: Callable[[Tensor, Tensor, Columns, Tensor, float], Tensor]
-    alignment: Callable[[int, Sequence[int]], Alignment] | None = None
+    alignment: Callable[[int, Sequence[int]], nn.Module] | None = None
 
 
 def _to_target(logits: Tensor, target: Tensor, columns: Columns, weight: Tensor, temperature: float) -> Tensor:

@@ -1,111 +1,195 @@
 """The student: trained from a golden table alone and saved as a folder that is ready for the hub."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Dataset
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase
 
 from muki_pipeline.config import Student
 from muki_pipeline.errors import MukiError
-from muki_pipeline.layout import MAKE_GOLDEN, open_golden
-from muki_pipeline.models.heads import classifier_head, recording_features
+from muki_pipeline.layout import MAKE_GOLDEN, Layout, open_golden
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.tables import files, schema
 from muki_pipeline.tables.keys import canonical_key
 from muki_pipeline.tables.store import Shard
 from muki_pipeline.training.base import base_digest
 from muki_pipeline.training.batches import Collator
-from muki_pipeline.training.student.alignment import Alignment
+from muki_pipeline.training.finished import last_losses, only_training, save, trained_before
+from muki_pipeline.training.processes import first_decides, is_first
+from muki_pipeline.training.student.distillation import Distillation
 from muki_pipeline.training.student.golden_rows import read_tokens, surest_texts, write_tokens
-from muki_pipeline.training.student.losses import LOSSES, Columns, Loss
+from muki_pipeline.training.student.losses import LOSSES
 from muki_pipeline.training.student.model_card import model_card
 from muki_pipeline.training.student.start import fit_head, load_start
-from muki_pipeline.training.trainer import (
-    ResumableTrainer,
-    arguments,
-    logging_steps,
-    resolved,
-    resume_point,
-    run,
-    save,
-    settled,
-    trained_before,
-)
+from muki_pipeline.training.trainer import ResumableTrainer, arguments, last_checkpoint, resolved, run, settled
 
 _LOG = logging.getLogger(__name__)
+_FEWEST_STEPS, _FEWEST_EPOCHS = 1000, 3
+"""Of `epochs: auto`. Many labels take steps to learn, however few texts there are."""
 
 
-class IntegrationTrainer(ResumableTrainer):
-    """A Trainer with the loss that the golden table names."""
+def train_student(settings: Student, layout: Layout, progress: Progress = SILENT) -> dict[str, float]:
+    """Train the project's student from its golden table; see `StudentTraining.run`.
 
-    def __init__(self, *args: Any, loss: Loss, temperature: float, columns: Columns, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.loss, self.temperature, self.columns = loss, temperature, columns
-        self.supervision = set(_supervision(loss))  # columns that are not inputs of the model
-        self.model_accepts_loss_kwargs = False  # the loss is a mean over its batch
+    A student that is there already, of the same table and settings, is kept; one that DVC has removed is put back.
 
-    def compute_loss(
+    Raises:
+        MukiError: Another process trains it; see `StudentTraining.run`.
+    """
+    work = layout.work / "student"
+    training = StudentTraining(settings, layout.golden, layout.student, work, layout.root)
+    with only_training(layout.student, layout.kept_student, work.with_suffix(".lock"), "training the student"):
+        return training.run(progress)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a training settles before it begins.
+
+    Attributes:
+        settings: With the arithmetic settled.
+        facts: The golden table's manifest.
+        key: See `training_key`.
+        finished: The losses of the student that is there already, if one is.
+    """
+
+    settings: Student
+    facts: Mapping[str, Any]
+    key: str
+    finished: dict[str, float] | None
+
+
+@dataclass(frozen=True)
+class StudentTraining:
+    """A student's training: what it reads, and where it writes.
+
+    Attributes:
+        settings: The `student` block.
+        golden: Folder of the golden table; nothing else of a project is read.
+        output: Folder of the student.
+        work: Folder of tokens and checkpoints while the training lasts, under its key: no other training's are used.
+        root: What a relative model path is relative to.
+        name: What progress calls the training.
+    """
+
+    settings: Student
+    golden: Path
+    output: Path
+    work: Path
+    root: Path
+    name: str = "student"
+
+    def run(self, progress: Progress = SILENT) -> dict[str, float]:
+        """Train the student and save it, unless it is there already. A killed run continues from its last checkpoint.
+
+        Under torchrun every process calls this. The first one plans, tokenises and saves for all.
+
+        Returns:
+            `loss` and, where rows are held out, `validation_loss` at the end.
+
+        Raises:
+            MukiError: The golden table is missing, damaged or made for another temperature; the model cannot be loaded;
+                the training diverged.
+        """
+        plan = first_decides(self._plan)
+        if plan.finished is not None:
+            _LOG.info("%s is of this table and these settings already", self.output)
+            return plan.finished
+        _LOG.info("%s starts from %s, in %s", self.name, self.settings.model, plan.settings.precision)
+        student, tokenizer = load_start(plan.settings, plan.facts["labels"], self.root)
+        distillation = Distillation(student, plan.facts)
+        tokens = self._tokens(plan, distillation, tokenizer)
+        trainer = self._fit(plan, distillation, tokenizer, tokens, progress)
+        self._save(plan, distillation, trainer)
+        return last_losses(trainer)
+
+    def _plan(self) -> _Plan:
+        """Open the golden table, settle the arithmetic, and look for the student."""
+        table = open_golden(self.golden)
+        shards, facts = table.shards, table.facts
+        if facts.get("loss") not in LOSSES:
+            raise MukiError("was made by another version of this program", where=str(self.golden), fix=MAKE_GOLDEN)
+        if facts["temperature"] != self.settings.temperature:
+            what = f"was made for temperature {facts['temperature']}"
+            what += f", but student.temperature is {self.settings.temperature}"
+            raise MukiError(what, where=str(self.golden), fix=MAKE_GOLDEN)
+
+        def finished(settings: Student) -> dict[str, float] | None:
+            return trained_before(self.output, training_key(settings, shards, self.root))
+
+        def begun(settings: Student) -> bool:
+            return files.exists(self.work / training_key(settings, shards, self.root))
+
+        settings = settled(self.settings, lambda each: finished(each) is not None, begun)
+        return _Plan(settings, facts, training_key(settings, shards, self.root), finished(settings))
+
+    def _tokens(
+        self, plan: _Plan, distillation: Distillation, tokenizer: PreTrainedTokenizerBase
+    ) -> tuple[Dataset, Dataset | None]:
+        """Tokenise the golden table, once; the texts to train on, and those that are held out."""
+        path = self.work / plan.key / "tokens.arrow"
+        length = plan.settings.max_length
+        first_decides(lambda: write_tokens(self.golden, distillation.supervision, tokenizer, length, path))
+        return _hold_out(read_tokens(path), plan.settings)
+
+    def _fit(
         self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        """The loss of a batch, and on request the model's outputs."""
-        arguments = {name: value for name, value in inputs.items() if name not in self.supervision}
-        aligned = getattr(self.model, _ALIGNMENT, None)
-        if aligned is None:
-            outputs = model(**arguments)
-        else:
-            with recording_features(aligned.head) as features:
-                outputs = model(**arguments)
-        loss = self.loss_of(outputs.logits, inputs)
-        if aligned is not None:
-            loss = loss + aligned(features[0], inputs[schema.TEACHER_FEATURES.name])
-        return (loss, outputs) if return_outputs else loss
+        plan: _Plan,
+        distillation: Distillation,
+        tokenizer: PreTrainedTokenizerBase,
+        tokens: tuple[Dataset, Dataset | None],
+        progress: Progress,
+    ) -> ResumableTrainer:
+        """Fit the head, then train everything; or continue from the last checkpoint."""
+        settings, (train, validation) = plan.settings, tokens
+        epochs = epochs_of(settings, len(train))
+        _LOG.info("%s reads %d texts %d times", self.name, len(train), epochs)
+        collator = Collator(tokenizer)
+        checkpoints = self.work / plan.key / "checkpoints"
+        trainer = ResumableTrainer(
+            model=distillation,
+            args=arguments(
+                settings,
+                checkpoints,
+                -(-len(train) // settings.batch_size) * epochs,
+                num_train_epochs=epochs,
+                save_steps=settings.checkpoint_steps,
+                # Just before each checkpoint: validation draws random numbers, which must be the same after a resume.
+                eval_strategy="steps" if validation else "no",
+                eval_steps=settings.checkpoint_steps,
+                prediction_loss_only=True,
+                # The Trainer computes a validation loss only where it sees these columns.
+                label_names=distillation.supervision,
+            ),
+            train_dataset=train,
+            eval_dataset=validation,
+            data_collator=collator,
+            processing_class=tokenizer,
+        )
+        checkpoint = first_decides(lambda: last_checkpoint(checkpoints))
+        if checkpoint is None:
+            fit_head(distillation.student, train, collator, distillation.loss_of)
+        run(trainer, distillation.student, progress, self.name, checkpoint)
+        return trainer
 
-    def loss_of(self, logits: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
-        """The loss of logits `[texts, labels]`, of features apart, given the supervision of these texts."""
-        return self.loss.compute(logits, rows[self.loss.targets], self.columns, rows["weight"], self.temperature)
-
-
-class _AlignedFeatures(nn.Module):
-    """A loss of features and its layers. It hangs on the model while it is trained, so that checkpoints hold it."""
-
-    def __init__(
-        self, model: PreTrainedModel, alignment: Callable[[int, Sequence[int]], Alignment], widths: Sequence[int]
-    ) -> None:
-        super().__init__()
-        head = classifier_head(model, "student.model")
-        self._head = [head]  # not a part of this module
-        self.widths = list(widths)
-        self.loss = alignment(head.get_parameter("weight").shape[1], widths)
-
-    @property
-    def head(self) -> nn.Module:
-        return self._head[0]
-
-    def forward(self, student: Tensor, teachers: Tensor) -> Tensor:
-        with torch.autocast(student.device.type, enabled=False):
-            loss: Tensor = self.loss(student.float(), torch.split(teachers, self.widths, dim=-1))
-        return loss
-
-
-_ALIGNMENT = "feature_alignment"
-
-
-def _supervision(loss: Loss) -> list[str]:
-    """The golden table's columns that a loss reads."""
-    return [loss.targets, "weight", *([] if loss.alignment is None else [schema.TEACHER_FEATURES.name])]
+    def _save(self, plan: _Plan, distillation: Distillation, trainer: ResumableTrainer) -> None:
+        """Save the plain student with its card, and remove what only the training needs."""
+        tokenizer = trainer.processing_class
+        assert isinstance(tokenizer, PreTrainedTokenizerBase)
+        tokenizer.model_max_length = plan.settings.max_length  # whoever loads it reads what it was trained to read
+        examples = surest_texts(self.golden, plan.facts["labels"], plan.settings.card_examples)
+        card = model_card(plan.settings, plan.facts, last_losses(trainer), examples)
+        save(trainer, distillation.student, self.output, plan.key, card)
+        if is_first():
+            files.remove([self.work / plan.key])
 
 
 def training_key(settings: Student, shards: Sequence[Shard], root: Path) -> str:
-    """What a training's checkpoints are stored under: a digest of everything that determines the student.
+    """A digest of everything that determines a student.
 
     Args:
         settings: The student's training.
@@ -125,116 +209,6 @@ def training_key(settings: Student, shards: Sequence[Shard], root: Path) -> str:
     )
 
 
-def train_student(
-    settings: Student,
-    golden: Path,
-    output: Path,
-    checkpoints: Path,
-    root: Path,
-    progress: Progress = SILENT,
-    name: str = "student",
-) -> dict[str, float]:
-    """Train the student from a golden table and save it; nothing else of the project is read.
-
-    A student that is there already, of the same table and settings, is kept. A killed run continues from its last
-    checkpoint. Checkpoints are stored under `training_key`, so no other training's checkpoint is ever used.
-
-    Args:
-        settings: The `student` block.
-        golden: Folder of the golden table.
-        output: Folder of the student.
-        checkpoints: Folder under which checkpoints are stored while the training lasts.
-        root: What a relative model path is relative to.
-        progress: Told of the training's steps.
-        name: What progress calls the training.
-
-    Returns:
-        `loss` and, where rows are held out, `validation_loss` at the end.
-
-    Raises:
-        MukiError: The golden table is missing, damaged or made for another temperature; the model cannot be loaded;
-            the training diverged.
-    """
-    table = open_golden(golden)
-    shards, facts = table.shards, table.facts
-    if facts.get("loss") not in LOSSES:
-        raise MukiError("was made by another version of this program", where=str(golden), fix=MAKE_GOLDEN)
-    if facts["temperature"] != settings.temperature:
-        raise MukiError(
-            f"was made for temperature {facts['temperature']}, but student.temperature is {settings.temperature}",
-            where=str(golden),
-            fix=MAKE_GOLDEN,
-        )
-    settings = settled(
-        settings,
-        lambda each: trained_before(output, training_key(each, shards, root)) is not None,
-        lambda each: files.exists(checkpoints / training_key(each, shards, root)),
-    )
-    key = training_key(settings, shards, root)
-    if (finished := trained_before(output, key)) is not None:
-        _LOG.info("%s is of this table and these settings already", output)
-        return finished
-    _LOG.info("%s starts from %s, in %s", name, settings.model, settings.precision)
-    model, tokenizer = load_start(settings, list(facts["labels"]), root)
-    loss = LOSSES[facts["loss"]]
-    if loss.alignment is not None:
-        model.add_module(_ALIGNMENT, _AlignedFeatures(model, loss.alignment, facts["feature_widths"]))
-    own_checkpoints = checkpoints / key
-    processes = arguments(settings, own_checkpoints)
-    tokens = own_checkpoints / "tokens.arrow"
-    with processes.main_process_first(local=False):
-        if processes.process_index == 0:
-            write_tokens(golden, _supervision(loss), tokenizer, settings.max_length, tokens)
-        data = read_tokens(tokens)
-    train, validation = _hold_out(data, settings)
-    epochs = epochs_of(settings, len(train))
-    _LOG.info("%s reads %d texts %d times", name, len(train), epochs)
-    steps = -(-len(train) // settings.batch_size) * epochs
-    collator = Collator(tokenizer)
-    trainer = IntegrationTrainer(
-        model=model,
-        args=arguments(
-            settings,
-            own_checkpoints,
-            num_train_epochs=epochs,
-            logging_steps=logging_steps(steps),
-            save_steps=settings.checkpoint_steps,
-            # Validation just before each checkpoint: it draws random numbers, and after a resume they must be the same.
-            eval_strategy="steps" if validation else "no",
-            eval_steps=settings.checkpoint_steps,
-            prediction_loss_only=True,
-            # The Trainer computes a validation loss only where it sees these columns.
-            label_names=_supervision(loss),
-        ),
-        train_dataset=train,
-        eval_dataset=validation,
-        data_collator=collator,
-        processing_class=tokenizer,
-        loss=loss,
-        temperature=settings.temperature,
-        columns=[teacher["columns"] for teacher in facts["teachers"].values()],
-    )
-    checkpoint = resume_point(trainer)
-    if checkpoint is None:
-        fit_head(model, train, collator, trainer.loss_of)
-    run(trainer, progress, name, checkpoint)
-    if validation:
-        trainer.evaluate()
-    losses = _last_losses(trainer)
-    if loss.alignment is not None:
-        delattr(model, _ALIGNMENT)
-    tokenizer.model_max_length = settings.max_length  # whoever loads the student reads what it was trained to read
-    examples = surest_texts(golden, list(facts["labels"]), settings.card_examples)
-    save(trainer, tokenizer, output, key, losses, model_card(settings, facts, losses, examples))
-    if trainer.is_world_process_zero():
-        files.remove([own_checkpoints])
-    return losses
-
-
-_FEWEST_STEPS, _FEWEST_EPOCHS = 1000, 3
-"""Of `epochs: auto`. Many labels take steps to learn, however few texts there are."""
-
-
 def epochs_of(settings: Student, texts: int) -> int:
     """How often the student reads so many texts: what `epochs: auto` stands for."""
     if settings.epochs != "auto":
@@ -249,10 +223,3 @@ def _hold_out(data: Dataset, settings: Student) -> tuple[Dataset, Dataset | None
         return data, None
     parts = data.train_test_split(test_size=rows, seed=settings.seed)
     return parts["train"], parts["test"]
-
-
-def _last_losses(trainer: ResumableTrainer) -> dict[str, float]:
-    history = trainer.state.log_history
-    last = {name: [entry[name] for entry in history if name in entry] for name in ("loss", "eval_loss")}
-    names = {"loss": "loss", "eval_loss": "validation_loss"}
-    return {names[name]: values[-1] for name, values in last.items() if values}

@@ -4,17 +4,20 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from muki_pipeline import config
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.comparison.compare import compare
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.run import label_corpus
+from muki_pipeline.layout import Layout
 from muki_pipeline.models.students import load_student
 from muki_pipeline.models.teachers import locate
+from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.training.student.alignment import AmalgamatedFeatures, CommonFeatures, squared_mmd
-from muki_pipeline.training.student.train import train_student
+from muki_pipeline.training.student.train import StudentTraining
 from tests import tiny
 from tests.recorder import Recorder
 
@@ -100,18 +103,22 @@ def test_a_student_learns_with_features_and_is_saved_without_them(strategy: str,
         update={"integrate": params.integrate.model_copy(update={"strategy": strategy, "scorer": "energy"})}
     )
     integrate(changed, layout, layout.golden)
-    train_student(params.student, layout.golden, layout.student, layout.work / "student", layout.root)
-    student = load_student(layout.student)
+    train(params.student, layout, "student")
+    student = load_student(layout.root / "student")
     assert not [name for name, _ in student.model.named_modules() if "alignment" in name]
-    plain = params.student.model_copy(update={"seed": 0})
     integrate(
         params.model_copy(update={"integrate": changed.integrate.model_copy(update={"strategy": "concat"})}),
         layout,
         layout.golden,
     )
-    train_student(plain, layout.golden, layout.root / "plain", layout.work / "student", layout.root)
+    train(params.student, layout, "plain")
     other = load_student(layout.root / "plain")
     assert abs(student.logits(["w1 w2"]) - other.logits(["w1 w2"])).max() > 1e-4
+
+
+def train(settings: config.Student, layout: Layout, name: str, progress: Progress = SILENT) -> dict[str, float]:
+    folder = layout.root / name
+    return StudentTraining(settings, layout.golden, folder, layout.work / name, layout.root).run(progress)
 
 
 class Killed(Exception):
@@ -123,20 +130,32 @@ def die_at_step_4(done: int) -> None:
         raise Killed
 
 
-def test_a_killed_training_with_features_continues(project: Path) -> None:
+BART: dict[str, int] = {
+    **{"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2},
+    **{"decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "eos_token_id": 2},
+}
+
+
+@pytest.mark.parametrize(("architecture", "sizes"), [("bert", {}), ("bart", BART)])  # BART uses weights in two places
+def test_a_killed_training_with_features_goes_on_to_the_same_student(
+    project: Path, architecture: str, sizes: dict[str, int]
+) -> None:
     params, layout = config.load(project)
+    settings = params.student.model_copy(update={"checkpoint_steps": 3, "model": architecture})
+    tiny.save_pretrained_encoder(layout.root / architecture, seed=9, architecture=architecture, **sizes)
     integrate(
         params.model_copy(update={"integrate": config.Integrate(strategy="cfl", scorer="energy")}),
         layout,
         layout.golden,
     )
-    settings = params.student.model_copy(update={"checkpoint_steps": 3})
-    whole = train_student(settings, layout.golden, layout.root / "whole", layout.work / "a", layout.root)
+    whole = train(settings, layout, "whole")
     with pytest.raises(Killed):
-        train_student(settings, layout.golden, layout.student, layout.work / "b", layout.root, Recorder(die_at_step_4))
-    assert list((layout.work / "b").glob("*/checkpoint-3"))
-    resumed = train_student(settings, layout.golden, layout.student, layout.work / "b", layout.root)
-    assert resumed == pytest.approx(whole, rel=1e-5)
+        train(settings, layout, "resumed", Recorder(die_at_step_4))
+    [checkpoint] = layout.work.rglob("checkpoint-3")
+    assert {name.partition(".")[0] for name in load_file(checkpoint / "model.safetensors")} == {"student", "alignment"}
+    assert train(settings, layout, "resumed") == whole
+    weights = [(layout.root / name / "model.safetensors").read_bytes() for name in ("whole", "resumed")]
+    assert weights[0] == weights[1]
 
 
 def test_rules_of_features_are_compared(project: Path) -> None:

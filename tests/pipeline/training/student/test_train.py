@@ -23,7 +23,7 @@ from muki_pipeline.tables.table import Table, part_name, seal, unseal
 from muki_pipeline.training import trainer
 from muki_pipeline.training.student.golden_rows import golden_shards
 from muki_pipeline.training.student.losses import integration_loss, uhc_loss
-from muki_pipeline.training.student.train import epochs_of, train_student
+from muki_pipeline.training.student.train import StudentTraining, epochs_of
 from tests import tiny
 from tests.recorder import Recorder
 
@@ -55,7 +55,7 @@ def save_golden(layout: Layout, rows: int = 40) -> None:
 
 
 def train(settings: config.Student, layout: Layout, progress: Progress = SILENT) -> dict[str, float]:
-    return train_student(settings, layout.golden, layout.student, layout.work / "student", layout.root, progress)
+    return StudentTraining(settings, layout.golden, layout.student, layout.work, layout.root).run(progress)
 
 
 def save_base(layout: Layout, seed: int) -> None:

@@ -1,0 +1,78 @@
+"""A training in several processes, as torchrun starts them: each takes its part of a batch, the first one decides."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+
+from muki_pipeline.errors import MukiError
+
+Value = TypeVar("Value")
+_BROKEN = ("Connection closed by peer", "Connection reset by peer", "NCCL", "gloo", "Broken pipe")
+"""Errors of a process whose connection to another one broke."""
+_PATIENCE = timedelta(days=1)
+"""How long processes wait for the first one: it reads and tokenises the whole corpus."""
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first() -> bool:
+    """Whether this is the only process of a training, or the first one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def first_decides(decide: Callable[[], Value]) -> Value:
+    """Call a function in the first process, and return its result in all of them.
+
+    Each process by itself might measure other times, or look at a folder before the first one has changed it.
+    """
+    if world_size() == 1:
+        return decide()
+    on_cpu = not torch.cuda.is_available()
+    PartialState(cpu=on_cpu, backend="gloo" if on_cpu else None, timeout=_PATIENCE)
+    result: Value = broadcast_object_list([decide() if is_first() else None])[0]
+    return result
+
+
+def launch(command: Sequence[str], processes: int) -> None:
+    """Run a Python command in several processes of this machine, as `torchrun --standalone` does.
+
+    Args:
+        command: What follows `python`.
+        processes: How many.
+
+    Raises:
+        MukiError: One of them died or reported an error; the others are stopped.
+    """
+    os.environ.setdefault("LOGLEVEL", "CRITICAL")  # torch's launcher reads it on import; errors are reported below
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    settings = LaunchConfig(1, 1, processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0)
+    try:
+        elastic_launch(settings, sys.executable)(*command)
+    except ChildFailedError as error:
+        number, failure = error.get_first_failure()
+        what = f"process {number} of {processes} ended with exit code {failure.exitcode}"
+        fix = "See its message above, if there is one; run the command again, and it continues from its last checkpoint"
+        raise MukiError(what, where="train-student", fix=fix) from None
+
+
+@contextmanager
+def leaving_quietly() -> Iterator[None]:
+    """Inside, a process whose connection breaks exits without a message: the one that died is reported by `launch`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if world_size() > 1 and any(sign in str(error) for sign in _BROKEN):
+            sys.exit(3)
+        raise
