@@ -43,8 +43,8 @@ from muki_pipeline.models.averaging import average
 from muki_pipeline.models.students import LoadedStudent
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.progress import SILENT
-from muki_pipeline.tables.columns import arrow
-from muki_pipeline.tables.table import write_table_file
+from muki_pipeline.store.columns import arrow
+from muki_pipeline.store.table import write_table_file
 from muki_pipeline.training.teacher import fine_tune
 from muki_stages.terminal import quiet_libraries
 

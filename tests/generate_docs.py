@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from muki_pipeline import config
-from muki_pipeline.tables import schema
+from muki_pipeline.store import schema
 from tests import measured, repository
 from tests.measured import table
 

@@ -43,7 +43,7 @@ TESTS = (
     "tests/pipeline/labelling/test_ray.py",
     "tests/pipeline/labelling/test_engines.py",
     "tests/pipeline/engines/test_ray.py",
-    "tests/pipeline/tables/test_bucket.py",
+    "tests/pipeline/store/test_bucket.py",
     "tests/pipeline/training/test_processes.py",
 )
 KILLS = {"MUKI_SCALE": "1", "MUKI_WORKER_KILLS": "20", "MUKI_NODE_KILLS": "10"}

@@ -1,6 +1,6 @@
 """Finished work is stored under the version of the code that made it: these numbers tell when a version must rise.
 
-If a number here has changed on purpose, raise the version constant in `tables/schema.py` and write the new
+If a number here has changed on purpose, raise the version constant in `store/schema.py` and write the new
 numbers with `python -m tests.test_versions`. Otherwise work of the older code would be mixed with new work.
 """
 
@@ -22,9 +22,9 @@ from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.models.teachers import locate
+from muki_pipeline.store import schema
 from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.supervision.strategies import STRATEGIES
-from muki_pipeline.tables import schema
 from muki_pipeline.training.student.train import train_student
 from tests import tiny
 

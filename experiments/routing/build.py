@@ -28,8 +28,8 @@ from muki_pipeline.config import (
 from muki_pipeline.corpus.table import with_ids, write_corpus
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import Layout
-from muki_pipeline.tables.columns import arrow
-from muki_pipeline.tables.table import write_table_file
+from muki_pipeline.store.columns import arrow
+from muki_pipeline.store.table import write_table_file
 from muki_pipeline.training.teacher import fine_tune
 from muki_stages.terminal import quiet_libraries
 

@@ -31,9 +31,9 @@ from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.routing.embeddings import open_embeddings
 from muki_pipeline.routing.gate.gate import Gate
 from muki_pipeline.routing.scorers import SCORERS, Gated, TeacherOutputs, gate_inputs
+from muki_pipeline.store.columns import arrow
+from muki_pipeline.store.table import is_finished
 from muki_pipeline.supervision.strategies import best_teacher, golden_targets, soft_weights
-from muki_pipeline.tables.columns import arrow
-from muki_pipeline.tables.table import is_finished
 
 RULES = ("mc_entropy", "mutual_information", "energy", "calibrated", "gate")
 BOUND = ("mc_entropy", "mutual_information", "calibrated")

@@ -24,10 +24,10 @@ from muki_pipeline.models.students import LoadedStudent, load_student
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.setup import look
 from muki_pipeline.setup.settings import Texts, render, student_model, write_project
+from muki_pipeline.store.columns import parquet_bytes
+from muki_pipeline.store.files import exists, make_folder, write_bytes
+from muki_pipeline.store.table import Table
 from muki_pipeline.supervision.integrate import integrate
-from muki_pipeline.tables.columns import parquet_bytes
-from muki_pipeline.tables.files import exists, make_folder, write_bytes
-from muki_pipeline.tables.table import Table
 from muki_pipeline.training.student.train import train_student
 
 _TEXTS = "texts.parquet"

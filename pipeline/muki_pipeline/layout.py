@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from muki_pipeline.errors import MukiError
-from muki_pipeline.tables.schema import GOLDEN_VERSION
-from muki_pipeline.tables.store import Store
-from muki_pipeline.tables.table import Table, open_store
+from muki_pipeline.store.schema import GOLDEN_VERSION
+from muki_pipeline.store.store import Store
+from muki_pipeline.store.table import Table, open_store
 
 MAKE_CORPUS = "Run muki-pipeline prepare"
 MAKE_EMBEDDINGS = "Run muki-pipeline embed"

@@ -9,8 +9,8 @@ from muki_pipeline import config
 from muki_pipeline.labels.space import unite
 from muki_pipeline.models.averaging import average
 from muki_pipeline.models.teachers import locate
-from muki_pipeline.tables.files import write_json
-from muki_pipeline.tables.folders import check_replaceable, replacing_folder
+from muki_pipeline.store.files import write_json
+from muki_pipeline.store.folders import check_replaceable, replacing_folder
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import quiet_libraries, say
 

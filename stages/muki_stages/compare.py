@@ -10,8 +10,8 @@ from rich.table import Table
 from muki_pipeline import config
 from muki_pipeline.evaluation.comparison.compare import Comparison, compare
 from muki_pipeline.evaluation.comparison.significance import best_rules
-from muki_pipeline.tables.columns import arrow
-from muki_pipeline.tables.table import write_table_file
+from muki_pipeline.store.columns import arrow
+from muki_pipeline.store.table import write_table_file
 from muki_stages import terminal
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import progress, quiet_libraries, say

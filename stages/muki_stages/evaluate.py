@@ -5,8 +5,8 @@ from typing import Any
 from muki_pipeline.evaluation.evaluate import Evaluation, evaluate
 from muki_pipeline.layout import Layout
 from muki_pipeline.reporting.figures import png, uncertainty_figure
-from muki_pipeline.tables.columns import spreadsheet_csv
-from muki_pipeline.tables.files import make_folder, write_bytes, write_json
+from muki_pipeline.store.columns import spreadsheet_csv
+from muki_pipeline.store.files import make_folder, write_bytes, write_json
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.project import open_project
 from muki_stages.terminal import progress, quiet_libraries, say, warn

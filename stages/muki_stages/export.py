@@ -12,9 +12,9 @@ from muki_pipeline.deployment.onnx import export_onnx
 from muki_pipeline.evaluation.metrics import accuracy
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.students import load_student
-from muki_pipeline.tables.columns import frame
-from muki_pipeline.tables.files import exists
-from muki_pipeline.tables.table import read_table_file
+from muki_pipeline.store.columns import frame
+from muki_pipeline.store.files import exists
+from muki_pipeline.store.table import read_table_file
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import quiet_libraries, say
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from muki_pipeline import config
-from muki_pipeline.tables.files import read_json
+from muki_pipeline.store.files import read_json
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import show, wants_json
 

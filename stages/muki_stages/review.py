@@ -10,8 +10,8 @@ from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.review import read_review, sample_review
 from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.routing.answers import none_answer, reference
-from muki_pipeline.tables import files
-from muki_pipeline.tables.columns import spreadsheet_csv
+from muki_pipeline.store import files
+from muki_pipeline.store.columns import spreadsheet_csv
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import say
 

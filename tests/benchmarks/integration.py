@@ -13,13 +13,13 @@ import yaml
 
 from muki_pipeline import config
 from muki_pipeline.routing.confidence import entropy, softmax
+from muki_pipeline.store.columns import fixed_size_lists
+from muki_pipeline.store.folder import FolderStore
+from muki_pipeline.store.keys import canonical_key
+from muki_pipeline.store.schema import EMBEDDINGS_VERSION, LABELS_VERSION
+from muki_pipeline.store.store import Shard
+from muki_pipeline.store.table import part_name, seal
 from muki_pipeline.supervision.integrate import integrate
-from muki_pipeline.tables.columns import fixed_size_lists
-from muki_pipeline.tables.folder import FolderStore
-from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.schema import EMBEDDINGS_VERSION, LABELS_VERSION
-from muki_pipeline.tables.store import Shard
-from muki_pipeline.tables.table import part_name, seal
 from tests.benchmarks.measure import Row, in_a_process
 
 TEACHERS, LABELS, SHARD = ["a", "b", "c"], 8, 50_000

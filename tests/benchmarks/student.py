@@ -16,10 +16,10 @@ from muki_pipeline.evaluation.comparison.students import StudentJob, StudentProc
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.devices import fast_dtype
 from muki_pipeline.progress import SILENT
-from muki_pipeline.tables import schema
-from muki_pipeline.tables.columns import fixed_size_lists
-from muki_pipeline.tables.folder import FolderStore
-from muki_pipeline.tables.table import part_name, seal, unseal
+from muki_pipeline.store import schema
+from muki_pipeline.store.columns import fixed_size_lists
+from muki_pipeline.store.folder import FolderStore
+from muki_pipeline.store.table import part_name, seal, unseal
 from muki_pipeline.training.base import load_base
 from muki_pipeline.training.batches import Collator, tokenised
 from muki_pipeline.training.finished import save

@@ -12,7 +12,7 @@ from itertools import combinations, count, product
 from pathlib import Path
 
 from muki_pipeline.errors import MukiError
-from muki_pipeline.tables.table import Table
+from muki_pipeline.store.table import Table
 from tests.faults import project
 from tests.faults.changes import CHANGES
 from tests.faults.child import ERRORS, Fault

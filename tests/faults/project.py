@@ -12,8 +12,8 @@ import yaml
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import Layout
-from muki_pipeline.tables.folders import is_sealed
-from muki_pipeline.tables.table import Table, read_table_file
+from muki_pipeline.store.folders import is_sealed
+from muki_pipeline.store.table import Table, read_table_file
 from tests import tiny
 from tests.faults import child
 from tests.faults.child import Fault

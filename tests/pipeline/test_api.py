@@ -7,7 +7,7 @@ import pytest
 from muki_pipeline import api
 from muki_pipeline.api import Project, merge
 from muki_pipeline.errors import MukiError
-from muki_pipeline.tables.files import only_one
+from muki_pipeline.store.files import only_one
 from tests import tiny
 from tests.recorder import Recorder
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 import yaml
 
-from muki_pipeline.tables.files import only_one
-from muki_pipeline.tables.folder import FolderStore
-from muki_pipeline.tables.table import part_name, seal, unseal
+from muki_pipeline.store.files import only_one
+from muki_pipeline.store.folder import FolderStore
+from muki_pipeline.store.table import part_name, seal, unseal
 from muki_stages import cli
 from tests import tiny
 

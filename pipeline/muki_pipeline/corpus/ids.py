@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import MAKE_CORPUS, Layout
-from muki_pipeline.tables.columns import series
-from muki_pipeline.tables.folder import FolderStore
-from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.store import Shard
-from muki_pipeline.tables.table import Table
+from muki_pipeline.store.columns import series
+from muki_pipeline.store.folder import FolderStore
+from muki_pipeline.store.keys import canonical_key
+from muki_pipeline.store.store import Shard
+from muki_pipeline.store.table import Table
 
 _DIGITS = 15
 """Hex digits of an id that fit into a signed 64-bit integer."""

@@ -11,9 +11,9 @@ from muki_pipeline.corpus.readers import local_files, read_parts, read_source
 from muki_pipeline.corpus.table import with_ids, write_corpus_parts
 from muki_pipeline.errors import MukiError, first
 from muki_pipeline.layout import Layout
-from muki_pipeline.tables import files
-from muki_pipeline.tables.columns import arrow
-from muki_pipeline.tables.table import write_table_file
+from muki_pipeline.store import files
+from muki_pipeline.store.columns import arrow
+from muki_pipeline.store.table import write_table_file
 
 
 def split_source(frame: pl.DataFrame, settings: Prepare) -> tuple[pl.DataFrame, pl.DataFrame | None]:

@@ -15,12 +15,12 @@ import pyarrow as pa
 from muki_pipeline.corpus.ids import Ids
 from muki_pipeline.errors import MukiError, first
 from muki_pipeline.layout import MAKE_CORPUS
-from muki_pipeline.tables import schema
-from muki_pipeline.tables.columns import arrow, series
-from muki_pipeline.tables.folder import FolderStore
-from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.store import Shard, Store
-from muki_pipeline.tables.table import Table, part_name, seal, unseal
+from muki_pipeline.store import schema
+from muki_pipeline.store.columns import arrow, series
+from muki_pipeline.store.folder import FolderStore
+from muki_pipeline.store.keys import canonical_key
+from muki_pipeline.store.store import Shard, Store
+from muki_pipeline.store.table import Table, part_name, seal, unseal
 
 
 def with_ids(frame: pl.DataFrame) -> pl.DataFrame:

@@ -16,10 +16,10 @@ from muki_pipeline.corpus.table import content_digest
 from muki_pipeline.deployment.writers import check_writable, write_table
 from muki_pipeline.errors import MukiError, choice
 from muki_pipeline.progress import SILENT, Progress
-from muki_pipeline.tables import files
-from muki_pipeline.tables.columns import arrow, fixed_size_lists, matrix
-from muki_pipeline.tables.folder import FolderStore
-from muki_pipeline.tables.keys import canonical_key
+from muki_pipeline.store import files
+from muki_pipeline.store.columns import arrow, fixed_size_lists, matrix
+from muki_pipeline.store.folder import FolderStore
+from muki_pipeline.store.keys import canonical_key
 
 ROWS = 10_000
 """Texts after which what is done is stored."""

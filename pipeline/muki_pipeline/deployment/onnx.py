@@ -17,7 +17,7 @@ from muki_pipeline.errors import MukiError
 from muki_pipeline.models.batching import by_token_budget, collate, tokenise
 from muki_pipeline.models.students import LoadedStudent
 from muki_pipeline.routing.confidence import softmax
-from muki_pipeline.tables import files, folders
+from muki_pipeline.store import files, folders
 
 MODEL, SMALL_MODEL = "model.onnx", "model_int8.onnx"
 TOLERANCE = 1e-4

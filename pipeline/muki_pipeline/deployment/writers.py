@@ -10,8 +10,8 @@ from polars.datatypes import DataTypeClass
 
 from muki_pipeline.corpus.formats import needs_package
 from muki_pipeline.errors import MukiError
-from muki_pipeline.tables import files
-from muki_pipeline.tables.columns import parquet_bytes, spreadsheet_csv
+from muki_pipeline.store import files
+from muki_pipeline.store.columns import parquet_bytes, spreadsheet_csv
 
 _SIMPLE = (pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Date, pl.Datetime, pl.Time, pl.Decimal, pl.Null)
 _NESTED = (pl.List, pl.Struct, pl.Array)

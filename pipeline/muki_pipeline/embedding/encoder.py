@@ -18,8 +18,8 @@ from muki_pipeline.models.checks.reading import check_reading
 from muki_pipeline.models.devices import choose_device, token_budget
 from muki_pipeline.models.tokenizers import check_length
 from muki_pipeline.progress import SILENT, Task
-from muki_pipeline.tables import schema
-from muki_pipeline.tables.keys import canonical_key
+from muki_pipeline.store import schema
+from muki_pipeline.store.keys import canonical_key
 
 
 class NeutralEncoder:

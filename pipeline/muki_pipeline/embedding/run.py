@@ -14,12 +14,12 @@ from muki_pipeline.embedding.encoder import NeutralEncoder
 from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Progress, Task
-from muki_pipeline.tables import files, schema
-from muki_pipeline.tables.columns import fixed_size_lists
-from muki_pipeline.tables.folder import FolderStore
-from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.store import Shard, Store
-from muki_pipeline.tables.table import publish
+from muki_pipeline.store import files, schema
+from muki_pipeline.store.columns import fixed_size_lists
+from muki_pipeline.store.folder import FolderStore
+from muki_pipeline.store.keys import canonical_key
+from muki_pipeline.store.store import Shard, Store
+from muki_pipeline.store.table import publish
 
 _LOG = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from muki_pipeline.errors import MukiError, first, refusing
 from muki_pipeline.models import locations
 from muki_pipeline.models.tokenizers import align_padding, load_tokenizer, structural_places
-from muki_pipeline.tables.files import exists, read_json
+from muki_pipeline.store.files import exists, read_json
 
 _KNOWN = ("Transformer", "Pooling", "Dense", "Normalize", "LayerNorm")
 """Modules that read nothing but the output of the one before, and run no code of the folder."""

@@ -7,7 +7,7 @@ from typing import Any
 from muki_pipeline.engines.threads import Result, Told
 from muki_pipeline.errors import MukiError, brief
 from muki_pipeline.ray_cluster import RayCluster, cluster_gone, connect
-from muki_pipeline.tables.table import part_name
+from muki_pipeline.store.table import part_name
 
 _AHEAD = 2
 """Tasks to a core: one that runs, and one that waits beside it."""

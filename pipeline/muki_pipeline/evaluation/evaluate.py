@@ -33,11 +33,11 @@ from muki_pipeline.routing.embeddings import open_embeddings
 from muki_pipeline.routing.inputs import RoutingInputs
 from muki_pipeline.routing.router import load_or_fit
 from muki_pipeline.routing.scorers import SCORERS
+from muki_pipeline.store import files
+from muki_pipeline.store.columns import series
+from muki_pipeline.store.table import read_table_file
 from muki_pipeline.supervision.golden_table import answered, targets
 from muki_pipeline.supervision.strategies import best_teacher
-from muki_pipeline.tables import files
-from muki_pipeline.tables.columns import series
-from muki_pipeline.tables.table import read_table_file
 
 LABEL_COLUMNS = ("probs", "logits", "entropy", "expected_entropy")
 HISTOGRAM_BINS = 25

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.layout import MAKE_CORPUS, Layout
-from muki_pipeline.tables import files, schema
-from muki_pipeline.tables.columns import frame
-from muki_pipeline.tables.table import read_table_file
+from muki_pipeline.store import files, schema
+from muki_pipeline.store.columns import frame
+from muki_pipeline.store.table import read_table_file
 
 _NAMED = 8
 MAKE_TEST = "Name a test set (prepare.test) and run muki-pipeline prepare"

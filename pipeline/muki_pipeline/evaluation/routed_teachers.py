@@ -21,9 +21,9 @@ from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.routing.router import Router
 from muki_pipeline.routing.scorers import SCORERS, TeacherOutputs
+from muki_pipeline.store.columns import arrow
+from muki_pipeline.store.keys import canonical_key
 from muki_pipeline.supervision.strategies import golden_targets, hard_weights
-from muki_pipeline.tables.columns import arrow
-from muki_pipeline.tables.keys import canonical_key
 
 
 @dataclass(frozen=True)

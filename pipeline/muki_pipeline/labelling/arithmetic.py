@@ -14,8 +14,8 @@ from muki_pipeline.labelling.store import find_labels
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.devices import choose_device, fast_dtype
 from muki_pipeline.models.teachers import TeacherFiles
-from muki_pipeline.tables.columns import matrix
-from muki_pipeline.tables.store import Shard
+from muki_pipeline.store.columns import matrix
+from muki_pipeline.store.store import Shard
 
 _PROBE_TEXTS = 64
 _MOST_ENTROPY = 0.005

@@ -12,11 +12,11 @@ from muki_pipeline.corpus.table import read_corpus_shard
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Task
-from muki_pipeline.tables import files, schema
-from muki_pipeline.tables.columns import fixed_size_lists
-from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.store import Shard
-from muki_pipeline.tables.table import publish
+from muki_pipeline.store import files, schema
+from muki_pipeline.store.columns import fixed_size_lists
+from muki_pipeline.store.keys import canonical_key
+from muki_pipeline.store.store import Shard
+from muki_pipeline.store.table import publish
 
 
 def find_features(labeller: Labeller, layout: Layout, shard: Shard) -> Shard | None:

@@ -36,9 +36,9 @@ from muki_pipeline.models.heads import classifier_head, recording_features
 from muki_pipeline.models.teachers import TeacherFiles, load
 from muki_pipeline.models.tokenizers import longest_input
 from muki_pipeline.progress import SILENT, Task
-from muki_pipeline.tables import schema
-from muki_pipeline.tables.columns import fixed_size_lists
-from muki_pipeline.tables.keys import canonical_key
+from muki_pipeline.store import schema
+from muki_pipeline.store.columns import fixed_size_lists
+from muki_pipeline.store.keys import canonical_key
 
 _PROBE_TEXTS = 4
 _ESTIMATE_TEXTS, _ESTIMATE_TOKENS = 512, 1024
@@ -172,7 +172,7 @@ class Labeller:
             task: Told of the texts that went through the network; texts x (passes + 1) in all.
 
         Returns:
-            The columns of a label shard (`tables/schema.py`), in the order of `table`.
+            The columns of a label shard (`store/schema.py`), in the order of `table`.
 
         Raises:
             MukiError: Logits are NaN or infinite (with the ids), or dropout is not active, or a text's numbers

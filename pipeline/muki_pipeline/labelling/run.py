@@ -19,9 +19,9 @@ from muki_pipeline.labelling.labeller import Throughput
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.progress import SILENT, Progress
-from muki_pipeline.tables import files
-from muki_pipeline.tables.store import Shard
-from muki_pipeline.tables.table import publish
+from muki_pipeline.store import files
+from muki_pipeline.store.store import Shard
+from muki_pipeline.store.table import publish
 
 _LOG = logging.getLogger(__name__)
 

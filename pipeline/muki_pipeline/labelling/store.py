@@ -8,7 +8,7 @@ from muki_pipeline.corpus.table import read_corpus_shard
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Task
-from muki_pipeline.tables.store import Shard
+from muki_pipeline.store.store import Shard
 
 _LOG = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.errors import MukiError, first
 from muki_pipeline.labels.space import LabelSpace, unite
 from muki_pipeline.layout import Layout, make_labels
-from muki_pipeline.tables import schema
-from muki_pipeline.tables.columns import matrix, series
-from muki_pipeline.tables.store import Shard
-from muki_pipeline.tables.table import Table
+from muki_pipeline.store import schema
+from muki_pipeline.store.columns import matrix, series
+from muki_pipeline.store.store import Shard
+from muki_pipeline.store.table import Table
 
 NUMBER_SETTINGS = ("passes", "seed", "max_length", "dtype", "dropout_layers")
 """Those of the `label` block that determine a teacher's numbers."""

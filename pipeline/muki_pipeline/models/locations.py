@@ -7,8 +7,8 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 from muki_pipeline.errors import MukiError, brief
-from muki_pipeline.tables.files import exists, read_bytes
-from muki_pipeline.tables.keys import canonical_key, file_digest
+from muki_pipeline.store.files import exists, read_bytes
+from muki_pipeline.store.keys import canonical_key, file_digest
 
 PACKAGE = "package:"
 MODULES = "modules.json"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from muki_pipeline.errors import MukiError
-from muki_pipeline.tables.files import read_json
+from muki_pipeline.store.files import read_json
 
 Width = Annotated[int, Field(gt=0, le=1 << 18)]
 Depth = Annotated[int, Field(gt=0, le=1024)]

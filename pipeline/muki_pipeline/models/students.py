@@ -16,8 +16,8 @@ from muki_pipeline.models.batching import by_token_budget, collate, tokenise
 from muki_pipeline.models.devices import auto_token_budget, choose_device
 from muki_pipeline.models.tokenizers import ANY_LENGTH, align_padding, load_tokenizer, longest_input
 from muki_pipeline.progress import SILENT, Progress, Task
-from muki_pipeline.tables import files, folders
-from muki_pipeline.tables.keys import canonical_key, files_digest
+from muki_pipeline.store import files, folders
+from muki_pipeline.store.keys import canonical_key, files_digest
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from muki_pipeline.models.checks.folder_kinds import check_classifier_folder
 from muki_pipeline.models.checks.loaded_weights import check_unused_weights, new_weights
 from muki_pipeline.models.model_config import ModelConfig, read_model_config
 from muki_pipeline.models.tokenizers import align_padding, check_length, load_tokenizer, structural_tokens
-from muki_pipeline.tables.files import exists, read_json
+from muki_pipeline.store.files import exists, read_json
 
 
 @dataclass(frozen=True)

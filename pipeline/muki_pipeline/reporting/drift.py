@@ -1,7 +1,7 @@
 """The report's section on how far the test set is from the corpus."""
 
 from muki_pipeline.layout import Layout
-from muki_pipeline.tables import files
+from muki_pipeline.store import files
 
 
 def drift_section(layout: Layout) -> list[str]:

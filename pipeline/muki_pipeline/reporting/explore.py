@@ -14,8 +14,8 @@ from muki_pipeline.config import Params
 from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import Layout, open_golden
 from muki_pipeline.routing.confidence import softmax
+from muki_pipeline.store.columns import matrix
 from muki_pipeline.supervision.strategies import MARGIN_FLOOR
-from muki_pipeline.tables.columns import matrix
 
 SAMPLE = 2_000
 """Texts in the page: half of them those of least margin, half spread evenly over the corpus."""

@@ -22,10 +22,10 @@ from muki_pipeline.reporting.drift import drift_section
 from muki_pipeline.reporting.explore import STYLE, explore_section, label_map
 from muki_pipeline.routing.answers import wilson_interval
 from muki_pipeline.routing.confidence import softmax
+from muki_pipeline.store import files
+from muki_pipeline.store.columns import frame, matrix
+from muki_pipeline.store.table import Table, read_table_file
 from muki_pipeline.supervision.strategies import MARGIN_FLOOR
-from muki_pipeline.tables import files
-from muki_pipeline.tables.columns import frame, matrix
-from muki_pipeline.tables.table import Table, read_table_file
 
 CONFLICTS = 20
 """Texts shown on which teachers conflict most."""

@@ -12,7 +12,7 @@ from muki_pipeline.corpus.ids import place_of
 from muki_pipeline.corpus.table import corpus_digest, corpus_shards, read_corpus_shard
 from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import MAKE_CORPUS, MAKE_GOLDEN, Layout, make_labels, open_golden
-from muki_pipeline.tables.table import Table, is_finished
+from muki_pipeline.store.table import Table, is_finished
 
 
 def inspect_store(params: Params, layout: Layout) -> dict[str, Any]:

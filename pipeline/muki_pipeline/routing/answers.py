@@ -13,8 +13,8 @@ from muki_pipeline.corpus.formats import read_table
 from muki_pipeline.errors import MukiError, first
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.names import comparable
-from muki_pipeline.tables.files import exists
-from muki_pipeline.tables.keys import file_digest
+from muki_pipeline.store.files import exists
+from muki_pipeline.store.keys import file_digest
 
 RANDOM, CONFLICT = "random", "conflict"
 _DIGITS = 12

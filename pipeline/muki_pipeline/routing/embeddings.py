@@ -11,10 +11,10 @@ from muki_pipeline.config import Params
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labels.tables import LabelledCorpus
 from muki_pipeline.layout import MAKE_EMBEDDINGS, Layout
-from muki_pipeline.tables import schema
-from muki_pipeline.tables.columns import matrix
-from muki_pipeline.tables.store import Shard
-from muki_pipeline.tables.table import Table
+from muki_pipeline.store import schema
+from muki_pipeline.store.columns import matrix
+from muki_pipeline.store.store import Shard
+from muki_pipeline.store.table import Table
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from muki_pipeline.layout import Layout
 from muki_pipeline.routing.answers import Answers, read_answers
 from muki_pipeline.routing.embeddings import Embeddings, open_embeddings
 from muki_pipeline.routing.scorers import SCORERS, TeacherOutputs
-from muki_pipeline.tables.columns import series
+from muki_pipeline.store.columns import series
 
 SAMPLE_ROWS = 50_000
 """Most texts that a scorer is fitted to: evenly spaced over the corpus, so that memory does not grow with it."""

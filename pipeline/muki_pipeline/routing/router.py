@@ -18,8 +18,8 @@ from muki_pipeline.layout import MAKE_GOLDEN, Layout
 from muki_pipeline.routing.gate.gate import Estimate
 from muki_pipeline.routing.inputs import RoutingInputs
 from muki_pipeline.routing.scorers import SCORERS, Gated, Score, TeacherOutputs
-from muki_pipeline.tables import files, folders, schema
-from muki_pipeline.tables.keys import canonical_key
+from muki_pipeline.store import files, folders, schema
+from muki_pipeline.store.keys import canonical_key
 
 _FACTS, _ARRAYS = "router.json", "arrays.safetensors"
 

@@ -11,8 +11,8 @@ from muki_pipeline.corpus.readers import watched
 from muki_pipeline.errors import MukiError, first
 from muki_pipeline.layout import Layout
 from muki_pipeline.models import locations
-from muki_pipeline.tables import files
-from muki_pipeline.tables.keys import canonical_key
+from muki_pipeline.store import files
+from muki_pipeline.store.keys import canonical_key
 
 FILE = "dvc.yaml"
 HEADER = "# Written by muki-pipeline from params.yaml. Write it anew with muki-pipeline dvc.\n"

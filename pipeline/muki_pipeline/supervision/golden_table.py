@@ -16,12 +16,12 @@ from muki_pipeline.labels.tables import Features, LabelledCorpus, LabelShard
 from muki_pipeline.layout import MAKE_GOLDEN
 from muki_pipeline.routing.answers import Anchors
 from muki_pipeline.routing.confidence import energy, softmax
+from muki_pipeline.store import schema
+from muki_pipeline.store.columns import fixed_size_lists
+from muki_pipeline.store.keys import canonical_key
+from muki_pipeline.store.store import Shard, Store
+from muki_pipeline.store.table import Table, is_finished, part_name, publish
 from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher, golden_targets, margins
-from muki_pipeline.tables import schema
-from muki_pipeline.tables.columns import fixed_size_lists
-from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.store import Shard, Store
-from muki_pipeline.tables.table import Table, is_finished, part_name, publish
 
 
 def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature: float) -> dict[str, Any]:

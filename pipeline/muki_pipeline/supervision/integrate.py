@@ -19,6 +19,10 @@ from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.routing.inputs import RoutingInputs, open_inputs
 from muki_pipeline.routing.router import Router, load_or_fit, router_key
 from muki_pipeline.routing.scorers import SCORERS, TeacherOutputs, measure
+from muki_pipeline.store import files
+from muki_pipeline.store.columns import series
+from muki_pipeline.store.store import Shard
+from muki_pipeline.store.table import publish, seal, unseal
 from muki_pipeline.supervision.golden_table import (
     GoldenRows,
     answered,
@@ -30,10 +34,6 @@ from muki_pipeline.supervision.golden_table import (
 )
 from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher, margins
 from muki_pipeline.supervision.summary import RoutingSummary, ShardSums, read_summary, summarise
-from muki_pipeline.tables import files
-from muki_pipeline.tables.columns import series
-from muki_pipeline.tables.store import Shard
-from muki_pipeline.tables.table import publish, seal, unseal
 
 _LOG = logging.getLogger(__name__)
 

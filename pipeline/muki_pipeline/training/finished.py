@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import TRAINING_CURVE
-from muki_pipeline.tables import files, folders
+from muki_pipeline.store import files, folders
 from muki_pipeline.training import processes
 
 _TRAINING = "training.json"

@@ -10,10 +10,10 @@ from muki_pipeline.config import TeacherTraining, TrainTeacher
 from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Progress
-from muki_pipeline.tables import schema
-from muki_pipeline.tables.columns import frame
-from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.table import read_table_file
+from muki_pipeline.store import schema
+from muki_pipeline.store.columns import frame
+from muki_pipeline.store.keys import canonical_key
+from muki_pipeline.store.table import read_table_file
 from muki_pipeline.training.base import base_digest, load_base, named_labels
 from muki_pipeline.training.batches import Collator, tokenised
 from muki_pipeline.training.finished import last_losses, only_training, save, trained_before

@@ -23,7 +23,7 @@ from muki_pipeline.config import Dtype, Training
 from muki_pipeline.errors import MukiError, brief
 from muki_pipeline.models.devices import choose_device, fast_dtype
 from muki_pipeline.progress import Progress
-from muki_pipeline.tables import files, folders
+from muki_pipeline.store import files, folders
 from muki_pipeline.training import processes
 from muki_pipeline.training.batches import EpochSampler
 from muki_pipeline.training.vocabulary import occurring_tokens

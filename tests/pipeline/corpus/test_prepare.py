@@ -8,7 +8,7 @@ from muki_pipeline.config import Prepare
 from muki_pipeline.corpus.prepare import SHARED, prepare
 from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import Layout
-from muki_pipeline.tables.table import Table
+from muki_pipeline.store.table import Table
 
 
 def settings(root: Path, rows: list[tuple[str, str]], **others: object) -> Prepare:

@@ -7,8 +7,8 @@ import pytest
 from muki_pipeline.corpus.ids import text_id
 from muki_pipeline.corpus.table import content_digest, corpus_shards, read_corpus_shard, with_ids, write_corpus
 from muki_pipeline.errors import MukiError
-from muki_pipeline.tables.folder import FolderStore
-from muki_pipeline.tables.table import part_name, seal, unseal
+from muki_pipeline.store.folder import FolderStore
+from muki_pipeline.store.table import part_name, seal, unseal
 
 
 def frame(texts: list[str]) -> pl.DataFrame:

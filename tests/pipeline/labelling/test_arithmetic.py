@@ -14,7 +14,7 @@ from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.run import LabellingSummary, label_corpus
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.teachers import locate
-from muki_pipeline.tables.table import Table
+from muki_pipeline.store.table import Table
 from tests import tiny
 
 AUTO = Label(passes=2, max_length=24, token_budget=200, device="cpu")

@@ -25,8 +25,8 @@ from muki_pipeline.labelling.engines.local import Processes
 from muki_pipeline.labelling.labeller import Labeller, Throughput
 from muki_pipeline.labelling.run import label_with
 from muki_pipeline.layout import Layout
-from muki_pipeline.tables.folder import FolderStore
-from muki_pipeline.tables.store import Shard
+from muki_pipeline.store.folder import FolderStore
+from muki_pipeline.store.store import Shard
 from tests import tiny
 
 SETTINGS = Label(passes=2, max_length=20, device="cpu", dtype="float32")

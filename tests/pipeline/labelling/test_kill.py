@@ -14,7 +14,7 @@ from muki_pipeline.config import Label, Teacher
 from muki_pipeline.corpus.table import with_ids, write_corpus
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import Layout
-from muki_pipeline.tables.table import Table
+from muki_pipeline.store.table import Table
 from tests import tiny
 
 KILLS, SHARDS = 20, 30

@@ -25,7 +25,7 @@ from muki_pipeline.labelling.engines.ray import RayWorkers
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.run import label_with
 from muki_pipeline.layout import Layout
-from muki_pipeline.tables.table import Table
+from muki_pipeline.store.table import Table
 from muki_stages import prepare
 from tests import tiny
 from tests.marks import at_length

@@ -17,9 +17,9 @@ from muki_pipeline.labelling.store import load_or_label_shard
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.processes import process_context
-from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.store import Shard
-from muki_pipeline.tables.table import Table
+from muki_pipeline.store.keys import canonical_key
+from muki_pipeline.store.store import Shard
+from muki_pipeline.store.table import Table
 from tests import tiny
 from tests.recorder import Recorder
 

@@ -19,9 +19,9 @@ from muki_pipeline.evaluation.evaluate import evaluate
 from muki_pipeline.layout import Layout
 from muki_pipeline.reporting.figures import share_figure, svg
 from muki_pipeline.reporting.html import CONFLICTS, summarise, write_report
+from muki_pipeline.store.columns import arrow
+from muki_pipeline.store.table import write_table_file
 from muki_pipeline.supervision.integrate import integrate
-from muki_pipeline.tables.columns import arrow
-from muki_pipeline.tables.table import write_table_file
 from tests import tiny
 from tests.recorder import Recorder
 

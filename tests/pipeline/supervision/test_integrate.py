@@ -24,9 +24,9 @@ from muki_pipeline.layout import Layout
 from muki_pipeline.routing import inputs
 from muki_pipeline.routing.confidence import entropy_of_logits, softmax
 from muki_pipeline.routing.gate.agreement import SLIGHT
+from muki_pipeline.store.folder import FolderStore
+from muki_pipeline.store.table import MANIFEST, Table, seal
 from muki_pipeline.supervision import integrate as stage
-from muki_pipeline.tables.folder import FolderStore
-from muki_pipeline.tables.table import MANIFEST, Table, seal
 from tests import tiny
 
 

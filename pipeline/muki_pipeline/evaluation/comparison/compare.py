@@ -19,15 +19,15 @@ from muki_pipeline.evaluation.predict import student_measures
 from muki_pipeline.labels.tables import LabelledCorpus, open_labelled_corpus
 from muki_pipeline.layout import Layout, open_golden
 from muki_pipeline.progress import SILENT, Progress
+from muki_pipeline.store import files, folders
+from muki_pipeline.store.columns import matrix
+from muki_pipeline.store.folder import FolderStore
+from muki_pipeline.store.keys import canonical_key
+from muki_pipeline.store.store import Shard
+from muki_pipeline.store.table import seal, unseal
 from muki_pipeline.supervision.golden_table import GoldenRows, golden_facts
 from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.supervision.strategies import STRATEGIES
-from muki_pipeline.tables import files, folders
-from muki_pipeline.tables.columns import matrix
-from muki_pipeline.tables.folder import FolderStore
-from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.store import Shard
-from muki_pipeline.tables.table import seal, unseal
 from muki_pipeline.training.student.train import training_key
 from muki_pipeline.training.trainer import settled
 

@@ -20,10 +20,10 @@ from muki_pipeline.evaluation.predict import predict_student
 from muki_pipeline.models.devices import choose_device
 from muki_pipeline.processes import process_context, serve_parent, start, usable_cores
 from muki_pipeline.progress import Progress, Task
-from muki_pipeline.tables import files
-from muki_pipeline.tables.columns import fixed_size_lists, matrix
-from muki_pipeline.tables.store import metadata_of
-from muki_pipeline.tables.table import read_table_file, write_table_file
+from muki_pipeline.store import files
+from muki_pipeline.store.columns import fixed_size_lists, matrix
+from muki_pipeline.store.store import metadata_of
+from muki_pipeline.store.table import read_table_file, write_table_file
 from muki_pipeline.training.base import base_bytes
 from muki_pipeline.training.student.train import StudentTraining
 

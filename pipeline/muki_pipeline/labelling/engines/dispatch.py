@@ -7,7 +7,7 @@ from typing import Protocol
 
 from muki_pipeline.errors import MukiError, brief
 from muki_pipeline.labelling.labeller import Labeller, Throughput
-from muki_pipeline.tables.store import Shard
+from muki_pipeline.store.store import Shard
 
 MOST_CRASHES = 3
 """A shard whose worker dies this often, on a machine that lives on, is taken for the cause."""

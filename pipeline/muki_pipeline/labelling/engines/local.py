@@ -15,7 +15,7 @@ from muki_pipeline.labelling.store import load_or_label_shard
 from muki_pipeline.layout import Layout
 from muki_pipeline.processes import process_context, serve_parent, start, usable_cores
 from muki_pipeline.progress import SILENT, Task
-from muki_pipeline.tables.store import Shard
+from muki_pipeline.store.store import Shard
 
 
 class ThisProcess:

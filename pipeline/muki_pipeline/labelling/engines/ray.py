@@ -10,7 +10,7 @@ from muki_pipeline.labelling.engines.local import label_one
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.layout import Layout
 from muki_pipeline.ray_cluster import cluster_gone, connect
-from muki_pipeline.tables.store import Shard
+from muki_pipeline.store.store import Shard
 
 _GONE = ("its node has died", "its node was terminated")
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from muki_pipeline.errors import MukiError, first
 from muki_pipeline.models import locations
-from muki_pipeline.tables.files import read_bytes
+from muki_pipeline.store.files import read_bytes
 
 WRAPPERS = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before the names of weights."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from muki_pipeline.models.heads import classifier_head, recording_features
-from muki_pipeline.tables import schema
+from muki_pipeline.store import schema
 from muki_pipeline.training.student.losses import LOSSES
 
 

@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerBase
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import open_golden
-from muki_pipeline.tables import files
-from muki_pipeline.tables.columns import matrix
+from muki_pipeline.store import files
+from muki_pipeline.store.columns import matrix
 from muki_pipeline.training.batches import encoded
 
 _PART_ROWS = 4096

@@ -13,9 +13,9 @@ from muki_pipeline.config import Student
 from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import MAKE_GOLDEN, Layout, open_golden
 from muki_pipeline.progress import SILENT, Progress
-from muki_pipeline.tables import files, schema
-from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.store import Shard
+from muki_pipeline.store import files, schema
+from muki_pipeline.store.keys import canonical_key
+from muki_pipeline.store.store import Shard
 from muki_pipeline.training.base import base_digest
 from muki_pipeline.training.batches import Collator
 from muki_pipeline.training.finished import last_losses, only_training, save, trained_before

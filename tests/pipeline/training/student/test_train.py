@@ -16,10 +16,10 @@ from muki_pipeline import config
 from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Progress
-from muki_pipeline.tables.columns import fixed_size_lists
-from muki_pipeline.tables.folder import FolderStore
-from muki_pipeline.tables.schema import GOLDEN_VERSION
-from muki_pipeline.tables.table import Table, part_name, seal, unseal
+from muki_pipeline.store.columns import fixed_size_lists
+from muki_pipeline.store.folder import FolderStore
+from muki_pipeline.store.schema import GOLDEN_VERSION
+from muki_pipeline.store.table import Table, part_name, seal, unseal
 from muki_pipeline.training import trainer
 from muki_pipeline.training.student.golden_rows import golden_shards
 from muki_pipeline.training.student.losses import integration_loss, uhc_loss

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from muki_pipeline.errors import MukiError
-from muki_pipeline.tables.columns import fixed_size_lists, matrix, spreadsheet_csv
-from muki_pipeline.tables.files import only_one
-from muki_pipeline.tables.folder import FolderStore
-from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.table import (
+from muki_pipeline.store.columns import fixed_size_lists, matrix, spreadsheet_csv
+from muki_pipeline.store.files import only_one
+from muki_pipeline.store.folder import FolderStore
+from muki_pipeline.store.keys import canonical_key
+from muki_pipeline.store.table import (
     MANIFEST,
     Table,
     part_name,

@@ -16,11 +16,11 @@ import polars as pl
 import pyarrow as pa
 
 from muki_pipeline.errors import MukiError
-from muki_pipeline.tables import files
-from muki_pipeline.tables.bucket import BucketStore
-from muki_pipeline.tables.columns import frame
-from muki_pipeline.tables.folder import FolderStore
-from muki_pipeline.tables.store import UNREADABLE, Shard, Store, metadata_of, parse
+from muki_pipeline.store import files
+from muki_pipeline.store.bucket import BucketStore
+from muki_pipeline.store.columns import frame
+from muki_pipeline.store.folder import FolderStore
+from muki_pipeline.store.store import UNREADABLE, Shard, Store, metadata_of, parse
 
 MANIFEST = "manifest.json"
 _OWN_NAME = re.compile(r"part-\d{5,}\.parquet|\.(part-\d{5,}\.parquet|manifest\.json)\.tmp")

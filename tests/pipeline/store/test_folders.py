@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from muki_pipeline.tables.folders import is_sealed, keep, replacing_folder, restore
+from muki_pipeline.store.folders import is_sealed, keep, replacing_folder, restore
 
 
 def test_a_kill_between_the_two_renames_loses_neither_folder(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from muki_pipeline.tables.columns import vectors
+from muki_pipeline.store.columns import vectors
 
 LABELS_VERSION = 5
 """Label shards: the columns and the numbers in them (`pipeline/muki_pipeline/labelling/`)."""

@@ -20,11 +20,11 @@ from muki_pipeline import config
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import open_golden
+from muki_pipeline.store import bucket as module
+from muki_pipeline.store.bucket import BucketStore
+from muki_pipeline.store.folder import FolderStore
+from muki_pipeline.store.table import Table, part_name, seal
 from muki_pipeline.supervision.integrate import integrate
-from muki_pipeline.tables import bucket as module
-from muki_pipeline.tables.bucket import BucketStore
-from muki_pipeline.tables.folder import FolderStore
-from muki_pipeline.tables.table import Table, part_name, seal
 from muki_pipeline.training.student.train import train_student
 from muki_stages import evaluate, report
 from tests import tiny

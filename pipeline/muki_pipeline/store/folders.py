@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from muki_pipeline.errors import MukiError
-from muki_pipeline.tables.files import link_or_copy, make_folder, read_json, remove, sync_folder, write_json
-from muki_pipeline.tables.keys import file_digest
+from muki_pipeline.store.files import link_or_copy, make_folder, read_json, remove, sync_folder, write_json
+from muki_pipeline.store.keys import file_digest
 
 _SEAL = "sha256.json"
 

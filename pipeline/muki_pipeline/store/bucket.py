@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from muki_pipeline.errors import MukiError
-from muki_pipeline.tables.keys import canonical_key
-from muki_pipeline.tables.store import Shard, Store
+from muki_pipeline.store.keys import canonical_key
+from muki_pipeline.store.store import Shard, Store
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

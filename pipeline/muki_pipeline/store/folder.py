@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from muki_pipeline.errors import MukiError
-from muki_pipeline.tables import files
-from muki_pipeline.tables.keys import file_digest
-from muki_pipeline.tables.store import Shard, Store
+from muki_pipeline.store import files
+from muki_pipeline.store.keys import file_digest
+from muki_pipeline.store.store import Shard, Store
 
 
 @dataclass(frozen=True)

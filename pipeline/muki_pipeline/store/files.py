@@ -1,4 +1,4 @@
-"""Files: atomic writes, publishing, locks, removal. Only `tables/` changes anything on the disk."""
+"""Files: atomic writes, publishing, locks, removal. Only `store/` changes anything on the disk."""
 
 import errno
 import fcntl
