@@ -62,7 +62,11 @@ class EpochSampler(Sampler[int]):
 
 
 class Collator:
-    """Pads tokenised rows to their longest and turns the other columns into tensors."""
+    """Pads tokenised rows on the right, as prediction does, and turns the other columns into tensors.
+
+    transformers' own collator pads on the tokenizer's side, hands `length` on to the model, and makes every number of a
+    target a Python object.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
@@ -71,6 +75,6 @@ class Collator:
         """Rows of a dataset -> a batch."""
         names = [name for name in self.tokenizer.model_input_names if name in rows[0]]
         inputs = [{name: row[name].tolist() for name in names} for row in rows]
-        batch = self.tokenizer.pad(inputs, return_tensors="pt")
+        batch = self.tokenizer.pad(inputs, padding_side="right", return_tensors="pt")
         others = rows[0].keys() - {*names, "length"}
         return {**batch, **{name: torch.as_tensor(np.array([row[name] for row in rows])) for name in others}}

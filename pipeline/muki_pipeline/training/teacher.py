@@ -14,7 +14,7 @@ from muki_pipeline.tables import schema
 from muki_pipeline.tables.columns import frame
 from muki_pipeline.tables.keys import canonical_key
 from muki_pipeline.tables.shards import read_table_file
-from muki_pipeline.training.base import base_digest, load_base, named_labels
+from muki_pipeline.training.base import base_facts, load_base, named_labels
 from muki_pipeline.training.batches import Collator, tokenised
 from muki_pipeline.training.finished import last_losses, only_training, save, trained_before
 from muki_pipeline.training.trainer import ResumableTrainer, arguments, run, settled
@@ -103,4 +103,4 @@ def _training_key(settings: TeacherTraining, labels: list[str], rows: pl.DataFra
     facts = {"version": schema.STUDENT_VERSION, "settings": settings.model_dump(), "labels": labels, "texts": texts}
     # Teachers of a base without these labels are what they were before such rows were kept.
     kept = {label: row for label, row in named_labels(settings, root).items() if label in labels}
-    return canonical_key(facts | {"base": base_digest(settings, root)} | ({"kept": kept} if kept else {}))
+    return canonical_key(facts | base_facts(settings, root) | ({"kept": kept} if kept else {}))
