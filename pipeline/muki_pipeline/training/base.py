@@ -51,14 +51,15 @@ def base_facts(settings: Training, root: Path) -> dict[str, str]:
         MukiError: No such model, or its tokenizer cannot be loaded.
     """
     digest = base_digest(settings, root)
-    return {"base": digest} | ({"padding": "right"} if _pads_left(_base_folder(settings, root), digest) else {})
+    side = _padding_side(_base_folder(settings, root), settings.model, digest)
+    return {"base": digest} | ({"padding": "right"} if side == "left" else {})
 
 
 @cache
-def _pads_left(folder: Path, digest: str) -> bool:
-    """Whether the tokenizer in a folder, whose files have this digest, pads on the left by itself."""
+def _padding_side(folder: Path, where: str, digest: str) -> str:
+    """The side on which the tokenizer in a folder, whose files have this digest, pads by itself."""
     read_model_config(folder / "config.json")
-    return load_tokenizer(folder, str(folder)).padding_side == "left"
+    return str(load_tokenizer(folder, where).padding_side)
 
 
 def base_bytes(settings: Training, root: Path) -> int:

@@ -15,16 +15,13 @@ from transformers import PreTrainedTokenizerBase
 from muki_pipeline.models.batching import beginnings, read
 
 
-def tokenised(data: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
-    """`data` with its `text` column turned into the model's inputs and `length`; other columns stay."""
-
-    def encode(rows: dict[str, list[str]]) -> Mapping[str, Any]:
-        return encoded(tokenizer, rows["text"], max_length)
-
-    return data.map(encode, batched=True, remove_columns=["text"]).with_format("numpy")
+def tokenised(columns: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
+    """Some columns, `text` turned into the model's inputs and `length`."""
+    others = {name: values for name, values in columns.items() if name != "text"}
+    return Dataset.from_dict(others | encoded(tokenizer, columns["text"], max_length)).with_format("numpy")
 
 
-def encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int) -> Mapping[str, list[Any]]:
+def encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int) -> dict[str, list[Any]]:
     """The model's inputs for some texts, without padding, and `length`, the tokens of each."""
     inputs = read(tokenizer, beginnings(tokenizer, texts, max_length), max_length)
     return {**inputs, "length": [len(ids) for ids in inputs["input_ids"]]}

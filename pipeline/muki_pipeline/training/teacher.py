@@ -4,7 +4,6 @@ import tempfile
 from pathlib import Path
 
 import polars as pl
-from datasets import Dataset
 
 from muki_pipeline.config import TeacherTraining, TrainTeacher
 from muki_pipeline.errors import MukiError
@@ -83,12 +82,12 @@ def fine_tune(
         return finished.get("loss")
     model, tokenizer = load_base(settings, labels, root)
     columns = own["label"].replace_strict({label: column for column, label in enumerate(labels)}).to_list()
-    data = Dataset.from_dict({"text": own["text"].to_list(), "labels": columns})
+    data = tokenised({"text": own["text"].to_list(), "labels": columns}, tokenizer, settings.max_length)
     with tempfile.TemporaryDirectory(prefix="muki-teacher-") as work:
         trainer = ResumableTrainer(
             model=model,
             args=arguments(settings, Path(work), settings.steps, max_steps=settings.steps, save_strategy="no"),
-            train_dataset=tokenised(data, tokenizer, settings.max_length),
+            train_dataset=data,
             data_collator=Collator(tokenizer),
             processing_class=tokenizer,
         )
