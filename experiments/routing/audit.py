@@ -12,8 +12,8 @@ from experiments.routing.judge import Asked, ask, base_of, is_built, shown
 from experiments.routing.settings import Setting, bases, settings
 from muki_pipeline.evaluation import metrics
 from muki_pipeline.routing.answers import Anchors
-from muki_pipeline.routing.gate.gate import fit_router
-from muki_pipeline.routing.scorers import gate_texts
+from muki_pipeline.routing.gate.gate import Gate
+from muki_pipeline.routing.scorers import gate_inputs
 from muki_pipeline.supervision.strategies import margins
 
 SETTINGS = ("HWU64, random 4", "Reuters R8, 3", "20 Newsgroups, 3", "one half-trained")
@@ -45,14 +45,14 @@ def judge(asked: Asked, posterior: np.ndarray, anchors: Anchors) -> dict[str, fl
 def measure(setting: Setting) -> list[dict[str, float]]:
     """The rule with each count of answers."""
     asked = ask(setting)
-    texts, names, label_space = gate_texts(asked.outputs), asked.outputs.names, asked.outputs.label_space
+    texts, names = gate_inputs(asked.outputs), asked.outputs.names
     assert names is not None
-    plain = fit_router(texts, names, label_space)
+    plain = Gate.fit(texts, names)
     posterior = plain(texts)
     rows = []
     for count in ANSWERS:
         anchors = draw(asked, posterior, count)
-        router = fit_router(texts, names, label_space, anchors) if count else plain
+        router = Gate.fit(texts, names, anchors) if count else plain
         rows.append({"answers": count, **judge(asked, router(texts), anchors)})
     return rows
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from datasets import Dataset
 from transformers import PrinterCallback
 
 from muki_pipeline.config import Arithmetic, Params, Prepare, Source, Student, Teacher
@@ -94,7 +93,7 @@ def _against_plain(folder: Path, tokens: int, precision: Arithmetic) -> float:
 
     def supervised() -> None:
         model, tokenizer = load_base(plain, LABELS, folder)
-        data = Dataset(pa.table({"text": texts, "labels": targets.argmax(axis=1)}))
+        data = tokenised({"text": texts, "labels": targets.argmax(axis=1)}, tokenizer, plain.max_length)
         trainer = ResumableTrainer(
             model=model,
             args=arguments(
@@ -104,7 +103,7 @@ def _against_plain(folder: Path, tokens: int, precision: Arithmetic) -> float:
                 num_train_epochs=TRAINING["epochs"],
                 save_steps=plain.checkpoint_steps,
             ),
-            train_dataset=tokenised(data, tokenizer, plain.max_length),
+            train_dataset=data,
             data_collator=Collator(tokenizer),
             processing_class=tokenizer,
         )

@@ -1,6 +1,7 @@
 """The pretrained model that a training starts from."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,26 @@ def base_digest(settings: Training, root: Path) -> str:
     """
     folder = _base_folder(settings, root)
     return locations.model_digest(folder, locations.model_files(folder))
+
+
+def base_facts(settings: Training, root: Path) -> dict[str, str]:
+    """What the key of a training holds of its pretrained model.
+
+    Texts were once padded on the side that the tokenizer names: what was trained so on the left has another key.
+
+    Raises:
+        MukiError: No such model, or its tokenizer cannot be loaded.
+    """
+    digest = base_digest(settings, root)
+    side = _padding_side(_base_folder(settings, root), settings.model, digest)
+    return {"base": digest} | ({"padding": "right"} if side == "left" else {})
+
+
+@cache
+def _padding_side(folder: Path, where: str, digest: str) -> str:
+    """The side on which the tokenizer in a folder, whose files have this digest, pads by itself."""
+    read_model_config(folder / "config.json")
+    return str(load_tokenizer(folder, where).padding_side)
 
 
 def base_bytes(settings: Training, root: Path) -> int:

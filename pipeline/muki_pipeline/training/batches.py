@@ -15,16 +15,13 @@ from transformers import PreTrainedTokenizerBase
 from muki_pipeline.models.batching import beginnings, read
 
 
-def tokenised(data: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
-    """`data` with its `text` column turned into the model's inputs and `length`; other columns stay."""
-
-    def encode(rows: dict[str, list[str]]) -> Mapping[str, Any]:
-        return encoded(tokenizer, rows["text"], max_length)
-
-    return data.map(encode, batched=True, remove_columns=["text"]).with_format("numpy")
+def tokenised(columns: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
+    """Some columns, `text` turned into the model's inputs and `length`."""
+    others = {name: values for name, values in columns.items() if name != "text"}
+    return Dataset.from_dict(others | encoded(tokenizer, columns["text"], max_length)).with_format("numpy")
 
 
-def encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int) -> Mapping[str, list[Any]]:
+def encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int) -> dict[str, list[Any]]:
     """The model's inputs for some texts, without padding, and `length`, the tokens of each."""
     inputs = read(tokenizer, beginnings(tokenizer, texts, max_length), max_length)
     return {**inputs, "length": [len(ids) for ids in inputs["input_ids"]]}
@@ -62,7 +59,11 @@ class EpochSampler(Sampler[int]):
 
 
 class Collator:
-    """Pads tokenised rows to their longest and turns the other columns into tensors."""
+    """Pads tokenised rows on the right, as prediction does, and turns the other columns into tensors.
+
+    transformers' own collator pads on the tokenizer's side, hands `length` on to the model, and makes every number of a
+    target a Python object.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
@@ -71,6 +72,6 @@ class Collator:
         """Rows of a dataset -> a batch."""
         names = [name for name in self.tokenizer.model_input_names if name in rows[0]]
         inputs = [{name: row[name].tolist() for name in names} for row in rows]
-        batch = self.tokenizer.pad(inputs, return_tensors="pt")
+        batch = self.tokenizer.pad(inputs, padding_side="right", return_tensors="pt")
         others = rows[0].keys() - {*names, "length"}
         return {**batch, **{name: torch.as_tensor(np.array([row[name] for row in rows])) for name in others}}

@@ -4,7 +4,6 @@ import tempfile
 from pathlib import Path
 
 import polars as pl
-from datasets import Dataset
 
 from muki_pipeline.config import TeacherTraining, TrainTeacher
 from muki_pipeline.errors import MukiError
@@ -14,7 +13,7 @@ from muki_pipeline.store import schema
 from muki_pipeline.store.columns import frame
 from muki_pipeline.store.keys import canonical_key
 from muki_pipeline.store.table import read_table_file
-from muki_pipeline.training.base import base_digest, load_base, named_labels
+from muki_pipeline.training.base import base_facts, load_base, named_labels
 from muki_pipeline.training.batches import Collator, tokenised
 from muki_pipeline.training.finished import last_losses, only_training, save, trained_before
 from muki_pipeline.training.trainer import ResumableTrainer, arguments, run, settled
@@ -83,12 +82,12 @@ def fine_tune(
         return finished.get("loss")
     model, tokenizer = load_base(settings, labels, root)
     columns = own["label"].replace_strict({label: column for column, label in enumerate(labels)}).to_list()
-    data = Dataset.from_dict({"text": own["text"].to_list(), "labels": columns})
+    data = tokenised({"text": own["text"].to_list(), "labels": columns}, tokenizer, settings.max_length)
     with tempfile.TemporaryDirectory(prefix="muki-teacher-") as work:
         trainer = ResumableTrainer(
             model=model,
             args=arguments(settings, Path(work), settings.steps, max_steps=settings.steps, save_strategy="no"),
-            train_dataset=tokenised(data, tokenizer, settings.max_length),
+            train_dataset=data,
             data_collator=Collator(tokenizer),
             processing_class=tokenizer,
         )
@@ -103,4 +102,4 @@ def _training_key(settings: TeacherTraining, labels: list[str], rows: pl.DataFra
     facts = {"version": schema.STUDENT_VERSION, "settings": settings.model_dump(), "labels": labels, "texts": texts}
     # Teachers of a base without these labels are what they were before such rows were kept.
     kept = {label: row for label, row in named_labels(settings, root).items() if label in labels}
-    return canonical_key(facts | {"base": base_digest(settings, root)} | ({"kept": kept} if kept else {}))
+    return canonical_key(facts | base_facts(settings, root) | ({"kept": kept} if kept else {}))

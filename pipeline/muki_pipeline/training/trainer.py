@@ -14,7 +14,6 @@ from transformers import (
     PrinterCallback,
     Trainer,
     TrainerCallback,
-    TrainerControl,
     TrainerState,
     TrainingArguments,
 )
@@ -33,15 +32,10 @@ _LOGS = 50
 """Points of a training curve."""
 
 
-def resolved(settings: SomeTraining) -> SomeTraining:
-    """The settings with the arithmetic that `precision: auto` stands for on this machine."""
-    if settings.precision != "auto":
-        return settings
-    return settings.model_copy(update={"precision": fast_dtype(choose_device("auto"))})
-
-
 def settled(settings: SomeTraining, *known: Callable[[SomeTraining], bool]) -> SomeTraining:
-    """As `resolved`, but what is known in some arithmetic decides before the machine does: no work is done again.
+    """The settings with the arithmetic that `precision: auto` stands for: the machine's fastest.
+
+    What is known in some arithmetic decides before the machine does: no work is done again.
 
     Args:
         settings: How to train.
@@ -49,8 +43,9 @@ def settled(settings: SomeTraining, *known: Callable[[SomeTraining], bool]) -> S
     """
     if settings.precision != "auto":
         return settings
-    choices = [settings.model_copy(update={"precision": precision}) for precision in get_args(Dtype)]
-    return next((each for is_known in known for each in choices if is_known(each)), None) or resolved(settings)
+    choices = {precision: settings.model_copy(update={"precision": precision}) for precision in get_args(Dtype)}
+    found = (each for is_known in known for each in choices.values() if is_known(each))
+    return next(found, None) or choices[fast_dtype(choose_device("auto"))]
 
 
 def arguments(settings: Training, output: Path, steps: int, **others: Any) -> TrainingArguments:
@@ -145,12 +140,10 @@ class _Reporter(TrainerCallback):
         self.progress, self.name = progress, name
         self.reported = 0
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         self.task = self.progress.begin(self.name, state.max_steps, "steps")
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         last = next((entry for entry in reversed(state.log_history) if "loss" in entry), None)
         note = "" if last is None else f"loss {last['loss']:.4f}, learning rate {last['learning_rate']:.1e}"
         # After a resume the first step reported is not step 1: the steps before it count as done.
@@ -179,8 +172,7 @@ def run(trainer: Trainer, model: PreTrainedModel, progress: Progress, name: str,
     with occurring_tokens(model, tokenizer, data):
         trainer.train(resume_from_checkpoint=checkpoint)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    weights = [] if trainer.model is None else trainer.model.parameters()
-    if not all(map(math.isfinite, losses)) or not all(bool(tensor.isfinite().all()) for tensor in weights):
+    if not all(map(math.isfinite, losses)) or not all(tensor.isfinite().all() for tensor in model.parameters()):
         what = "the training diverged: its loss or weights are NaN or infinite, so nothing was saved"
         raise MukiError(what, where=name, fix="Lower the learning rate")
     if trainer.eval_dataset is not None:

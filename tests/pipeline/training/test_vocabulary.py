@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 def read(folder: Path, texts: list[str]) -> tuple[Any, Dataset, dict[str, torch.Tensor]]:
     """The tokenizer, the texts as a data set, and as a batch."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    data = tokenised(Dataset.from_dict({"text": texts, "labels": [0, 1, 1]}), tokenizer, 16)
+    data = tokenised({"text": texts, "labels": [0, 1, 1]}, tokenizer, 16)
     batch = Collator(tokenizer)([data[number] for number in range(len(texts))])
     return tokenizer, data, batch
 

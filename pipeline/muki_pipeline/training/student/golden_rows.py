@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -84,7 +83,7 @@ def surest_texts(folder: Path, labels: list[str], count: int) -> dict[str, str]:
 
 
 def _rows(part: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int) -> pa.Table:
-    inputs: dict[str, Any] = dict(encoded(tokenizer, part["text"].to_pylist(), max_length))
+    inputs = encoded(tokenizer, part["text"].to_pylist(), max_length)
     columns = {
         name: pa.array(values, pa.int32() if name == "length" else pa.list_(pa.int32()))
         for name, values in inputs.items()

@@ -126,17 +126,16 @@ def _read(
     lengths = np.asarray(data.select_columns("length")[:]["length"])[rows]
     rows = rows[np.argsort(-lengths, kind="stable")]
     names = set(collator.tokenizer.model_input_names)
-    supervision: dict[str, list[Tensor]] = {}
+    batches = []
     was_training = model.training
     model.train(False)
     with torch.no_grad(), recording_features(head) as features:
         for start in range(0, len(rows), _BATCH):
             part = rows[start : start + _BATCH].tolist()
             batch = {name: tensor.to(model.device) for name, tensor in collator([data[row] for row in part]).items()}
-            model(**{name: tensor for name, tensor in batch.items() if name in names})
-            for name in batch.keys() - names:
-                supervision.setdefault(name, []).append(batch[name])
+            model(**{name: batch.pop(name) for name in names & batch.keys()})
+            batches.append(batch)
     model.train(was_training)
     if features[0].ndim != 2:
         return features[0], {}
-    return torch.cat(features).float(), {name: torch.cat(parts) for name, parts in supervision.items()}
+    return torch.cat(features).float(), {name: torch.cat([each[name] for each in batches]) for name in batches[0]}

@@ -16,7 +16,7 @@ from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.store import files, schema
 from muki_pipeline.store.keys import canonical_key
 from muki_pipeline.store.store import Shard
-from muki_pipeline.training.base import base_digest
+from muki_pipeline.training.base import base_facts
 from muki_pipeline.training.batches import Collator
 from muki_pipeline.training.finished import last_losses, only_training, save, trained_before
 from muki_pipeline.training.processes import first_decides, is_first
@@ -25,7 +25,7 @@ from muki_pipeline.training.student.golden_rows import read_tokens, surest_texts
 from muki_pipeline.training.student.losses import LOSSES
 from muki_pipeline.training.student.model_card import model_card
 from muki_pipeline.training.student.start import fit_head, load_start
-from muki_pipeline.training.trainer import ResumableTrainer, arguments, last_checkpoint, resolved, run, settled
+from muki_pipeline.training.trainer import ResumableTrainer, arguments, last_checkpoint, run, settled
 
 _LOG = logging.getLogger(__name__)
 _FEWEST_STEPS, _FEWEST_EPOCHS = 1000, 3
@@ -192,7 +192,7 @@ def training_key(settings: Student, shards: Sequence[Shard], root: Path) -> str:
     """A digest of everything that determines a student.
 
     Args:
-        settings: The student's training.
+        settings: The student's training, with the arithmetic settled.
         shards: The golden table's.
         root: What a relative model path is relative to.
 
@@ -203,9 +203,9 @@ def training_key(settings: Student, shards: Sequence[Shard], root: Path) -> str:
         {
             "version": schema.STUDENT_VERSION,
             "golden": [shard.sha256 for shard in shards],
-            "student": resolved(settings).model_dump(),
-            "base": base_digest(settings, root),
+            "student": settings.model_dump(),
         }
+        | base_facts(settings, root)
     )
 
 

@@ -77,7 +77,7 @@ def golden(collator: Collator, texts: int = 60) -> Dataset:
         "target": drawn.dirichlet(np.ones(3), texts).astype(np.float32),
         "weight": drawn.uniform(0, 2, texts).astype(np.float32),
     }
-    return tokenised(Dataset.from_dict(columns), collator.tokenizer, 16)
+    return tokenised(columns, collator.tokenizer, 16)
 
 
 def of_logits(logits: Tensor, rows: Mapping[str, Tensor]) -> Tensor:

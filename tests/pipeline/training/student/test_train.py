@@ -302,6 +302,18 @@ def test_the_saved_tokenizer_reads_what_the_student_was_trained_to_read(layout: 
     assert AutoTokenizer.from_pretrained(layout.student).model_max_length == SETTINGS.max_length
 
 
+def test_texts_are_padded_on_the_right_as_in_prediction(layout: Layout) -> None:
+    settings = SETTINGS.model_copy(update={"epochs": 1})
+    train(settings, layout)
+    expected = (layout.student / "model.safetensors").read_bytes()
+    tokenizer = layout.root / "base" / "tokenizer_config.json"
+    tokenizer.write_text(json.dumps(json.loads(tokenizer.read_text()) | {"padding_side": "left"}))
+    recorder = Recorder()
+    train(settings, layout, recorder)
+    assert len(recorder.tasks) == 1
+    assert (layout.student / "model.safetensors").read_bytes() == expected
+
+
 def test_fewer_layers_make_a_smaller_student(layout: Layout) -> None:
     train(SETTINGS.model_copy(update={"layers": 1, "epochs": 1}), layout)
     assert '"num_hidden_layers": 2' in (layout.student / "config.json").read_text()
