@@ -20,7 +20,7 @@ from muki_pipeline.tables.columns import matrix, series
 from muki_pipeline.tables.manifest import read_manifest
 from muki_pipeline.tables.shards import Shard, read_footer, read_shard, read_unverified
 
-_SETTINGS = ("passes", "seed", "max_length", "dtype", "dropout_layers")
+_SETTINGS = ("passes", "seed", "max_length", "dtype")
 _SAME_IN_ALL_SHARDS = ("labels", "teacher_digest", "dropout_override", "dtype")
 _AUTO = "auto"
 """A setting that leaves the choice to `label`; its choice stands in the footer."""

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
@@ -119,7 +118,6 @@ class Labeller:
                 seed=self.settings.seed,
                 teacher=self.files.name,
                 token_ids=token_ids,
-                layers=self.settings.dropout_layers,
             )
         return dropout, tokenizer
 
@@ -149,7 +147,6 @@ class Labeller:
             "max_length": self.settings.max_length,
             "dtype": self.dtype,
             "dropout_override": self.files.settings.dropout,
-            "dropout_layers": self.settings.dropout_layers,
         }
 
     def metadata(self, corpus_digest: str) -> dict[str, Any]:
@@ -189,14 +186,12 @@ class Labeller:
         # Passes are summed in double precision; only the stored result is float32.
         probs = torch.zeros(shape, dtype=torch.float64, device=self.device)
         expected = torch.zeros(len(ids), dtype=torch.float64, device=self.device)
-        prefix_outputs: list[Any] = []
-        for batch, output, prefix_output in self._run(batches, task):
+        for batch, output in self._run(batches, task):
             logits[batch.rows] = output
-            prefix_outputs.append(prefix_output)
         check_finite(self.files.name, logits, ids, "without dropout")
         for number in range(self.settings.passes):
             with dropout.network(number):
-                for batch, output, _ in self._run(batches, task, prefix_outputs):
+                for batch, output in self._run(batches, task):
                     log_p = torch.log_softmax(output.double(), dim=-1)
                     p = log_p.exp()
                     probs[batch.rows] += p
@@ -227,7 +222,7 @@ class Labeller:
         """As `check`, and its answers to these texts must be numbers, else MukiError: before anybody waits."""
         self.check()
         rows = np.arange(len(self._probes.lengths))
-        logits, _ = self._forward(self._collate(self._probes, rows))
+        logits = self._forward(self._collate(self._probes, rows))
         check_finite(self.files.name, logits, [f"probe {row}" for row in rows], "without dropout")
 
     @cached_property
@@ -247,7 +242,7 @@ class Labeller:
     def logits(self, texts: list[str], task: Task = SILENT) -> NDArray[np.float32]:
         """Logits `[texts, labels]` without dropout."""
         logits = np.empty((len(texts), len(self.files.labels)), dtype=np.float32)
-        for batch, output, _ in self._run(self._batches(texts), task):
+        for batch, output in self._run(self._batches(texts), task):
             logits[batch.rows.cpu()] = output.cpu()
         return logits
 
@@ -260,7 +255,7 @@ class Labeller:
         where = f"teacher {self.files.name}"
         with recording_features(classifier_head(self._loaded[0].model, where)) as seen:
             parts, rows = [], []
-            for batch, _, _ in self._run(self._batches(texts), task):
+            for batch, _ in self._run(self._batches(texts), task):
                 features = seen.pop()
                 if features.ndim != 2:
                     fix = "Set label.features: false, and leave out the rules cfl and dfa"
@@ -292,39 +287,35 @@ class Labeller:
         rows = by_token_budget(tokens.lengths, min(self.token_budget, _ESTIMATE_TOKENS))
         batch = self._collate(tokens, rows[len(rows) // 2])
 
-        def seconds(prefix_output: Any = None) -> tuple[float, Any]:
-            _, prefix_output = self._forward(batch, prefix_output)  # makes the masks and warms up
+        def seconds() -> float:
+            self._forward(batch)  # makes the masks and warms up
             start = time.perf_counter()
-            logits, _ = self._forward(batch, prefix_output)
-            logits.sum().item()  # waits for a GPU
-            return time.perf_counter() - start, prefix_output
+            self._forward(batch).sum().item()  # waits for a GPU
+            return time.perf_counter() - start
 
-        plain, prefix_output = seconds()
+        plain = seconds()
         with dropout.network(0):
-            masked, _ = seconds(prefix_output)
+            masked = seconds()
         share_of_batch = float(tokens.lengths.mean()) / batch.inputs["input_ids"].numel()
         return share_of_batch * (plain + self.settings.passes * masked)
 
     @torch.inference_mode()
-    def _forward(self, batch: Batch, prefix_output: Any = None) -> tuple[Tensor, Any]:
-        """Float32 logits of a batch from the network of the current pass, and the prefix's output."""
+    def _forward(self, batch: Batch) -> Tensor:
+        """Float32 logits of a batch from the network of the current pass."""
         dropout, _ = self._loaded
         with self._autocast():
-            logits, prefix_output = dropout.forward(batch.inputs, prefix_output)
-            return logits.float(), prefix_output
+            return dropout.logits(batch.inputs).float()
 
-    def _run(
-        self, batches: Iterable[Batch], task: Task, prefix_outputs: Iterable[Any] = repeat(None)
-    ) -> Iterator[tuple[Batch, Tensor, Any]]:
-        """Each batch with its logits and the prefix's output, counted."""
-        for batch, known_prefix in zip(batches, prefix_outputs, strict=False):
+    def _run(self, batches: Iterable[Batch], task: Task) -> Iterator[tuple[Batch, Tensor]]:
+        """Each batch with its logits, counted."""
+        for batch in batches:
             start = time.perf_counter()
-            output, prefix_output = self._forward(batch, known_prefix)
+            output = self._forward(batch)
             self.throughput.seconds += time.perf_counter() - start
             self.throughput.texts += len(batch.rows)
             self.throughput.tokens += batch.tokens
             self.throughput.positions += batch.inputs["input_ids"].numel()
-            yield batch, output, prefix_output
+            yield batch, output
             task.advance(len(batch.rows))
 
     def _prove(self, tokens: Tokenised) -> None:
@@ -339,9 +330,9 @@ class Labeller:
         together = self._collate(tokens, rows)
         alone = [self._collate(tokens, rows[each : each + 1]) for each in range(len(rows))]
         with dropout.network(0):
-            batched, _ = self._forward(together)
-            single = torch.cat([self._forward(batch)[0] for batch in alone])
+            batched = self._forward(together)
+            single = torch.cat([self._forward(batch) for batch in alone])
         with dropout.network(1):
-            other, _ = self._forward(together)
+            other = self._forward(together)
         ids = [tokens.features["input_ids"][row] for row in rows]
         check_probe(self.files.name, ids, batched, single, other, self.dtype)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from muki_pipeline.tables.columns import vectors
 
-LABELS_VERSION = 5
+LABELS_VERSION = 6
 """Label shards: the columns and the numbers in them (`pipeline/muki_pipeline/labelling/`)."""
 GOLDEN_VERSION = 6
 """Golden tables: scores, targets and weights, and what the manifest says (`pipeline/muki_pipeline/integration/`)."""

@@ -19,7 +19,6 @@ from transformers.utils import logging as transformers_logging
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.network.attention import Record, use_keyed_attention
-from muki_pipeline.labelling.network.encoder import Prefix
 from muki_pipeline.labelling.network.masks import Kind, Masks, Site
 from muki_pipeline.models.teachers import dropout_settings
 
@@ -75,25 +74,20 @@ class MonteCarloDropout:
         seed: Seed of every mask.
         teacher: Name of the teacher; another name draws other masks.
         token_ids: A tokenised text of two ids or more, for the probes that find dropout.
-        layers: Drop only in the encoder's last layers, this many, and after them; None drops everywhere.
 
     Attributes:
         sites: Every place with active dropout, by name.
-        prefix: The layers before the last `layers`; None for dropout everywhere.
 
     Raises:
         NoDropoutError: No dropout is active.
         MukiError: A site cannot have keyed masks.
     """
 
-    def __init__(
-        self, model: PreTrainedModel, *, seed: int, teacher: str, token_ids: list[int], layers: int | None = None
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, *, seed: int, teacher: str, token_ids: list[int]) -> None:
         self.model, self.masks, self.teacher = model, Masks(seed, teacher), teacher
         self._modules = _replace_modules(model, self.masks, teacher)
         with _quiet():
             self._attention = use_keyed_attention(model, self.masks)
-        self.prefix = None if layers is None else Prefix(model, layers, teacher)
         self.masks.sites = self._discover(token_ids)
         self.sites = dict(self.masks.sites)
         self._functional = any(site.kind == "functional" for site in self.sites.values())
@@ -118,24 +112,6 @@ class MonteCarloDropout:
             output: Tensor = self.model(**inputs).logits
         return output
 
-    def forward(self, inputs: dict[str, Tensor], prefix_output: Any = None) -> tuple[Tensor, Any]:
-        """`logits` of these inputs, and what the layers before the first dropout returned.
-
-        Args:
-            inputs: The model's arguments, each `[batch, tokens]`.
-            prefix_output: What those layers returned for the same inputs before; they are then not run again.
-
-        Returns:
-            The logits, and the prefix's output: None where there is no prefix.
-        """
-        if self.prefix is None:
-            return self.logits(inputs), None
-        if prefix_output is not None:
-            with self.prefix.replaced_by(prefix_output):
-                return self.logits(inputs), prefix_output
-        with self.prefix.recording() as outputs:
-            return self.logits(inputs), outputs[-1] if outputs else None
-
     @contextmanager
     def network(self, number: int) -> Iterator[None]:
         """Inside, `logits` are those of the masked network of pass `number`."""
@@ -153,17 +129,9 @@ class MonteCarloDropout:
             seen = [self._probe(batch, length, token_ids) for batch, length in _PROBE_SHAPES]
         return {
             name: Site(name, kind, p, self._groups(name, rows, seen[1][name][2]))
-            for name, (kind, p, rows) in self._behind_prefix(seen[0]).items()
+            for name, (kind, p, rows) in seen[0].items()
             if p > 0
         }
-
-    def _behind_prefix(self, seen: dict[str, tuple[Kind, float, int]]) -> dict[str, tuple[Kind, float, int]]:
-        """Of the sites that a forward pass meets in turn, those after the prefix."""
-        if self.prefix is None:
-            return seen
-        names = list(seen)
-        start = next((at for at, name in enumerate(names) if name.startswith(f"{self.prefix.next_layer}.")), len(names))
-        return {name: seen[name] for name in names[start:]}
 
     @torch.inference_mode()
     def _probe(self, batch: int, length: int, token_ids: list[int]) -> dict[str, tuple[Kind, float, int]]:

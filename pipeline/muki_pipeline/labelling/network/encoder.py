@@ -1,14 +1,8 @@
 """An encoder's stack of layers, and which parts of it a pass does not need to compute."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-
-from muki_pipeline.errors import MukiError
 
 # Logits move by rounding alone when a product's shape changes; a head that reads more than one position moves them far.
 _ROUNDING = 1e-4
@@ -63,58 +57,3 @@ def keep_pooled_position(model: PreTrainedModel, token_ids: list[int]) -> bool:
 
 def _first_position(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(tensor[:, :1] for tensor in inputs)
-
-
-class Prefix:
-    """The layers before the last few: without dropout in them, they need to run once per text, not once per pass.
-
-    Args:
-        model: The classifier.
-        last: How many layers come after the prefix.
-        teacher: Named in errors.
-
-    Attributes:
-        next_layer: Name of the first layer after the prefix.
-
-    Raises:
-        MukiError: There are not that many layers.
-    """
-
-    def __init__(self, model: PreTrainedModel, last: int, teacher: str) -> None:
-        stack = layer_stack(model)
-        if stack is None or len(stack[1]) < last:
-            count = len(stack[1]) if stack else "no list of"
-            raise MukiError(
-                f"label.dropout_layers is {last}, but its encoder has {count} layers",
-                where=f"teacher {teacher}",
-                fix="Lower it, or leave it out for dropout everywhere",
-            )
-        name, layers = stack
-        self.next_layer = f"{name}.{len(layers) - last}"
-        self._layers = list(layers[: len(layers) - last])
-
-    @contextmanager
-    def recording(self) -> Iterator[list[Any]]:
-        """Inside, the prefix's output of every forward pass is appended to the list that this yields."""
-        outputs: list[Any] = []
-        hook = (
-            self._layers[-1].register_forward_hook(lambda module, inputs, output: outputs.append(output))
-            if self._layers
-            else None
-        )
-        try:
-            yield outputs
-        finally:
-            if hook is not None:
-                hook.remove()
-
-    @contextmanager
-    def replaced_by(self, output: Any) -> Iterator[None]:
-        """Inside, the prefix does not run: each of its layers returns `output`."""
-        for layer in self._layers:
-            layer.forward = lambda *args, **kwargs: output  # the last layer's output is all that is read
-        try:
-            yield
-        finally:
-            for layer in self._layers:
-                del layer.forward

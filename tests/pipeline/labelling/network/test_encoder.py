@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from muki_pipeline.labelling.network.dropout import MonteCarloDropout
-from muki_pipeline.labelling.network.encoder import keep_pooled_position, layer_stack
+from muki_pipeline.labelling.network.encoder import keep_pooled_position
 from tests import tiny
 
 IDS = [1, 5, 6, 7, 8, 9, 2]
@@ -14,12 +14,12 @@ INPUTS = {
 
 
 @torch.inference_mode()
-def passes(architecture: str, *, save: bool, layers: int | None = None) -> np.ndarray:
+def passes(architecture: str, *, save: bool) -> np.ndarray:
     """Logits without dropout and of two passes, `[3, texts, labels]`."""
     model = tiny.model(["a", "b", "c"], architecture, num_hidden_layers=3, n_layers=3)
     if save:
         keep_pooled_position(model, IDS)
-    network = MonteCarloDropout(model, seed=0, teacher="t", token_ids=IDS, layers=layers)
+    network = MonteCarloDropout(model, seed=0, teacher="t", token_ids=IDS)
     logits = [network.logits(INPUTS)]
     for number in range(2):
         with network.network(number):
@@ -55,31 +55,3 @@ def test_a_head_that_reads_every_position_keeps_them() -> None:
         before = model(**INPUTS).logits
         assert not keep_pooled_position(model, IDS)
         torch.testing.assert_close(model(**INPUTS).logits, before)
-
-
-@pytest.mark.parametrize("architecture", sorted(tiny.ARCHITECTURES))
-@torch.inference_mode()
-def test_going_on_from_the_prefix_is_the_whole_pass(architecture: str) -> None:
-    model = tiny.model(["a", "b", "c"], architecture, num_hidden_layers=3, n_layers=3)
-    network = MonteCarloDropout(model, seed=0, teacher="t", token_ids=IDS, layers=1)
-    assert network.prefix is not None
-    _, prefix_output = network.forward(INPUTS)
-    for number in range(2):
-        with network.network(number):
-            torch.testing.assert_close(network.forward(INPUTS, prefix_output)[0], network.logits(INPUTS))
-    stack = layer_stack(model)
-    assert stack is not None
-    name, layers = stack
-    assert len(layers) == 3
-    assert {site.split(f"{name}.")[1][0] for site in network.sites if name in site} == {"2"}
-
-
-def test_the_prefix_does_not_run_again() -> None:
-    model = tiny.model(["a", "b", "c"], num_hidden_layers=3)
-    network = MonteCarloDropout(model, seed=0, teacher="t", token_ids=IDS, layers=1)
-    assert network.prefix is not None
-    _, prefix_output = network.forward(INPUTS)
-    model.bert.encoder.layer[0].attention.output.dense.weight.data.fill_(float("nan"))
-    with network.network(0), torch.inference_mode():
-        assert network.forward(INPUTS, prefix_output)[0].isfinite().all()
-        assert not network.logits(INPUTS).isfinite().all()
