@@ -11,7 +11,7 @@ import torch
 
 from muki_pipeline.deployment.onnx import Logits
 from muki_pipeline.models.devices import fast_dtype
-from tests.benchmarks.labelling import BATCHES, ROUNDS, a_pass, arithmetic, full_batch, ours, repeated, stock
+from tests.benchmarks.labelling import BATCHES, ROUNDS, a_pass, full_batch, ours, repeated, stock
 from tests.benchmarks.measure import Row, side_by_side
 
 Engine = Callable[[dict[str, Any]], object]
@@ -45,9 +45,8 @@ def against_engines(folder: Path) -> list[Row]:
             continue
         inputs = full_batch(length)
         arrays = {each: tensor.numpy() for each, tensor in inputs.items()}
-        with arithmetic(dtype):
-            masked = a_pass(network, inputs)
-            rows.append(Row(what, 0.90, side_by_side(repeated(BATCHES, partial(engine, arrays)), masked, ROUNDS)))
+        masked = a_pass(network, inputs)
+        rows.append(Row(what, 0.90, side_by_side(repeated(BATCHES, partial(engine, arrays)), masked, ROUNDS)))
     return rows
 
 
