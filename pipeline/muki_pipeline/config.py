@@ -177,8 +177,6 @@ class Label(Block):
 
     passes: Annotated[int, Field(ge=2, lt=2**31)] = 16
     """K, the number of Monte-Carlo dropout passes."""
-    dropout_layers: Count | None = None
-    """An approximation: dropout in the last layers only, this many, so that earlier layers run once per text."""
     seed: Seed = 0
     """Seed of the dropout masks."""
     max_length: Annotated[int, Field(ge=4, lt=2**31)] = 128

@@ -11,7 +11,7 @@ import torch
 
 from muki_pipeline.deployment.onnx import Logits
 from muki_pipeline.models.devices import fast_dtype
-from tests.benchmarks.labelling import BATCHES, ROUNDS, a_pass, arithmetic, full_batch, ours, repeated, stock
+from tests.benchmarks.labelling import BATCHES, ROUNDS, a_pass, full_batch, ours, repeated, stock
 from tests.benchmarks.measure import Row, side_by_side
 
 Engine = Callable[[dict[str, Any]], object]
@@ -45,10 +45,9 @@ def against_engines(folder: Path) -> list[Row]:
             continue
         inputs = full_batch(length)
         arrays = {each: tensor.numpy() for each, tensor in inputs.items()}
-        with arithmetic(dtype):
-            masked = a_pass(network, inputs)
-            theirs = repeated(BATCHES, partial(engine, arrays))
-            rows.append(Row(what, 0.90, side_by_side(theirs, masked, ROUNDS), at))
+        masked = a_pass(network, inputs)
+        theirs = repeated(BATCHES, partial(engine, arrays))
+        rows.append(Row(what, 0.90, side_by_side(theirs, masked, ROUNDS), at))
     return rows
 
 

@@ -9,10 +9,9 @@ from torch import Tensor
 
 from muki_pipeline.config import Dtype, Label, Teacher
 from muki_pipeline.labelling.labeller import Labeller
-from muki_pipeline.models.batching import Batch
 from muki_pipeline.models.devices import fast_dtype
 from muki_pipeline.models.teachers import locate
-from tests.benchmarks.labelling import LENGTHS, PASSES, product_operations, repeated, stock
+from tests.benchmarks.labelling import LENGTHS, PASSES, a_pass, product_operations, repeated, stock
 from tests.benchmarks.measure import Row, seconds_of_each, side_by_side
 
 BATCHES, ROUNDS = 4, 10
@@ -30,25 +29,18 @@ def on_a_gpu(folder: Path) -> list[Row]:
 def in_arithmetic(folder: Path, dtype: Dtype) -> list[Row]:
     files = locate("bench", Teacher(model=str(folder)), folder)
     own = Labeller(files, Label(passes=PASSES, max_length=128, device="cuda", dtype=dtype))
-    network, _ = own._loaded
     kind = getattr(torch, dtype)
     theirs = stock(folder).to("cuda", kind)
     factors = (torch.randn(8192, 8192).to("cuda", kind), torch.randn(8192, 8192).to("cuda", kind))
     rows = []
     for length in LENGTHS:
-        batch = full_batch(own.token_budget, length)
-        texts = len(batch.rows)
-
-        def a_pass(batch: Batch = batch) -> None:
-            with network.network(0):
-                repeated(BATCHES, lambda: own._forward(batch))()
-
-        masked = waiting(a_pass)
-        plain = waiting(repeated(BATCHES, partial(own._forward, batch)))
-        usual = waiting(repeated(BATCHES, partial(theirs, **batch.inputs)))
+        texts, inputs = own.token_budget // length, full_batch(own.token_budget, length)
+        masked = waiting(a_pass(own.network, inputs, BATCHES))
+        plain = waiting(repeated(BATCHES, partial(own.network.forward, inputs, None)))
+        usual = waiting(repeated(BATCHES, partial(theirs, **inputs)))
         [seconds] = seconds_of_each([masked], ROUNDS)
         product = side_by_side(waiting(repeated(BATCHES, partial(torch.matmul, *factors))), masked, ROUNDS)
-        operations = product_operations(network.model, texts * length, length)
+        operations = product_operations(own.network.model, texts * length, length)
         what, at = f"on a GPU, {dtype}", f"{length} tokens"
         rate = product * operations / (2 * 8192**3)
         rows += [
@@ -60,11 +52,11 @@ def in_arithmetic(folder: Path, dtype: Dtype) -> list[Row]:
     return rows
 
 
-def full_batch(tokens: int, length: int) -> Batch:
+def full_batch(tokens: int, length: int) -> dict[str, Tensor]:
     """A batch of the labeller's size, every text of the same length."""
-    texts = tokens // length
-    ids: Tensor = torch.randint(1000, 20_000, (texts, length), generator=torch.Generator().manual_seed(0)).cuda()
-    return Batch(torch.arange(texts).cuda(), {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, texts * length)
+    draw = torch.Generator().manual_seed(0)
+    ids = torch.randint(1000, 20_000, (tokens // length, length), generator=draw).cuda()
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
 def waiting(work: Callable[[], object]) -> Callable[[], None]:

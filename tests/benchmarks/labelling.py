@@ -9,6 +9,7 @@ import time
 import venv
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,8 @@ from muki_pipeline.config import Dtype, Label, Source, Teacher, TeacherTraining
 from muki_pipeline.corpus.readers import read_source
 from muki_pipeline.corpus.table import with_ids, write_corpus
 from muki_pipeline.labelling.labeller import Labeller
-from muki_pipeline.labelling.network.bfloat16 import begin_in_bfloat16
-from muki_pipeline.labelling.network.dropout import MonteCarloDropout
-from muki_pipeline.labelling.network.encoder import keep_pooled_position
-from muki_pipeline.labelling.network.packed_linear import pack_products
+from muki_pipeline.labelling.network.network import Network, transform
+from muki_pipeline.labelling.network.pooled import PooledOnly
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.devices import fast_dtype
@@ -69,13 +68,8 @@ def stock(folder: Path) -> PreTrainedModel:
     return AutoModelForSequenceClassification.from_pretrained(folder).eval()
 
 
-def ours(folder: Path, dtype: Dtype = "float32") -> MonteCarloDropout:
-    model = stock(folder)
-    keep_pooled_position(model, PROBE)
-    pack_products(model, PROBE, getattr(torch, dtype))
-    if dtype == "bfloat16":
-        begin_in_bfloat16(model)
-    return MonteCarloDropout(model, seed=0, teacher="bench", token_ids=PROBE)
+def ours(folder: Path, dtype: Dtype = "float32") -> Network:
+    return Network(stock(folder), dtype=getattr(torch, dtype), seed=0, teacher="bench", token_ids=PROBE)
 
 
 def repeated(batches: int, network: Callable[[], object]) -> Callable[[], None]:
@@ -88,19 +82,15 @@ def repeated(batches: int, network: Callable[[], object]) -> Callable[[], None]:
     return run
 
 
-def a_pass(network: MonteCarloDropout, inputs: dict[str, Tensor]) -> Callable[[], None]:
-    """A Monte-Carlo pass, its masks drawn each time."""
+def a_pass(network: Network, inputs: dict[str, Tensor], batches: int = BATCHES) -> Callable[[], None]:
+    """A Monte-Carlo pass: another one each time, with masks of its own."""
+    numbers = count()
 
     def run() -> None:
-        with network.network(0):
-            repeated(BATCHES, lambda: network.logits(inputs))()
+        number = next(numbers)
+        repeated(batches, lambda: network.forward(inputs, number))()
 
     return run
-
-
-def arithmetic(dtype: Dtype) -> torch.autocast:
-    """As `Labeller` runs its network."""
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == "bfloat16")
 
 
 @torch.inference_mode()
@@ -110,11 +100,10 @@ def against_a_pass(folder: Path, loaded: bool, dtype: Dtype = "float32") -> list
     plain = stock(folder) if loaded else None
 
     def ratio(inputs: dict[str, Tensor]) -> float:
-        forward = partial(plain, **inputs) if plain is not None else partial(network.logits, inputs)
+        forward = partial(plain, **inputs) if plain is not None else partial(network.forward, inputs, None)
         return side_by_side(repeated(BATCHES, forward), a_pass(network, inputs), ROUNDS)
 
-    with arithmetic(dtype):
-        return [ratio(full_batch(length)) for length in LENGTHS]
+    return [ratio(full_batch(length)) for length in LENGTHS]
 
 
 def passes(folder: Path) -> list[Row]:
@@ -150,8 +139,7 @@ def product_share(folder: Path, dtype: Dtype = "float32") -> list[Row]:
     for length in (32, 64):
         operations = BATCHES * product_operations(network.model, TOKENS, length)
         masked = a_pass(network, full_batch(length))
-        with arithmetic(dtype):
-            plain = side_by_side(repeated(4, lambda: square @ square), masked, 2 * ROUNDS) / 4
+        plain = side_by_side(repeated(4, lambda: square @ square), masked, 2 * ROUNDS) / 4
         what = f"product rate of a pass / of a plain {dtype} product"
         rows.append(Row(what, target, operations * plain / (2 * 2048**3), f"{length} tokens"))
     return rows
@@ -160,7 +148,7 @@ def product_share(folder: Path, dtype: Dtype = "float32") -> list[Row]:
 @torch.inference_mode()
 def against_all_positions(folder: Path) -> list[float]:
     whole, saved = stock(folder), stock(folder)
-    keep_pooled_position(saved, PROBE)
+    transform(saved, PROBE, [PooledOnly()])
     inputs = full_batch(32)
     return [side_by_side(partial(whole, **inputs), partial(saved, **inputs), 4 * ROUNDS)]
 

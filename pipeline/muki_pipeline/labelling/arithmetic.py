@@ -119,7 +119,7 @@ def compare(exact: Labeller, other: Labeller, texts: pa.Table) -> tuple[float, f
         other: The same in another arithmetic.
         texts: `id`, `text`.
     """
-    one, two = exact.probe(texts), other.probe(texts)
+    one, two = exact.label(texts), other.label(texts)
     difference = np.abs(one["entropy"].to_numpy() - two["entropy"].to_numpy()).mean()
     probs, chosen = matrix(one["probs"]), matrix(two["probs"]).argmax(axis=1)
     same = probs[np.arange(len(probs)), chosen] >= probs.max(axis=1) - _TIE

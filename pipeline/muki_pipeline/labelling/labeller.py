@@ -8,10 +8,8 @@ number by more than rounding; `proofs.py` stops the command if they do.
 import platform
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
@@ -25,10 +23,7 @@ from transformers import PreTrainedTokenizerBase
 
 from muki_pipeline.config import Dtype, Label
 from muki_pipeline.errors import MukiError, refusing
-from muki_pipeline.labelling.network.bfloat16 import begin_in_bfloat16, hold_in_bfloat16
-from muki_pipeline.labelling.network.dropout import MonteCarloDropout
-from muki_pipeline.labelling.network.encoder import keep_pooled_position
-from muki_pipeline.labelling.network.packed_linear import pack_products
+from muki_pipeline.labelling.network.network import Network
 from muki_pipeline.labelling.proofs import check_finite, check_probe
 from muki_pipeline.models.batching import Batch, Tokenised, by_token_budget, collate, tokenise
 from muki_pipeline.models.devices import choose_device, token_budget
@@ -91,37 +86,33 @@ class Labeller:
         self.dtype: Dtype = settings.dtype
         self.device = choose_device(settings.device)
         self.token_budget = token_budget(settings, self.device)
-        self._autocasts = self.dtype == "bfloat16"
 
     def __reduce__(self) -> tuple[type["Labeller"], tuple[TeacherFiles, Label]]:
         """Pickled as its arguments: the loaded network stays in this process."""
         return Labeller, (self.files, self.settings)
 
     @cached_property
-    def _loaded(self) -> tuple[MonteCarloDropout, PreTrainedTokenizerBase]:
+    def _loaded(self) -> tuple[Network, PreTrainedTokenizerBase]:
         model, tokenizer = load(self.files, self.settings.max_length, self.device)
-        token_ids = tokenizer("a probe of dropout")["input_ids"]
         # The network's own code meets its first text here.
         with refusing(
             "its network cannot read a text padded to a batch",
             where=f"teacher {self.files.name}",
             fix="Use a teacher of another architecture, or the tokenizer that belongs to the model",
         ):
-            keep_pooled_position(model, token_ids)
-            is_packed = pack_products(model, token_ids, getattr(torch, self.dtype))
-            if self.dtype == "bfloat16":
-                if is_packed:  # a linear layer that is not packed takes float32 alone
-                    begin_in_bfloat16(model)
-                elif self.device.type != "cpu":
-                    self._autocasts = not hold_in_bfloat16(model, token_ids)
-            dropout = MonteCarloDropout(
+            network = Network(
                 model,
+                dtype=getattr(torch, self.dtype),
                 seed=self.settings.seed,
                 teacher=self.files.name,
-                token_ids=token_ids,
-                layers=self.settings.dropout_layers,
+                token_ids=tokenizer("a probe of dropout")["input_ids"],
             )
-        return dropout, tokenizer
+        return network, tokenizer
+
+    @property
+    def network(self) -> Network:
+        """The teacher's network."""
+        return self._loaded[0]
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -131,7 +122,7 @@ class Labeller:
     @property
     def longest(self) -> int | None:
         """Longest text in tokens that the teacher reads; None where it reads any length."""
-        return longest_input(self._loaded[0].model, self.tokenizer)
+        return longest_input(self.network.model, self.tokenizer)
 
     def key(self, corpus_digest: str) -> str:
         """What the labels of a shard with this content are stored under: SHA-256 of everything that determines them."""
@@ -149,14 +140,12 @@ class Labeller:
             "max_length": self.settings.max_length,
             "dtype": self.dtype,
             "dropout_override": self.files.settings.dropout,
-            "dropout_layers": self.settings.dropout_layers,
         }
 
     def metadata(self, corpus_digest: str) -> dict[str, Any]:
         """A label shard's footer: what determines it, where dropout was active, and by which versions it was made."""
-        dropout, _ = self._loaded
         return self._determining(corpus_digest) | {
-            "dropout": [asdict(site) for site in dropout.sites.values()],
+            "dropout": [asdict(site) for site in self.network.masks.sites.values()],
             "versions": {
                 "python": platform.python_version(),
                 "torch": torch.__version__,
@@ -169,7 +158,7 @@ class Labeller:
 
         Args:
             table: `id`, `text`.
-            task: Told of the texts that went through the network; texts x (passes + 1) in all.
+            task: Receives the texts that went through the network; texts x (passes + 1) in all.
 
         Returns:
             The columns of a label shard (`store/schema.py`), in the order of `table`.
@@ -178,42 +167,44 @@ class Labeller:
             MukiError: Logits are NaN or infinite (with the ids), or dropout is not active, or a text's numbers
                 depend on its batch.
         """
-        dropout, tokenizer = self._loaded
         self.check()
         ids = table["id"].to_pylist()
-        tokens = tokenise(tokenizer, table["text"].to_pylist(), self.settings.max_length)
+        tokens = self._tokenise(table["text"].to_pylist())
         self._prove(tokens)
-        batches = [self._collate(tokens, rows) for rows in by_token_budget(tokens.lengths, self.token_budget)]
-        shape = (len(ids), len(self.files.labels))
-        logits = torch.empty(shape, device=self.device)
-        # Passes are summed in double precision; only the stored result is float32.
-        probs = torch.zeros(shape, dtype=torch.float64, device=self.device)
-        expected = torch.zeros(len(ids), dtype=torch.float64, device=self.device)
-        prefix_outputs: list[Any] = []
-        for batch, output, prefix_output in self._run(batches, task):
+        batches = list(self._batches(tokens))
+        logits = torch.empty((len(ids), len(self.files.labels)), device=self.device)
+        for batch, output in self._run(batches, None, task):
             logits[batch.rows] = output
-            prefix_outputs.append(prefix_output)
         check_finite(self.files.name, logits, ids, "without dropout")
-        for number in range(self.settings.passes):
-            with dropout.network(number):
-                for batch, output, _ in self._run(batches, task, prefix_outputs):
-                    log_p = torch.log_softmax(output.double(), dim=-1)
-                    p = log_p.exp()
-                    probs[batch.rows] += p
-                    expected[batch.rows] -= (p * log_p).sum(dim=-1)
-            check_finite(self.files.name, probs, ids, f"in pass {number}")
-        probs /= self.settings.passes
+        probs, expected = self._average(batches, ids, task)
         entropy = torch.special.entr(probs).sum(dim=-1)
         columns = {
             "id": table["id"],
             "probs": fixed_size_lists(probs.float().cpu().numpy()),
             "logits": fixed_size_lists(logits.cpu().numpy()),
             "entropy": pa.array(entropy.float().cpu().numpy()),
-            "expected_entropy": pa.array((expected / self.settings.passes).float().cpu().numpy()),
+            "expected_entropy": pa.array(expected.float().cpu().numpy()),
             "tokens": pa.array(tokens.lengths),
             "truncated": pa.array(tokens.truncated),
         }
         return schema.arrow_table(schema.LABELS, columns, labels=len(self.files.labels))
+
+    def _average(self, batches: list[Batch], ids: list[str], task: Task) -> tuple[Tensor, Tensor]:
+        """Over the passes: distributions `[texts, labels]`, and their entropies `[texts]` in nats, in double precision.
+
+        Raises:
+            MukiError: Numbers are NaN or infinite, with the ids.
+        """
+        probs = torch.zeros((len(ids), len(self.files.labels)), dtype=torch.float64, device=self.device)
+        entropies = torch.zeros(len(ids), dtype=torch.float64, device=self.device)
+        for number in range(self.settings.passes):
+            for batch, output in self._run(batches, number, task):
+                log_p = torch.log_softmax(output.double(), dim=-1)
+                p = log_p.exp()
+                probs[batch.rows] += p
+                entropies[batch.rows] -= (p * log_p).sum(dim=-1)
+            check_finite(self.files.name, probs, ids, f"in pass {number}")
+        return probs / self.settings.passes, entropies / self.settings.passes
 
     def check(self) -> None:
         """Make every check of the teacher that labelling makes, on short texts of different lengths.
@@ -227,7 +218,7 @@ class Labeller:
         """As `check`, and its answers to these texts must be numbers, else MukiError: before anybody waits."""
         self.check()
         rows = np.arange(len(self._probes.lengths))
-        logits, _ = self._forward(self._collate(self._probes, rows))
+        logits = self.network.forward(self._collate(self._probes, rows).inputs, None)
         check_finite(self.files.name, logits, [f"probe {row}" for row in rows], "without dropout")
 
     @cached_property
@@ -237,17 +228,26 @@ class Labeller:
         own = " ".join(word for word, _ in words[:: max(len(words) // _PROBE_TOKENS, 1)])
         return tokenise(self.tokenizer, [*_PROBES, own], min(_PROBE_TOKENS, self.longest or _PROBE_TOKENS))
 
-    def probe(self, table: pa.Table) -> pa.Table:
-        """As `label`, without being counted in `throughput`."""
-        counted, self.throughput = self.throughput, Throughput()
-        labels = self.label(table)
-        self.throughput = counted
-        return labels
+    def _prove(self, tokens: Tokenised) -> None:
+        """Two passes must differ, so must two texts, and a text alone must get the same numbers as in a batch.
+
+        The texts are the shard's shortest, its longest and two between: if their lengths differ, this tests both
+        padding and the place in the batch.
+        """
+        order = np.argsort(tokens.lengths, kind="stable")
+        rows = order[np.unique(np.linspace(0, len(order) - 1, _PROBE_TEXTS).astype(np.intp))]
+        together = self._collate(tokens, rows).inputs
+        alone = [self._collate(tokens, rows[each : each + 1]).inputs for each in range(len(rows))]
+        batched = self.network.forward(together, 0)
+        single = torch.cat([self.network.forward(inputs, 0) for inputs in alone])
+        other = self.network.forward(together, 1)
+        ids = [tokens.features["input_ids"][row] for row in rows]
+        check_probe(self.files.name, ids, batched, single, other, self.dtype)
 
     def logits(self, texts: list[str], task: Task = SILENT) -> NDArray[np.float32]:
         """Logits `[texts, labels]` without dropout."""
         logits = np.empty((len(texts), len(self.files.labels)), dtype=np.float32)
-        for batch, output, _ in self._run(self._batches(texts), task):
+        for batch, output in self._run(self._batches(self._tokenise(texts)), None, task):
             logits[batch.rows.cpu()] = output.cpu()
         return logits
 
@@ -258,9 +258,9 @@ class Labeller:
             MukiError: There is no such layer, or it reads every token.
         """
         where = f"teacher {self.files.name}"
-        with recording_features(classifier_head(self._loaded[0].model, where)) as seen:
+        with recording_features(classifier_head(self.network.model, where)) as seen:
             parts, rows = [], []
-            for batch, _, _ in self._run(self._batches(texts), task):
+            for batch, _ in self._run(self._batches(self._tokenise(texts)), None, task):
                 features = seen.pop()
                 if features.ndim != 2:
                     fix = "Set label.features: false, and leave out the rules cfl and dfa"
@@ -271,77 +271,38 @@ class Labeller:
         result[np.concatenate(rows)] = np.concatenate(parts)
         return result
 
-    def _batches(self, texts: list[str]) -> Iterator[Batch]:
-        tokens = tokenise(self._loaded[1], texts, self.settings.max_length)
+    def estimate(self, texts: list[str]) -> float:
+        """Seconds to label one text like `texts`, from a small batch with and without dropout."""
+        tokens = self._tokenise(texts[:: -(-len(texts) // _ESTIMATE_TEXTS)])
+        rows = by_token_budget(tokens.lengths, min(self.token_budget, _ESTIMATE_TOKENS))
+        inputs = self._collate(tokens, rows[len(rows) // 2]).inputs
+
+        def seconds(pass_number: int | None) -> float:
+            self.network.forward(inputs, pass_number)  # makes the masks and warms up
+            start = time.perf_counter()
+            self.network.forward(inputs, pass_number).sum().item()  # waits for a GPU
+            return time.perf_counter() - start
+
+        share_of_batch = float(tokens.lengths.mean()) / inputs["input_ids"].numel()
+        return share_of_batch * (seconds(None) + self.settings.passes * seconds(0))
+
+    def _tokenise(self, texts: list[str]) -> Tokenised:
+        return tokenise(self.tokenizer, texts, self.settings.max_length)
+
+    def _batches(self, tokens: Tokenised) -> Iterator[Batch]:
         return (self._collate(tokens, rows) for rows in by_token_budget(tokens.lengths, self.token_budget))
 
     def _collate(self, tokens: Tokenised, rows: NDArray[np.intp]) -> Batch:
-        dropout, _ = self._loaded
-        return collate(tokens, rows, dropout.model.config.pad_token_id, self.device)
+        return collate(tokens, rows, self.network.model.config.pad_token_id, self.device)
 
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if not self._autocasts:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
-
-    def estimate(self, texts: list[str]) -> float:
-        """Seconds to label one text like `texts`, from a small batch with and without dropout."""
-        dropout, tokenizer = self._loaded
-        sample = texts[:: -(-len(texts) // _ESTIMATE_TEXTS)]
-        tokens = tokenise(tokenizer, sample, self.settings.max_length)
-        rows = by_token_budget(tokens.lengths, min(self.token_budget, _ESTIMATE_TOKENS))
-        batch = self._collate(tokens, rows[len(rows) // 2])
-
-        def seconds(prefix_output: Any = None) -> tuple[float, Any]:
-            _, prefix_output = self._forward(batch, prefix_output)  # makes the masks and warms up
+    def _run(self, batches: Iterable[Batch], pass_number: int | None, task: Task) -> Iterator[tuple[Batch, Tensor]]:
+        """Each batch with its logits of a pass, counted."""
+        for batch in batches:
             start = time.perf_counter()
-            logits, _ = self._forward(batch, prefix_output)
-            logits.sum().item()  # waits for a GPU
-            return time.perf_counter() - start, prefix_output
-
-        plain, prefix_output = seconds()
-        with dropout.network(0):
-            masked, _ = seconds(prefix_output)
-        share_of_batch = float(tokens.lengths.mean()) / batch.inputs["input_ids"].numel()
-        return share_of_batch * (plain + self.settings.passes * masked)
-
-    @torch.inference_mode()
-    def _forward(self, batch: Batch, prefix_output: Any = None) -> tuple[Tensor, Any]:
-        """Float32 logits of a batch from the network of the current pass, and the prefix's output."""
-        dropout, _ = self._loaded
-        with self._autocast():
-            logits, prefix_output = dropout.forward(batch.inputs, prefix_output)
-            return logits.float(), prefix_output
-
-    def _run(
-        self, batches: Iterable[Batch], task: Task, prefix_outputs: Iterable[Any] = repeat(None)
-    ) -> Iterator[tuple[Batch, Tensor, Any]]:
-        """Each batch with its logits and the prefix's output, counted."""
-        for batch, known_prefix in zip(batches, prefix_outputs, strict=False):
-            start = time.perf_counter()
-            output, prefix_output = self._forward(batch, known_prefix)
+            output = self.network.forward(batch.inputs, pass_number)
             self.throughput.seconds += time.perf_counter() - start
             self.throughput.texts += len(batch.rows)
             self.throughput.tokens += batch.tokens
             self.throughput.positions += batch.inputs["input_ids"].numel()
-            yield batch, output, prefix_output
+            yield batch, output
             task.advance(len(batch.rows))
-
-    def _prove(self, tokens: Tokenised) -> None:
-        """Two passes must differ, so must two texts, and a text alone must get the same numbers as in a batch.
-
-        The texts are the shard's shortest, its longest and two between: if their lengths differ, this tests both
-        padding and the place in the batch.
-        """
-        dropout, _ = self._loaded
-        order = np.argsort(tokens.lengths, kind="stable")
-        rows = order[np.unique(np.linspace(0, len(order) - 1, _PROBE_TEXTS).astype(np.intp))]
-        together = self._collate(tokens, rows)
-        alone = [self._collate(tokens, rows[each : each + 1]) for each in range(len(rows))]
-        with dropout.network(0):
-            batched, _ = self._forward(together)
-            single = torch.cat([self._forward(batch)[0] for batch in alone])
-        with dropout.network(1):
-            other, _ = self._forward(together)
-        ids = [tokens.features["input_ids"][row] for row in rows]
-        check_probe(self.files.name, ids, batched, single, other, self.dtype)

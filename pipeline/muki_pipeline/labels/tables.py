@@ -19,7 +19,7 @@ from muki_pipeline.store.columns import matrix, series
 from muki_pipeline.store.store import Shard
 from muki_pipeline.store.table import Table
 
-NUMBER_SETTINGS = ("passes", "seed", "max_length", "dtype", "dropout_layers")
+NUMBER_SETTINGS = ("passes", "seed", "max_length", "dtype")
 """Those of the `label` block that determine a teacher's numbers."""
 _SAME_IN_ALL_SHARDS = ("labels", "teacher_digest", "dropout_override", "dtype")
 _AUTO = "auto"

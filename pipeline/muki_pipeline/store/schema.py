@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from muki_pipeline.store.columns import vectors
 
-LABELS_VERSION = 5
+LABELS_VERSION = 6
 """Label shards: the columns and the numbers in them (`pipeline/muki_pipeline/labelling/`)."""
 GOLDEN_VERSION = 7
 """Golden tables: scores, targets and weights, and what the manifest says (`supervision/`)."""

@@ -62,13 +62,9 @@ def test_a_text_alone_gets_the_same_numbers(row: int) -> None:
 def test_pass_k_of_8_is_pass_k_of_16() -> None:
     """The sums over 16 passes less those over 8 are passes 8 to 15: with K = 16 nothing of the first 8 changed."""
     eight, sixteen = label(TEXTS), label(TEXTS, passes=16)
-    network, tokenizer = labeller(passes=16)._loaded
-    ids = tokenizer(TEXTS[0], truncation=True, max_length=20, return_tensors="pt")
-    with torch.inference_mode():
-        later = []
-        for number in range(8, 16):
-            with network.network(number):
-                later.append(torch.softmax(network.logits(dict(ids)), dim=-1)[0].numpy())
+    whole = labeller(passes=16)
+    ids = dict(whole.tokenizer(TEXTS[0], truncation=True, max_length=20, return_tensors="pt"))
+    later = [torch.softmax(whole.network.forward(ids, number), dim=-1)[0].numpy() for number in range(8, 16)]
     rest = sixteen["probs"].to_numpy()[0] * 16 - eight["probs"].to_numpy()[0] * 8
     np.testing.assert_allclose(rest, np.sum(later, axis=0), atol=1e-4)
 
@@ -121,8 +117,7 @@ def test_logits_that_are_not_finite_stop_with_the_ids(tmp_path: Path) -> None:
 def test_a_network_whose_texts_see_each_other_is_refused(tmp_path: Path) -> None:
     tiny.save_teacher(tmp_path / "m", ["a", "b", "c"])
     mixing = Labeller(locate("t", Teacher(model="m"), tmp_path), SETTINGS)
-    network, _ = mixing._loaded
-    network.model.classifier.register_forward_hook(lambda module, inputs, output: output - output.mean(dim=0))
+    mixing.network.model.classifier.register_forward_hook(lambda module, inputs, output: output - output.mean(dim=0))
     table = pa.table({"id": ["x", "y", "z"], "text": ["w1 w9 w9", "w2 w7", "w3"]})
     with pytest.raises(MukiError, match="logits depend on its batch"):
         mixing.label(table)
@@ -131,7 +126,7 @@ def test_a_network_whose_texts_see_each_other_is_refused(tmp_path: Path) -> None
 @pytest.mark.parametrize("is_packed", [True, False])
 def test_bfloat16_stays_near_float32(is_packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not is_packed:  # as on processors that cannot multiply it, and on GPUs
-        monkeypatch.setattr("muki_pipeline.labelling.network.packed_linear._supported", lambda dtype: False)
+        monkeypatch.setattr("muki_pipeline.labelling.network.packed._supported", lambda dtype: False)
     low = label(TEXTS, dtype="bfloat16")
     np.testing.assert_allclose(low["probs"].to_numpy(), reference()["probs"].to_numpy(), atol=0.05)
     np.testing.assert_allclose(low["probs"].to_numpy().sum(axis=1), 1, atol=1e-6)

@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pytest
 import torch
 
 from muki_pipeline.config import Label, Teacher
 from muki_pipeline.corpus import table
-from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.run import LabellingSummary, label_corpus
 from muki_pipeline.labelling.store import load_or_label_shard
@@ -124,26 +122,6 @@ def test_the_estimate_is_of_the_right_size(tmp_path: Path) -> None:
     write_corpus(run.layout, tiny.texts(400))
     run(passes=8)
     assert run.done.seconds / 20 < run.estimate < run.done.seconds * 20
-
-
-def test_dropout_in_the_last_layers_gives_other_labels(tmp_path: Path) -> None:
-    run = Run(tmp_path)
-    write_corpus(run.layout, tiny.texts(20))
-    run()
-    everywhere = run.frame()
-    run(dropout_layers=1)
-    last = run.frame()
-    assert last["logits"].equals(everywhere["logits"])
-    assert not last["probs"].equals(everywhere["probs"])
-    sites = Table.open(run.layout.labels("t"), "").shards[0].footer()["dropout"]
-    assert [site["name"] for site in sites] == [
-        "bert.encoder.layer.1.attention.self",
-        "bert.encoder.layer.1.attention.output.dropout",
-        "bert.encoder.layer.1.output.dropout",
-        "dropout",
-    ]
-    with pytest.raises(MukiError, match=r"label\.dropout_layers is 3, but its encoder has 2 layers"):
-        run(dropout_layers=3)
 
 
 def _in_another_process(arguments: bytes) -> Shard:

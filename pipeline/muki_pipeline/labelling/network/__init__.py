@@ -1,1 +1,1 @@
-"""The masked network of one pass: keyed dropout, and what makes its products fast."""
+"""A teacher's network as it labels: the transforms that make it drop by key and run fast."""

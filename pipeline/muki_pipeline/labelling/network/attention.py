@@ -1,12 +1,12 @@
 """Attention with keyed dropout on its probabilities.
 
-transformers lets one register an attention function, and passes it the dropout probability only while the attention
-module's `training` flag is set; the probes set it, the passes do not.
+transformers lets one register an attention function. It gets the module that calls it, so each module of the network
+carries its name and the network's masks.
 """
 
-from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -15,42 +15,32 @@ from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_f
 from transformers.masking_utils import eager_mask
 
 from muki_pipeline.errors import MukiError
-from muki_pipeline.labelling.network.masks import Kind, Masks, drop
+from muki_pipeline.labelling.network.masks import Masks, drop, keep_mask
+from muki_pipeline.labelling.network.probe import Probe
 
 NAME = "muki_monte_carlo"
 _CACHED_SCORES = 1 << 18
 _ONE_KERNEL_FROM = 128
 """Tokens from which a GPU is faster with twice the keys than with scores in its memory (measured on an H100)."""
-Record = Callable[[str, Kind, float, Tensor], None]
-"""Is told name, kind, p and input of every dropout that a probe meets."""
+_KERNEL_ROUNDING = 0.03
 
 
-class KeyedAttention:
-    """What the attention function needs to know of one model.
+@dataclass(frozen=True)
+class _Owner:
+    """What an attention module carries: its name, and the masks of its network."""
 
-    Attributes:
-        masks: The masks of the current pass.
-        record: Told of every call while a probe runs.
-    """
-
-    def __init__(self, masks: Masks) -> None:
-        self.masks = masks
-        self.record: Record | None = None
+    name: str
+    masks: Masks
 
 
-_OWNERS: WeakKeyDictionary[nn.Module, tuple[KeyedAttention, str]] = WeakKeyDictionary()
-"""The attention and the name of each module: transformers passes its function the module and nothing else of ours."""
-
-
-def use_keyed_attention(model: PreTrainedModel, masks: Masks) -> KeyedAttention:
+def use_keyed_attention(model: PreTrainedModel, masks: Masks) -> None:
     """Make a model's attention modules, where their architecture allows it, call `attention_forward`."""
     AttentionInterface.register(NAME, attention_forward)
     # Masks as explicit float biases, causal ones too; None only where every token sees every other.
     AttentionMaskInterface.register(NAME, eager_mask)
-    attention = KeyedAttention(masks)
     model.set_attn_implementation(NAME)
-    _OWNERS.update({module: (attention, name) for name, module in model.named_modules()})
-    return attention
+    for name, module in model.named_modules():
+        module.keyed_dropout = _Owner(name, masks)
 
 
 def attention_forward(
@@ -71,7 +61,7 @@ def attention_forward(
         key: `[batch, key heads, keys, size]`.
         value: `[batch, key heads, keys, value size]`.
         attention_mask: Added to the scores, broadcast to `[batch, heads, queries, keys]`.
-        dropout: p, above 0 only while a probe runs.
+        dropout: p, where the module's `training` flag is set, else 0.
         scaling: Factor of the scores; 1 / sqrt(size) by default.
         kwargs: What an architecture adds; `position_bias` is supported.
 
@@ -81,18 +71,17 @@ def attention_forward(
     Raises:
         MukiError: The architecture uses an option that has no keyed dropout.
     """
-    attention, owner = _OWNERS[module]
+    owner = module.keyed_dropout
+    assert isinstance(owner, _Owner)
+    masks = owner.masks
     if unsupported := [option for option in ("softcap", "s_aux") if kwargs.get(option) is not None]:
         raise MukiError(
-            f"attention with {', '.join(unsupported)} has no keyed dropout ({owner})",
-            where=f"teacher {attention.masks.teacher}",
+            f"attention with {', '.join(unsupported)} has no keyed dropout ({owner.name})",
+            where=f"teacher {masks.teacher}",
             fix="Use a teacher of another architecture",
         )
-    name = attention.masks.site_name(owner)
-    if attention.record is not None:
-        attention.record(name, "attention", dropout, query)
-    site = attention.masks.sites.get(name)
-    if site is None or not attention.masks.active:
+    site = masks.site(owner.name, "attention", dropout, query)
+    if site is None:
         output: Tensor
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
         return output, None
@@ -100,14 +89,14 @@ def attention_forward(
     heads_per_key = heads // key.shape[1]
     key, value = repeat_kv(key, heads_per_key), repeat_kv(value, heads_per_key)
     biases = [bias for bias in (kwargs.get("position_bias"), attention_mask) if bias is not None]
-    kept = attention.masks.kept(site, (heads, queries, key.shape[2]), query)
-    is_long = query.device.type != "cpu" and key.shape[2] >= _ONE_KERNEL_FROM
-    dropping = in_one_kernel if is_long else _by_heads
+    kept = masks.kept(site, (heads, queries, key.shape[2]), query)
+    is_long = masks.one_kernel_from is not None and key.shape[2] >= masks.one_kernel_from
+    dropping = in_one_kernel if is_long else by_heads
     scale = size**-0.5 if scaling is None else scaling
     return dropping(query, key, value, biases, scale, kept, site.p).transpose(1, 2).contiguous(), None
 
 
-def _by_heads(
+def by_heads(
     query: Tensor, key: Tensor, value: Tensor, biases: list[Tensor], scale: float, kept: Tensor, p: float
 ) -> Tensor:
     """The formula as it stands, on a CPU a few heads at a time, so that their scores stay in the cache.
@@ -161,3 +150,32 @@ def in_one_kernel(
     return nn.functional.scaled_dot_product_attention(
         query, torch.cat([key, key], dim=2), values, attn_mask=bias, scale=scale
     )
+
+
+class OneKernelAttention:
+    """Attention over long texts in one kernel; see `Transform` and `in_one_kernel`.
+
+    Args:
+        masks: Those of the network.
+    """
+
+    def __init__(self, masks: Masks) -> None:
+        self.masks = masks
+
+    def applies(self, model: PreTrainedModel) -> bool:
+        """On a GPU; a CPU is faster with a few heads at a time."""
+        return model.device.type != "cpu"
+
+    def apply(self, model: PreTrainedModel, probe: Probe, undo: ExitStack) -> None:
+        """Choose it from a length on."""
+        undo.callback(setattr, self.masks, "one_kernel_from", None)
+        self.masks.one_kernel_from = _ONE_KERNEL_FROM
+
+    def prove(self, model: PreTrainedModel, probe: Probe) -> bool:
+        """The kernel that this device picks must give what the formula gives."""
+        draw = torch.Generator().manual_seed(0)
+        drawn = torch.randn(3, 2, 2, _ONE_KERNEL_FROM, 64, generator=draw).to(model.device, model.dtype)
+        query, key, value = drawn  # each [batch, heads, tokens, size]
+        kept = keep_mask(1, (2, _ONE_KERNEL_FROM, _ONE_KERNEL_FROM), 0.5, model.device).to(model.dtype)
+        formula, kernel = (attend(query, key, value, [], 0.125, kept, 0.5) for attend in (by_heads, in_one_kernel))
+        return bool((formula - kernel).abs().max() <= _KERNEL_ROUNDING * formula.abs().max())

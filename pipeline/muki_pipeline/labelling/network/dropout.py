@@ -1,4 +1,4 @@
-"""Monte-Carlo dropout (Gal & Ghahramani 2016): find it, replace it, switch it on pass by pass.
+"""Monte-Carlo dropout (Gal & Ghahramani 2016): find it, replace it, key it.
 
 A network applies dropout in three ways: `nn.Dropout` modules, the attention function (`attention.py`), and calls of
 `torch.nn.functional.dropout`. Each place becomes a `Site` with keyed masks. The model stays in `eval()` throughout:
@@ -7,7 +7,7 @@ nothing but dropout changes.
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -18,86 +18,53 @@ from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from muki_pipeline.errors import MukiError
-from muki_pipeline.labelling.network.attention import Record, use_keyed_attention
-from muki_pipeline.labelling.network.encoder import Prefix
-from muki_pipeline.labelling.network.masks import Kind, Masks, Site
+from muki_pipeline.labelling.network.attention import use_keyed_attention
+from muki_pipeline.labelling.network.masks import Call, Masks, Site
+from muki_pipeline.labelling.network.probe import Probe
 from muki_pipeline.models.teachers import dropout_settings
 
-# Two probes whose batch sizes and lengths tell every leading axis apart: [batch], [batch * heads], [fixed], others.
-_PROBE_SHAPES = ((2, 4), (3, 3))
+# Two batches whose sizes and lengths tell every leading axis apart: [batch], [batch * heads], [fixed], others.
+_PROBE_LENGTHS = ((4, 4), (3, 3, 3))
 
 
 class NoDropoutError(MukiError):
     """A network that applies no dropout: there is nothing to sample."""
 
 
-class _KeyedDropout(nn.Module):
-    """Takes the place of an `nn.Dropout`; keeps its `p`, which attention modules read."""
-
-    def __init__(self, name: str, p: float, masks: Masks) -> None:
-        super().__init__()
-        self.name, self.p, self.masks = name, p, masks
-        self.record: Record | None = None
-        self.eval()
-
-    def forward(self, x: Tensor) -> Tensor:
-        site = self.masks.site_name(self.name)
-        if self.record is not None:
-            self.record(site, "module", self.p, x)
-        return self.masks.apply(site, x)
-
-
-class _FunctionalDropout(TorchFunctionMode):
-    """Gives calls of `torch.nn.functional.dropout` in the model's own code keyed masks, in the order of the calls."""
-
-    def __init__(self, masks: Masks, record: Record | None = None) -> None:
-        super().__init__()
-        self.masks, self.record = masks, record
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is not nn.functional.dropout:
-            return func(*args, **kwargs)
-        site = self.masks.site_name("functional")
-        x = args[0] if args else kwargs["input"]
-        if self.record is not None:
-            self.record(site, "functional", args[1] if len(args) > 1 else kwargs.get("p", 0.5), x)
-        return self.masks.apply(site, x)
-
-
-class MonteCarloDropout:
-    """Keyed dropout, installed in a classifier. From then on the model is run through `logits`.
+class KeyedDropout:
+    """Keyed masks wherever the network drops elements. See `Transform`.
 
     Args:
-        model: The classifier, in `eval()`; its dropout modules are replaced and its attention function is set.
-        seed: Seed of every mask.
-        teacher: Name of the teacher; another name draws other masks.
-        token_ids: A tokenised text of two ids or more, for the probes that find dropout.
-        layers: Drop only in the encoder's last layers, this many, and after them; None drops everywhere.
-
-    Attributes:
-        sites: Every place with active dropout, by name.
-        prefix: The layers before the last `layers`; None for dropout everywhere.
-
-    Raises:
-        NoDropoutError: No dropout is active.
-        MukiError: A site cannot have keyed masks.
+        masks: Those of the network.
+        dtype: Arithmetic of the passes.
     """
 
-    def __init__(
-        self, model: PreTrainedModel, *, seed: int, teacher: str, token_ids: list[int], layers: int | None = None
-    ) -> None:
-        self.model, self.masks, self.teacher = model, Masks(seed, teacher), teacher
-        self._modules = _replace_modules(model, self.masks, teacher)
+    def __init__(self, masks: Masks, dtype: torch.dtype) -> None:
+        self.masks, self.dtype = masks, dtype
+
+    def applies(self, model: PreTrainedModel) -> bool:
+        """Always: a teacher without dropout is refused."""
+        return True
+
+    def apply(self, model: PreTrainedModel, probe: Probe, undo: ExitStack) -> None:
+        """Replace dropout modules, and set the attention function.
+
+        Raises:
+            MukiError: A module's dropout cannot have keyed masks.
+        """
+        _replace_modules(model, self.masks)
         with _quiet():
-            self._attention = use_keyed_attention(model, self.masks)
-        self.prefix = None if layers is None else Prefix(model, layers, teacher)
-        self.masks.sites = self._discover(token_ids)
-        self.sites = dict(self.masks.sites)
-        self._functional = any(site.kind == "functional" for site in self.sites.values())
-        if not self.sites:
+            use_keyed_attention(model, self.masks)
+
+    def prove(self, model: PreTrainedModel, probe: Probe) -> bool:
+        """Find the sites, each with its p and batch axis. Without a pass, all numbers must stay what they were.
+
+        Raises:
+            NoDropoutError: There are no sites.
+            MukiError: A site cannot have keyed masks, or the attention function computes something else.
+        """
+        self.masks.sites, teacher = _discover(model, self.masks, probe), self.masks.teacher
+        if not self.masks.sites:
             settings = dropout_settings(model.config)
             what = (
                 f"its config sets dropout {settings}, but the network applies none"
@@ -106,123 +73,103 @@ class MonteCarloDropout:
             )
             fix = f"Set one in params.yaml, say teachers.{teacher}.dropout: 0.1, or use another architecture"
             raise NoDropoutError(what, where=f"teacher {teacher}", fix=fix)
-
-    def logits(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Logits `[batch, labels]` of the network of the current pass, or without dropout outside of a pass.
-
-        Args:
-            inputs: The model's arguments, each `[batch, tokens]`.
-        """
-        self.masks.forward_begins(len(inputs["input_ids"]))
-        with _FunctionalDropout(self.masks) if self._functional else nullcontext():
-            output: Tensor = self.model(**inputs).logits
-        return output
-
-    def forward(self, inputs: dict[str, Tensor], prefix_output: Any = None) -> tuple[Tensor, Any]:
-        """`logits` of these inputs, and what the layers before the first dropout returned.
-
-        Args:
-            inputs: The model's arguments, each `[batch, tokens]`.
-            prefix_output: What those layers returned for the same inputs before; they are then not run again.
-
-        Returns:
-            The logits, and the prefix's output: None where there is no prefix.
-        """
-        if self.prefix is None:
-            return self.logits(inputs), None
-        if prefix_output is not None:
-            with self.prefix.replaced_by(prefix_output):
-                return self.logits(inputs), prefix_output
-        with self.prefix.recording() as outputs:
-            return self.logits(inputs), outputs[-1] if outputs else None
-
-    @contextmanager
-    def network(self, number: int) -> Iterator[None]:
-        """Inside, `logits` are those of the masked network of pass `number`."""
-        self.masks.begin(number)
-        try:
-            yield
-        finally:
-            self.masks.begin(None)
-
-    def _discover(self, token_ids: list[int]) -> dict[str, Site]:
-        """Run two probes that record where the network applies dropout, its p, and which axis is the batch."""
-        first = self._probe(*_PROBE_SHAPES[0], token_ids)
-        attention = {name.partition("#")[0] for name, (kind, _, _) in first.items() if kind == "attention"}
-        with _training_flags(self.model, attention):
-            seen = [self._probe(batch, length, token_ids) for batch, length in _PROBE_SHAPES]
-        return {
-            name: Site(name, kind, p, self._groups(name, rows, seen[1][name][2]))
-            for name, (kind, p, rows) in self._behind_prefix(seen[0]).items()
-            if p > 0
-        }
-
-    def _behind_prefix(self, seen: dict[str, tuple[Kind, float, int]]) -> dict[str, tuple[Kind, float, int]]:
-        """Of the sites that a forward pass meets in turn, those after the prefix."""
-        if self.prefix is None:
-            return seen
-        names = list(seen)
-        start = next((at for at, name in enumerate(names) if name.startswith(f"{self.prefix.next_layer}.")), len(names))
-        return {name: seen[name] for name in names[start:]}
-
-    @torch.inference_mode()
-    def _probe(self, batch: int, length: int, token_ids: list[int]) -> dict[str, tuple[Kind, float, int]]:
-        """Kind, p and length of the first axis of every dropout in one forward pass."""
-        seen: dict[str, tuple[Kind, float, int]] = {}
-
-        def record(name: str, kind: Kind, p: float, x: Tensor) -> None:
-            seen[name] = (kind, p, len(x))
-
-        text = (token_ids[:-1] * length)[: length - 1] + token_ids[-1:]
-        ids = torch.tensor([text] * batch, device=self.model.device)
-        self.masks.forward_begins(batch)
-        self._record_with(record)
-        try:
-            with _FunctionalDropout(self.masks, record):
-                self.model(input_ids=ids, attention_mask=torch.ones_like(ids))
-        finally:
-            self._record_with(None)
-        return seen
-
-    def _record_with(self, record: Record | None) -> None:
-        self._attention.record = record
-        for module in self._modules:
-            module.record = record
-
-    def _groups(self, name: str, first: int, second: int) -> int:
-        (batch, _), (other, _) = _PROBE_SHAPES
-        if first % batch == 0 and first // batch * other == second:
-            return first // batch
-        if first == second:
-            return 0
-        raise MukiError(
-            f"the first axis of dropout {name} is neither the batch nor fixed, so no mask can be shared by the texts",
-            where=f"teacher {self.teacher}",
-            fix="Use a teacher of another architecture",
-        )
+        if self.dtype == torch.float32 and not probe.agrees(model):
+            what = "with an attention function that has keyed dropout it computes other numbers"
+            raise MukiError(what, where=f"teacher {teacher}", fix="Use a teacher of another architecture")
+        return True
 
 
-def _replace_modules(model: PreTrainedModel, masks: Masks, teacher: str) -> list[_KeyedDropout]:
+def functional_dropout(masks: Masks) -> AbstractContextManager[object]:
+    """Inside, calls of `torch.nn.functional.dropout` have keyed masks, if the network makes any."""
+    is_called = any(site.kind == "functional" for site in masks.sites.values())
+    return _FunctionalDropout(masks) if is_called else nullcontext()
+
+
+class _ModuleDropout(nn.Module):
+    """Takes the place of an `nn.Dropout`; keeps its `p`, which attention modules read."""
+
+    def __init__(self, name: str, p: float, masks: Masks) -> None:
+        super().__init__()
+        self.name, self.p, self.masks = name, p, masks
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.masks.drop(self.name, "module", self.p, x)
+
+
+class _FunctionalDropout(TorchFunctionMode):
+    """Gives calls of `torch.nn.functional.dropout` in the model's own code keyed masks, in the order of the calls."""
+
+    def __init__(self, masks: Masks) -> None:
+        super().__init__()
+        self.masks = masks
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is not nn.functional.dropout:
+            return func(*args, **kwargs)
+        x = args[0] if args else kwargs["input"]
+        p = args[1] if len(args) > 1 else kwargs.get("p", 0.5)
+        return self.masks.drop("functional", "functional", p, x)
+
+
+def _replace_modules(model: PreTrainedModel, masks: Masks) -> None:
     """Replace every `nn.Dropout` with p above 0 by a keyed one; a module that is used twice stays one module."""
-    replacements: dict[int, _KeyedDropout] = {}
+    replacements: dict[int, _ModuleDropout] = {}
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if not isinstance(module, _DropoutNd) or module.p == 0:
             continue
         if type(module) is not nn.Dropout:
             raise MukiError(
                 f"{name} is a {type(module).__name__}, for which no mask can be keyed",
-                where=f"teacher {teacher}",
+                where=f"teacher {masks.teacher}",
                 fix="Use a teacher of another architecture",
             )
-        replacement = replacements.setdefault(id(module), _KeyedDropout(name, module.p, masks))
-        parent, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, replacement)
-    return list(replacements.values())
+        model.set_submodule(name, replacements.setdefault(id(module), _ModuleDropout(name, module.p, masks)))
+
+
+def _discover(model: PreTrainedModel, masks: Masks, probe: Probe) -> dict[str, Site]:
+    """Every place where two probes meet dropout with a p above 0, in order, and which axis is the batch."""
+
+    def calls(lengths: tuple[int, ...]) -> dict[str, Call]:
+        masks.begin(None, len(lengths))
+        with masks.recording() as seen, _FunctionalDropout(masks):
+            model(**probe.batch(*lengths))
+        return seen
+
+    first, second = _PROBE_LENGTHS
+    attention = {name.partition("#")[0] for name, (kind, _, _) in calls(first).items() if kind == "attention"}
+    with _training_flags(model, attention):
+        seen, other = calls(first), calls(second)
+    return {
+        name: Site(name, kind, p, _groups(name, masks.teacher, rows, other[name][2]))
+        for name, (kind, p, rows) in seen.items()
+        if p > 0
+    }
+
+
+def _groups(name: str, teacher: str, first: int, second: int) -> int:
+    """Leading rows per instance (see `Site`), from the first axis in both probes."""
+    batch, other = map(len, _PROBE_LENGTHS)
+    if first % batch == 0 and first // batch * other == second:
+        return first // batch
+    if first == second:
+        return 0
+    raise MukiError(
+        f"the first axis of dropout {name} is neither the batch nor fixed, so no mask can be shared by the texts",
+        where=f"teacher {teacher}",
+        fix="Use a teacher of another architecture",
+    )
 
 
 @contextmanager
 def _training_flags(model: PreTrainedModel, names: set[str]) -> Iterator[None]:
-    """Set the `training` flag of these modules alone, not of their children: attention tells its p only then."""
+    """Set the `training` flag of these modules alone, not of their children.
+
+    An attention module passes its p to the attention function only then, and architectures keep it under many names.
+    """
     modules = [model.get_submodule(name) for name in names]
     for module in modules:
         module.training = True

@@ -6,6 +6,8 @@ numbers do not depend on its batch, padding, order, shard or device, and pass k 
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +15,8 @@ import torch
 from torch import Tensor
 
 Kind = Literal["module", "attention", "functional"]
+Call = tuple[Kind, float, int]
+"""Kind and p of a call for dropout, and the length of its input's first axis."""
 _LOW_32 = 0xFFFFFFFF
 _COUNTER_BITS = 20
 
@@ -83,41 +87,65 @@ def drop(x: Tensor, kept: Tensor, p: float, out: Tensor | None = None) -> Tensor
 
 
 class Masks:
-    """The masks of the current pass.
+    """Where a network drops elements, and the masks of the pass that runs.
+
+    Every place asks `site` which one it is. A layer that is called again in one forward pass is another site, because
+    layers that share their weights still drop independently.
+
+    Args:
+        seed: Of every mask.
+        teacher: The teacher's name.
 
     Attributes:
         teacher: The teacher's name.
-        sites: What drops elements, by name; other places leave their input as it is.
+        sites: What drops elements, by name, in the order of the calls; other places leave their input as it is.
+        one_kernel_from: Tokens from which attention is one kernel, None for never; see `attention.py`.
     """
 
     def __init__(self, seed: int, teacher: str) -> None:
         self.teacher = teacher
         self.sites: dict[str, Site] = {}
-        self._batch = 0
-        self._calls: Counter[str] = Counter()
+        self.one_kernel_from: int | None = None
         self._identity = f"{seed}/{teacher}"
         self._pass: int | None = None
+        self._batch = 0
+        self._calls: Counter[str] = Counter()
         self._cache: dict[str, Tensor] = {}
+        self._seen: dict[str, Call] | None = None
 
-    @property
-    def active(self) -> bool:
-        """Whether a pass is running; outside of one nothing is dropped."""
-        return self._pass is not None
+    def begin(self, pass_number: int | None, batch: int) -> None:
+        """A forward pass over `batch` instances begins; without a number nothing is dropped.
 
-    def begin(self, number: int | None) -> None:
-        """Start pass `number`, or switch dropout off with None. Masks of the previous pass are released."""
-        self._pass = number
-        self._cache.clear()
-
-    def forward_begins(self, batch: int) -> None:
-        """Tell that a forward pass over `batch` instances begins."""
-        self._batch = batch
+        Masks of another pass are released.
+        """
+        if pass_number != self._pass:
+            self._cache.clear()
+        self._pass, self._batch = pass_number, batch
         self._calls.clear()
 
-    def site_name(self, owner: str) -> str:
-        """The name of the site that `owner` (a module's name, or `functional`) is calling from right now."""
+    def site(self, owner: str, kind: Kind, p: float, x: Tensor) -> Site | None:
+        """The site that is being called, None where nothing is dropped.
+
+        Args:
+            owner: Name of the module that calls, or `functional`.
+            kind: How it asks for dropout.
+            p: The probability that it asks for.
+            x: What it would drop elements of.
+        """
         self._calls[owner] += 1
-        return owner if self._calls[owner] == 1 else f"{owner}#{self._calls[owner]}"
+        name = owner if self._calls[owner] == 1 else f"{owner}#{self._calls[owner]}"
+        if self._seen is not None:
+            self._seen[name] = kind, p, len(x)
+        return None if self._pass is None else self.sites.get(name)
+
+    @contextmanager
+    def recording(self) -> Iterator[dict[str, Call]]:
+        """Inside, every call of `site` is noted in the dictionary that this yields, by the site's name."""
+        self._seen = {}
+        try:
+            yield self._seen
+        finally:
+            self._seen = None
 
     def kept(self, site: Site, shape: tuple[int, ...], x: Tensor) -> Tensor:
         """The site's mask for one instance, 1 where an element stays and 0 where not, of the type of `x`."""
@@ -133,10 +161,10 @@ class Masks:
             cached = self._cache[site.name] = kept.to(x.dtype)
         return cached[tuple(slice(length) for length in shape)]
 
-    def apply(self, name: str, x: Tensor) -> Tensor:
-        """`x` with what the site drops, the same for every instance."""
-        site = self.sites.get(name)
-        if site is None or not self.active:
+    def drop(self, owner: str, kind: Kind, p: float, x: Tensor) -> Tensor:
+        """`x` with what the site drops, the same for every instance; for the arguments see `site`."""
+        site = self.site(owner, kind, p, x)
+        if site is None:
             return x
         rows = x.view(self._batch, site.groups, *x.shape[1:]) if site.groups > 1 else x
         shape = tuple(rows.shape[1:] if site.groups else rows.shape)

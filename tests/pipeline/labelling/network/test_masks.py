@@ -36,9 +36,9 @@ def test_keep_rate_over_a_million_elements(p: float) -> None:
 def test_elements_are_independent_of_neighbours_passes_and_sites() -> None:
     site, other = Site("layer", "module", 0.1, 1), Site("other", "module", 0.1, 1)
     masks = Masks(seed=3, teacher="t")
-    masks.begin(0)
+    masks.begin(0, 1)
     first, beside = (masks.kept(each, (1000, 1000), DOUBLE) for each in (site, other))
-    masks.begin(1)
+    masks.begin(1, 1)
     second = masks.kept(site, (1000, 1000), DOUBLE)
     pairs = {
         "next column": (first[:, 1:], first[:, :-1]),
@@ -59,7 +59,7 @@ def test_a_shorter_mask_is_a_corner_of_a_longer_one() -> None:
 def test_masks_grow_without_changing() -> None:
     site = Site("layer", "module", 0.5, 1)
     masks = Masks(seed=0, teacher="t")
-    masks.begin(4)
+    masks.begin(4, 1)
     short = masks.kept(site, (3, 8), DOUBLE).clone()
     long = masks.kept(site, (9, 8), DOUBLE)
     assert torch.equal(long[:3], short)
@@ -69,7 +69,7 @@ def test_masks_grow_without_changing() -> None:
 def test_every_part_of_the_key_matters() -> None:
     def mask(seed: int, teacher: str, number: int, name: str) -> torch.Tensor:
         masks = Masks(seed, teacher)
-        masks.begin(number)
+        masks.begin(number, 1)
         return masks.kept(Site(name, "module", 0.5, 1), (64, 64), DOUBLE)
 
     base = mask(0, "a", 0, "x")

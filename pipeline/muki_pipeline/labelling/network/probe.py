@@ -1,0 +1,53 @@
+"""Short texts that a transform is tried on."""
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+# By rounding alone logits move less; whatever else happens to a network moves them far.
+ROUNDING = 1e-4
+_LENGTHS = (3, 9)
+
+
+class Probe:
+    """Texts of any length, made of one text's tokens.
+
+    Args:
+        model: The classifier before any change.
+        token_ids: A tokenised text of two ids or more; its last token ends every text.
+
+    Attributes:
+        padded: The model's arguments for a short and a longer text, each `[2, tokens]`.
+        expected: Its logits of them, `[2, labels]`.
+    """
+
+    def __init__(self, model: PreTrainedModel, token_ids: list[int]) -> None:
+        self._token_ids, self._device = token_ids, model.device
+        self._pad = model.config.pad_token_id or 0
+        self.padded = self.batch(*_LENGTHS)
+        self.expected: Tensor = model(**self.padded).logits
+
+    def batch(self, *lengths: int) -> dict[str, Tensor]:
+        """Texts of these lengths, padded on the right."""
+        longest = max(lengths)
+        begin, end = self._token_ids[:-1], self._token_ids[-1:]
+        texts = [(begin * length)[: length - 1] + end for length in lengths]
+        ids = [text + [self._pad] * (longest - len(text)) for text in texts]
+        mask = [[1] * length + [0] * (longest - length) for length in lengths]
+        return {
+            "input_ids": torch.tensor(ids, device=self._device),
+            "attention_mask": torch.tensor(mask, device=self._device),
+        }
+
+    def agrees(self, model: PreTrainedModel, within: float = ROUNDING) -> bool:
+        """Whether the changed model's logits are those from before all changes, within so much of their size.
+
+        False, too, where it cannot read the texts. A lack of memory says nothing about a change and is raised.
+        """
+        try:
+            moved = (model(**self.padded).logits - self.expected).abs().max()
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, IndexError, TypeError):
+            return False
+        return not bool(moved > within * self.expected.abs().max().clamp(min=1.0))
