@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muki_pipeline import config
-from muki_pipeline.config import Params, Student
+from muki_pipeline.config import Params, StudentSettings
 from muki_pipeline.evaluation.comparison.significance import paired_tests
 from muki_pipeline.evaluation.gold_labels import read_test
 from muki_pipeline.evaluation.predict import predict_student, student_measures
@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[1]
 SEEDS = (0, 1, 2)
 
 
-def starts(params: Params, params_file: Path, work: Path) -> dict[str, Student]:
+def starts(params: Params, params_file: Path, work: Path) -> dict[str, StudentSettings]:
     """The student's settings for each start, by name; the averages are saved in a work folder."""
     averaged, unnamed = work / "average", work / "average-mean"
     average.main(params_file, averaged)
@@ -74,7 +74,7 @@ def run(params_file: Path) -> dict[str, Any]:
     return {"students": students, "accuracy": means, "tests": paired_tests(right).to_dicts()}
 
 
-def train(settings: Student, layout: Layout, folder: Path, name: str) -> dict[str, float]:
+def train(settings: StudentSettings, layout: Layout, folder: Path, name: str) -> dict[str, float]:
     """Train a student of the project's golden table into a folder."""
     with progress() as bars:
         return StudentTraining(settings, layout.golden, folder, folder.parent / "steps", layout.root, name).run(bars)

@@ -70,7 +70,7 @@ class Project:
     Attributes:
         params: All settings.
         layout: Where the tables lie.
-        progress: Told of the work.
+        progress: Counts the work.
     """
 
     params: Params
@@ -144,7 +144,7 @@ def merge(
         texts: Unlabelled texts.
         folder: The project's folder; change its params.yaml, and call `Project.load`, for other settings.
         student: The pretrained model of the student; a small sentence encoder by default.
-        progress: Told of the work.
+        progress: Counts the work.
 
     Raises:
         MukiError: A model or a text cannot be used, or the folder belongs to another project.

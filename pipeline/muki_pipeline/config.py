@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from muki_pipeline import strict_yaml
-from muki_pipeline.errors import MukiError, brief, told
+from muki_pipeline.errors import MukiError, brief, describe_fault
 from muki_pipeline.layout import Layout
 from muki_pipeline.names import Column, LabelName, TeacherName
 
@@ -239,7 +239,7 @@ class Integrate(Block):
         return self
 
 
-class Student(Training):
+class StudentSettings(Training):
     """The student and its training."""
 
     pooling: Literal["mean", "cls"] = "mean"
@@ -293,7 +293,7 @@ class Params(Block):
     """Stage two: the neutral encoder."""
     integrate: Integrate = Integrate()
     """Stage two: supervision."""
-    student: Student
+    student: StudentSettings
     """Stage two: the student."""
     evaluate: Evaluate = Evaluate()
     """Measuring."""
@@ -334,6 +334,8 @@ def parse(content: str, path: Path) -> Params:
     except (strict_yaml.YAMLError, RecursionError) as error:
         raise MukiError(f"is not valid YAML ({brief(error)})", where=str(path), fix="Correct the syntax") from None
     except ValidationError as error:
-        keys = {name for block in Block.__subclasses__() for name in block.model_fields} | set(Student.model_fields)
-        faults = "; ".join(told(fault, keys) for fault in error.errors())
+        keys = {name for block in Block.__subclasses__() for name in block.model_fields} | set(
+            StudentSettings.model_fields
+        )
+        faults = "; ".join(describe_fault(fault, keys) for fault in error.errors())
         raise MukiError(faults, where=str(path), fix="docs/settings.md lists every key and its bounds") from None

@@ -29,7 +29,7 @@ class MukiError(Exception):
         return partial(MukiError, where=self.where, fix=self.fix), (self.what,)
 
 
-def first(values: list[str], limit: int = 3) -> str:
+def shortlist(values: list[str], limit: int = 3) -> str:
     """The first few of `values`, quoted, with a count of the rest: what an error message has room for."""
     shown = ", ".join(repr(value) for value in values[:limit])
     return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"
@@ -39,7 +39,7 @@ def choice(name: str, known: Iterable[str]) -> str:
     """What to choose instead of a name that does not exist: the nearest one, if one is near, and what there is."""
     names = list(known)
     near = get_close_matches(name, names, n=1)
-    there = first(names, _NAMED)
+    there = shortlist(names, _NAMED)
     return f"Did you mean {near[0]!r}? There is {there}" if near else f"Choose from {there}"
 
 
@@ -54,7 +54,7 @@ def chosen(name: str, known: Mapping[str, Value], what: str, where: str) -> Valu
     return known[name]
 
 
-def told(fault: Mapping[str, Any], keys: Iterable[str]) -> str:
+def describe_fault(fault: Mapping[str, Any], keys: Iterable[str]) -> str:
     """A fault that pydantic found, with its key; an unknown key with the one that it resembles.
 
     Args:

@@ -90,7 +90,7 @@ class Layout:
     """The evaluation's plots and the tables behind them."""
     work = _Below("data/.work")
     """Finished shards by key, and checkpoints: they survive a killed run and are not outputs."""
-    kept_student = _Below("data/.work/student/last")
+    cached_student = _Below("data/.work/student/last")
     """The last student that was trained, for whoever has removed its folder."""
 
     def labels(self, teacher: str) -> Path:
@@ -109,8 +109,8 @@ class Layout:
         """The last router of a scorer that was fitted, whatever needed it."""
         return self.work / "routers" / scorer
 
-    def kept_teacher(self, name: str) -> Path:
-        """The last teacher `name` that `train-teacher` trained; see `kept_student`."""
+    def cached_teacher(self, name: str) -> Path:
+        """The last teacher `name` that `train-teacher` trained; see `cached_student`."""
         return self.work / "teachers" / name
 
     def store(self, folder: Path) -> Store:

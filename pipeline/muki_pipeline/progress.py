@@ -11,7 +11,7 @@ class Task(Protocol):
 
 
 class Progress(Protocol):
-    """Is told of each piece of work before it starts."""
+    """Receives each piece of work before it starts."""
 
     def begin(self, name: str, total: int, unit: str, expected_seconds: float | None = None) -> Task:
         """Tell that a piece of work begins.

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from muki_pipeline.corpus.dialects import UNKNOWN, Dialect
-from muki_pipeline.corpus.formats import full_dialect, read_table, told
+from muki_pipeline.corpus.formats import describe_dialect, full_dialect, read_table
 from muki_pipeline.errors import MukiError
 from muki_pipeline.setup import look
 from muki_pipeline.setup.settings import Texts, render, student_model, write_project
@@ -92,7 +92,7 @@ def _texts(path: Path, text: str | None, given: Dialect) -> Texts:
     dialect = full_dialect(path, given)
     frame = read_table(path, dialect=dialect or UNKNOWN)
     if dialect is not None:
-        say(f"{path}: {told(dialect, len(frame.columns))}")
+        say(f"{path}: {describe_dialect(dialect, len(frame.columns))}")
     if frame.is_empty():
         raise MukiError("holds no text", where=str(path), fix="Name a file with rows")
     if text is not None and text not in frame.columns:

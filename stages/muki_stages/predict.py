@@ -7,7 +7,7 @@ import typer
 
 from muki_pipeline import config
 from muki_pipeline.corpus.dialects import Dialect
-from muki_pipeline.corpus.formats import full_dialect, read_table, told
+from muki_pipeline.corpus.formats import describe_dialect, full_dialect, read_table
 from muki_pipeline.deployment.classify import Request, classify_file
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.routed_teachers import open_routed_teachers
@@ -56,7 +56,7 @@ def main(
 def _column(source: Path, dialect: Dialect) -> str:
     frame = read_table(source, dialect=dialect)
     if dialect.delimiter is not None:
-        say(f"{source}: {told(dialect, len(frame.columns))}")
+        say(f"{source}: {describe_dialect(dialect, len(frame.columns))}")
     if frame.is_empty():
         raise MukiError("holds no text", where=str(source), fix="Name a file with rows")
     candidates = text_columns(frame)

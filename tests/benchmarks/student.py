@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from transformers import PrinterCallback
 
-from muki_pipeline.config import Arithmetic, Params, Prepare, Source, Student, Teacher
+from muki_pipeline.config import Arithmetic, Params, Prepare, Source, StudentSettings, Teacher
 from muki_pipeline.evaluation.comparison.students import StudentJob, StudentProcesses
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.devices import fast_dtype
@@ -84,7 +84,7 @@ def _golden_table(folder: Path) -> tuple[Layout, list[str], np.ndarray[Any, np.d
 
 def _against_plain(folder: Path, tokens: int, precision: Arithmetic) -> float:
     layout, texts, targets = _golden_table(folder)
-    settings = Student(**TRAINING, max_length=tokens)
+    settings = StudentSettings(**TRAINING, max_length=tokens)
     plain = settings.model_copy(update={"precision": precision})
 
     def distilled() -> None:
@@ -121,7 +121,7 @@ def _at_once(folder: Path) -> list[Row]:
     params = Params(
         prepare=Prepare(corpus=Source(source="none.csv", text="text")),
         teachers={"bench": Teacher(**BENCH)},
-        student=Student(**TRAINING),
+        student=StudentSettings(**TRAINING),
     )
     seeds = count()
 
@@ -141,7 +141,7 @@ def _at_once(folder: Path) -> list[Row]:
 def _job(layout: Layout, texts: list[str], params: Params, seed: int) -> StudentJob:
     return StudentJob(
         name=f"student {seed}",
-        settings=Student(**{**TRAINING, "epochs": 12}, max_length=16, seed=seed),
+        settings=StudentSettings(**{**TRAINING, "epochs": 12}, max_length=16, seed=seed),
         params=params,
         golden=layout.golden,
         labels=LABELS,

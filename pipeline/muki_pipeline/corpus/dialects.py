@@ -99,8 +99,8 @@ def find_dialect(text: str, given: Dialect, usual: str, where: str) -> Dialect:
     fitting = {each: width for each, width in readings.items() if isinstance(width, int)}
     several = [each for each in delimiters if any(width > 1 for (other, _), width in fitting.items() if other == each)]
     if len(several) > 1:
-        told = " and with ".join(DELIMITERS[each] for each in several)
-        raise MukiError(f"can be read with {told}", where=where, fix=_SET)
+        named = " and with ".join(DELIMITERS[each] for each in several)
+        raise MukiError(f"can be read with {named}", where=where, fix=_SET)
     delimiter = several[0] if several else known or usual
     quotes = [quote for other, quote in fitting if other == delimiter]
     if not quotes:
@@ -134,8 +134,8 @@ def _quote_of(text: str, delimiter: str, possible: Sequence[str], where: str) ->
             return possible[0]
         if list(possible) == ["doubled", "none"] and _is_quoted_on_purpose(*readings):
             return "doubled"
-    told = " and with ".join(QUOTES[quote] for quote in possible)
-    raise MukiError(f"can be read with {told}", where=where, fix=_SET)
+    named = " and with ".join(QUOTES[quote] for quote in possible)
+    raise MukiError(f"can be read with {named}", where=where, fix=_SET)
 
 
 def _is_quoted_on_purpose(doubled: list[list[str | None]], plain: list[list[str | None]]) -> bool:

@@ -23,7 +23,7 @@ from muki_pipeline.corpus.dialects import (
     has_header,
     records,
 )
-from muki_pipeline.errors import MukiError, brief, first, refusing
+from muki_pipeline.errors import MukiError, brief, refusing, shortlist
 
 _GZIP = ".gz"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -106,7 +106,7 @@ def full_dialect(path: Path, given: Dialect = UNKNOWN) -> Dialect | None:
     return _opened(path, given)[1]
 
 
-def told(dialect: Dialect, columns: int) -> str:
+def describe_dialect(dialect: Dialect, columns: int) -> str:
     """A dialect in words: `semicolons, quotes doubled, 3 columns`."""
     words = [DELIMITERS[str(dialect.delimiter)], QUOTES[str(dialect.quote)]]
     words += [f"{columns} columns" if columns > 1 else "1 column"]
@@ -144,7 +144,7 @@ def _header(rows: Sequence[Record], given: Dialect, path: Path) -> bool:
         return given.header is not False
     found = given.header if given.header is not None else has_header([row.fields for row in rows[:1000]])
     if found is None:
-        what = f"may have a header or not: its first row is {first([str(field) for field in rows[0].fields])}"
+        what = f"may have a header or not: its first row is {shortlist([str(field) for field in rows[0].fields])}"
         raise MukiError(what, where=str(path), fix="Say --header or --no-header, or set header in params.yaml")
     return found
 
@@ -284,7 +284,7 @@ def _read_excel(path: Path, columns: Columns, given: Dialect) -> pl.DataFrame:
         )
     filled = {name: frame for name, frame in sheets.items() if not frame.is_empty()}
     if len(filled) > 1:
-        what = f"has several sheets with content: {first(list(filled))}"
+        what = f"has several sheets with content: {shortlist(list(filled))}"
         raise MukiError(what, where=str(path), fix="Keep the one with the texts")
     rows = [list(row) for frame in filled.values() for row in frame.cast(pl.String).iter_rows()]
     parsed = [Record(number, row) for number, row in enumerate(rows, start=1)]

@@ -9,7 +9,7 @@ from muki_pipeline.config import Prepare, Source
 from muki_pipeline.corpus.ids import Ids, first_ids
 from muki_pipeline.corpus.readers import local_files, read_parts, read_source
 from muki_pipeline.corpus.table import with_ids, write_corpus_parts
-from muki_pipeline.errors import MukiError, first
+from muki_pipeline.errors import MukiError, shortlist
 from muki_pipeline.layout import Layout
 from muki_pipeline.store import files
 from muki_pipeline.store.columns import arrow
@@ -33,7 +33,7 @@ def split_source(frame: pl.DataFrame, settings: Prepare) -> tuple[pl.DataFrame, 
     counts = frame["label"].value_counts()
     if not (short := counts.filter(pl.col("count") < wanted)).is_empty():
         raise MukiError(
-            f"fewer than rows_per_label = {wanted} rows for {first(short['label'].sort().to_list())}",
+            f"fewer than rows_per_label = {wanted} rows for {shortlist(short['label'].sort().to_list())}",
             where=settings.corpus.source,
             fix="Lower prepare.rows_per_label",
         )
@@ -53,7 +53,7 @@ def keep_labels(frame: pl.DataFrame, labels: list[str] | None, where: str) -> pl
     if labels is None:
         return frame
     if absent := sorted(set(labels) - set(frame["label"])):
-        raise MukiError(f"no row is labelled {first(absent)}", where=where, fix="Correct prepare.labels")
+        raise MukiError(f"no row is labelled {shortlist(absent)}", where=where, fix="Correct prepare.labels")
     return frame.filter(pl.col("label").is_in(labels))
 
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from muki_pipeline.config import Source
 from muki_pipeline.corpus.dialects import Dialect
-from muki_pipeline.corpus.formats import arrow_frame, full_dialect, kind_of, names_of, read_table, told
+from muki_pipeline.corpus.formats import arrow_frame, describe_dialect, full_dialect, kind_of, names_of, read_table
 from muki_pipeline.errors import MukiError, brief, choice
 from muki_pipeline.models import locations
 from muki_pipeline.names import comparable
@@ -71,7 +71,7 @@ def describe(source: Source, root: Path) -> list[str]:
     for path in local_files(source.source, root) or []:
         dialect = full_dialect(path, dialect_of(source))
         if dialect is not None and None in (source.delimiter, source.quote):
-            lines.append(f"{path}: {told(dialect, len(read_table(path, dialect=dialect).columns))}")
+            lines.append(f"{path}: {describe_dialect(dialect, len(read_table(path, dialect=dialect).columns))}")
     return lines
 
 

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from muki_pipeline.corpus.ids import Ids
-from muki_pipeline.errors import MukiError, first
+from muki_pipeline.errors import MukiError, shortlist
 from muki_pipeline.layout import MAKE_CORPUS
 from muki_pipeline.store import schema
 from muki_pipeline.store.columns import arrow, series
@@ -106,7 +106,7 @@ def corpus_shards(folder: Path) -> list[Shard]:
     if (hashes[1:] == hashes[:-1]).any():
         ids = pl.concat([_ids(shard) for shard in table.shards])
         if repeated := ids.filter(ids.is_duplicated()).unique(maintain_order=True).to_list():
-            what = f"{len(repeated)} ids occur more than once: {first(repeated)}"
+            what = f"{len(repeated)} ids occur more than once: {shortlist(repeated)}"
             raise MukiError(what, where=str(folder), fix=MAKE_CORPUS)
     return table.shards
 

@@ -71,7 +71,7 @@ def classify_file(classifier: Classifier, request: Request, progress: Progress =
     Args:
         classifier: What answers.
         request: What is to be classified.
-        progress: Told of the texts that went through the network.
+        progress: Counts the texts that went through the network.
 
     Returns:
         The names of the new columns.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from muki_pipeline.errors import MukiError, first, refusing
+from muki_pipeline.errors import MukiError, refusing, shortlist
 from muki_pipeline.models import locations
 from muki_pipeline.models.tokenizers import align_padding, load_tokenizer, structural_places
 from muki_pipeline.store.files import exists, read_json
@@ -129,7 +129,7 @@ def _checked_modules(folder: Path, where: str) -> dict[str, Path]:
         if kind not in _KNOWN or not module["type"].startswith(_LIBRARY)
     ]
     if unknown:
-        what = f"its {locations.MODULES} names modules that are not known: {first(unknown)}"
+        what = f"its {locations.MODULES} names modules that are not known: {shortlist(unknown)}"
         raise MukiError(what, where=where, fix=_FIX)
     if kinds[0] != "Transformer" or kinds.count("Transformer") > 1:
         what = f"its {locations.MODULES} names {kinds}, which does not begin with the one Transformer"

@@ -67,7 +67,7 @@ def evaluate(params: Params, layout: Layout, progress: Progress = SILENT) -> Eva
     Args:
         params: All settings.
         layout: Where the tables, the teachers and the student lie.
-        progress: Told of the texts that networks read.
+        progress: Counts the texts that networks read.
 
     Raises:
         MukiError: There is neither a test set nor gold labels of the corpus; a table is missing or does not fit.

@@ -77,7 +77,9 @@ def sample_review(params: Params, layout: Layout, texts: int) -> pl.DataFrame:
         parts.append(chosen.with_columns(drawn=pl.lit(drawn), row=pl.Series(rows.astype(np.int64))))
     sample = pl.concat(parts)
     answers = {name: _most_likely(corpus, number) for number, name in enumerate(corpus.teachers)}
-    columns = [pl.Series(f"teacher {name}", [said[row] for row in sample["row"]]) for name, said in answers.items()]
+    columns = [
+        pl.Series(f"teacher {name}", [answered[row] for row in sample["row"]]) for name, answered in answers.items()
+    ]
     return sample.select("id", "text", *columns, "chosen", "drawn", answer=pl.lit(""))
 
 

@@ -61,7 +61,7 @@ class RoutedTeachers:
 
         Args:
             texts: The texts.
-            progress: Told of the texts that go through each network.
+            progress: Counts the texts that go through each network.
 
         Raises:
             MukiError: See `Labeller.label` and `NeutralEncoder.embed`.

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from muki_pipeline.config import Dtype
-from muki_pipeline.errors import MukiError, first
+from muki_pipeline.errors import MukiError, shortlist
 
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 1e-1}
 """Rounding differs with a batch's shape: by how much logits may move before it is more than rounding."""
@@ -56,7 +56,7 @@ def check_finite(teacher: str, values: Tensor, ids: list[str], when: str) -> Non
     """
     bad = (~torch.isfinite(values)).any(dim=-1).nonzero().flatten().tolist()
     if bad:
-        what = f"logits are NaN or infinite {when} for {len(bad)} texts: {first([ids[row] for row in bad])}"
+        what = f"logits are NaN or infinite {when} for {len(bad)} texts: {shortlist([ids[row] for row in bad])}"
         fix = "Look at these texts and at the model's weights; with bfloat16, try label.dtype: float32"
         raise MukiError(what, where=f"teacher {teacher}", fix=fix)
 

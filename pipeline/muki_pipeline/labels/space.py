@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from muki_pipeline.errors import MukiError, first
+from muki_pipeline.errors import MukiError, shortlist
 from muki_pipeline.names import comparable
 
 
@@ -48,14 +48,14 @@ def unite(teachers: Mapping[str, Sequence[str]], aliases: Mapping[str, Mapping[s
         renames = {comparable(label): comparable(name) for label, name in aliases.get(teacher, {}).items()}
         if unknown := sorted(renames.keys() - set(own)):
             raise MukiError(
-                f"teacher {teacher} has no label {first(unknown)}, only {first(list(labels), 10)}",
+                f"teacher {teacher} has no label {shortlist(unknown)}, only {shortlist(list(labels), 10)}",
                 where=f"integrate.aliases.{teacher}",
                 fix="Write the teacher's name for the label on the left and the union's on the right",
             )
         names = [renames.get(label, label) for label in own]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise MukiError(
-                f"two labels of teacher {teacher} would both be called {first(twice)}",
+                f"two labels of teacher {teacher} would both be called {shortlist(twice)}",
                 where=f"integrate.aliases.{teacher}",
                 fix="Give each of its labels a different name",
             )

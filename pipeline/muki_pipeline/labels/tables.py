@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from muki_pipeline.config import Label, Params
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
-from muki_pipeline.errors import MukiError, first
+from muki_pipeline.errors import MukiError, shortlist
 from muki_pipeline.labels.space import LabelSpace, unite
 from muki_pipeline.layout import Layout, make_labels
 from muki_pipeline.store import schema
@@ -242,6 +242,6 @@ def _check_ids(ids: pl.Series, expected: pl.Series, where: str, teacher: str) ->
         "repeated": present.filter(pl.col("id").is_duplicated()).unique(maintain_order=True),
     }
     what = "; ".join(
-        f"{len(rows)} ids {kind} ({first(rows['id'].to_list())})" for kind, rows in faults.items() if len(rows)
+        f"{len(rows)} ids {kind} ({shortlist(rows['id'].to_list())})" for kind, rows in faults.items() if len(rows)
     )
     raise MukiError(what or "its ids are in another order than the corpus's", where=where, fix=make_labels(teacher))

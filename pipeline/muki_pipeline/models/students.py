@@ -57,7 +57,7 @@ class LoadedStudent:
 
         Args:
             texts: The texts.
-            task: Told of the texts that went through the network.
+            task: Counts the texts that went through the network.
         """
         logits = np.empty((len(texts), len(self.labels)), dtype=np.float32)
         if not texts:

@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from muki_pipeline.config import Teacher
-from muki_pipeline.errors import MukiError, first, refusing
+from muki_pipeline.errors import MukiError, refusing, shortlist
 from muki_pipeline.models import locations
 from muki_pipeline.models.checks.folder_kinds import check_classifier_folder
 from muki_pipeline.models.checks.loaded_weights import check_unused_weights, new_weights
@@ -93,10 +93,10 @@ def _indexed_weights(folder: Path, where: str) -> list[Path]:
     names = sorted(set(weight_map.values()))
     if unsafe := [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]:
         raise MukiError(
-            f"{index.name} names {first(unsafe)}, not a safetensors file beside it", where=where, fix=remedy
+            f"{index.name} names {shortlist(unsafe)}, not a safetensors file beside it", where=where, fix=remedy
         )
     if missing := [name for name in names if not exists(folder / name)]:
-        raise MukiError(f"{index.name} names {first(missing)}, which is missing", where=where, fix=remedy)
+        raise MukiError(f"{index.name} names {shortlist(missing)}, which is missing", where=where, fix=remedy)
     return [folder / name for name in names]
 
 
@@ -128,7 +128,7 @@ def _labels(where: str, config: ModelConfig, settings: Teacher) -> tuple[str, ..
             )
     elif set(named.values()) <= set(made_up):
         raise MukiError(
-            f"its config does not name its {count} labels, only {first(made_up)}",
+            f"its config does not name its {count} labels, only {shortlist(made_up)}",
             where=where,
             fix="Give them in the order of its outputs: init --labels TEACHER=first,second, or teachers.TEACHER.labels "
             "in params.yaml",
@@ -136,7 +136,7 @@ def _labels(where: str, config: ModelConfig, settings: Teacher) -> tuple[str, ..
     else:
         labels = tuple(str(named[number]) for number in range(count))
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
-        raise MukiError(f"labels occur more than once: {first(twice)}", where=where, fix="Give distinct labels")
+        raise MukiError(f"labels occur more than once: {shortlist(twice)}", where=where, fix="Give distinct labels")
     return labels
 
 
@@ -170,7 +170,7 @@ def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[Pr
     check_unused_weights(model, report, where, "Correct config.json, or name a model saved by save_pretrained")
     if new := new_weights(report):
         raise MukiError(
-            f"its weights lack {first(new)}: it is not a fine-tuned classifier",
+            f"its weights lack {shortlist(new)}: it is not a fine-tuned classifier",
             where=where,
             fix="Name the fine-tuned model, not the pretrained model that it started from",
         )

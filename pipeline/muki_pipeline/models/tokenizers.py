@@ -99,7 +99,7 @@ def _keep_own_tokens_whole(tokenizer: PreTrainedTokenizerBase) -> None:
             content = json.loads(backend.to_str())
             for token in content["added_tokens"]:
                 token["special"] = token["content"] in structural
-            # Adding a token again changes nothing about it, so the whole tokenizer is made anew.
+            # Adding a token again changes nothing about it, so the whole tokenizer is rebuilt.
             tokenizer._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(content))
     elif isinstance(tokenizer, PythonBackend) and own:
         # Tokenizers in Python know only all or nothing. mypy: it is the method of this one object that changes.

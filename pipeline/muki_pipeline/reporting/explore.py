@@ -1,4 +1,4 @@
-"""The part of the report that one can search: a sample of the texts, who taught each, and what every teacher said.
+"""The part of the report that one can search: a sample of the texts, who taught each, and what every teacher answered.
 
 The texts lie in the page as JSON; a script builds what is shown with `textContent`, so no text is ever read as HTML.
 """
@@ -104,7 +104,7 @@ def explore_section(params: Params, layout: Layout) -> str:
     # No text can end the script element, or begin a comment in it.
     inline = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
     what = "all" if facts["rows"] <= SAMPLE else f"{SAMPLE:,} of the"
-    note = f"{what} {facts['rows']:,} texts, those of least margin first. A click shows what every teacher said."
+    note = f"{what} {facts['rows']:,} texts, those of least margin first. A click shows what every teacher answered."
     return f"""<section><h2>Look at the texts</h2><p>{escape(note[0].upper() + note[1:])}</p>
 <noscript><p>This part needs JavaScript.</p></noscript>
 <div class="filters">
@@ -142,10 +142,10 @@ def _texts(params: Params, layout: Layout, facts: Mapping[str, Any]) -> list[dic
         table = shards[number].read(columns).take(rows)
         best = matrix(table["target"]).argmax(axis=1)
         scores = matrix(table["scores"])
-        said = []
+        answered = []
         for labels, shard in zip(corpus.tables.labels.values(), corpus.tables.read(number, ["logits"]), strict=True):
             probs = softmax(shard.logits[rows])
-            said.append(
+            answered.append(
                 [(labels[column], float(row[column])) for column, row in zip(probs.argmax(axis=1), probs, strict=True)]
             )
         for row, (text, teacher, margin, weight) in enumerate(
@@ -160,7 +160,7 @@ def _texts(params: Params, layout: Layout, facts: Mapping[str, Any]) -> list[dic
                     "weight": round(weight, 4),
                     "answers": [
                         [round(float(scores[row, number]), 4), label, round(probability, 4)]
-                        for number, (label, probability) in enumerate(answers[row] for answers in said)
+                        for number, (label, probability) in enumerate(answers[row] for answers in answered)
                     ],
                 }
             )

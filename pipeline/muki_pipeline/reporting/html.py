@@ -18,7 +18,7 @@ from muki_pipeline.evaluation.gold_labels import read_corpus_gold
 from muki_pipeline.labels.tables import LabelShard, open_labelled_corpus
 from muki_pipeline.layout import TRAINING_CURVE, Layout, make_labels, open_golden
 from muki_pipeline.reporting import figures
-from muki_pipeline.reporting.drift import drift_section
+from muki_pipeline.reporting.drift_section import drift_section
 from muki_pipeline.reporting.explore import STYLE, explore_section, label_map
 from muki_pipeline.routing.answers import wilson_interval
 from muki_pipeline.routing.confidence import softmax

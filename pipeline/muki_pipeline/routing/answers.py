@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from muki_pipeline.corpus.dialects import Dialect
 from muki_pipeline.corpus.formats import read_table
-from muki_pipeline.errors import MukiError, first
+from muki_pipeline.errors import MukiError, shortlist
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.names import comparable
 from muki_pipeline.store.files import exists
@@ -90,11 +90,11 @@ def read_answer_table(path: Path, label_space: LabelSpace) -> pl.DataFrame:
     answers = answers.with_columns(pl.col("answer").str.strip_chars().str.replace(r"^'([=+\-@])", "$1"))
     answers = answers.with_columns(pl.Series("answer", [comparable(each) for each in answers["answer"]], pl.String))
     if not (twice := answers.filter(pl.col("id").is_duplicated())).is_empty():
-        what = f"these ids occur more than once: {first(twice['id'].unique(maintain_order=True).to_list())}"
+        what = f"these ids occur more than once: {shortlist(twice['id'].unique(maintain_order=True).to_list())}"
         raise MukiError(what, where=str(path), fix="Leave one line for each text")
     known = ["", none_answer(label_space), *label_space.labels]
     if wrong := answers.filter(~pl.col("answer").is_in(known))["answer"].unique(maintain_order=True).to_list():
-        what = f"the column answer holds {first(wrong)}, which is neither a label of the union nor {known[1]}"
+        what = f"the column answer holds {shortlist(wrong)}, which is neither a label of the union nor {known[1]}"
         raise MukiError(what, where=str(path), fix="Correct these answers")
     return answers
 

@@ -13,7 +13,7 @@ import torch
 from muki_pipeline.config import Params, Source
 from muki_pipeline.corpus.readers import describe, read_source
 from muki_pipeline.embedding.encoder import NeutralEncoder
-from muki_pipeline.errors import MukiError, brief, first
+from muki_pipeline.errors import MukiError, brief, shortlist
 from muki_pipeline.evaluation.gold_labels import name_unknown, unknown_labels
 from muki_pipeline.labelling.arithmetic import fastest
 from muki_pipeline.labels.space import unite
@@ -163,7 +163,7 @@ def _teacher(
     found = [Finding("ok", where, f"{what} in {dtype}")]
     tokenizer = labeller.tokenizer
     if own := own_tokens(tokenizer):
-        found.append(Finding("ok", where, f"reads the tokens that its author added whole: {first(own)}"))
+        found.append(Finding("ok", where, f"reads the tokens that its author added whole: {shortlist(own)}"))
     tried = sample(texts, _TEXTS)
     cut = float((token_lengths(tokenizer, tried, settings.max_length) > settings.max_length).mean())
     if cut > _MANY:

@@ -8,7 +8,7 @@ from muki_pipeline import strict_yaml
 from muki_pipeline.config import Params, Source, Training
 from muki_pipeline.corpus.prepare import sources
 from muki_pipeline.corpus.readers import watched
-from muki_pipeline.errors import MukiError, first
+from muki_pipeline.errors import MukiError, shortlist
 from muki_pipeline.layout import Layout
 from muki_pipeline.models import locations
 from muki_pipeline.store import files
@@ -90,7 +90,7 @@ def check(params: Params, layout: Layout) -> None:
             raise MukiError(f"has no stage {name}, which params.yaml asks for", where=str(path), fix=_FIX)
         for kind in ("deps", "params", "outs"):
             if missing := [each for each in wanted.get(kind, ()) if each not in (there.get(kind) or ())]:
-                what = f"stage {name} lacks {first(missing)} among its {kind}, which params.yaml asks for"
+                what = f"stage {name} lacks {shortlist(missing)} among its {kind}, which params.yaml asks for"
                 raise MukiError(what, where=str(path), fix=_FIX)
 
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from muki_pipeline.config import Label, Teacher
 from muki_pipeline.corpus.dialects import TEXT_NAMES
-from muki_pipeline.errors import MukiError, brief, first
+from muki_pipeline.errors import MukiError, brief, shortlist
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.network.dropout import NoDropoutError
 from muki_pipeline.models import locations
@@ -153,7 +153,7 @@ def label_columns(frame: pl.DataFrame, labels: Sequence[str]) -> list[str]:
 def show_columns(frame: pl.DataFrame) -> str:
     """Each column with its first value, for a question or an error."""
     shown = frame.head(1).to_dict(as_series=False)
-    return ", ".join(f"{name} ({first([str(value)[:40] for value in values])})" for name, values in shown.items())
+    return ", ".join(f"{name} ({shortlist([str(value)[:40] for value in values])})" for name, values in shown.items())
 
 
 def sample(texts: pl.Series, count: int = SAMPLE) -> list[str]:

@@ -95,10 +95,10 @@ def _proposals(pairs: Sequence[LabelPair]) -> str:
     if not aliases:
         return ""
     lines = write({"aliases": dict(aliases)}).splitlines()
-    told = (
+    named = (
         "  # Labels of two teachers whose names differ in little. If they mean the same, put this in place of aliases:"
     )
-    return "\n".join([told, *(f"  # {line}" for line in lines)]) + "\n"
+    return "\n".join([named, *(f"  # {line}" for line in lines)]) + "\n"
 
 
 def student_model(named: str | None) -> dict[str, str]:

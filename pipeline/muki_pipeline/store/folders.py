@@ -41,16 +41,16 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     remove([old])
 
 
-def restore(folder: Path, kept: Path) -> None:
+def restore(folder: Path, cached: Path) -> None:
     """Put back what `keep` has stored, where the folder is missing: DVC removes outputs before it makes them again."""
-    if not folder.exists() and is_sealed(kept):
-        _copy(kept, folder)
+    if not folder.exists() and is_sealed(cached):
+        _copy(cached, folder)
 
 
-def keep(folder: Path, kept: Path) -> None:
+def cache(folder: Path, cached: Path) -> None:
     """Keep a sealed folder's files by hard links, or copies, in the place of an earlier folder's."""
-    if not (kept / _SEAL).exists() or read_json(kept / _SEAL, "") != read_json(folder / _SEAL, ""):
-        _copy(folder, kept)
+    if not (cached / _SEAL).exists() or read_json(cached / _SEAL, "") != read_json(folder / _SEAL, ""):
+        _copy(folder, cached)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -74,7 +74,7 @@ def integrate(
         params: All settings; used are `teachers`, `label`, `integrate` and the student's temperature.
         layout: Where the tables lie.
         folder: The golden table.
-        progress: Told of the rows that are written.
+        progress: Counts the rows that are written.
         engine: Makes what runs the work of each shard; by default threads of this process.
 
     Raises:

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from muki_pipeline.config import Training
-from muki_pipeline.errors import MukiError, first, refusing
+from muki_pipeline.errors import MukiError, refusing, shortlist
 from muki_pipeline.models import locations
 from muki_pipeline.models.checks.folder_kinds import check_model_folder
 from muki_pipeline.models.checks.loaded_weights import check_unused_weights, new_weights
@@ -169,7 +169,7 @@ def _check_loaded(settings: Training, model: PreTrainedModel, report: Mapping[st
     """Only the head and the pooler may be new; weights of layers are left out only where fewer layers are asked for."""
     encoder = f"{model.base_model_prefix}."
     if random := [key for key in new_weights(report) if key.startswith(encoder) and "pooler" not in key]:
-        what = f"its weights do not fit its config: {first(random)} would be random"
+        what = f"its weights do not fit its config: {shortlist(random)} would be random"
         raise MukiError(what, where=settings.model, fix="Name a model whose weights and config.json belong together")
     if settings.layers is None:
         fix = "Set layers to what is wanted, or correct config.json"

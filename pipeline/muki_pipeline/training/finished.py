@@ -20,15 +20,15 @@ _LOGGED = {"loss": "loss", "eval_loss": "validation_loss"}
 
 
 @contextmanager
-def only_training(folder: Path, kept: Path, lock: Path, what: str) -> Iterator[None]:
+def only_training(folder: Path, cached: Path, lock: Path, what: str) -> Iterator[None]:
     """Hold the lock of a training; under torchrun the first process holds it for all.
 
     DVC removes outputs before it makes them again. So the folder is put back first, and what it holds at the end is
-    kept, by hard links.
+    cached, by hard links.
 
     Args:
         folder: Where the model is saved.
-        kept: Where its files are kept.
+        cached: Where its files are cached.
         lock: The lock file.
         what: What the process that holds it is doing, for the error of another one.
 
@@ -39,9 +39,9 @@ def only_training(folder: Path, kept: Path, lock: Path, what: str) -> Iterator[N
         yield
         return
     with files.only_one(lock, what):
-        folders.restore(folder, kept)
+        folders.restore(folder, cached)
         yield
-        folders.keep(folder, kept)
+        folders.cache(folder, cached)
 
 
 def trained_before(folder: Path, key: str) -> dict[str, float] | None:

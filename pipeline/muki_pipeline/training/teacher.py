@@ -39,7 +39,7 @@ def train_teacher(name: str, teachers: TrainTeacher, layout: Layout, progress: P
     rows = read_table_file(
         layout.teacher_train, ["text", "label"], "Set prepare.rows_per_label and run muki-pipeline prepare"
     )
-    folder, kept = layout.teacher(name), layout.kept_teacher(name)
+    folder, kept = layout.teacher(name), layout.cached_teacher(name)
     with only_training(folder, kept, kept.with_suffix(".lock"), f"training teacher {name}"):
         settings = teachers.settings_of(name)
         return fine_tune(settings, teachers.teachers[name].labels, frame(rows), folder, layout.root, progress)

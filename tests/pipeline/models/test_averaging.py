@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from muki_pipeline import config
-from muki_pipeline.config import Student, Teacher
+from muki_pipeline.config import StudentSettings, Teacher
 from muki_pipeline.errors import MukiError
 from muki_pipeline.models.averaging import average
 from muki_pipeline.models.teachers import TeacherFiles, locate
@@ -56,7 +56,7 @@ def test_teachers_without_a_common_origin_are_refused(tmp_path: Path) -> None:
 
 def test_a_student_keeps_the_labels_that_it_knows(tmp_path: Path) -> None:
     [files] = located(tmp_path, one=["a", "b"])
-    model, _ = load_base(Student(model="one", max_length=16), ["x", "b", "a"], tmp_path)
+    model, _ = load_base(StudentSettings(model="one", max_length=16), ["x", "b", "a"], tmp_path)
     head, before = model.state_dict()["classifier.weight"], loaded(files)["classifier.weight"]
     torch.testing.assert_close(head[1:], before[[1, 0]])
     assert not torch.equal(head[0], before[0])

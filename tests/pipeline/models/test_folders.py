@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassification
 
 from muki_pipeline import config
-from muki_pipeline.config import Embed, Student, Teacher
+from muki_pipeline.config import Embed, StudentSettings, Teacher
 from muki_pipeline.embedding.encoder import NeutralEncoder
 from muki_pipeline.errors import MukiError
 from muki_pipeline.models import locations
@@ -109,7 +109,7 @@ def test_a_folder_that_is_no_model_says_what_it_is(tmp_path: Path, case: str) ->
     with pytest.raises(MukiError, match=message):
         locate("t", Teacher(model="m"), tmp_path)
     with pytest.raises(MukiError, match=message):
-        load_base(Student(model="m"), ["a", "b"], tmp_path)
+        load_base(StudentSettings(model="m"), ["a", "b"], tmp_path)
     with pytest.raises(MukiError, match=message):
         NeutralEncoder(params(tmp_path, Embed(model="m")), tmp_path)
 
@@ -180,7 +180,7 @@ def test_a_config_with_fewer_layers_than_the_weights_is_refused(
     with pytest.raises(MukiError, match=r"teacher t: its config\.json has fewer layers than its weights"):
         load(locate("t", Teacher(model="m"), tmp_path), 16, CPU)
     with pytest.raises(MukiError, match=r"its config\.json has fewer layers than its weights"):
-        load_base(Student(model="m", max_length=16), ["a", "b"], tmp_path)
+        load_base(StudentSettings(model="m", max_length=16), ["a", "b"], tmp_path)
 
 
 def test_pickled_weights_with_a_prefix_are_told_too(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_every_reader_of_a_model_goes_by_the_same_files(tmp_path: Path) -> None:
     def digests() -> tuple[str, ...]:
         encoder = NeutralEncoder(params(tmp_path, Embed(model="m")), tmp_path)
         teacher = locate("t", Teacher(model="m"), tmp_path)
-        return teacher.digest, base_digest(Student(model="m"), tmp_path), encoder.digest
+        return teacher.digest, base_digest(StudentSettings(model="m"), tmp_path), encoder.digest
 
     before = digests()
     assert len(set(before)) == 1

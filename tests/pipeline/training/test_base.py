@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from muki_pipeline import config
-from muki_pipeline.config import Student
+from muki_pipeline.config import StudentSettings
 from muki_pipeline.errors import MukiError
 from muki_pipeline.models.tokenizers import ANY_LENGTH, longest_input
 from muki_pipeline.training import base
@@ -38,7 +38,7 @@ def test_the_longest_text_is_told_without_weights(
     tmp_path: Path, architecture: str, changes: dict[str, Any], length: int, limit: int | None
 ) -> None:
     save(tmp_path, architecture, length=length, **changes)
-    model, tokenizer = load_base(Student(model="m", max_length=16), LABELS, tmp_path)
+    model, tokenizer = load_base(StudentSettings(model="m", max_length=16), LABELS, tmp_path)
     assert longest_input(model, tokenizer) == limit
     (tmp_path / "m" / "model.safetensors").unlink()
     assert base_limit("m", None, tmp_path) == limit
@@ -52,7 +52,7 @@ def test_a_model_that_is_not_there_has_no_limit(tmp_path: Path, model: str) -> N
 
 def test_a_text_of_any_length_can_be_asked_for(tmp_path: Path) -> None:
     save(tmp_path, "t5", length=int(1e30), **T5 | {"max_position_embeddings": -1})
-    load_base(Student(model="m", max_length=ANY_LENGTH), LABELS, tmp_path)
+    load_base(StudentSettings(model="m", max_length=ANY_LENGTH), LABELS, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -67,15 +67,15 @@ def test_a_base_that_cannot_be_trained_is_refused(
 ) -> None:
     save(tmp_path, architecture, **changes)
     with pytest.raises(MukiError, match=f"^m: {message}"):
-        load_base(Student(model="m", max_length=16), LABELS, tmp_path)
+        load_base(StudentSettings(model="m", max_length=16), LABELS, tmp_path)
 
 
 def test_trying_a_base_moves_no_random_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path, "bert")
-    load_base(Student(model="m", max_length=16, seed=3), LABELS, tmp_path)
+    load_base(StudentSettings(model="m", max_length=16, seed=3), LABELS, tmp_path)
     after = torch.rand(3)
     monkeypatch.setattr(base, "check_reading", lambda *arguments: None)
-    load_base(Student(model="m", max_length=16, seed=3), LABELS, tmp_path)
+    load_base(StudentSettings(model="m", max_length=16, seed=3), LABELS, tmp_path)
     assert torch.equal(after, torch.rand(3))
 
 

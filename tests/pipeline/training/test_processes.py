@@ -106,7 +106,7 @@ def test_a_killed_process_ends_the_run_with_one_line_and_a_rerun_continues(tmp_p
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(MukiError, match=r"student\.batch_size: is 7, which 2 processes cannot share evenly"):
-        arguments(config.Student(model="m", batch_size=7, precision="float32"), tmp_path, 1)
+        arguments(config.StudentSettings(model="m", batch_size=7, precision="float32"), tmp_path, 1)
 
 
 @pytest.mark.parametrize(("rows", "batch"), [(1, 4), (7, 4), (40, 4), (1000, 3), (450, 2)])

@@ -16,16 +16,16 @@ def test_a_process_with_several_gpus_trains_with_the_batch_size_that_was_asked_f
 
     assert FourGpus(output_dir=str(tmp_path), use_cpu=True, per_device_train_batch_size=8).train_batch_size == 32
     monkeypatch.setattr(trainer, "TrainingArguments", FourGpus)
-    settings = config.Student(model="m", batch_size=8, precision="float32")
+    settings = config.StudentSettings(model="m", batch_size=8, precision="float32")
     assert trainer.arguments(settings, tmp_path, 1).train_batch_size == 8
 
 
 def test_what_is_known_in_some_arithmetic_decides_before_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "fast_dtype", lambda device: "bfloat16")
-    auto = config.Student(model="m")
+    auto = config.StudentSettings(model="m")
     assert trainer.settled(auto, lambda each: False).precision == "bfloat16"
     assert trainer.settled(auto, lambda each: each.precision == "float32").precision == "float32"
     begun = trainer.settled(auto, lambda each: False, lambda each: each.precision == "float32")
     assert begun.precision == "float32"
-    exact = config.Student(model="m", precision="float32")
+    exact = config.StudentSettings(model="m", precision="float32")
     assert trainer.settled(exact, lambda each: True) is exact

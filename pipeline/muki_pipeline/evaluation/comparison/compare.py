@@ -8,8 +8,8 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from muki_pipeline.config import Params, Student
-from muki_pipeline.errors import MukiError, choice, first
+from muki_pipeline.config import Params, StudentSettings
+from muki_pipeline.errors import MukiError, choice, shortlist
 from muki_pipeline.evaluation import metrics
 from muki_pipeline.evaluation.comparison.rules import RULES, SUPERVISED
 from muki_pipeline.evaluation.comparison.significance import paired_tests
@@ -57,7 +57,7 @@ def compare(params: Params, layout: Layout, progress: Progress = SILENT) -> Comp
     Args:
         params: All settings; `compare` says which rules and seeds.
         layout: Where the tables lie.
-        progress: Told of every golden table, training and prediction.
+        progress: Counts every golden table, training and prediction.
 
     Raises:
         MukiError: There is no test set; see `integrate` and `train_student`.
@@ -90,7 +90,7 @@ def _without_missing_features(params: Params) -> list[str]:
 def _check_rules(rules: list[str]) -> None:
     if unknown := sorted(set(rules) - {*RULES, SUPERVISED}):
         fix = choice(unknown[0], [*RULES, SUPERVISED])
-        raise MukiError(f"there is no rule {first(unknown)}", where="compare.rules", fix=fix)
+        raise MukiError(f"there is no rule {shortlist(unknown)}", where="compare.rules", fix=fix)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class _Comparer:
         gold: Gold label of each id of the corpus, empty where they are not known.
         test: The test set.
         processes: Train the students.
-        progress: Told of the work.
+        progress: Counts the work.
     """
 
     params: Params
@@ -164,7 +164,7 @@ class _Comparer:
         table = open_golden(golden)
         root, tested = self.layout.root, self.test.texts["id"].to_list()
 
-        def predictions(each: Student) -> Path:
+        def predictions(each: StudentSettings) -> Path:
             key = canonical_key({"training": training_key(each, table.shards, root), "test": tested})
             return self._work / f"{key}.parquet"
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from muki_pipeline.config import Params, Student
+from muki_pipeline.config import Params, StudentSettings
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.predict import predict_student
 from muki_pipeline.models.devices import choose_device
@@ -46,7 +46,7 @@ class StudentJob:
     """
 
     name: str
-    settings: Student
+    settings: StudentSettings
     params: Params
     golden: Path
     labels: list[str]

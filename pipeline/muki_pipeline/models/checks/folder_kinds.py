@@ -1,4 +1,4 @@
-"""Folders that are no model of ours, told by what is in them: each with what it is, and what to do about it."""
+"""Folders that are no model of ours, recognised by what is in them: each with what it is, and what to do about it."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from muki_pipeline.errors import MukiError, first
+from muki_pipeline.errors import MukiError, shortlist
 from muki_pipeline.models import locations
 from muki_pipeline.store.files import read_bytes
 
@@ -124,7 +124,7 @@ def _named(*patterns: str, but: Callable[[ModelFolder], bool] = lambda folder: F
 
     def detail(folder: ModelFolder) -> str | None:
         found = folder.matching(*patterns)
-        return first(found) if found and not but(folder) else None
+        return shortlist(found) if found and not but(folder) else None
 
     return detail
 
@@ -149,16 +149,16 @@ def _has_any_weights(folder: ModelFolder) -> bool:
 
 
 def _sentence_encoder(folder: ModelFolder) -> str | None:
-    return first(folder.architectures) if locations.MODULES in folder.names and not folder.is_classifier else None
+    return shortlist(folder.architectures) if locations.MODULES in folder.names and not folder.is_classifier else None
 
 
 def _without_head(folder: ModelFolder) -> str | None:
     is_bare = not folder.is_classifier and all(name.endswith("Model") for name in folder.architectures)
-    return first(folder.architectures) if is_bare else None
+    return shortlist(folder.architectures) if is_bare else None
 
 
 def _other_task(folder: ModelFolder) -> str | None:
-    return None if folder.is_classifier else first(folder.architectures)
+    return None if folder.is_classifier else shortlist(folder.architectures)
 
 
 _NO_MODEL = (

@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from muki_pipeline.errors import MukiError, first
+from muki_pipeline.errors import MukiError, shortlist
 from muki_pipeline.models.checks.folder_kinds import UNWRAP, wrapper_of
 
 
@@ -34,7 +34,7 @@ def check_unused_weights(model: PreTrainedModel, report: Mapping[str, Any], wher
     own = set(model.state_dict())
     own |= {name.removeprefix(f"{model.base_model_prefix}.") for name in own}
     if layers := [name for name in unused if _is_of_another_layer(name, own)]:
-        what = f"its config.json has fewer layers than its weights: {first(layers)} would be left out"
+        what = f"its config.json has fewer layers than its weights: {shortlist(layers)} would be left out"
         raise MukiError(what, where=where, fix=fix)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from muki_pipeline.config import Student
+from muki_pipeline.config import StudentSettings
 
 _TEMPLATE = Environment(  # Markdown: labels and texts stand as they are, and are never read as a template
     loader=PackageLoader("muki_pipeline.training.student", ""),
@@ -18,7 +18,7 @@ _TEMPLATE = Environment(  # Markdown: labels and texts stand as they are, and ar
 
 
 def model_card(
-    settings: Student, facts: Mapping[str, Any], losses: Mapping[str, float], examples: Mapping[str, str]
+    settings: StudentSettings, facts: Mapping[str, Any], losses: Mapping[str, float], examples: Mapping[str, str]
 ) -> str:
     """The card's text.
 

@@ -15,7 +15,7 @@ from datasets import Dataset
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from muki_pipeline.config import Student
+from muki_pipeline.config import StudentSettings
 from muki_pipeline.models.heads import find_head, recording_features
 from muki_pipeline.training.base import load_base, named_labels
 from muki_pipeline.training.batches import Collator
@@ -33,7 +33,9 @@ _BATCH, _ITERATIONS = 64, 100
 """Texts read at a time; steps of L-BFGS at most."""
 
 
-def load_start(settings: Student, labels: list[str], root: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_start(
+    settings: StudentSettings, labels: list[str], root: Path
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The student before its training, with a fresh head, and its tokenizer.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from muki_pipeline.config import Student
+from muki_pipeline.config import StudentSettings
 from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import MAKE_GOLDEN, Layout, open_golden
 from muki_pipeline.progress import SILENT, Progress
@@ -32,7 +32,7 @@ _FEWEST_STEPS, _FEWEST_EPOCHS = 1000, 3
 """Of `epochs: auto`. Many labels take steps to learn, however few texts there are."""
 
 
-def train_student(settings: Student, layout: Layout, progress: Progress = SILENT) -> dict[str, float]:
+def train_student(settings: StudentSettings, layout: Layout, progress: Progress = SILENT) -> dict[str, float]:
     """Train the project's student from its golden table; see `StudentTraining.run`.
 
     A student that is there already, of the same table and settings, is kept; one that DVC has removed is put back.
@@ -42,7 +42,7 @@ def train_student(settings: Student, layout: Layout, progress: Progress = SILENT
     """
     work = layout.work / "student"
     training = StudentTraining(settings, layout.golden, layout.student, work, layout.root)
-    with only_training(layout.student, layout.kept_student, work.with_suffix(".lock"), "training the student"):
+    with only_training(layout.student, layout.cached_student, work.with_suffix(".lock"), "training the student"):
         return training.run(progress)
 
 
@@ -57,7 +57,7 @@ class _Plan:
         finished: The losses of the student that is there already, if one is.
     """
 
-    settings: Student
+    settings: StudentSettings
     facts: Mapping[str, Any]
     key: str
     finished: dict[str, float] | None
@@ -76,7 +76,7 @@ class StudentTraining:
         name: What progress calls the training.
     """
 
-    settings: Student
+    settings: StudentSettings
     golden: Path
     output: Path
     work: Path
@@ -118,10 +118,10 @@ class StudentTraining:
             what += f", but student.temperature is {self.settings.temperature}"
             raise MukiError(what, where=str(self.golden), fix=MAKE_GOLDEN)
 
-        def finished(settings: Student) -> dict[str, float] | None:
+        def finished(settings: StudentSettings) -> dict[str, float] | None:
             return trained_before(self.output, training_key(settings, shards, self.root))
 
-        def begun(settings: Student) -> bool:
+        def begun(settings: StudentSettings) -> bool:
             return files.exists(self.work / training_key(settings, shards, self.root))
 
         settings = settled(self.settings, lambda each: finished(each) is not None, begun)
@@ -188,7 +188,7 @@ class StudentTraining:
             files.remove([self.work / plan.key])
 
 
-def training_key(settings: Student, shards: Sequence[Shard], root: Path) -> str:
+def training_key(settings: StudentSettings, shards: Sequence[Shard], root: Path) -> str:
     """A digest of everything that determines a student.
 
     Args:
@@ -209,14 +209,14 @@ def training_key(settings: Student, shards: Sequence[Shard], root: Path) -> str:
     )
 
 
-def epochs_of(settings: Student, texts: int) -> int:
+def epochs_of(settings: StudentSettings, texts: int) -> int:
     """How often the student reads so many texts: what `epochs: auto` stands for."""
     if settings.epochs != "auto":
         return settings.epochs
     return max(-(-_FEWEST_STEPS // max(-(-texts // settings.batch_size), 1)), _FEWEST_EPOCHS)
 
 
-def _hold_out(data: Dataset, settings: Student) -> tuple[Dataset, Dataset | None]:
+def _hold_out(data: Dataset, settings: StudentSettings) -> tuple[Dataset, Dataset | None]:
     """Training rows and the validation share, at least one row where a share is asked for and there are two."""
     rows = max(round(len(data) * settings.validation_share), 1) if settings.validation_share and len(data) > 1 else 0
     if not rows:

@@ -116,7 +116,7 @@ def test_a_student_learns_with_features_and_is_saved_without_them(strategy: str,
     assert abs(student.logits(["w1 w2"]) - other.logits(["w1 w2"])).max() > 1e-4
 
 
-def train(settings: config.Student, layout: Layout, name: str, progress: Progress = SILENT) -> dict[str, float]:
+def train(settings: config.StudentSettings, layout: Layout, name: str, progress: Progress = SILENT) -> dict[str, float]:
     folder = layout.root / name
     return StudentTraining(settings, layout.golden, folder, layout.work / name, layout.root).run(progress)
 

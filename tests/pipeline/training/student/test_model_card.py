@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from muki_pipeline.config import Student
+from muki_pipeline.config import StudentSettings
 from muki_pipeline.training.student.model_card import model_card
 
 LABEL, TEXT = "<b>{{ 7 * 7 }}</b> & 'q'", "one\n\n# head   {% raw %} <i>" + "y" * 300
@@ -20,7 +20,7 @@ FACTS: dict[str, Any] = {
 
 def card(examples: dict[str, str], **facts: Any) -> list[str]:
     losses = {"loss": 0.12345, "validation_loss": 2.0}
-    return model_card(Student(model="m", max_length=77), FACTS | facts, losses, examples).split("\n")
+    return model_card(StudentSettings(model="m", max_length=77), FACTS | facts, losses, examples).split("\n")
 
 
 def test_labels_and_texts_stand_as_they_are() -> None:

@@ -10,7 +10,7 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from muki_pipeline.config import Student
+from muki_pipeline.config import StudentSettings
 from muki_pipeline.models.heads import classifier_head, recording_features
 from muki_pipeline.training.batches import Collator, tokenised
 from muki_pipeline.training.student.losses import integration_loss
@@ -22,7 +22,7 @@ LABELS = ["apple", "pear", "oak"]
 
 def start(root: Path, pooling: str = "mean", **settings: object) -> tuple[PreTrainedModel, Collator]:
     tiny.save_pretrained_encoder(root / "base", **settings)
-    model, tokenizer = load_start(Student(model="base", max_length=16, pooling=pooling), LABELS, root)
+    model, tokenizer = load_start(StudentSettings(model="base", max_length=16, pooling=pooling), LABELS, root)
     return model.eval(), Collator(tokenizer)
 
 
@@ -66,7 +66,7 @@ def test_who_keeps_the_first_position(tmp_path: Path) -> None:
     assert depth(start(tmp_path / "asked", "cls")[0]) == 2
     assert depth(start(tmp_path / "relative", architecture="deberta-v2")[0]) == 2
     tiny.save_teacher(tmp_path / "classifier", ["apple", "elm"])
-    model, _ = load_start(Student(model="classifier", max_length=16), LABELS, tmp_path)
+    model, _ = load_start(StudentSettings(model="classifier", max_length=16), LABELS, tmp_path)
     assert depth(model) == 2
 
 

@@ -54,7 +54,7 @@ def save_golden(layout: Layout, rows: int = 40) -> None:
     seal(layout.golden, written, facts)
 
 
-def train(settings: config.Student, layout: Layout, progress: Progress = SILENT) -> dict[str, float]:
+def train(settings: config.StudentSettings, layout: Layout, progress: Progress = SILENT) -> dict[str, float]:
     return StudentTraining(settings, layout.golden, layout.student, layout.work, layout.root).run(progress)
 
 
@@ -70,15 +70,15 @@ def layout(tmp_path: Path) -> Layout:
     return layout
 
 
-SETTINGS = config.Student(
+SETTINGS = config.StudentSettings(
     model="base", epochs=25, batch_size=8, learning_rate=5e-3, max_length=16, checkpoint_steps=40, precision="float32"
 )
 
 
 @pytest.mark.parametrize(("texts", "epochs"), [(1, 1000), (250, 63), (1000, 16), (4000, 4), (11_000, 3), (10**7, 3)])
 def test_a_small_corpus_is_read_often_enough_to_learn_from(texts: int, epochs: int) -> None:
-    assert epochs_of(config.Student(model="base", batch_size=16), texts) == epochs
-    assert epochs_of(config.Student(model="base", epochs=7), texts) == 7
+    assert epochs_of(config.StudentSettings(model="base", batch_size=16), texts) == epochs
+    assert epochs_of(config.StudentSettings(model="base", epochs=7), texts) == 7
 
 
 def test_loss_by_hand() -> None:
