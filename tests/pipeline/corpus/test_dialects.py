@@ -15,7 +15,7 @@ import pytest
 from hypothesis import strategies as st
 
 from muki_pipeline.corpus.dialects import Dialect, has_header
-from muki_pipeline.corpus.formats import full_dialect, read_table, told
+from muki_pipeline.corpus.formats import describe_dialect, full_dialect, read_table
 from muki_pipeline.errors import MukiError
 
 NASTY = st.text(st.sampled_from("ab ,;|\t\"'\\\n\r=.é\u0301\u2028{}[]#:-0"), max_size=12)
@@ -114,11 +114,11 @@ def test_the_reading_is_told(tmp_path: Path) -> None:
     (tmp_path / "mails.csv").write_bytes(by_excel(TEXTS).encode())
     dialect = full_dialect(tmp_path / "mails.csv")
     assert dialect == Dialect(";", "doubled", True)
-    assert told(dialect, 3) == "semicolons, quotes doubled, 3 columns"
+    assert describe_dialect(dialect, 3) == "semicolons, quotes doubled, 3 columns"
     (tmp_path / "texts.csv").write_text("where is it?\nI want my money back.\n")
     dialect = full_dialect(tmp_path / "texts.csv")
     assert dialect is not None
-    assert told(dialect, 1) == "commas, quotes doubled, 1 column, no header"
+    assert describe_dialect(dialect, 1) == "commas, quotes doubled, 1 column, no header"
     (tmp_path / "a.jsonl").write_text("{}\n")
     assert full_dialect(tmp_path / "a.jsonl") is None
 
