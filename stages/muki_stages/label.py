@@ -1,17 +1,15 @@
 """Stage `label`: one teacher's Monte-Carlo dropout passes over the corpus."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from muki_pipeline import config
+from muki_pipeline.engines import loop
+from muki_pipeline.engines.processes import Processes
 from muki_pipeline.errors import MukiError, chosen
-from muki_pipeline.labelling.engines.dispatch import Workers
-from muki_pipeline.labelling.engines.local import Processes
 from muki_pipeline.labelling.run import LabellingSummary, label_with
-from muki_pipeline.layout import Layout
 from muki_stages.project import open_project
 from muki_stages.terminal import clock, progress, quiet_libraries, say, warn
 
@@ -35,16 +33,16 @@ class Engine:
     address: str | None = None
     cores: int = 1
 
-    def of(self, settings: config.Label, layout: Layout) -> Callable[[], Workers] | None:
+    def of(self, settings: config.Label) -> loop.Engine | None:
         """What makes its workers; None for this process."""
         if self.name == "ray":
             if settings.dtype == "auto":
                 what = "auto would be decided on this machine, which may differ from the cluster's"
                 raise MukiError(what, where="label.dtype", fix="Set it to bfloat16 or float32")
-            from muki_pipeline.labelling.engines.ray import RayWorkers
+            from muki_pipeline.engines.ray import RayWorkers
 
-            return partial(RayWorkers, layout, self.address, self.workers, self.cores)
-        return None if self.workers in (None, 1) else partial(Processes, layout, int(self.workers or 1))
+            return partial(RayWorkers, self.address, self.workers, self.cores, gpus=True)
+        return None if self.workers in (None, 1) else partial(Processes, int(self.workers or 1))
 
 
 def main(params_file: Path, teacher: str, engine: Engine = Engine()) -> dict[str, Any]:
@@ -58,7 +56,7 @@ def main(params_file: Path, teacher: str, engine: Engine = Engine()) -> dict[str
         else {teacher: chosen(teacher, params.teachers, "teacher", f"{params_file}, teachers")}
     )
     with progress() as bars:
-        done = label_with(teachers, params.label, layout, bars, engine.of(params.label, layout))
+        done = label_with(teachers, params.label, layout, bars, engine.of(params.label))
     for name, summary in done.items():
         _tell(name, summary, params)
     return {name: asdict(summary) for name, summary in done.items()} if is_all else asdict(done[teacher])

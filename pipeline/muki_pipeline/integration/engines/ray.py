@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from muki_pipeline.engines.ray import RayCluster, cluster_gone, connect
 from muki_pipeline.errors import MukiError, brief
 from muki_pipeline.integration.engines.threads import Kept, Result, Told
-from muki_pipeline.ray_cluster import RayCluster, cluster_gone, connect
 from muki_pipeline.tables.shards import part_name
 
 _AHEAD = 2

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from muki_pipeline.processes import usable_cores
+from muki_pipeline.engines.processes import usable_cores
 from muki_pipeline.tables import folders
 
 Result = TypeVar("Result")

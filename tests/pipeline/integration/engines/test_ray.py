@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from muki_pipeline import config
+from muki_pipeline.engines.ray import connect
 from muki_pipeline.errors import MukiError
 from muki_pipeline.integration.engines.ray import RayTasks, ray_tasks
 from muki_pipeline.integration.engines.threads import Kept
 from muki_pipeline.integration.integrate import integrate
-from muki_pipeline.ray_cluster import connect
 from tests import tiny
 from tests.marks import at_length
 
