@@ -21,11 +21,11 @@ _ROOMS = {
     "train-teacher": _TRAINING,
     "label": (*_MODELS, "labelling"),
     "embed": (*_MODELS, "embedding", "labels"),
-    "integrate": (*_SETTINGS, "corpus", "engines", "labels", "routing", "supervision"),
+    "integrate": (*_SETTINGS, "corpus", "labels", "routing", "supervision"),
     "train-student": _TRAINING,
     "evaluate": (
         *_MODELS,
-        *("embedding", "engines", "evaluation", "labelling", "labels", "routing", "supervision"),
+        *("embedding", "evaluation", "labelling", "labels", "routing", "supervision"),
         "reporting/figures.py",
     ),
 }

@@ -27,9 +27,9 @@ from muki_pipeline.config import Prepare, Source
 from muki_pipeline.corpus.ids import place_of
 from muki_pipeline.corpus.prepare import prepare
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
-from muki_pipeline.labelling.engines.dispatch import Workers
-from muki_pipeline.labelling.engines.local import Processes
-from muki_pipeline.labelling.engines.ray import RayWorkers
+from muki_pipeline.engines.loop import Engine
+from muki_pipeline.engines.processes import Processes
+from muki_pipeline.engines.ray import RayWorkers
 from muki_pipeline.labelling.run import label_with
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.tokenizers import load_tokenizer
@@ -40,6 +40,7 @@ from tests.benchmarks.integration import SHARD, write_project
 from tests.benchmarks.measure import in_a_process
 
 TESTS = (
+    "tests/pipeline/engines/test_ray.py",
     "tests/pipeline/labelling/test_ray.py",
     "tests/pipeline/labelling/test_engines.py",
     "tests/pipeline/engines/test_ray.py",
@@ -112,9 +113,9 @@ def against_rows(sizes: list[int]) -> list[dict[str, Any]]:
 
 def run_label(root: str, engine: str, workers: int) -> None:
     params, layout = config.load(Path(root) / "params.yaml")
-    made: dict[str, Callable[[], Workers]] = {
-        "processes": partial(Processes, layout, workers),
-        "Ray": partial(RayWorkers, layout, None, workers),
+    made: dict[str, Engine] = {
+        "processes": partial(Processes, workers),
+        "Ray": partial(RayWorkers, None, workers),
     }
     if engine == "Ray":
         import ray

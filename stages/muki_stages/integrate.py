@@ -4,7 +4,8 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from muki_pipeline.engines.ray import ray_tasks
+from muki_pipeline.engines.local import Threads
+from muki_pipeline.engines.ray import RayWorkers
 from muki_pipeline.routing.answers import wilson_interval
 from muki_pipeline.routing.gate.agreement import SLIGHT
 from muki_pipeline.routing.gate.gate import Estimate
@@ -18,9 +19,9 @@ from muki_stages.terminal import progress, say, warn
 def main(params_file: ParamsFile = PARAMS, engine: Engine = "local", address: Address = None) -> dict[str, Any]:
     """Join all teachers' labels into golden supervision."""
     params, layout = open_project(params_file)
-    made = None if engine == "local" else partial(ray_tasks, address)
+    workers = Threads if engine == "local" else partial(RayWorkers, address)
     with progress() as bars:
-        done = integrate(params, layout, layout.golden, bars, made)
+        done = integrate(params, layout, layout.golden, bars, workers)
     abstained = f"; {done.abstained:,} of them have weight 0, because no teacher is sure" if done.abstained else ""
     again = "" if done.is_new else ", as it was before"
     say(f"golden supervision: {done.rows:,} texts from {len(params.teachers)} teachers{again}{abstained}")

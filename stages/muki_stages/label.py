@@ -1,6 +1,5 @@
 """Stage `label`: one teacher's Monte-Carlo dropout passes over the corpus."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
@@ -8,11 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from muki_pipeline import config
+from muki_pipeline.engines import loop
+from muki_pipeline.engines.processes import Processes
+from muki_pipeline.engines.ray import RayWorkers
 from muki_pipeline.errors import MukiError, chosen
-from muki_pipeline.labelling.engines.dispatch import Workers
-from muki_pipeline.labelling.engines.local import Processes
 from muki_pipeline.labelling.run import LabellingSummary, label_with
-from muki_pipeline.layout import Layout
 from muki_stages.options import PARAMS, Address, Engine, ParamsFile
 from muki_stages.project import open_project
 from muki_stages.terminal import clock, progress, quiet_libraries, say, warn
@@ -39,25 +38,22 @@ def main(
         else {teacher: chosen(teacher, params.teachers, "teacher", f"{params_file}, teachers")}
     )
     with progress() as bars:
-        if engine == "ray":
-            made: Callable[[], Workers] | None = _ray_workers(params.label, layout, address, workers, cores)
-        else:
-            made = None if workers in (None, 1) else partial(Processes, layout, int(workers or 1))
-        done = label_with(teachers, params.label, layout, bars, made)
+        done = label_with(teachers, params.label, layout, bars, _engine(engine, params.label, workers, address, cores))
     for name, summary in done.items():
         _tell(name, summary, params)
     return {name: asdict(summary) for name, summary in done.items()} if is_all else asdict(done[teacher])
 
 
-def _ray_workers(
-    settings: config.Label, layout: Layout, address: str | None, workers: int | None, cores: int
-) -> Callable[[], Workers]:
+def _engine(
+    name: str, settings: config.Label, workers: int | None, address: str | None, cores: int
+) -> loop.Engine | None:
+    """What makes the workers; None for this process."""
+    if name == "local":
+        return None if workers in (None, 1) else partial(Processes, int(workers or 1))
     if settings.dtype == "auto":
         what = "auto would be decided on this machine, which may differ from the cluster's"
         raise MukiError(what, where="label.dtype", fix="Set it to bfloat16 or float32")
-    from muki_pipeline.labelling.engines.ray import RayWorkers
-
-    return partial(RayWorkers, layout, address, workers, cores)
+    return partial(RayWorkers, address, workers, cores, gpus=True)
 
 
 def _tell(teacher: str, done: LabellingSummary, params: config.Params) -> None:

@@ -1,1 +1,1 @@
-"""Where the shards of a golden table are made: in threads of this process, or on a Ray cluster."""
+"""Where items of work are done: in this process, in threads or processes of this machine, or on a Ray cluster."""

@@ -3,22 +3,23 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import pyarrow.compute as pc
 
 from muki_pipeline.config import Label, Teacher
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
-from muki_pipeline.labelling.arithmetic import Choice, choose
-from muki_pipeline.labelling.engines.dispatch import Labelled, Workers, label_shards
-from muki_pipeline.labelling.engines.local import ThisProcess
+from muki_pipeline.engines.local import ThisProcess
+from muki_pipeline.engines.loop import Engine, run_jobs
+from muki_pipeline.labelling.arithmetic import choose
 from muki_pipeline.labelling.features import find_features, publish_features
-from muki_pipeline.labelling.labeller import Throughput
+from muki_pipeline.labelling.job import LabelJob, Labelled
+from muki_pipeline.labelling.labeller import Labeller, Throughput
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.teachers import locate
-from muki_pipeline.progress import SILENT, Progress
+from muki_pipeline.progress import SILENT, Progress, Task
 from muki_pipeline.store import files
 from muki_pipeline.store.store import Shard
 from muki_pipeline.store.table import publish
@@ -67,7 +68,7 @@ def label_corpus(
         teacher: Its block of params.yaml.
         settings: The `label` block.
         layout: Where the tables lie.
-        progress: Told how many texts will go through the network (rows x (passes + 1)) and how long that will take.
+        progress: Receives how many texts will go through the network (rows x (passes + 1)) and how long that will take.
 
     Raises:
         MukiError: The corpus or the teacher cannot be used; see `Labeller.label`, `locate` and `load`.
@@ -80,7 +81,7 @@ def label_with(
     settings: Label,
     layout: Layout,
     progress: Progress = SILENT,
-    engine: Callable[[], Workers] | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, LabellingSummary]:
     """Label the whole corpus with several teachers at once, on any engine; see `label_corpus`.
 
@@ -89,116 +90,136 @@ def label_with(
         settings: The `label` block.
         layout: Where the tables lie.
         progress: As in `label_corpus`.
-        engine: Makes its workers; by default this process labels.
+        engine: Makes the workers; by default this process labels.
 
     Returns:
         What was done with each teacher.
 
     Raises:
-        MukiError: As `label_corpus`; see `label_shards`.
+        MukiError: As `label_corpus`; see `run_jobs`.
     """
     shards = corpus_shards(layout.corpus)
+    with _locked(teachers, layout):
+        plans = {name: _plan(name, teacher, settings, layout, shards) for name, teacher in teachers.items()}
+        task = _begin(plans, progress, is_here=engine is None)
+        start = time.perf_counter()
+        _label(plans, layout, task, engine)
+        for plan in plans.values():
+            plan.publish(layout)
+        seconds = time.perf_counter() - start
+    return {name: plan.summary(seconds, is_alone=engine is None) for name, plan in plans.items()}
+
+
+@contextmanager
+def _locked(teachers: Iterable[str], layout: Layout) -> Iterator[None]:
+    """Inside, no other process labels with these teachers in this project."""
     with ExitStack() as locks:
         for name in teachers:
             locks.enter_context(files.only_one(layout.work / "labels" / f"{name}.lock", f"labelling with {name}"))
-        jobs = {
-            name: _Job(choose(locate(name, teacher, layout.root), settings, layout, shards))
-            for name, teacher in teachers.items()
-        }
-        for job in jobs.values():
-            job.find_features(layout, shards)
-        todo = {name: [shard for shard in shards if job.passes_of(shard)] for name, job in jobs.items()}
-        missing = {name: [shard for shard in shards if job.stored[shard.key] is None] for name, job in jobs.items()}
-        for name in jobs:
-            _LOG.info("%s: %d of %d shards are labelled already", name, len(shards) - len(missing[name]), len(shards))
-        new_rows = {name: sum(shard.rows for shard in missing[name]) for name in jobs}
-        seconds = None if engine else sum(_estimate(jobs[name], missing[name], layout) for name in jobs)
-        arithmetic = ", ".join(sorted({job.choice.labeller.dtype for job in jobs.values()}))
-        task = progress.begin(
-            f"label with {', '.join(jobs)} in {arithmetic}",
-            sum(shard.rows * jobs[name].passes_of(shard) for name in jobs for shard in todo[name]),
-            "texts x passes",
-            seconds,
-        )
-
-        def finished(name: str, shard: Shard, done: Labelled) -> None:
-            if engine is not None:
-                task.advance(shard.rows * jobs[name].passes_of(shard))
-            jobs[name].take(shard, done)
-
-        start = time.perf_counter()
-        if any(todo.values()):
-            workers = engine() if engine is not None else ThisProcess(layout, task)
-            labellers = {name: job.choice.labeller for name, job in jobs.items()}
-            label_shards(labellers, todo, workers, finished)
-        for name, job in jobs.items():
-            publish(layout.labels(name), _in_order(job.stored, shards), {"teacher": name})
-            publish_features(name, _in_order(job.features, shards), layout)
-        elapsed = time.perf_counter() - start
-    return {name: job.summary(shards, new_rows[name], elapsed, engine is None) for name, job in jobs.items()}
-
-
-def _estimate(job: "_Job", todo: list[Shard], layout: Layout) -> float:
-    """Seconds that a teacher will take for shards."""
-    if not todo:
-        return 0.0
-    texts = read_corpus_shard(todo[0])["text"].to_pylist()
-    return job.choice.labeller.estimate(texts) * sum(shard.rows for shard in todo)
+        yield
 
 
 @dataclass
-class _Job:
-    """One teacher's part of the work.
+class _Plan:
+    """One teacher's part of the work: what is finished, and so what is left.
 
     Attributes:
-        choice: Its labeller, and which shards were finished before.
-        features: Its features of each shard, by key; empty where the settings do not ask for them.
-        throughput: What went through its network.
+        labeller: The teacher, in the arithmetic that was chosen.
+        arithmetic: Why that one; empty where the settings name it.
+        shards: The corpus's.
+        labels: Finished labels by the shard's key, None where they are not.
+        features: The same of features; empty where the settings do not ask for them.
+        new_rows: Texts that have no labels yet.
+        throughput: What went through the network.
     """
 
-    choice: Choice
-    features: dict[str, Shard | None] = field(default_factory=dict)
+    labeller: Labeller
+    arithmetic: str
+    shards: list[Shard]
+    labels: dict[str, Shard | None]
+    features: dict[str, Shard | None]
+    new_rows: int
     throughput: Throughput = field(default_factory=Throughput)
-
-    def __post_init__(self) -> None:
-        self.stored = dict(self.choice.stored)
-
-    def find_features(self, layout: Layout, shards: list[Shard]) -> None:
-        """Note which features are finished."""
-        if self.choice.labeller.settings.features:
-            self.features = {shard.key: find_features(self.choice.labeller, layout, shard) for shard in shards}
 
     def passes_of(self, shard: Shard) -> int:
         """How often the texts of a shard go through the network, for what is not finished."""
-        labels = 0 if self.stored[shard.key] is not None else self.choice.labeller.settings.passes + 1
+        labels = 0 if self.labels[shard.key] is not None else self.labeller.settings.passes + 1
         lacks_features = shard.key in self.features and self.features[shard.key] is None
         return labels + lacks_features
 
     def take(self, shard: Shard, done: Labelled) -> None:
         """Note a finished shard."""
-        self.stored[shard.key] = done.stored
+        self.labels[shard.key] = done.labels
         if done.features is not None:
             self.features[shard.key] = done.features
         self.throughput.add(done.throughput)
 
-    def summary(self, shards: list[Shard], new_rows: int, seconds: float, alone: bool) -> LabellingSummary:
-        """What was done."""
-        columns = ["truncated", "entropy"]
-        tables = [stored.read(columns) for stored in _in_order(self.stored, shards)]
-        uniform = _UNIFORM * math.log(len(self.choice.labeller.files.labels))
-        on_cpu = self.choice.labeller.device.type == "cpu"
+    def publish(self, layout: Layout) -> None:
+        """Publish the teacher's tables of the whole corpus."""
+        name = self.labeller.files.name
+        publish(layout.labels(name), self._in_order(self.labels), {"teacher": name})
+        publish_features(name, self._in_order(self.features), layout)
+
+    def summary(self, seconds: float, is_alone: bool) -> LabellingSummary:
+        """What was done, in so many seconds, by this process alone or not."""
+        tables = [stored.read(["truncated", "entropy"]) for stored in self._in_order(self.labels)]
+        uniform = _UNIFORM * math.log(len(self.labeller.files.labels))
+        on_cpu = self.labeller.device.type == "cpu"
         return LabellingSummary(
-            sum(shard.rows for shard in shards),
-            new_rows,
-            sum(pc.sum(table["truncated"]).as_py() for table in tables),
-            sum(pc.sum(pc.greater_equal(table["entropy"], uniform)).as_py() for table in tables),
-            self.throughput,
-            seconds,
-            self.throughput.seconds / seconds if on_cpu and alone else None,
-            self.choice.reason,
+            rows=sum(shard.rows for shard in self.shards),
+            new_rows=self.new_rows,
+            truncated=sum(pc.sum(table["truncated"]).as_py() for table in tables),
+            close_to_uniform=sum(pc.sum(pc.greater_equal(table["entropy"], uniform)).as_py() for table in tables),
+            throughput=self.throughput,
+            seconds=seconds,
+            network_share=self.throughput.seconds / seconds if on_cpu and is_alone else None,
+            arithmetic=self.arithmetic,
         )
 
+    def _in_order(self, stored: Mapping[str, Shard | None]) -> list[Shard]:
+        return [finished for shard in self.shards if (finished := stored.get(shard.key)) is not None]
 
-def _in_order(stored: Mapping[str, Shard | None], shards: list[Shard]) -> list[Shard]:
-    """Finished shards, in the corpus's order."""
-    return [finished for shard in shards if (finished := stored.get(shard.key)) is not None]
+
+def _plan(name: str, teacher: Teacher, settings: Label, layout: Layout, shards: list[Shard]) -> _Plan:
+    """Choose a teacher's arithmetic and find what is finished."""
+    choice = choose(locate(name, teacher, layout.root), settings, layout, shards)
+    features = {shard.key: find_features(choice.labeller, layout, shard) for shard in shards if settings.features}
+    missing = [shard for shard in shards if choice.stored[shard.key] is None]
+    _LOG.info("%s: %d of %d shards are labelled already", name, len(shards) - len(missing), len(shards))
+    return _Plan(
+        labeller=choice.labeller,
+        arithmetic=choice.reason,
+        shards=shards,
+        labels=dict(choice.stored),
+        features=features,
+        new_rows=sum(shard.rows for shard in missing),
+    )
+
+
+def _begin(plans: Mapping[str, _Plan], progress: Progress, is_here: bool) -> Task:
+    """Say what will be done and, where this process does it, how long that will take."""
+    arithmetic = ", ".join(sorted({plan.labeller.dtype for plan in plans.values()}))
+    total = sum(shard.rows * plan.passes_of(shard) for plan in plans.values() for shard in plan.shards)
+    seconds = sum(_estimate(plan) for plan in plans.values()) if is_here else None
+    return progress.begin(f"label with {', '.join(plans)} in {arithmetic}", total, "texts x passes", seconds)
+
+
+def _estimate(plan: _Plan) -> float:
+    """Seconds that a teacher will take for the texts that have no labels yet, from those of one shard."""
+    shard = next((shard for shard in plan.shards if plan.labels[shard.key] is None), None)
+    if shard is None:
+        return 0.0
+    return plan.labeller.estimate(read_corpus_shard(shard)["text"].to_pylist()) * plan.new_rows
+
+
+def _label(plans: Mapping[str, _Plan], layout: Layout, task: Task, engine: Engine | None) -> None:
+    """Label what is not finished."""
+
+    def take(name: str, shard: Shard, done: Labelled) -> None:
+        if engine is not None:  # in this process, the job itself reports each batch
+            task.advance(shard.rows * plans[name].passes_of(shard))
+        plans[name].take(shard, done)
+
+    jobs = {name: LabelJob(plan.labeller, layout, SILENT if engine else task) for name, plan in plans.items()}
+    todo = {name: [shard for shard in plan.shards if plan.passes_of(shard)] for name, plan in plans.items()}
+    run_jobs(jobs, todo, engine or ThisProcess, take)

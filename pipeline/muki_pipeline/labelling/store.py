@@ -4,7 +4,6 @@ import logging
 
 import pyarrow as pa
 
-from muki_pipeline.corpus.table import read_corpus_shard
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Task
@@ -28,7 +27,7 @@ def load_or_label(
         texts: `id`, `text`.
         corpus_digest: `content_digest` of the texts.
         layout: Where the tables lie.
-        task: Counts the texts that went through the network.
+        task: Receives the texts that went through the network.
     """
     stored, key = find_labels(labeller, layout, corpus_digest), labeller.key(corpus_digest)
     _LOG.info("%s: shard %s %s", labeller.files.name, key[:12], "is labelled now" if stored is None else "is there")
@@ -36,15 +35,3 @@ def load_or_label(
         labels = labeller.label(texts, task)
         stored = layout.store(layout.work / "labels").finish(key, labels, labeller.metadata(corpus_digest))
     return stored
-
-
-def load_or_label_shard(labeller: Labeller, layout: Layout, shard: Shard, task: Task = SILENT) -> Shard:
-    """The labels of one corpus shard; see `load_or_label`. All arguments but `task` can be pickled.
-
-    Args:
-        labeller: The teacher; a pickled one loads its weights again.
-        layout: Where the tables lie.
-        shard: The shard, from the corpus's manifest.
-        task: Counts the texts that went through the network.
-    """
-    return load_or_label(labeller, read_corpus_shard(shard), shard.key, layout, task)

@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from muki_pipeline.config import Params
-from muki_pipeline.engines.threads import Run
+from muki_pipeline.engines.loop import Engine, run
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labels.tables import LabelledCorpus, LabelShard, open_labelled_corpus
 from muki_pipeline.layout import Layout
@@ -51,17 +51,17 @@ class RoutingInputs:
         vectors = None if self.embeddings is None else self.embeddings.read(number, texts["id"])
         return self._outputs(texts, labels, vectors)
 
-    def sample(self, columns: Sequence[str], run: Run) -> TeacherOutputs:
+    def sample(self, columns: Sequence[str], engine: Engine) -> TeacherOutputs:
         """The same of evenly spaced rows of the corpus, `SAMPLE_ROWS` at most, and of all answered ones.
 
         Args:
             columns: The columns of a label shard to read.
-            run: Reads the shards.
+            engine: Makes the workers that read the shards.
 
         Raises:
             MukiError: See `LabelTables.read_checked`; an answered text is not in the corpus.
         """
-        parts = run(_Sampling(self, tuple(columns)).run, len(self.corpus.shards))
+        parts = run(_Sampling(self, tuple(columns)).read, len(self.corpus.shards), engine)
         labels = [LabelShard(pa.concat_tables(each)) for each in zip(*(part.labels for part in parts), strict=True)]
         texts = pa.concat_tables(part.texts for part in parts)
         vectors = [part.embeddings for part in parts if part.embeddings is not None]
@@ -111,7 +111,7 @@ class _Sampling:
     inputs: RoutingInputs
     columns: tuple[str, ...]
 
-    def run(self, number: int) -> _Rows:
+    def read(self, number: int) -> _Rows:
         corpus, answers, embeddings = self.inputs.corpus, self.inputs.answers, self.inputs.embeddings
         texts = corpus.read(number)
         rows = np.arange(0, len(texts), -(-corpus.rows // SAMPLE_ROWS))

@@ -10,7 +10,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from muki_pipeline.corpus.table import corpus_digest
-from muki_pipeline.engines.threads import Run, on_all_cores
+from muki_pipeline.engines.local import Threads
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.labels.tables import NUMBER_SETTINGS, LabelledCorpus
@@ -119,7 +119,6 @@ def load_or_fit(
     inputs: RoutingInputs,
     layout: Layout,
     sample: Callable[[], TeacherOutputs] | None = None,
-    run: Run = on_all_cores,
 ) -> Router:
     """The router of these inputs: the published one, or the last of its scorer, or one that is fitted and stored now.
 
@@ -127,7 +126,6 @@ def load_or_fit(
         inputs: What it reads.
         layout: Where routers lie.
         sample: Gives the sample that it is fitted to; by default one is read.
-        run: Reads that one.
 
     Raises:
         MukiError: See `RoutingInputs.sample`.
@@ -137,7 +135,7 @@ def load_or_fit(
         if _is_there(folder, key):
             return Router.load(folder)
     columns = SCORERS[inputs.scorer].columns
-    router = Router.fit(inputs, sample() if sample is not None else inputs.sample(columns, run))
+    router = Router.fit(inputs, sample() if sample is not None else inputs.sample(columns, Threads))
     router.save(stored)
     return router
 

@@ -1,8 +1,6 @@
 """Label tables become a golden table: the router scores each shard's texts, and scores become targets and weights."""
 
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muki_pipeline.config import Integrate, Params
-from muki_pipeline.engines.threads import Run, on_all_cores
+from muki_pipeline.engines.local import Threads
+from muki_pipeline.engines.loop import Engine, run
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labels.tables import Features, open_features
 from muki_pipeline.layout import Layout
@@ -63,7 +62,7 @@ def integrate(
     layout: Layout,
     folder: Path,
     progress: Progress = SILENT,
-    engine: Callable[[], AbstractContextManager[Run]] | None = None,
+    engine: Engine = Threads,
 ) -> IntegrationSummary:
     """Write a golden table from the corpus and the labels of the teachers that params.yaml lists.
 
@@ -75,7 +74,7 @@ def integrate(
         layout: Where the tables lie.
         folder: The golden table.
         progress: Counts the rows that are written.
-        engine: Makes what runs the work of each shard; by default threads of this process.
+        engine: Makes the workers; by default threads of this process.
 
     Raises:
         MukiError: See `open_inputs` and `LabelTables.read_checked`; `abstain_below` leaves no text.
@@ -88,14 +87,13 @@ def integrate(
         facts |= {"feature_widths": features.widths}
     key = golden_key(facts, router_key(inputs), features)
     is_projects = folder == layout.golden
-    with files.only_one(layout.work / "integrate.lock", "integrating"), ExitStack() as stack:
+    with files.only_one(layout.work / "integrate.lock", "integrating"):
         if (finished := find_golden(folder, layout.work / "golden", key)) is not None:
             if is_projects:
                 load_or_fit(inputs, layout).publish(layout.router)
             summary = read_summary(finished["routing"])
             return IntegrationSummary(corpus.rows, finished["abstained"], summary, is_new=False)
-        run = on_all_cores if engine is None else stack.enter_context(engine())
-        sample = inputs.sample(_columns(inputs.scorer, params.integrate), run)
+        sample = inputs.sample(_columns(inputs.scorer, params.integrate), engine)
         router = load_or_fit(inputs, layout, lambda: sample)
         _LOG.info("router %s is ready; %d texts are scored", inputs.scorer, corpus.rows)
         unit = _weight_unit(router, sample, params.integrate)
@@ -104,7 +102,7 @@ def integrate(
         )
         task = progress.begin("integrate", corpus.rows, "rows")
         unseal(folder)
-        parts = run(writer.run, len(corpus.shards), lambda number: task.advance(corpus.shards[number].rows))
+        parts = run(writer.write, len(corpus.shards), engine, lambda number: task.advance(corpus.shards[number].rows))
         sums = [shard_sums for _, shard_sums in parts]
         abstained = corpus.rows - sum(each.taught for each in sums)
         routing = summarise(router, sums)
@@ -164,7 +162,7 @@ class GoldenWriter:
     features: Features | None
     facts: dict[str, Any]
 
-    def run(self, number: int) -> tuple[Shard, ShardSums]:
+    def write(self, number: int) -> tuple[Shard, ShardSums]:
         """Write one shard."""
         corpus, strategy = self.inputs.corpus, STRATEGIES[self.settings.strategy]
         texts = corpus.read(number)

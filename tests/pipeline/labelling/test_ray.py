@@ -1,7 +1,6 @@
 """Labelling on a Ray cluster of several nodes on this machine: workers and nodes are killed."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -20,8 +19,8 @@ import pytest
 from muki_pipeline import config
 from muki_pipeline.config import Label, Teacher
 from muki_pipeline.corpus.table import with_ids, write_corpus, write_corpus_parts
+from muki_pipeline.engines.ray import RayWorkers
 from muki_pipeline.errors import MukiError
-from muki_pipeline.labelling.engines.ray import RayWorkers
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.run import label_with
 from muki_pipeline.layout import Layout
@@ -65,10 +64,10 @@ def same_as_here(teachers: Mapping[str, Teacher], layout: Layout, settings: Labe
 
 def test_a_cluster_makes_the_same_tables(cluster: Any, tmp_path: Path) -> None:
     teachers, layout = save(tmp_path, 40)
-    done = label_with(teachers, SETTINGS, layout, engine=partial(RayWorkers, layout, None, 2))
+    done = label_with(teachers, SETTINGS, layout, engine=partial(RayWorkers, None, 2))
     assert [each.new_rows for each in done.values()] == [40, 40]
     assert same_as_here(teachers, layout)
-    again = label_with(teachers, SETTINGS, layout, engine=partial(RayWorkers, layout, None, 2))
+    again = label_with(teachers, SETTINGS, layout, engine=partial(RayWorkers, None, 2))
     assert [each.new_rows for each in again.values()] == [0, 0]
 
 
@@ -81,7 +80,7 @@ def test_tables_in_a_bucket(cluster: Any, s3: str, tmp_path: Path) -> None:
     ray.shutdown()
     ray.init(address=cluster.address, log_to_driver=False, logging_level=40, runtime_env={"env_vars": environment})
     teachers, layout = save(tmp_path, 20, s3)
-    label_with(teachers, SETTINGS, layout, engine=partial(RayWorkers, layout, None, 2))
+    label_with(teachers, SETTINGS, layout, engine=partial(RayWorkers, None, 2))
     assert not list((tmp_path / "data").rglob("*.parquet"))
     assert same_as_here(teachers, layout)
 
@@ -122,7 +121,7 @@ def run_with_kills(
     monkeypatch.setattr("muki_pipeline.labelling.arithmetic.Labeller", Counting)
     labelled, kills = layout.root / "labelled.txt", 0
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(label_with, teachers, SETTINGS, layout, engine=partial(RayWorkers, layout, None, 2))
+        running = pool.submit(label_with, teachers, SETTINGS, layout, engine=partial(RayWorkers, None, 2))
         while not running.done():
             time.sleep(0.05)
             done = len(labelled.read_text().splitlines()) if labelled.exists() else 0
@@ -177,21 +176,35 @@ def test_a_shard_that_kills_workers_is_named(cluster: Any, tmp_path: Path, monke
     write_corpus(layout.corpus, with_ids(pl.DataFrame({"text": [*tiny.texts(20), "poison"]})), 4)
     monkeypatch.setattr("muki_pipeline.labelling.arithmetic.Labeller", Poisoned)
     with pytest.raises(MukiError, match=r"part-00005\.parquet with teacher a: its worker died 3 times"):
-        label_with({"a": teachers["a"]}, SETTINGS, layout, engine=partial(RayWorkers, layout, None, 1))
+        label_with({"a": teachers["a"]}, SETTINGS, layout, engine=partial(RayWorkers, None, 1))
     stored = list((layout.work / "labels").glob("*.parquet"))
     assert len(stored) == 5  # what is finished stays
 
 
-def kill_cluster(port: int) -> None:
-    """Kill the cluster at a port; `ray stop` would end every cluster on this machine, and this process with its own."""
-    at_port = f":{port}".encode(), f"={port}".encode()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes()
-            if b"/ray/" in command and any(address in command for address in at_port):
-                os.kill(int(folder.name), signal.SIGKILL)
-        except OSError:
-            continue  # it has just ended
+def kill(running: subprocess.Popen[Any]) -> None:
+    """Kill a process with all that it started."""
+    processes = [psutil.Process(running.pid), *psutil.Process(running.pid).children(recursive=True)]
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    running.wait()
+
+
+def start_head(port: int, environment: dict[str, str]) -> subprocess.Popen[Any]:
+    """A Ray cluster of one machine, which ends with this process."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
+    head = subprocess.Popen(
+        [*command, "--num-cpus=1", "--include-dashboard=false"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    for _ in range(600):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return head
+        time.sleep(0.1)
+    kill(head)
+    raise TimeoutError(f"no Ray cluster at port {port} after a minute")
 
 
 @at_length
@@ -206,32 +219,23 @@ def test_a_lost_head_loses_no_finished_shard(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     environment = os.environ | {"RAY_gcs_rpc_server_reconnect_timeout_s": "5", "OMP_NUM_THREADS": "1"}
     environment["RAY_AUTH_MODE"] = "disabled"  # else a token that an earlier cluster left at home decides
-    ray = [sys.executable, "-m", "ray.scripts.scripts"]
-    start = [*ray, "start", "--head", f"--port={port}", "--num-cpus=1", "--include-dashboard=false"]
     label = [sys.executable, "-m", "muki_stages.cli", "label", "--teacher", "all", "--engine", "ray"]
     label += ["--address", f"127.0.0.1:{port}", "--params", str(path)]
+    head = start_head(port, environment)
     try:
-        subprocess.run(start, env=environment, check=True, capture_output=True)
         running = subprocess.Popen(label, env=environment, stderr=subprocess.PIPE, text=True)
         while len(finished := list((layout.work / "labels").glob("*.parquet"))) < 2:
             assert running.poll() is None, running.communicate()[1]
             time.sleep(0.05)
-        kill_cluster(port)
+        kill(head)
         running.communicate(timeout=240)
         assert running.returncode != 0
         before = {file: file.stat().st_mtime_ns for file in finished}
-        subprocess.run(start, env=environment, check=True, capture_output=True)
+        head = start_head(port, environment)
         again = subprocess.run(label, env=environment, capture_output=True, text=True, check=False, timeout=300)
         assert again.returncode == 0, again.stderr
         assert {file: file.stat().st_mtime_ns for file in finished} == before
         assert same_as_here(teachers, layout, params.label)
     finally:
-        kill_cluster(port)
-
-
-def test_no_cluster_is_one_line(tmp_path: Path) -> None:
-    import ray
-
-    ray.shutdown()
-    with pytest.raises(MukiError, match="there is no Ray cluster"):
-        RayWorkers(Layout(tmp_path), "127.0.0.1:1")
+        if head.poll() is None:
+            kill(head)

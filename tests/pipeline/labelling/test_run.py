@@ -9,12 +9,12 @@ import torch
 
 from muki_pipeline.config import Label, Teacher
 from muki_pipeline.corpus import table
+from muki_pipeline.engines.processes import process_context
+from muki_pipeline.labelling.job import LabelJob
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.run import LabellingSummary, label_corpus
-from muki_pipeline.labelling.store import load_or_label_shard
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.teachers import locate
-from muki_pipeline.processes import process_context
 from muki_pipeline.store.keys import canonical_key
 from muki_pipeline.store.store import Shard
 from muki_pipeline.store.table import Table
@@ -125,18 +125,20 @@ def test_the_estimate_is_of_the_right_size(tmp_path: Path) -> None:
 
 
 def _in_another_process(arguments: bytes) -> Shard:
-    return load_or_label_shard(*pickle.loads(arguments))
+    job, shard = pickle.loads(arguments)
+    labels: Shard = job.start(1)(shard).labels
+    return labels
 
 
 def test_a_shard_can_be_labelled_by_any_process(tmp_path: Path) -> None:
     run = Run(tmp_path)
     write_corpus(run.layout, tiny.texts(20))
-    labeller = Labeller(locate("t", Teacher(model="m"), tmp_path), SETTINGS)
+    job = LabelJob(Labeller(locate("t", Teacher(model="m"), tmp_path), SETTINGS), run.layout)
     [first, *_] = table.corpus_shards(run.layout.corpus)
-    here = load_or_label_shard(labeller, run.layout, first)
+    here = job.label(first).labels
     content = here.read(["probs"])
     shutil.rmtree(run.layout.work)
-    arguments = pickle.dumps((labeller, run.layout, first))  # after its weights were loaded
+    arguments = pickle.dumps((job, first))  # after its weights were loaded
     with ProcessPoolExecutor(1, process_context("muki_pipeline.labelling.run")) as pool:
         there = pool.submit(_in_another_process, arguments).result(timeout=120)
     assert there.key == here.key

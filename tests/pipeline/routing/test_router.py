@@ -9,6 +9,7 @@ import pytest
 
 from muki_pipeline import config
 from muki_pipeline.config import Params
+from muki_pipeline.engines.local import ThisProcess
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.evaluate import evaluate
 from muki_pipeline.evaluation.routed_teachers import open_routed_teachers
@@ -45,9 +46,7 @@ def with_scorer(params: Params, scorer: str) -> Params:
 def test_a_loaded_router_scores_as_the_fitted_one(finished: Path, scorer: str, tmp_path: Path) -> None:
     params, layout = config.load(finished)
     inputs = open_inputs(with_scorer(params, scorer), layout)
-    sample = inputs.sample(
-        ("logits", "probs", "entropy", "expected_entropy"), lambda work, n, told=None: [*map(work, range(n))]
-    )
+    sample = inputs.sample(("logits", "probs", "entropy", "expected_entropy"), ThisProcess)
     fitted = Router.fit(inputs, sample)
     fitted.save(tmp_path / "router")
     loaded = Router.load(tmp_path / "router")

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from muki_pipeline.config import Params, StudentSettings
+from muki_pipeline.engines.processes import process_context, serve_parent, start, usable_cores
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.predict import predict_student
 from muki_pipeline.models.devices import choose_device
-from muki_pipeline.processes import process_context, serve_parent, start, usable_cores
 from muki_pipeline.progress import Progress, Task
 from muki_pipeline.store import files
 from muki_pipeline.store.columns import fixed_size_lists, matrix

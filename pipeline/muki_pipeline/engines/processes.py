@@ -1,0 +1,150 @@
+"""Workers in processes of this machine; how the program starts any process, and what it owes to its parent."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from itertools import count
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from muki_pipeline.engines.loop import Done, Failed, Job, Lost, Outcome
+
+Context = ForkServerContext | SpawnContext
+_SAFE_PATH = "PYTHONSAFEPATH"
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: a scheduler or a container often gives a program some of a machine's cores."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def process_context(module: str, *, on_gpu: bool = False) -> Context:
+    """What makes processes that run functions of a module.
+
+    Loading torch takes seconds and hundreds of megabytes. On Linux one server loads the module and the processes are
+    forked from it: it has no threads that a fork would lose. Elsewhere the system's libraries may not survive a fork.
+    Libraries may ask for a GPU as they are loaded, and a process forked after that cannot use it. There each process
+    loads its own.
+
+    Args:
+        module: The module's full name.
+        on_gpu: Whether the processes will use a GPU.
+    """
+    if on_gpu or sys.platform != "linux":
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([module])
+    return context
+
+
+def start(process: BaseProcess) -> None:
+    """Start a process that does not look for modules in the working folder, where a user may have an `inspect.py`."""
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"  # read by the server that forks, and by each Python that is spawned
+    try:
+        process.start()
+    finally:
+        os.environ.pop(_SAFE_PATH)
+        if before is not None:
+            os.environ[_SAFE_PATH] = before
+
+
+def serve_parent(environment: Mapping[str, str]) -> None:
+    """Leave Ctrl-C to the parent, and end when it ends: work that nobody waits for would be in the next run's way.
+
+    Args:
+        environment: The parent's; a server's may be older.
+    """
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the one that waits for us stops us
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+class Processes:
+    """So many processes of this machine, which share its cores.
+
+    Args:
+        workers: How many.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.count = workers
+        self._numbers = count()
+        self._processes: dict[int, tuple[BaseProcess, Connection]] = {}
+
+    def start(self, job: Job[Any, Any]) -> int:
+        """See `Workers`."""
+        context = process_context(type(job).__module__, on_gpu=job.on_gpu)
+        ours, theirs = context.Pipe()
+        cores = max(usable_cores() // self.count, 1)
+        process = context.Process(target=_serve, args=(theirs, job, cores, dict(os.environ)), daemon=True)
+        start(process)
+        theirs.close()
+        worker = next(self._numbers)
+        self._processes[worker] = process, ours
+        return worker
+
+    def give(self, worker: int, item: Any) -> None:
+        """See `Workers`."""
+        with suppress(OSError):  # it has died: `wait` will notice
+            self._processes[worker][1].send(item)
+
+    def wait(self) -> Iterable[tuple[int, Outcome]]:
+        """See `Workers`."""
+        by_connection = {connection: worker for worker, (_, connection) in self._processes.items()}
+        for ready in wait(list(by_connection)):
+            worker = next(number for connection, number in by_connection.items() if connection is ready)
+            process, connection = self._processes[worker]
+            try:
+                yield worker, connection.recv()
+            except (EOFError, OSError):
+                process.join()
+                del self._processes[worker]
+                yield worker, Lost(f"exit code {process.exitcode}")
+
+    def stop(self, worker: int) -> None:
+        """See `Workers`."""
+        process, connection = self._processes.pop(worker)
+        connection.close()
+        process.join()
+
+    def close(self) -> None:
+        """See `Workers`."""
+        for process, connection in self._processes.values():
+            process.terminate()
+            connection.close()
+        for process, _ in self._processes.values():
+            process.join()
+        self._processes.clear()
+
+
+def _serve(connection: Connection, job: Job[Any, Any], cores: int, environment: Mapping[str, str]) -> None:
+    """Do items until the other end is closed."""
+    serve_parent(environment)
+    work: Callable[[Any], Any] | None = None
+    while True:
+        try:
+            item = connection.recv()
+        except EOFError:
+            return
+        try:
+            work = work or job.start(cores)
+            outcome: Outcome = Done(work(item))
+        except Exception as error:
+            outcome = Failed(error)
+        connection.send(outcome)
