@@ -14,7 +14,7 @@ _TEMPLATE = Environment(  # Markdown: labels and texts stand as they are, and ar
     trim_blocks=True,
     keep_trailing_newline=True,
     undefined=StrictUndefined,
-).get_template("model_card.md.jinja")
+).get_template("model_card.jinja")
 
 
 def model_card(
