@@ -31,7 +31,7 @@ LABELS = ["apple", "pear", "oak"]
 
 
 def save_golden(layout: Layout, rows: int = 40) -> None:
-    """A golden table whose target is told by the first word: something a student can learn."""
+    """A golden table whose target follows from the first word: something a student can learn."""
     texts = [f"w{number % 3} {text}" for number, text in enumerate(tiny.texts(rows, longest=10))]
     targets = np.full((rows, 3), 0.05, dtype=np.float32)
     targets[np.arange(rows), np.arange(rows) % 3] = 0.9
@@ -90,8 +90,8 @@ def test_loss_by_hand() -> None:
 
 def test_uhc_loss_by_hand() -> None:
     logits = torch.log(torch.tensor([[0.1, 0.3, 0.6]]))
-    said = torch.tensor([[1.0, 0.0, 0.5, 0.5]])  # one teacher knows columns 0 and 1, the other 1 and 2
-    loss = uhc_loss(logits, said, [[0, 1], [1, 2]], torch.tensor([2.0]), 1.0)
+    targets = torch.tensor([[1.0, 0.0, 0.5, 0.5]])  # one teacher knows columns 0 and 1, the other 1 and 2
+    loss = uhc_loss(logits, targets, [[0, 1], [1, 2]], torch.tensor([2.0]), 1.0)
     first = -np.log(0.1 / 0.4)
     second = 0.5 * np.log(0.5 / (0.3 / 0.9)) + 0.5 * np.log(0.5 / (0.6 / 0.9))
     assert loss.item() == pytest.approx(2 * (first + second), rel=1e-5)
@@ -348,7 +348,7 @@ def test_a_base_whose_weights_do_not_fit_is_refused(
 def test_a_student_that_was_trained_in_another_arithmetic_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`precision: auto` is measured anew in each run, and a busy machine may come to another answer."""
+    """`precision: auto` is measured in each run, and a busy machine may come to another answer."""
     layout = Layout(tmp_path)
     save_golden(layout)
     save_base(layout, 0)
