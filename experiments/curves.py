@@ -28,7 +28,7 @@ from muki_pipeline.config import (
     Params,
     Prepare,
     Source,
-    Student,
+    StudentSettings,
     Teacher,
     TeacherTraining,
 )
@@ -126,7 +126,7 @@ def run(base: Base, size: int, seeds: int, rules: list[str], student: dict[str, 
         label=Label(passes=8, max_length=base.max_length, features=not {"cfl", "dfa"}.isdisjoint(rules)),
         embed=Embed(max_length=base.max_length),
         integrate=Integrate(),
-        student=Student(model=MODEL, batch_size=16, learning_rate=2e-4, max_length=base.max_length, **student),
+        student=StudentSettings(model=MODEL, batch_size=16, learning_rate=2e-4, max_length=base.max_length, **student),
         compare=Compare(rules=rules, seeds=list(range(seeds))),
     )
     for name in base.teachers:

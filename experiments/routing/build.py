@@ -21,7 +21,7 @@ from muki_pipeline.config import (
     Params,
     Prepare,
     Source,
-    Student,
+    StudentSettings,
     Teacher,
     TeacherTraining,
 )
@@ -47,7 +47,7 @@ def params_of(base: Base, dtype: Dtype = LABEL.dtype) -> Params:
         label=LABEL.model_copy(update={"max_length": base.max_length, "dtype": dtype}),
         embed=Embed(max_length=base.max_length),
         integrate=Integrate(),
-        student=Student(model=MODEL),
+        student=StudentSettings(model=MODEL),
     )
 
 

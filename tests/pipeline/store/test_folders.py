@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from muki_pipeline.store.folders import is_sealed, keep, replacing_folder, restore
+from muki_pipeline.store.folders import cache, is_sealed, replacing_folder, restore
 
 
 def test_a_kill_between_the_two_renames_loses_neither_folder(tmp_path: Path) -> None:
@@ -29,9 +29,9 @@ def test_what_is_kept_is_put_back_where_the_folder_is_missing(tmp_path: Path) ->
         with replacing_folder(folder) as unfinished:
             (unfinished / "in").mkdir()
             (unfinished / "in" / "a").write_text(content)
-        keep(folder, kept)
+        cache(folder, kept)
     inode = (kept / "in" / "a").stat().st_ino
-    keep(folder, kept)
+    cache(folder, kept)
     assert (kept / "in" / "a").stat().st_ino == inode == (folder / "in" / "a").stat().st_ino, "links, made once"
     shutil.rmtree(folder)
     restore(folder, kept)
