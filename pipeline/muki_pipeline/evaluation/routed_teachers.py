@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -22,7 +21,6 @@ from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.routing.router import Router
 from muki_pipeline.routing.scorers import SCORERS, TeacherOutputs
 from muki_pipeline.store.columns import arrow
-from muki_pipeline.store.keys import canonical_key
 from muki_pipeline.supervision.strategies import golden_targets, hard_weights
 
 
@@ -49,10 +47,10 @@ class RoutedTeachers:
         """The union of the teachers' labels."""
         return self.router.labels
 
-    @cached_property
+    @property
     def key(self) -> str:
         """SHA-256 of everything that determines an answer, except for the text."""
-        return canonical_key({"router": self.router.key})
+        return self.router.key
 
     def probs(self, texts: list[str], progress: Progress = SILENT) -> NDArray[np.float32]:
         """Probabilities `[texts, union]`, those of the trusted teacher.

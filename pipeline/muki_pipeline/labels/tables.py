@@ -173,6 +173,19 @@ class LabelledCorpus:
         return list(self.tables.footers)
 
     @property
+    def teacher_facts(self) -> dict[str, dict[str, Any]]:
+        """For each teacher its `labels`, `digest`, `dtype`, and the union's `columns` of its labels, for JSON."""
+        return {
+            name: {
+                "labels": footer["labels"],
+                "digest": footer["teacher_digest"],
+                "dtype": footer["dtype"],
+                "columns": columns.tolist(),
+            }
+            for (name, footer), columns in zip(self.tables.footers.items(), self.label_space.columns, strict=True)
+        }
+
+    @property
     def label_counts(self) -> list[int]:
         """How many labels each teacher has."""
         return [len(labels) for labels in self.tables.labels.values()]

@@ -29,7 +29,7 @@ class RoutingInputs:
         scorer: Its name.
         corpus: The corpus and its label tables.
         embeddings: Neutral embeddings, None where the scorer does not read them.
-        answers: A person's answers, None where there are none or the scorer does not read them.
+        answers: A person's answers, None where there are none: targets by any scorer, and what the gate learns from.
     """
 
     scorer: str
@@ -77,10 +77,9 @@ class RoutingInputs:
     def _outputs(
         self, texts: pa.Table, labels: Sequence[LabelShard], vectors: NDArray[np.float32] | None
     ) -> TeacherOutputs:
-        if vectors is None:
-            return TeacherOutputs(None, labels, self.corpus.label_space)
         anchors = None if self.answers is None else self.answers.anchors(texts["id"].to_pylist())
-        return TeacherOutputs(texts["text"].to_pylist(), labels, self.corpus.label_space, vectors, anchors=anchors)
+        read = None if vectors is None else texts["text"].to_pylist()
+        return TeacherOutputs(read, labels, self.corpus.label_space, vectors, anchors=anchors)
 
 
 def open_inputs(params: Params, layout: Layout) -> RoutingInputs:

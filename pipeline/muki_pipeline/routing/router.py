@@ -75,21 +75,26 @@ class Router:
             files.write_json(unfinished / _FACTS, _pack(self, "", arrays))
             files.write_bytes(unfinished / _ARRAYS, safetensors.numpy.save(arrays))
 
-    def publish(self, folder: Path) -> None:
-        """The same, unless this router is there already."""
-        if not _is_there(folder, self.key):
-            self.save(folder)
+    @staticmethod
+    def is_in(folder: Path, key: str) -> bool:
+        """Whether the router with this key is in a folder, as it was written."""
+        return folders.is_sealed(folder) and files.read_json(folder / _FACTS, MAKE_GOLDEN).get("key") == key
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """What `save` wrote.
 
         Raises:
-            MukiError: There is no router, or its files are not those that were written.
+            MukiError: There is no router, its files are not those that were written, or another version wrote them.
         """
         if not folders.is_sealed(folder):
             what = "was changed" if files.exists(folder) else "there is no router"
             raise MukiError(what, where=str(folder), fix=MAKE_GOLDEN)
+        return cls._read(folder)
+
+    @classmethod
+    def _read(cls, folder: Path) -> Self:
+        """The router in a sealed folder."""
         content = files.read_json(folder / _FACTS, MAKE_GOLDEN)
         if content["scorer"] not in SCORERS or content.get("version") != schema.ROUTER_VERSION:
             raise MukiError("was made by another version of this program", where=str(folder), fix=MAKE_GOLDEN)
@@ -132,33 +137,19 @@ def load_or_fit(
     """
     key, stored = router_key(inputs), layout.stored_router(inputs.scorer)
     for folder in (layout.router, stored):
-        if _is_there(folder, key):
-            return Router.load(folder)
+        if Router.is_in(folder, key):
+            return Router._read(folder)
     columns = SCORERS[inputs.scorer].columns
     router = Router.fit(inputs, sample() if sample is not None else inputs.sample(columns, Threads))
     router.save(stored)
     return router
 
 
-def _is_there(folder: Path, key: str) -> bool:
-    """Whether the router with this key is in a folder, as it was written."""
-    return folders.is_sealed(folder) and files.read_json(folder / _FACTS, MAKE_GOLDEN).get("key") == key
-
-
 def _facts(corpus: LabelledCorpus) -> dict[str, Any]:
     """Teachers, labels and settings, as a router holds them."""
-    footers = corpus.tables.footers
-    teachers = {
-        name: {
-            "labels": footer["labels"],
-            "digest": footer["teacher_digest"],
-            "dtype": footer["dtype"],
-            "columns": columns.tolist(),
-        }
-        for (name, footer), columns in zip(footers.items(), corpus.label_space.columns, strict=True)
-    }
-    settings = {name: next(iter(footers.values()))[name] for name in NUMBER_SETTINGS if name != "dtype"}
-    return {"teachers": teachers, "labels": corpus.label_space.labels, "settings": settings}
+    footer = next(iter(corpus.tables.footers.values()))
+    settings = {name: footer[name] for name in NUMBER_SETTINGS if name != "dtype"}
+    return {"teachers": corpus.teacher_facts, "labels": corpus.label_space.labels, "settings": settings}
 
 
 def _pack(value: Any, path: str, arrays: dict[str, NDArray[Any]]) -> Any:

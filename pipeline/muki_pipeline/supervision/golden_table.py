@@ -36,15 +36,7 @@ def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature:
     return {
         "schema": schema.GOLDEN_VERSION,
         "labels": list(corpus.label_space.labels),
-        "teachers": {
-            name: {
-                "labels": footer["labels"],
-                "digest": footer["teacher_digest"],
-                "dtype": footer["dtype"],
-                "columns": corpus.label_space.columns[number].tolist(),
-            }
-            for number, (name, footer) in enumerate(corpus.tables.footers.items())
-        },
+        "teachers": corpus.teacher_facts,
         "label_settings": params.label.model_dump(exclude={"token_budget", "device", "dtype", "features"}),
         "integrate": params.integrate.model_dump(),
         "loss": loss,

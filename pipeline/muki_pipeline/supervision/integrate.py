@@ -89,8 +89,8 @@ def integrate(
     is_projects = folder == layout.golden
     with files.only_one(layout.work / "integrate.lock", "integrating"):
         if (finished := find_golden(folder, layout.work / "golden", key)) is not None:
-            if is_projects:
-                load_or_fit(inputs, layout).publish(layout.router)
+            if is_projects and not Router.is_in(layout.router, router_key(inputs)):
+                load_or_fit(inputs, layout).save(layout.router)
             summary = read_summary(finished["routing"])
             return IntegrationSummary(corpus.rows, finished["abstained"], summary, is_new=False)
         sample = inputs.sample(_columns(inputs.scorer, params.integrate), engine)
@@ -111,7 +111,8 @@ def integrate(
         seal(folder, shards, facts | found)
         if is_projects:  # DVC removes it before it runs the command again
             publish(layout.work / "golden", shards, facts | found)
-            router.publish(layout.router)
+            if not Router.is_in(layout.router, router.key):
+                router.save(layout.router)
     return IntegrationSummary(corpus.rows, abstained, routing)
 
 

@@ -134,7 +134,15 @@ def test_answered_texts_have_their_teacher_and_tell_the_accuracy(tmp_path: Path)
     assert others["scores"].arr.max().min() < 1
 
 
-@pytest.mark.parametrize("changes", [{}, {"strategy": "soft"}, {"abstain_below": 0.99}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"strategy": "soft"},
+        {"abstain_below": 0.99},
+        {"strategy": "soft", "scorer": "mc_entropy"},
+    ],  # as in `compare`
+)
 def test_an_answer_is_the_target_of_its_text(tmp_path: Path, changes: dict[str, Any]) -> None:
     path = gate_project(tmp_path)
     gold = dict(pl.read_parquet(config.load(path)[1].corpus_gold).iter_rows())

@@ -74,6 +74,9 @@ def test_what_integrate_has_fitted_is_loaded_by_the_rest(copy: Path, monkeypatch
     shutil.rmtree(layout.router)
     integrate(params, layout, layout.golden)
     assert asked.count("gate") == 1
+    (layout.router / "router.json").write_text("{")
+    integrate(params, layout, layout.golden)
+    assert Router.load(layout.router).key == Router.load(layout.stored_router("gate")).key
     assert pl.read_parquet(layout.golden / "*.parquet").equals(golden)
 
 

@@ -56,12 +56,6 @@ def forget(layout: Layout) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def change(path: Path, block: str, **values: Any) -> None:
-    content = yaml.safe_load(path.read_text())
-    content.setdefault(block, {}).update(values)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-
-
 def integrate(path: Path) -> tuple[pl.DataFrame, Layout]:
     params, layout = config.load(path)
     stage.integrate(params, layout, layout.golden)
@@ -101,7 +95,7 @@ def test_the_golden_table_is_the_method_applied_to_the_labels(copy: Path) -> Non
 def test_every_setting_gives_distributions_and_mean_weight_one(
     copy: Path, scorer: str, strategy: str, distribution: str
 ) -> None:
-    change(copy, "integrate", scorer=scorer, strategy=strategy, teacher_distribution=distribution)
+    tiny.change(copy, "integrate", scorer=scorer, strategy=strategy, teacher_distribution=distribution)
     frame, layout = integrate(copy)
     target = frame["target"].to_numpy()
     np.testing.assert_allclose(target.sum(axis=1), 1, atol=1e-6)
@@ -119,10 +113,10 @@ def test_every_setting_gives_distributions_and_mean_weight_one(
 
 
 def test_weights_raw_or_all_one(copy: Path) -> None:
-    change(copy, "integrate", normalise_weights=False)
+    tiny.change(copy, "integrate", normalise_weights=False)
     frame, _ = integrate(copy)
     assert frame["weight"].equals(frame["margin"].alias("weight"))
-    change(copy, "integrate", reweight="none")
+    tiny.change(copy, "integrate", reweight="none")
     frame, _ = integrate(copy)
     assert set(frame["weight"]) == {1.0}
     assert frame["margin"].n_unique() > 1
@@ -140,15 +134,15 @@ def test_one_teacher_is_plain_distillation(copy: Path) -> None:
 
 
 def test_aliases_unite_labels_by_name(copy: Path) -> None:
-    change(copy, "integrate", aliases={"two": {"oak": "plum"}})
+    tiny.change(copy, "integrate", aliases={"two": {"oak": "plum"}})
     frame, layout = integrate(copy)
     assert Table.open(layout.golden, "").facts["labels"] == ["apple", "pear", "plum", "elm"]
     assert frame.schema["target"] == pl.Array(pl.Float32, 4)
 
 
 def test_the_temperature_of_the_student_is_that_of_the_teachers(copy: Path) -> None:
-    change(copy, "student", temperature=4.0)
-    change(copy, "integrate", strategy="hard")
+    tiny.change(copy, "student", temperature=4.0)
+    tiny.change(copy, "integrate", strategy="hard")
     frame, layout = integrate(copy)
     first = frame["teacher"].to_numpy() == "one"
     expected = softmax(read_labels(layout, "one")["logits"].to_numpy(), 4.0)
@@ -233,7 +227,7 @@ def test_labels_of_another_teacher_are_refused(copy: Path) -> None:
 
 @pytest.mark.parametrize(("setting", "value"), [("passes", 5), ("seed", 1), ("max_length", 12), ("dtype", "bfloat16")])
 def test_labels_made_with_other_settings_are_refused(copy: Path, setting: str, value: Any) -> None:
-    change(copy, "label", **{setting: value})
+    tiny.change(copy, "label", **{setting: value})
     refuse(copy, rf"one/part-00000\.parquet: does not fit the corpus and params\.yaml: {setting} is .*, not {value!r}")
 
 
@@ -267,7 +261,7 @@ def test_unfinished_labels_are_refused(copy: Path) -> None:
 def test_a_failed_run_leaves_no_table_behind_that_could_be_read(copy: Path) -> None:
     _, layout = integrate(copy)
     (layout.labels("one") / "part-00003.parquet").unlink()
-    change(copy, "integrate", reweight="none")
+    tiny.change(copy, "integrate", reweight="none")
     refuse(copy, "missing")
     manifest = layout.golden / MANIFEST
     assert not manifest.exists() or json.loads(manifest.read_text())["integrate"]["reweight"] == "margin"
@@ -278,7 +272,7 @@ def test_a_failed_run_leaves_no_table_behind_that_could_be_read(copy: Path) -> N
     [("gate", ["one", "two"], True), ("mc_entropy", ["one", "two"], False), ("gate", ["one"], False)],
 )
 def test_a_gate_between_random_teachers_is_doubted(copy: Path, scorer: str, names: list[str], doubtful: bool) -> None:
-    change(copy, "integrate", strategy="soft", scorer=scorer)
+    tiny.change(copy, "integrate", strategy="soft", scorer=scorer)
     params, layout = config.load(copy)
     chosen = params.model_copy(update={"teachers": {name: params.teachers[name] for name in names}})
     if scorer == "gate":
@@ -309,7 +303,7 @@ def test_teachers_of_other_architectures_and_tokenizers_are_integrated_alike(tmp
 
 
 def test_a_scorer_is_fitted_to_a_sample_of_a_large_corpus(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    change(copy, "integrate", strategy="posterior", scorer="calibrated")
+    tiny.change(copy, "integrate", strategy="posterior", scorer="calibrated")
     whole, layout = integrate(copy)
     monkeypatch.setattr(inputs, "SAMPLE_ROWS", 10)
     forget(layout)
@@ -334,7 +328,7 @@ def files_of(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def test_a_finished_table_is_left_alone_and_found_again(copy: Path) -> None:
-    change(copy, "integrate", strategy="posterior", scorer="gate")
+    tiny.change(copy, "integrate", strategy="posterior", scorer="gate")
     params, layout = config.load(copy)
     first = stage.integrate(params, layout, layout.golden)
     before = files_of(layout.golden)
@@ -354,13 +348,13 @@ def test_a_finished_table_is_left_alone_and_found_again(copy: Path) -> None:
     (layout.work / "golden" / "part-00001.parquet").unlink()
     damaged.unlink()
     assert stage.integrate(params, layout, layout.golden).is_new
-    change(copy, "integrate", temperature=0.5)
+    tiny.change(copy, "integrate", temperature=0.5)
     assert stage.integrate(*config.load(copy), layout.golden).is_new
 
 
 @pytest.mark.slow
 def test_the_table_is_the_same_with_any_number_of_threads(copy: Path) -> None:
-    change(copy, "integrate", strategy="posterior", scorer="gate")
+    tiny.change(copy, "integrate", strategy="posterior", scorer="gate")
     _, layout = config.load(copy)
     found = []
     for threads in ("1", "2", "8"):

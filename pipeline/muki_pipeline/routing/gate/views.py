@@ -3,6 +3,7 @@
 To add one: a class with `fit` and `__call__`, and a field of `gate.Views`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -64,35 +65,42 @@ class View(Protocol):
 
 
 @dataclass(frozen=True)
-class ScoreView:
+class _CalibratedView(ABC):
+    """Features of each teacher as calibrated log-odds."""
+
+    calibration: Calibration
+
+    @staticmethod
+    @abstractmethod
+    def features(texts: Prepared) -> Floats:
+        """What it reads, `[texts, teachers, features]`."""
+
+    @classmethod
+    def fit(cls, texts: Prepared, posterior: Floats, targets: Floats) -> Self:
+        """See `View`."""
+        return cls(Calibration.fit(cls.features(texts), posterior))
+
+    def __call__(self, texts: Prepared) -> NDArray[np.float64]:
+        """See `View`."""
+        return self.calibration(self.features(texts))
+
+
+class ScoreView(_CalibratedView):
     """How certain each teacher is."""
 
-    calibration: Calibration
-
-    @classmethod
-    def fit(cls, texts: Prepared, posterior: Floats, targets: Floats) -> Self:
-        """See `View`."""
-        return cls(Calibration.fit(texts.scores, posterior))
-
-    def __call__(self, texts: Prepared) -> NDArray[np.float64]:
-        """See `View`."""
-        return self.calibration(texts.scores)
+    @staticmethod
+    def features(texts: Prepared) -> Floats:
+        """See `_CalibratedView`."""
+        return texts.scores
 
 
-@dataclass(frozen=True)
-class NameView:
+class NameView(_CalibratedView):
     """How similar the text is to the labels' names. No teacher was trained with them."""
 
-    calibration: Calibration
-
-    @classmethod
-    def fit(cls, texts: Prepared, posterior: Floats, targets: Floats) -> Self:
-        """See `View`."""
-        return cls(Calibration.fit(texts.names, posterior))
-
-    def __call__(self, texts: Prepared) -> NDArray[np.float64]:
-        """See `View`."""
-        return self.calibration(texts.names)
+    @staticmethod
+    def features(texts: Prepared) -> Floats:
+        """See `_CalibratedView`."""
+        return texts.names
 
 
 @dataclass(frozen=True)
