@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,13 +44,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(finished: Path) -> Path:
+def folder(finished: Path, tmp_path: Path) -> Path:
     """A project beside files that are called like the program's folders and Python's modules."""
-    (finished / "stages").mkdir(exist_ok=True)
+    copy = tmp_path / "project"
+    shutil.copytree(finished, copy)
+    (copy / "stages").mkdir()
     for name in ("pipeline.py", "inspect.py", "stages/__init__.py", "stages/cli.py"):
-        (finished / name).write_text(TRAP)
-    (finished / "ours.py").write_text(SCRIPT)
-    return finished
+        (copy / name).write_text(TRAP)
+    (copy / "ours.py").write_text(SCRIPT)
+    return copy
 
 
 @pytest.mark.slow
@@ -57,6 +60,10 @@ def folder(finished: Path) -> Path:
 def test_files_of_a_user_are_left_alone(folder: Path, way: str) -> None:
     if way == "Python":
         (folder / "inspect.py").unlink()  # beside a script it hides Python's own from every library
+    forgotten = {"compare": "compare", "train-student": "student"}  # what is finished would start no process
+    made = next((made for command, made in forgotten.items() if command in WAYS[way]), "labels")
+    for place in (folder / "data" / made, folder / "data" / ".work" / made):
+        shutil.rmtree(place, ignore_errors=True)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = plain() | {"PATH": path}
     done = subprocess.run(WAYS[way], cwd=folder, env=environment, capture_output=True, text=True, check=False)
