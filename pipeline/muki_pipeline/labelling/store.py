@@ -1,4 +1,8 @@
-"""Label shards found by key, or made and stored: the unit of work, whatever engine calls it."""
+"""What a teacher says of some texts, and what its head reads of them: found by key, or made and stored.
+
+Features (`label.features`) come from one pass without dropout and have keys of their own: a teacher whose labels are
+finished does not label again, and features that are finished are not computed again.
+"""
 
 import logging
 
@@ -7,6 +11,9 @@ import pyarrow as pa
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Task
+from muki_pipeline.tables import schema
+from muki_pipeline.tables.columns import fixed_size_lists
+from muki_pipeline.tables.keys import canonical_key
 from muki_pipeline.tables.work import StoredShard, find_stored, store_shard
 
 _LOG = logging.getLogger(__name__)
@@ -15,6 +22,12 @@ _LOG = logging.getLogger(__name__)
 def find_labels(labeller: Labeller, layout: Layout, corpus_digest: str) -> StoredShard | None:
     """The labels of texts with this digest, if they are finished."""
     return find_stored(layout.work / "labels", labeller.key(corpus_digest), layout.store)
+
+
+def find_features(labeller: Labeller, layout: Layout, corpus_digest: str) -> StoredShard | None:
+    """A teacher's features of texts with this digest, if they are finished."""
+    key = canonical_key(_features_facts(labeller, corpus_digest))
+    return find_stored(layout.work / "features", key, layout.store)
 
 
 def load_or_label(
@@ -35,3 +48,33 @@ def load_or_label(
         labels = labeller.label(texts, task)
         stored = store_shard(layout.work / "labels", key, labels, labeller.metadata(corpus_digest), layout.store)
     return stored
+
+
+def load_or_compute_features(
+    labeller: Labeller, texts: pa.Table, corpus_digest: str, layout: Layout, task: Task = SILENT
+) -> StoredShard:
+    """A teacher's features of some texts; see `load_or_label`.
+
+    Raises:
+        MukiError: The teacher's head reads more than one vector of a text.
+    """
+    stored = find_features(labeller, layout, corpus_digest)
+    if stored is None:
+        features = labeller.features(texts["text"].to_pylist(), task)
+        columns = {"id": texts["id"], "features": fixed_size_lists(features)}
+        table = schema.arrow_table(schema.FEATURES, columns, size=features.shape[1])
+        facts = _features_facts(labeller, corpus_digest)
+        metadata = facts | {"width": features.shape[1]}
+        stored = store_shard(layout.work / "features", canonical_key(facts), table, metadata, layout.store)
+    return stored
+
+
+def _features_facts(labeller: Labeller, corpus_digest: str) -> dict[str, object]:
+    return {
+        "schema": schema.FEATURES_VERSION,
+        "teacher": labeller.files.name,
+        "teacher_digest": labeller.files.digest,
+        "corpus_digest": corpus_digest,
+        "max_length": labeller.settings.max_length,
+        "dtype": labeller.dtype,
+    }

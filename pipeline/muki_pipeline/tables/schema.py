@@ -17,7 +17,7 @@ LABELS_VERSION = 6
 GOLDEN_VERSION = 6
 """Golden tables: scores, targets and weights, and what the manifest says (`pipeline/muki_pipeline/integration/`)."""
 FEATURES_VERSION = 1
-"""What teachers' heads read (`pipeline/muki_pipeline/labelling/features.py`)."""
+"""What teachers' heads read (`pipeline/muki_pipeline/labelling/store.py`)."""
 EMBEDDINGS_VERSION = 4
 """Neutral embeddings of texts and label names (`pipeline/muki_pipeline/embedding/`)."""
 STUDENT_VERSION = 4
