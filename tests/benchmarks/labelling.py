@@ -24,8 +24,10 @@ from muki_pipeline.config import Dtype, Label, Source, Teacher, TeacherTraining
 from muki_pipeline.corpus.readers import read_source
 from muki_pipeline.corpus.table import with_ids, write_corpus
 from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.labelling.network import pooled
+from muki_pipeline.labelling.network.masks import Masks
 from muki_pipeline.labelling.network.network import Network, transform
-from muki_pipeline.labelling.network.pooled import PooledOnly
+from muki_pipeline.labelling.network.probe import Probe
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.devices import fast_dtype
@@ -69,7 +71,7 @@ def stock(folder: Path) -> PreTrainedModel:
 
 
 def ours(folder: Path, dtype: Dtype = "float32") -> Network:
-    return Network(stock(folder), dtype=getattr(torch, dtype), seed=0, teacher="bench", token_ids=PROBE)
+    return Network(stock(folder), getattr(torch, dtype), Masks(0, "bench"), PROBE)
 
 
 def repeated(batches: int, network: Callable[[], object]) -> Callable[[], None]:
@@ -148,7 +150,7 @@ def product_share(folder: Path, dtype: Dtype = "float32") -> list[Row]:
 @torch.inference_mode()
 def against_all_positions(folder: Path) -> list[float]:
     whole, saved = stock(folder), stock(folder)
-    transform(saved, PROBE, [PooledOnly()])
+    assert transform(saved, Probe(saved, torch.float32, Masks(0, "bench"), PROBE), [pooled]) == [pooled]
     inputs = full_batch(32)
     return [side_by_side(partial(whole, **inputs), partial(saved, **inputs), 4 * ROUNDS)]
 

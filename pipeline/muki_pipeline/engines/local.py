@@ -1,68 +1,57 @@
-"""Workers in this process: itself, or threads. An error is raised at once: nothing would differ a second time."""
+"""Workers in this process: threads, or itself. An error is raised at once: nothing would differ a second time."""
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import count
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from typing import Any
 
-from muki_pipeline.engines.loop import Done, Job, Outcome
+from muki_pipeline.engines.loop import Job
 from muki_pipeline.engines.processes import usable_cores
 
 
-class ThisProcess:
-    """One worker, this very thread."""
-
-    count = 1
-
-    def start(self, job: Job[Any, Any]) -> int:
-        """See `Workers`."""
-        self._work = job.start(None)
-        return 0
-
-    def give(self, worker: int, item: Any) -> None:
-        """See `Workers`."""
-        self._item = item
-
-    def wait(self) -> Iterable[tuple[int, Outcome]]:
-        """See `Workers`."""
-        return [(0, Done(self._work(self._item)))]
-
-    def stop(self, worker: int) -> None:
-        """See `Workers`."""
-
-    def close(self) -> None:
-        """See `Workers`."""
+@dataclass(eq=False)
+class _Worker:
+    work: Callable[[Any], Any]
+    item: Future[Any] = field(default_factory=Future)
 
 
 class Threads:
-    """A thread for each core that this process may use; for work without state, which they share."""
+    """A thread for each core that this process may use, for work without state. For the methods see `Workers`."""
 
     def __init__(self) -> None:
         self.count = usable_cores()
-        self._pool = ThreadPoolExecutor(self.count)
-        self._numbers = count()
-        self._work: dict[int, Callable[[Any], Any]] = {}
-        self._running: dict[Future[Any], int] = {}
+        self._pool: Executor = ThreadPoolExecutor(self.count)
 
-    def start(self, job: Job[Any, Any]) -> int:
-        """See `Workers`."""
-        worker = next(self._numbers)
-        self._work[worker] = job.start(None)
-        return worker
+    def start(self, job: Job[Any, Any]) -> _Worker:
+        """A place in the pool."""
+        return _Worker(job.start(None))
 
-    def give(self, worker: int, item: Any) -> None:
-        """See `Workers`."""
-        self._running[self._pool.submit(self._work[worker], item)] = worker
+    def give(self, worker: _Worker, item: Any) -> None:
+        """Submit the item."""
+        worker.item = self._pool.submit(worker.work, item)
 
-    def wait(self) -> Iterable[tuple[int, Outcome]]:
-        """See `Workers`."""
-        done, _ = wait(self._running, return_when=FIRST_COMPLETED)
-        return [(self._running.pop(future), Done(future.result())) for future in done]
+    def wait(self, busy: Collection[_Worker]) -> Iterable[tuple[_Worker, Any]]:
+        """Wait for one."""
+        wait([worker.item for worker in busy], return_when=FIRST_COMPLETED)
+        return [(worker, worker.item.result()) for worker in busy if worker.item.done()]
 
-    def stop(self, worker: int) -> None:
-        """See `Workers`."""
-        del self._work[worker]
+    def stop(self, worker: _Worker) -> None:
+        """Nothing is held."""
 
-    def close(self) -> None:
-        """See `Workers`."""
+    def close(self, alive: Collection[_Worker]) -> None:
+        """End when the items that have begun are done."""
         self._pool.shutdown(cancel_futures=True)
+
+
+class ThisProcess(Threads):
+    """One worker, the thread that waits for it."""
+
+    def __init__(self) -> None:
+        self.count, self._pool = 1, _Inline()
+
+
+class _Inline(Executor):
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(work(*arguments, **options))
+        return future

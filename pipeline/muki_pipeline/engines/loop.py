@@ -1,7 +1,7 @@
 """The loop of every engine: items that wait, workers that do them, and what happens when a worker is lost."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -9,8 +9,8 @@ from muki_pipeline.errors import MukiError, brief
 from muki_pipeline.store.table import part_name
 
 Item = TypeVar("Item")
-Input = TypeVar("Input", contravariant=True)
 Result = TypeVar("Result")
+Input = TypeVar("Input", contravariant=True)
 Output = TypeVar("Output", covariant=True)
 
 MOST_CRASHES = 3
@@ -19,81 +19,53 @@ _MOST_ERRORS = 2
 
 
 class Job(Protocol[Input, Output]):
-    """Work of one kind on many items; workers in other processes and on other machines receive it pickled."""
+    """Work of one kind on many items; other processes and machines receive it pickled."""
 
     @property
     def on_gpu(self) -> bool:
         """Whether it uses a GPU of this machine."""
 
-    @property
-    def fix(self) -> str:
-        """What to do about an item that ends its workers, as an imperative."""
-
     def start(self, cores: int | None) -> Callable[[Input], Output]:
-        """Get ready in a worker.
+        """Get ready in a worker that has so many cores, None for this process; returns what does one item."""
 
-        Args:
-            cores: How many the worker may use, None for a worker in this process.
-
-        Returns:
-            What does one item.
-        """
-
-    def where(self, item: Input) -> str:
-        """The name of an item, for errors."""
+    def failed(self, item: Input, what: str) -> MukiError:
+        """The error that says what is wrong with an item."""
 
 
-@dataclass(frozen=True)
-class Done:
-    """A worker has finished its item."""
-
-    result: Any
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The program raised an error in a worker."""
-
-    error: Exception
-
-
-@dataclass(frozen=True)
-class Lost:
+class Lost(Exception):
     """A worker is gone.
 
-    Attributes:
+    Args:
         reason: Why, as far as the engine knows.
         with_machine: Whether its whole machine is gone, as when it is pre-empted: no item is to blame.
     """
 
-    reason: str
-    with_machine: bool = False
-
-
-Outcome = Done | Failed | Lost
+    def __init__(self, reason: str, with_machine: bool = False) -> None:
+        super().__init__(reason)
+        self.with_machine = with_machine
 
 
 class Workers(Protocol):
-    """The workers of an engine. A worker is a number; it has one job and does one item at a time."""
+    """The workers of an engine. Each has one job and does one item at a time."""
 
     @property
     def count(self) -> int:
         """Most workers at once."""
 
-    def start(self, job: Job[Any, Any]) -> int:
-        """A new worker with this job."""
+    def start(self, job: Job[Any, Any]) -> Any:
+        """A new worker with this job; it can be a key of a dictionary."""
 
-    def give(self, worker: int, item: Any) -> None:
+    def give(self, worker: Any, item: Any) -> None:
         """Let a worker do an item."""
 
-    def wait(self) -> Iterable[tuple[int, Outcome]]:
-        """Wait until a worker is done with its item; which, and how it went. A lost worker is gone already."""
+    def wait(self, busy: Collection[Any]) -> Iterable[tuple[Any, Any]]:
+        """Wait for some of these workers: each with its result, or with the error that ended its work."""
 
-    def stop(self, worker: int) -> None:
+    def stop(self, worker: Any) -> None:
         """Let go of a worker that has no item."""
 
-    def close(self) -> None:
-        """Stop all workers, in the middle of an item too."""
+    def close(self, alive: Collection[Any]) -> None:
+        """Stop these last workers, in the middle of an item too."""
 
 
 Engine = Callable[[], Workers]
@@ -114,7 +86,7 @@ def run_jobs(
     Args:
         jobs: The jobs, by name.
         items: What each of them is to do.
-        engine: Makes the workers; they are closed at the end.
+        engine: Makes the workers, if there are any items.
         on_done: Receives every finished item, in this thread.
 
     Raises:
@@ -125,32 +97,17 @@ def run_jobs(
     workers = engine()
     loop = _Loop(jobs, {name: deque(waiting) for name, waiting in items.items()}, workers)
     try:
-        while loop.is_busy():
+        while loop.working or any(loop.waiting.values()):
             loop.fill()
-            for worker, outcome in workers.wait():
+            for worker, outcome in workers.wait(loop.working.keys()):
                 name, item = loop.working.pop(worker)
-                if isinstance(outcome, Done):
-                    on_done(name, item, outcome.result)
-                    loop.go_on(worker, name)
-                else:
+                if isinstance(outcome, Exception):
                     loop.try_again(worker, name, item, outcome)
+                else:
+                    on_done(name, item, outcome)
+                    loop.go_on(worker, name)
     finally:
-        workers.close()
-
-
-@dataclass(frozen=True)
-class _ShardWork:
-    """A function of a shard's number as a job."""
-
-    work: Callable[[int], Any]
-    on_gpu = False
-    fix = "Give workers more memory, or lower prepare.shard_rows; then run the command again"
-
-    def start(self, cores: int | None) -> Callable[[int], Any]:
-        return self.work
-
-    def where(self, item: int) -> str:
-        return f"shard {part_name(item)}"
+        workers.close(loop.alive)
 
 
 def run(
@@ -180,54 +137,60 @@ def run(
     return [results[number] for number in range(shards)]
 
 
-class _Loop:
-    """What waits and who works.
+@dataclass(frozen=True)
+class _ShardWork:
+    """A function of a shard's number as a job."""
 
-    Args:
-        jobs: The jobs, by name.
-        waiting: Their items that nobody does yet.
-        workers: The engine's.
-    """
+    work: Callable[[int], Any]
+    on_gpu = False
+
+    def start(self, cores: int | None) -> Callable[[int], Any]:
+        return self.work
+
+    def failed(self, item: int, what: str) -> MukiError:
+        fix = "Give workers more memory, or lower prepare.shard_rows; then run the command again"
+        return MukiError(what, where=f"shard {part_name(item)}", fix=fix)
+
+
+class _Loop:
+    """What waits and who works."""
 
     def __init__(self, jobs: Mapping[str, Job[Any, Any]], waiting: dict[str, deque[Any]], workers: Workers) -> None:
         self.jobs, self.waiting, self.workers = jobs, waiting, workers
-        self.working: dict[int, tuple[str, Any]] = {}
-        self.crashes: Counter[str] = Counter()
-        self.errors: Counter[str] = Counter()
-
-    def is_busy(self) -> bool:
-        return bool(self.working) or any(self.waiting.values())
+        self.alive: set[Any] = set()
+        self.working: dict[Any, tuple[str, Any]] = {}
+        self.faults: Counter[tuple[str, Any, type]] = Counter()
 
     def fill(self) -> None:
         """Start workers while there are items for them, for the job with most items to a worker first."""
         while len(self.working) < self.workers.count and any(self.waiting.values()):
             busy = Counter(name for name, _ in self.working.values())
             name = max(self.waiting, key=lambda each: len(self.waiting[each]) / (1 + busy[each]))
-            self.go_on(self.workers.start(self.jobs[name]), name)
+            worker = self.workers.start(self.jobs[name])
+            self.alive.add(worker)
+            self.go_on(worker, name)
 
-    def go_on(self, worker: int, name: str) -> None:
+    def go_on(self, worker: Any, name: str) -> None:
         """Give a worker the next item of its job; without one it makes place for another job's."""
-        if not self.waiting[name]:
+        if self.waiting[name]:
+            self.working[worker] = name, self.waiting[name].popleft()
+            self.workers.give(worker, self.working[worker][1])
+        else:
+            self.alive.remove(worker)
             self.workers.stop(worker)
-            return
-        item = self.waiting[name].popleft()
-        self.working[worker] = name, item
-        self.workers.give(worker, item)
 
-    def try_again(self, worker: int, name: str, item: Any, outcome: Failed | Lost) -> None:
-        """Put an item back, unless it is to blame."""
-        where = self.jobs[name].where(item)
-        if isinstance(outcome, Failed):
-            self.errors[where] += 1
-            if self.errors[where] == _MOST_ERRORS:
-                if isinstance(outcome.error, MukiError):
-                    raise outcome.error
-                what = f"fails ({type(outcome.error).__name__}: {brief(outcome.error)})"
-                raise MukiError(what, where=where, fix="Look at its texts, then run the command again")
+    def try_again(self, worker: Any, name: str, item: Any, error: Exception) -> None:
+        """Put an item back, unless it is to blame. A worker whose item failed is not used again."""
+        self.alive.remove(worker)
+        is_lost = isinstance(error, Lost)
+        if not is_lost:
             self.workers.stop(worker)
-        elif not outcome.with_machine:
-            self.crashes[where] += 1
-            if self.crashes[where] == MOST_CRASHES:
-                what = f"its worker died {MOST_CRASHES} times ({outcome.reason})"
-                raise MukiError(what, where=where, fix=self.jobs[name].fix)
+        if not (isinstance(error, Lost) and error.with_machine):
+            self.faults[name, item, Lost if is_lost else Exception] += 1
+        if self.faults[name, item, Lost] == MOST_CRASHES:
+            raise self.jobs[name].failed(item, f"its worker died {MOST_CRASHES} times ({error})")
+        if self.faults[name, item, Exception] == _MOST_ERRORS:
+            if isinstance(error, MukiError):
+                raise error
+            raise self.jobs[name].failed(item, f"fails ({type(error).__name__}: {brief(error)})")
         self.waiting[name].appendleft(item)

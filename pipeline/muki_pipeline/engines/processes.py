@@ -4,16 +4,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from itertools import count
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from muki_pipeline.engines.loop import Done, Failed, Job, Lost, Outcome
+from muki_pipeline.engines.loop import Job, Lost
 
 Context = ForkServerContext | SpawnContext
 _SAFE_PATH = "PYTHONSAFEPATH"
@@ -75,8 +74,11 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
+_Process = tuple[BaseProcess, Connection]
+
+
 class Processes:
-    """So many processes of this machine, which share its cores.
+    """So many processes of this machine, which share its cores. For the methods see `Workers`.
 
     Args:
         workers: How many.
@@ -84,53 +86,45 @@ class Processes:
 
     def __init__(self, workers: int) -> None:
         self.count = workers
-        self._numbers = count()
-        self._processes: dict[int, tuple[BaseProcess, Connection]] = {}
 
-    def start(self, job: Job[Any, Any]) -> int:
-        """See `Workers`."""
+    def start(self, job: Job[Any, Any]) -> _Process:
+        """A new process."""
         context = process_context(type(job).__module__, on_gpu=job.on_gpu)
         ours, theirs = context.Pipe()
         cores = max(usable_cores() // self.count, 1)
         process = context.Process(target=_serve, args=(theirs, job, cores, dict(os.environ)), daemon=True)
         start(process)
         theirs.close()
-        worker = next(self._numbers)
-        self._processes[worker] = process, ours
-        return worker
+        return process, ours
 
-    def give(self, worker: int, item: Any) -> None:
-        """See `Workers`."""
+    def give(self, worker: _Process, item: Any) -> None:
+        """Send the item."""
         with suppress(OSError):  # it has died: `wait` will notice
-            self._processes[worker][1].send(item)
+            worker[1].send(item)
 
-    def wait(self) -> Iterable[tuple[int, Outcome]]:
-        """See `Workers`."""
-        by_connection = {connection: worker for worker, (_, connection) in self._processes.items()}
-        for ready in wait(list(by_connection)):
-            worker = next(number for connection, number in by_connection.items() if connection is ready)
-            process, connection = self._processes[worker]
+    def wait(self, busy: Collection[_Process]) -> Iterable[tuple[_Process, Any]]:
+        """Receive what is ready; a process that has died sends nothing."""
+        ready = wait([connection for _, connection in busy])
+        for process, connection in [worker for worker in busy if worker[1] in ready]:
             try:
-                yield worker, connection.recv()
+                outcome = connection.recv()
             except (EOFError, OSError):
                 process.join()
-                del self._processes[worker]
-                yield worker, Lost(f"exit code {process.exitcode}")
+                outcome = Lost(f"exit code {process.exitcode}")
+            yield (process, connection), outcome
 
-    def stop(self, worker: int) -> None:
-        """See `Workers`."""
-        process, connection = self._processes.pop(worker)
+    def stop(self, worker: _Process) -> None:
+        """Let it end by itself."""
+        process, connection = worker
         connection.close()
         process.join()
 
-    def close(self) -> None:
-        """See `Workers`."""
-        for process, connection in self._processes.values():
+    def close(self, alive: Collection[_Process]) -> None:
+        """Terminate them."""
+        for process, _ in alive:
             process.terminate()
-            connection.close()
-        for process, _ in self._processes.values():
-            process.join()
-        self._processes.clear()
+        for worker in alive:
+            self.stop(worker)
 
 
 def _serve(connection: Connection, job: Job[Any, Any], cores: int, environment: Mapping[str, str]) -> None:
@@ -144,7 +138,7 @@ def _serve(connection: Connection, job: Job[Any, Any], cores: int, environment: 
             return
         try:
             work = work or job.start(cores)
-            outcome: Outcome = Done(work(item))
+            outcome = work(item)
         except Exception as error:
-            outcome = Failed(error)
+            outcome = error
         connection.send(outcome)

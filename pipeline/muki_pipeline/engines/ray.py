@@ -2,12 +2,11 @@
 
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
-from muki_pipeline.engines.loop import Done, Failed, Job, Lost, Outcome
+from muki_pipeline.engines.loop import Job, Lost
 from muki_pipeline.errors import MukiError, brief
 
 _GONE = ("its node has died", "its node was terminated")
@@ -20,16 +19,16 @@ class _Worker:
         self.job, self.cores = job, cores
         self.work: Callable[[Any], Any] | None = None
 
-    def do(self, item: Any) -> Outcome:
+    def do(self, item: Any) -> Any:
         try:
             self.work = self.work or self.job.start(self.cores)
-            return Done(self.work(item))
+            return self.work(item)
         except Exception as error:
-            return Failed(error)
+            return error
 
 
 class RayWorkers:
-    """Actors of a Ray cluster, each with some cores, or a GPU.
+    """Actors of a Ray cluster, each with some cores, or a GPU. For the methods see `Workers`.
 
     Machines see the tables at the same path, or in a bucket, and the teachers at the same path.
 
@@ -47,54 +46,52 @@ class RayWorkers:
         self, address: str | None = None, workers: int | None = None, cores: int = 1, *, gpus: bool = False
     ) -> None:
         self._cluster = connect(address)
-        self._ray, self._cores = self._cluster.ray, cores
+        self._ray = self._cluster.ray
         there = self._cluster.resource("GPU") if gpus else 0
-        self._gpu = 1 if there else 0
-        place = there if there else self._cluster.resource("CPU") // cores
-        self.count = max(workers if workers is not None else place, 1)
-        self._numbers = count()
+        self.count = max(workers or there or self._cluster.resource("CPU") // cores, 1)
+        self._cores = cores
+        self._actor = self._ray.remote(num_cpus=cores, num_gpus=1 if there else 0, max_restarts=0)(_Worker)
         self._jobs: dict[int, Any] = {}
-        self._actors: dict[int, Any] = {}
-        self._calls: dict[Any, int] = {}
+        self._calls: dict[Any, Any] = {}
 
-    def start(self, job: Job[Any, Any]) -> int:
-        """See `Workers`."""
+    def start(self, job: Job[Any, Any]) -> Any:
+        """A new actor; the job travels once to each machine."""
         if id(job) not in self._jobs:
             self._jobs[id(job)] = self._ray.put(job)
-        remote = self._ray.remote(num_cpus=self._cores, num_gpus=self._gpu, max_restarts=0)(_Worker)
-        worker = next(self._numbers)
-        self._actors[worker] = remote.remote(self._jobs[id(job)], self._cores)
-        return worker
+        return self._actor.remote(self._jobs[id(job)], self._cores)
 
-    def give(self, worker: int, item: Any) -> None:
-        """See `Workers`."""
-        self._calls[self._actors[worker].do.remote(item)] = worker
+    def give(self, worker: Any, item: Any) -> None:
+        """Call the actor."""
+        self._calls[worker] = worker.do.remote(item)
 
-    def wait(self) -> Iterable[tuple[int, Outcome]]:
-        """See `Workers`."""
-        ready, _ = self._ray.wait(list(self._calls), num_returns=1)
-        for call in ready:
-            worker = self._calls.pop(call)
-            try:
-                yield worker, self._ray.get(call)
-            except self._ray.exceptions.RayActorError as error:
-                self._actors.pop(worker)
-                gone = getattr(error, "preempted", False) or any(sign in str(error) for sign in _GONE)
-                yield worker, Lost(brief(error), with_machine=gone)
-            except self._ray.exceptions.RayTaskError as error:
-                yield worker, Failed(error)
-            except self._ray.exceptions.RaySystemError as error:
-                raise cluster_gone(error) from None
+    def wait(self, busy: Collection[Any]) -> Iterable[tuple[Any, Any]]:
+        """Wait for one.
 
-    def stop(self, worker: int) -> None:
-        """See `Workers`."""
-        self._ray.kill(self._actors.pop(worker))
+        Raises:
+            MukiError: The cluster is gone.
+        """
+        [ready], _ = self._ray.wait([self._calls[worker] for worker in busy], num_returns=1)
+        worker = next(worker for worker in busy if self._calls[worker] == ready)
+        errors = self._ray.exceptions
+        try:
+            outcome = self._ray.get(ready)
+        except errors.RayActorError as error:
+            gone = getattr(error, "preempted", False) or any(sign in str(error) for sign in _GONE)
+            outcome = Lost(brief(error), with_machine=gone)
+        except errors.RayTaskError as error:
+            outcome = error
+        except errors.RaySystemError as error:
+            raise cluster_gone(error) from None
+        return [(worker, outcome)]
 
-    def close(self) -> None:
-        """See `Workers`."""
-        for worker in list(self._actors):
+    def stop(self, worker: Any) -> None:
+        """End the actor."""
+        self._ray.kill(worker)
+
+    def close(self, alive: Collection[Any]) -> None:
+        """End them, and leave the cluster."""
+        for worker in alive:
             self.stop(worker)
-        self._calls.clear()
         self._cluster.close()
 
 

@@ -1,7 +1,7 @@
 """Which arithmetic a teacher labels a corpus in, where `label.dtype` is `auto`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,8 +23,7 @@ _LEAST_AGREEMENT = 0.99
 _TIE = 0.01
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """A labeller with the arithmetic that was chosen.
 
     Attributes:
@@ -51,32 +50,30 @@ def choose(files: TeacherFiles, settings: Label, layout: Layout, shards: Sequenc
         layout: Where the tables lie.
         shards: The corpus's.
     """
+
+    def choice(labeller: Labeller, reason: str = "") -> Choice:
+        return Choice(labeller, reason, {each.key: find_labels(labeller, layout, each.key) for each in shards})
+
     if settings.dtype != "auto":
-        labeller = Labeller(files, settings)
-        return Choice(labeller, "", _stored(labeller, layout, shards))
-    labellers = {dtype: _labeller(files, settings, dtype) for dtype in ("bfloat16", "float32")}
-    stored = {name: _stored(each, layout, shards) for name, each in labellers.items()}
-
-    def choice(name: str, reason: str) -> Choice:
-        return Choice(labellers[name], reason, stored[name])
-
-    for name in labellers:
-        if all(stored[name].values()):
-            return choice(name, f"{name}, as it was labelled before")
+        return choice(Labeller(files, settings))
+    fast, exact = (choice(_labeller(files, settings, dtype)) for dtype in ("bfloat16", "float32"))
+    for each in (fast, exact):
+        if all(each.stored.values()):
+            return each._replace(reason=f"{each.labeller.dtype}, as it was labelled before")
     if fast_dtype(choose_device(settings.device)) == "float32":
-        return choice("float32", "float32: this machine is not faster in bfloat16")
-    if any(stored["bfloat16"].values()):
-        return choice("bfloat16", "bfloat16, as it was begun")
-    exact, fast = labellers["float32"], labellers["bfloat16"]
-    if failure := _failure(fast, exact):
-        return choice("float32", f"float32: in bfloat16, {failure}")
+        return exact._replace(reason="float32: this machine is not faster in bfloat16")
+    if any(fast.stored.values()):
+        return fast._replace(reason="bfloat16, as it was begun")
+    if failure := _failure(fast.labeller, exact.labeller):
+        return exact._replace(reason=f"float32: in bfloat16, {failure}")
     texts = read_corpus_shard(shards[0])
-    entropy, agreement = compare(exact, fast, texts.take(_spread(len(texts), _PROBE_TEXTS)))
-    found = f"on {min(len(texts), _PROBE_TEXTS)} texts its entropies differ by {entropy:.4f} nats on the mean"
+    rows = np.unique(np.linspace(0, len(texts) - 1, min(len(texts), _PROBE_TEXTS)).astype(int))
+    entropy, agreement = compare(exact.labeller, fast.labeller, texts.take(rows))
+    found = f"on {len(rows)} texts its entropies differ by {entropy:.4f} nats on the mean"
     found += f", and {agreement:.0%} have the same best label"
     if entropy <= _MOST_ENTROPY and agreement >= _LEAST_AGREEMENT:
-        return choice("bfloat16", f"bfloat16, which is faster here; {found}")
-    return choice("float32", f"float32, because bfloat16 changes too much: {found}")
+        return fast._replace(reason=f"bfloat16, which is faster here; {found}")
+    return exact._replace(reason=f"float32, because bfloat16 changes too much: {found}")
 
 
 def fastest(files: TeacherFiles, settings: Label) -> Labeller:
@@ -128,12 +125,3 @@ def compare(exact: Labeller, other: Labeller, texts: pa.Table) -> tuple[float, f
 
 def _labeller(files: TeacherFiles, settings: Label, dtype: Dtype) -> Labeller:
     return Labeller(files, settings.model_copy(update={"dtype": dtype}))
-
-
-def _stored(labeller: Labeller, layout: Layout, shards: Sequence[Shard]) -> dict[str, Shard | None]:
-    return {shard.key: find_labels(labeller, layout, shard.key) for shard in shards}
-
-
-def _spread(rows: int, count: int) -> list[int]:
-    """So many rows, evenly spread."""
-    return [int(row) for row in np.unique(np.linspace(0, rows - 1, min(rows, count)).astype(int))]

@@ -2,31 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 from muki_pipeline.corpus.table import read_corpus_shard
-from muki_pipeline.labelling.features import load_or_compute_features
+from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.labeller import Labeller, Throughput
-from muki_pipeline.labelling.store import load_or_label
+from muki_pipeline.labelling.store import load_or_compute_features, load_or_label
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Task
 from muki_pipeline.store.store import Shard
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """A finished shard.
-
-    Attributes:
-        labels: Its labels.
-        features: What the head reads, None where the settings do not ask for it.
-        throughput: What went through the network.
-    """
+class Labelled(NamedTuple):
+    """A finished shard: its labels, what went through the network, and features where the settings ask for them."""
 
     labels: Shard
-    features: Shard | None
     throughput: Throughput
+    features: Shard | None
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,6 @@ class LabelJob:
     labeller: Labeller
     layout: Layout
     task: Task = SILENT
-    fix = "Give workers more memory, lower label.token_budget, or look at its texts"
 
     @property
     def on_gpu(self) -> bool:
@@ -55,15 +48,15 @@ class LabelJob:
             torch.set_num_threads(cores)
         return self.label
 
-    def where(self, item: Shard) -> str:
+    def failed(self, item: Shard, what: str) -> MukiError:
         """See `Job`."""
-        return f"shard {item.file} with teacher {self.labeller.files.name}"
+        fix = "Give workers more memory, lower label.token_budget, or look at its texts"
+        return MukiError(what, where=f"shard {item.file} with teacher {self.labeller.files.name}", fix=fix)
 
     def label(self, shard: Shard) -> Labelled:
         """Label one corpus shard, with features where the settings ask for them."""
         self.labeller.throughput = Throughput()
-        texts = read_corpus_shard(shard)
-        labels = load_or_label(self.labeller, texts, shard.key, self.layout, self.task)
-        wants = self.labeller.settings.features
-        features = load_or_compute_features(self.labeller, self.layout, shard, self.task) if wants else None
-        return Labelled(labels, features, self.labeller.throughput)
+        arguments = self.labeller, read_corpus_shard(shard), shard.key, self.layout, self.task
+        labels = load_or_label(*arguments)
+        features = load_or_compute_features(*arguments) if self.labeller.settings.features else None
+        return Labelled(labels, self.labeller.throughput, features)

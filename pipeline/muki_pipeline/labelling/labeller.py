@@ -23,6 +23,7 @@ from transformers import PreTrainedTokenizerBase
 
 from muki_pipeline.config import Dtype, Label
 from muki_pipeline.errors import MukiError, refusing
+from muki_pipeline.labelling.network.masks import Masks
 from muki_pipeline.labelling.network.network import Network
 from muki_pipeline.labelling.proofs import check_finite, check_probe
 from muki_pipeline.models.batching import Batch, Tokenised, by_token_budget, collate, tokenise
@@ -100,14 +101,9 @@ class Labeller:
             where=f"teacher {self.files.name}",
             fix="Use a teacher of another architecture, or the tokenizer that belongs to the model",
         ):
-            network = Network(
-                model,
-                dtype=getattr(torch, self.dtype),
-                seed=self.settings.seed,
-                teacher=self.files.name,
-                token_ids=tokenizer("a probe of dropout")["input_ids"],
-            )
-        return network, tokenizer
+            token_ids = tokenizer("a probe of dropout")["input_ids"]
+            masks = Masks(self.settings.seed, self.files.name)
+            return Network(model, getattr(torch, self.dtype), masks, token_ids), tokenizer
 
     @property
     def network(self) -> Network:

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
@@ -13,10 +13,10 @@ from muki_pipeline.config import Label, Teacher
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.engines.local import ThisProcess
 from muki_pipeline.engines.loop import Engine, run_jobs
-from muki_pipeline.labelling.arithmetic import choose
-from muki_pipeline.labelling.features import find_features, publish_features
+from muki_pipeline.labelling.arithmetic import Choice, choose
 from muki_pipeline.labelling.job import LabelJob, Labelled
-from muki_pipeline.labelling.labeller import Labeller, Throughput
+from muki_pipeline.labelling.labeller import Throughput
+from muki_pipeline.labelling.store import find_features
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.progress import SILENT, Progress, Task
@@ -100,12 +100,15 @@ def label_with(
     """
     shards = corpus_shards(layout.corpus)
     with _locked(teachers, layout):
-        plans = {name: _plan(name, teacher, settings, layout, shards) for name, teacher in teachers.items()}
+        plans = {
+            name: _Plan(choose(locate(name, teacher, layout.root), settings, layout, shards), layout, shards)
+            for name, teacher in teachers.items()
+        }
         task = _begin(plans, progress, is_here=engine is None)
         start = time.perf_counter()
         _label(plans, layout, task, engine)
         for plan in plans.values():
-            plan.publish(layout)
+            plan.publish()
         seconds = time.perf_counter() - start
     return {name: plan.summary(seconds, is_alone=engine is None) for name, plan in plans.items()}
 
@@ -119,50 +122,54 @@ def _locked(teachers: Iterable[str], layout: Layout) -> Iterator[None]:
         yield
 
 
-@dataclass
 class _Plan:
     """One teacher's part of the work: what is finished, and so what is left.
 
     Attributes:
-        labeller: The teacher, in the arithmetic that was chosen.
-        arithmetic: Why that one; empty where the settings name it.
-        shards: The corpus's.
-        labels: Finished labels by the shard's key, None where they are not.
-        features: The same of features; empty where the settings do not ask for them.
-        new_rows: Texts that have no labels yet.
+        labeller: The teacher.
+        new_rows: Texts that had no labels when the work began.
         throughput: What went through the network.
     """
 
-    labeller: Labeller
-    arithmetic: str
-    shards: list[Shard]
-    labels: dict[str, Shard | None]
-    features: dict[str, Shard | None]
-    new_rows: int
-    throughput: Throughput = field(default_factory=Throughput)
+    def __init__(self, choice: Choice, layout: Layout, shards: list[Shard]) -> None:
+        self.labeller, self.layout, self.shards, self.arithmetic = choice.labeller, layout, shards, choice.reason
+        self.throughput = Throughput()
+        self._labels, wants = dict(choice.stored), self.labeller.settings.features
+        self._features = {each.key: find_features(self.labeller, layout, each.key) for each in shards if wants}
+        missing = self.missing()
+        self.new_rows = sum(shard.rows for shard in missing)
+        count, name = len(shards), self.labeller.files.name
+        _LOG.info("%s: %d of %d shards are labelled already", name, count - len(missing), count)
+
+    def missing(self) -> list[Shard]:
+        """Shards without labels."""
+        return [shard for shard in self.shards if self._labels[shard.key] is None]
 
     def passes_of(self, shard: Shard) -> int:
         """How often the texts of a shard go through the network, for what is not finished."""
-        labels = 0 if self.labels[shard.key] is not None else self.labeller.settings.passes + 1
-        lacks_features = shard.key in self.features and self.features[shard.key] is None
+        labels = 0 if self._labels[shard.key] is not None else self.labeller.settings.passes + 1
+        lacks_features = shard.key in self._features and self._features[shard.key] is None
         return labels + lacks_features
 
     def take(self, shard: Shard, done: Labelled) -> None:
         """Note a finished shard."""
-        self.labels[shard.key] = done.labels
+        self._labels[shard.key] = done.labels
         if done.features is not None:
-            self.features[shard.key] = done.features
+            self._features[shard.key] = done.features
         self.throughput.add(done.throughput)
 
-    def publish(self, layout: Layout) -> None:
-        """Publish the teacher's tables of the whole corpus."""
+    def publish(self) -> None:
+        """Publish the tables of the whole corpus. Features that the settings do not ask for are removed."""
         name = self.labeller.files.name
-        publish(layout.labels(name), self._in_order(self.labels), {"teacher": name})
-        publish_features(name, self._in_order(self.features), layout)
+        publish(self.layout.labels(name), self._in_order(self._labels), {"teacher": name})
+        if self._features:
+            publish(self.layout.features(name), self._in_order(self._features), {"teacher": name})
+        else:
+            files.remove([self.layout.features(name)])
 
     def summary(self, seconds: float, is_alone: bool) -> LabellingSummary:
         """What was done, in so many seconds, by this process alone or not."""
-        tables = [stored.read(["truncated", "entropy"]) for stored in self._in_order(self.labels)]
+        tables = [stored.read(["truncated", "entropy"]) for stored in self._in_order(self._labels)]
         uniform = _UNIFORM * math.log(len(self.labeller.files.labels))
         on_cpu = self.labeller.device.type == "cpu"
         return LabellingSummary(
@@ -177,27 +184,11 @@ class _Plan:
         )
 
     def _in_order(self, stored: Mapping[str, Shard | None]) -> list[Shard]:
-        return [finished for shard in self.shards if (finished := stored.get(shard.key)) is not None]
-
-
-def _plan(name: str, teacher: Teacher, settings: Label, layout: Layout, shards: list[Shard]) -> _Plan:
-    """Choose a teacher's arithmetic and find what is finished."""
-    choice = choose(locate(name, teacher, layout.root), settings, layout, shards)
-    features = {shard.key: find_features(choice.labeller, layout, shard) for shard in shards if settings.features}
-    missing = [shard for shard in shards if choice.stored[shard.key] is None]
-    _LOG.info("%s: %d of %d shards are labelled already", name, len(shards) - len(missing), len(shards))
-    return _Plan(
-        labeller=choice.labeller,
-        arithmetic=choice.reason,
-        shards=shards,
-        labels=dict(choice.stored),
-        features=features,
-        new_rows=sum(shard.rows for shard in missing),
-    )
+        return [finished for shard in self.shards if (finished := stored[shard.key]) is not None]
 
 
 def _begin(plans: Mapping[str, _Plan], progress: Progress, is_here: bool) -> Task:
-    """Say what will be done and, where this process does it, how long that will take."""
+    """Announce what will be done and, where this process does it, how long that will take."""
     arithmetic = ", ".join(sorted({plan.labeller.dtype for plan in plans.values()}))
     total = sum(shard.rows * plan.passes_of(shard) for plan in plans.values() for shard in plan.shards)
     seconds = sum(_estimate(plan) for plan in plans.values()) if is_here else None
@@ -206,10 +197,10 @@ def _begin(plans: Mapping[str, _Plan], progress: Progress, is_here: bool) -> Tas
 
 def _estimate(plan: _Plan) -> float:
     """Seconds that a teacher will take for the texts that have no labels yet, from those of one shard."""
-    shard = next((shard for shard in plan.shards if plan.labels[shard.key] is None), None)
-    if shard is None:
+    if not (missing := plan.missing()):
         return 0.0
-    return plan.labeller.estimate(read_corpus_shard(shard)["text"].to_pylist()) * plan.new_rows
+    texts = read_corpus_shard(missing[0])["text"].to_pylist()
+    return plan.labeller.estimate(texts) * plan.new_rows
 
 
 def _label(plans: Mapping[str, _Plan], layout: Layout, task: Task, engine: Engine | None) -> None:

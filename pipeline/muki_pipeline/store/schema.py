@@ -19,7 +19,7 @@ GOLDEN_VERSION = 7
 ROUTER_VERSION = 1
 """Fitted routers (`routing/`)."""
 FEATURES_VERSION = 1
-"""What teachers' heads read (`pipeline/muki_pipeline/labelling/features.py`)."""
+"""What teachers' heads read (`pipeline/muki_pipeline/labelling/store.py`)."""
 EMBEDDINGS_VERSION = 4
 """Neutral embeddings of texts and label names (`pipeline/muki_pipeline/embedding/`)."""
 STUDENT_VERSION = 4

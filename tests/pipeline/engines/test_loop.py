@@ -1,12 +1,12 @@
 """The loop over items and workers, with workers that die."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import pytest
 
-from muki_pipeline.engines.loop import Done, Failed, Job, Lost, Outcome, run_jobs
+from muki_pipeline.engines.loop import Job, Lost, run_jobs
 from muki_pipeline.errors import MukiError
 
 MISTAKE = MukiError("the user's mistake", where="w", fix="f")
@@ -18,19 +18,18 @@ class Named:
 
     name: str
     on_gpu = False
-    fix = "Give it more memory"
 
     def start(self, cores: int | None) -> Callable[[int], str]:
         return str
 
-    def where(self, item: int) -> str:
-        return f"item {item} of {self.name}"
+    def failed(self, item: int, what: str) -> MukiError:
+        return MukiError(what, where=f"item {item} of {self.name}", fix="Give it more memory")
 
 
 class Scripted:
     """Workers whose outcomes are written down: by item, what happens the first time, the second time, and so on."""
 
-    def __init__(self, count: int, outcomes: dict[int, list[Outcome]] | None = None) -> None:
+    def __init__(self, count: int, outcomes: dict[int, list[Exception]] | None = None) -> None:
         self.count, self.outcomes = count, outcomes or {}
         self.started: list[str] = []
         self.alive: set[int] = set()
@@ -49,10 +48,11 @@ class Scripted:
         assert worker in self.alive
         self.given.append((worker, item))
 
-    def wait(self) -> Iterable[tuple[int, Outcome]]:
+    def wait(self, busy: Collection[int]) -> Iterable[tuple[int, object]]:
         worker, item = self.given.popleft()
+        assert worker in busy
         waiting = self.outcomes.get(item)
-        outcome = waiting.pop(0) if waiting else Done(str(item))
+        outcome = waiting.pop(0) if waiting else str(item)
         if isinstance(outcome, Lost):
             self.alive.remove(worker)
         return [(worker, outcome)]
@@ -60,7 +60,8 @@ class Scripted:
     def stop(self, worker: int) -> None:
         self.alive.remove(worker)
 
-    def close(self) -> None:
+    def close(self, alive: Collection[int]) -> None:
+        assert alive == self.alive
         self.is_closed = True
 
 
@@ -102,11 +103,11 @@ def test_a_lost_machine_is_no_items_fault() -> None:
 
 
 def test_an_error_stops_the_run_after_one_repeat() -> None:
-    assert len(run(Scripted(1, {1: [Failed(ValueError("odd"))]}), a=[0, 1])) == 2
+    assert len(run(Scripted(1, {1: [ValueError("odd")]}), a=[0, 1])) == 2
     with pytest.raises(MukiError, match=r"item 1 of a: fails \(ValueError: odd\)"):
-        run(Scripted(1, {1: [Failed(ValueError("odd"))] * 2}), a=[0, 1])
+        run(Scripted(1, {1: [ValueError("odd")] * 2}), a=[0, 1])
     with pytest.raises(MukiError, match="the user's mistake"):
-        run(Scripted(1, {1: [Failed(MISTAKE)] * 2}), a=[0, 1])
+        run(Scripted(1, {1: [MISTAKE] * 2}), a=[0, 1])
 
 
 def test_without_items_no_worker_is_made() -> None:

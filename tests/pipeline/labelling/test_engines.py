@@ -4,11 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
 from functools import partial
-from multiprocessing import active_children
 from pathlib import Path
 
 import polars as pl
@@ -94,59 +91,14 @@ def children_of(parent: int) -> list[int]:
     return sorted(found)
 
 
-def children() -> list[int]:
-    """Processes of this one that label."""
-    return [process.pid for process in active_children() if process.pid is not None]
-
-
-def killing(times: int, alive: Callable[[], list[int]]) -> threading.Thread:
-    """A thread that kills one worker after another."""
-
-    def kill() -> None:
-        for _ in range(times):
-            while not (pids := alive()):
-                time.sleep(0.05)
-            time.sleep(1.0)
-            for pid in pids[:1]:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue  # it ended by itself
-
-    return threading.Thread(target=kill, daemon=True)
-
-
-def test_killed_processes_lose_nothing(project: tuple[dict[str, Teacher], Layout], tmp_path: Path) -> None:
-    teachers, layout = project
-    killer = killing(2, children)
-    killer.start()
-    label_with(teachers, SETTINGS, layout, engine=partial(Processes, 2))
-    tables = {name: table(layout, name) for name in teachers}
-    (layout.work / "labels").rename(tmp_path / "elsewhere")
-    label_with(teachers, SETTINGS, layout)
-    for name in teachers:
-        assert table(layout, name).equals(tables[name])
-    assert children() == []
-
-
 @pytest.mark.slow
 def test_ctrl_c_stops_all_and_keeps_what_is_finished(tmp_path: Path) -> None:
     from muki_stages import prepare
 
     path = tiny.save_project(tmp_path, rows=240)
     prepare.main(path)
-    command = [
-        sys.executable,
-        "-m",
-        "muki_stages.cli",
-        "label",
-        "--teacher",
-        "all",
-        "--workers",
-        "2",
-        "--params",
-        str(path),
-    ]
+    command = [sys.executable, "-m", "muki_stages.cli", "label"]
+    command += ["--teacher", "all", "--workers", "2", "--params", str(path)]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     stored = tmp_path / "data" / ".work" / "labels"
     while len(list(stored.glob("*.json"))) < 3:

@@ -1,4 +1,4 @@
-"""Attention with keyed dropout on its probabilities.
+"""Attention with keyed dropout on its probabilities; as a transform, in one kernel where texts are long.
 
 transformers lets one register an attention function. It gets the module that calls it, so each module of the network
 carries its name and the network's masks.
@@ -14,8 +14,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import eager_mask
 
-from muki_pipeline.errors import MukiError
-from muki_pipeline.labelling.network.masks import Masks, drop, keep_mask
+from muki_pipeline.labelling.network.masks import Masks, drop, keep_mask, refused
 from muki_pipeline.labelling.network.probe import Probe
 
 NAME = "muki_monte_carlo"
@@ -75,11 +74,7 @@ def attention_forward(
     assert isinstance(owner, _Owner)
     masks = owner.masks
     if unsupported := [option for option in ("softcap", "s_aux") if kwargs.get(option) is not None]:
-        raise MukiError(
-            f"attention with {', '.join(unsupported)} has no keyed dropout ({owner.name})",
-            where=f"teacher {masks.teacher}",
-            fix="Use a teacher of another architecture",
-        )
+        raise refused(masks.teacher, f"attention with {', '.join(unsupported)} has no keyed dropout ({owner.name})")
     site = masks.site(owner.name, "attention", dropout, query)
     if site is None:
         output: Tensor
@@ -152,30 +147,22 @@ def in_one_kernel(
     )
 
 
-class OneKernelAttention:
-    """Attention over long texts in one kernel; see `Transform` and `in_one_kernel`.
+def applies(model: PreTrainedModel, probe: Probe) -> bool:
+    """On a GPU; a CPU is faster with a few heads at a time."""
+    return model.device.type != "cpu"
 
-    Args:
-        masks: Those of the network.
-    """
 
-    def __init__(self, masks: Masks) -> None:
-        self.masks = masks
+def apply(model: PreTrainedModel, probe: Probe, undo: ExitStack) -> None:
+    """Attend to long texts in one kernel."""
+    undo.callback(setattr, probe.masks, "one_kernel_from", None)
+    probe.masks.one_kernel_from = _ONE_KERNEL_FROM
 
-    def applies(self, model: PreTrainedModel) -> bool:
-        """On a GPU; a CPU is faster with a few heads at a time."""
-        return model.device.type != "cpu"
 
-    def apply(self, model: PreTrainedModel, probe: Probe, undo: ExitStack) -> None:
-        """Choose it from a length on."""
-        undo.callback(setattr, self.masks, "one_kernel_from", None)
-        self.masks.one_kernel_from = _ONE_KERNEL_FROM
-
-    def prove(self, model: PreTrainedModel, probe: Probe) -> bool:
-        """The kernel that this device picks must give what the formula gives."""
-        draw = torch.Generator().manual_seed(0)
-        drawn = torch.randn(3, 2, 2, _ONE_KERNEL_FROM, 64, generator=draw).to(model.device, model.dtype)
-        query, key, value = drawn  # each [batch, heads, tokens, size]
-        kept = keep_mask(1, (2, _ONE_KERNEL_FROM, _ONE_KERNEL_FROM), 0.5, model.device).to(model.dtype)
-        formula, kernel = (attend(query, key, value, [], 0.125, kept, 0.5) for attend in (by_heads, in_one_kernel))
-        return bool((formula - kernel).abs().max() <= _KERNEL_ROUNDING * formula.abs().max())
+def prove(model: PreTrainedModel, probe: Probe) -> bool:
+    """The kernel that this device picks must give what the formula gives."""
+    draw = torch.Generator().manual_seed(0)
+    shape = (3, 2, 2, _ONE_KERNEL_FROM, 64)  # query, key and value, each [batch, heads, tokens, size]
+    query, key, value = torch.randn(shape, generator=draw).to(model.device, model.dtype)
+    kept = keep_mask(1, (2, _ONE_KERNEL_FROM, _ONE_KERNEL_FROM), 0.5, model.device).to(model.dtype)
+    formula, kernel = (attend(query, key, value, [], 0.125, kept, 0.5) for attend in (by_heads, in_one_kernel))
+    return bool((formula - kernel).abs().max() <= _KERNEL_ROUNDING * formula.abs().max())

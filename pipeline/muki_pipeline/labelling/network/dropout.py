@@ -6,8 +6,7 @@ nothing but dropout changes.
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.network.attention import use_keyed_attention
-from muki_pipeline.labelling.network.masks import Call, Masks, Site
+from muki_pipeline.labelling.network.masks import Call, Masks, Site, refused
 from muki_pipeline.labelling.network.probe import Probe
 from muki_pipeline.models.teachers import dropout_settings
 
@@ -31,52 +30,44 @@ class NoDropoutError(MukiError):
     """A network that applies no dropout: there is nothing to sample."""
 
 
-class KeyedDropout:
-    """Keyed masks wherever the network drops elements. See `Transform`.
+def applies(model: PreTrainedModel, probe: Probe) -> bool:
+    """Always: a teacher without dropout is refused."""
+    return True
 
-    Args:
-        masks: Those of the network.
-        dtype: Arithmetic of the passes.
+
+def apply(model: PreTrainedModel, probe: Probe, undo: ExitStack) -> None:
+    """Replace dropout modules, and set the attention function.
+
+    Raises:
+        MukiError: A module's dropout cannot have keyed masks.
     """
+    _replace_modules(model, probe.masks)
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.ERROR)  # a model that keeps its own attention has dropout modules in it
+    use_keyed_attention(model, probe.masks)
+    transformers_logging.set_verbosity(level)
 
-    def __init__(self, masks: Masks, dtype: torch.dtype) -> None:
-        self.masks, self.dtype = masks, dtype
 
-    def applies(self, model: PreTrainedModel) -> bool:
-        """Always: a teacher without dropout is refused."""
-        return True
+def prove(model: PreTrainedModel, probe: Probe) -> bool:
+    """Find the sites, each with its p and batch axis. Without a pass, all numbers must stay what they were.
 
-    def apply(self, model: PreTrainedModel, probe: Probe, undo: ExitStack) -> None:
-        """Replace dropout modules, and set the attention function.
-
-        Raises:
-            MukiError: A module's dropout cannot have keyed masks.
-        """
-        _replace_modules(model, self.masks)
-        with _quiet():
-            use_keyed_attention(model, self.masks)
-
-    def prove(self, model: PreTrainedModel, probe: Probe) -> bool:
-        """Find the sites, each with its p and batch axis. Without a pass, all numbers must stay what they were.
-
-        Raises:
-            NoDropoutError: There are no sites.
-            MukiError: A site cannot have keyed masks, or the attention function computes something else.
-        """
-        self.masks.sites, teacher = _discover(model, self.masks, probe), self.masks.teacher
-        if not self.masks.sites:
-            settings = dropout_settings(model.config)
-            what = (
-                f"its config sets dropout {settings}, but the network applies none"
-                if any(settings.values())
-                else f"no dropout is active; its config has {settings}"
-            )
-            fix = f"Set one in params.yaml, say teachers.{teacher}.dropout: 0.1, or use another architecture"
-            raise NoDropoutError(what, where=f"teacher {teacher}", fix=fix)
-        if self.dtype == torch.float32 and not probe.agrees(model):
-            what = "with an attention function that has keyed dropout it computes other numbers"
-            raise MukiError(what, where=f"teacher {teacher}", fix="Use a teacher of another architecture")
-        return True
+    Raises:
+        NoDropoutError: There are no sites.
+        MukiError: A site cannot have keyed masks, or the attention function computes something else.
+    """
+    probe.masks.sites, teacher = _discover(model, probe), probe.masks.teacher
+    if not probe.masks.sites:
+        settings = dropout_settings(model.config)
+        what = (
+            f"its config sets dropout {settings}, but the network applies none"
+            if any(settings.values())
+            else f"no dropout is active; its config has {settings}"
+        )
+        fix = f"Set one in params.yaml, say teachers.{teacher}.dropout: 0.1, or use another architecture"
+        raise NoDropoutError(what, where=f"teacher {teacher}", fix=fix)
+    if probe.dtype == torch.float32 and not probe.agrees(model):
+        raise refused(teacher, "with an attention function that has keyed dropout it computes other numbers")
+    return True
 
 
 def functional_dropout(masks: Masks) -> AbstractContextManager[object]:
@@ -122,27 +113,33 @@ def _replace_modules(model: PreTrainedModel, masks: Masks) -> None:
         if not isinstance(module, _DropoutNd) or module.p == 0:
             continue
         if type(module) is not nn.Dropout:
-            raise MukiError(
-                f"{name} is a {type(module).__name__}, for which no mask can be keyed",
-                where=f"teacher {masks.teacher}",
-                fix="Use a teacher of another architecture",
-            )
+            raise refused(masks.teacher, f"{name} is a {type(module).__name__}, for which no mask can be keyed")
         model.set_submodule(name, replacements.setdefault(id(module), _ModuleDropout(name, module.p, masks)))
 
 
-def _discover(model: PreTrainedModel, masks: Masks, probe: Probe) -> dict[str, Site]:
+def _discover(model: PreTrainedModel, probe: Probe) -> dict[str, Site]:
     """Every place where two probes meet dropout with a p above 0, in order, and which axis is the batch."""
+    masks = probe.masks
 
     def calls(lengths: tuple[int, ...]) -> dict[str, Call]:
         masks.begin(None, len(lengths))
-        with masks.recording() as seen, _FunctionalDropout(masks):
+        found: dict[str, Call] = {}
+        masks.calls = found
+        with _FunctionalDropout(masks):
             model(**probe.batch(*lengths))
-        return seen
+        masks.calls = None
+        return found
 
     first, second = _PROBE_LENGTHS
-    attention = {name.partition("#")[0] for name, (kind, _, _) in calls(first).items() if kind == "attention"}
-    with _training_flags(model, attention):
-        seen, other = calls(first), calls(second)
+    names = {name.partition("#")[0] for name, (kind, _, _) in calls(first).items() if kind == "attention"}
+    attention = [model.get_submodule(name) for name in names]
+    # An attention module, under whatever name it keeps its p, passes it on only while its `training` flag is set.
+    # Its children's flags stay as they are.
+    for module in attention:
+        module.training = True
+    seen, other = calls(first), calls(second)
+    for module in attention:
+        module.training = False
     return {
         name: Site(name, kind, p, _groups(name, masks.teacher, rows, other[name][2]))
         for name, (kind, p, rows) in seen.items()
@@ -157,35 +154,5 @@ def _groups(name: str, teacher: str, first: int, second: int) -> int:
         return first // batch
     if first == second:
         return 0
-    raise MukiError(
-        f"the first axis of dropout {name} is neither the batch nor fixed, so no mask can be shared by the texts",
-        where=f"teacher {teacher}",
-        fix="Use a teacher of another architecture",
-    )
-
-
-@contextmanager
-def _training_flags(model: PreTrainedModel, names: set[str]) -> Iterator[None]:
-    """Set the `training` flag of these modules alone, not of their children.
-
-    An attention module passes its p to the attention function only then, and architectures keep it under many names.
-    """
-    modules = [model.get_submodule(name) for name in names]
-    for module in modules:
-        module.training = True
-    try:
-        yield
-    finally:
-        for module in modules:
-            module.training = False
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the warning that a model keeps its own attention: its dropout modules are found anyway."""
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
+    what = f"the first axis of dropout {name} is neither the batch nor fixed, so no mask can be shared by the texts"
+    raise refused(teacher, what)

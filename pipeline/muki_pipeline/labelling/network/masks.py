@@ -6,13 +6,13 @@ numbers do not depend on its batch, padding, order, shard or device, and pass k 
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from muki_pipeline.errors import MukiError
 
 Kind = Literal["module", "attention", "functional"]
 Call = tuple[Kind, float, int]
@@ -38,6 +38,11 @@ class Site:
     kind: Kind
     p: float
     groups: int
+
+
+def refused(teacher: str, what: str) -> MukiError:
+    """The error of a network that no transform makes fit for labelling."""
+    return MukiError(what, where=f"teacher {teacher}", fix="Use a teacher of another architecture")
 
 
 def keep_mask(key: int, shape: tuple[int, ...], p: float, device: torch.device) -> Tensor:
@@ -99,19 +104,20 @@ class Masks:
     Attributes:
         teacher: The teacher's name.
         sites: What drops elements, by name, in the order of the calls; other places leave their input as it is.
+        calls: By the site's name, every call since this was set to a dictionary; None for no record.
         one_kernel_from: Tokens from which attention is one kernel, None for never; see `attention.py`.
     """
 
     def __init__(self, seed: int, teacher: str) -> None:
         self.teacher = teacher
         self.sites: dict[str, Site] = {}
+        self.calls: dict[str, Call] | None = None
         self.one_kernel_from: int | None = None
         self._identity = f"{seed}/{teacher}"
         self._pass: int | None = None
         self._batch = 0
-        self._calls: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
         self._cache: dict[str, Tensor] = {}
-        self._seen: dict[str, Call] | None = None
 
     def begin(self, pass_number: int | None, batch: int) -> None:
         """A forward pass over `batch` instances begins; without a number nothing is dropped.
@@ -121,7 +127,7 @@ class Masks:
         if pass_number != self._pass:
             self._cache.clear()
         self._pass, self._batch = pass_number, batch
-        self._calls.clear()
+        self._counts.clear()
 
     def site(self, owner: str, kind: Kind, p: float, x: Tensor) -> Site | None:
         """The site that is being called, None where nothing is dropped.
@@ -132,20 +138,11 @@ class Masks:
             p: The probability that it asks for.
             x: What it would drop elements of.
         """
-        self._calls[owner] += 1
-        name = owner if self._calls[owner] == 1 else f"{owner}#{self._calls[owner]}"
-        if self._seen is not None:
-            self._seen[name] = kind, p, len(x)
+        self._counts[owner] += 1
+        name = owner if self._counts[owner] == 1 else f"{owner}#{self._counts[owner]}"
+        if self.calls is not None:
+            self.calls[name] = kind, p, len(x)
         return None if self._pass is None else self.sites.get(name)
-
-    @contextmanager
-    def recording(self) -> Iterator[dict[str, Call]]:
-        """Inside, every call of `site` is noted in the dictionary that this yields, by the site's name."""
-        self._seen = {}
-        try:
-            yield self._seen
-        finally:
-            self._seen = None
 
     def kept(self, site: Site, shape: tuple[int, ...], x: Tensor) -> Tensor:
         """The site's mask for one instance, 1 where an element stays and 0 where not, of the type of `x`."""

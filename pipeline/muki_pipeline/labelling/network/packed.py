@@ -40,36 +40,28 @@ class PackedLinear(nn.Module):
         return y
 
 
-class PackedProducts:
-    """Packs every linear layer in float32, and makes a GELU that follows one a part of it. See `Transform`.
+def applies(model: PreTrainedModel, probe: Probe) -> bool:
+    """On an x86 CPU with oneDNN, which must support the arithmetic: elsewhere nobody has measured it."""
+    return model.device.type == "cpu" and _supported(probe.dtype)
 
-    Args:
-        dtype: Arithmetic of the passes. `Bfloat16Layers` goes on from packed layers, so the CPU must support it.
-    """
 
-    def __init__(self, dtype: torch.dtype) -> None:
-        self.dtype = dtype
+def apply(model: PreTrainedModel, probe: Probe, undo: ExitStack) -> None:
+    """Pack every linear layer, in float32; a GELU that follows one becomes a part of it."""
+    followed = _followed_by_gelu(model, probe)
+    replacements: dict[str, nn.Module] = {
+        name: PackedLinear(linear.weight, linear.bias, torch.float32, gelu=name in followed)
+        for name, linear in model.named_modules()
+        if type(linear) is nn.Linear
+    }
+    replacements.update((name, nn.Identity().eval()) for name in followed.values())
+    for name, module in replacements.items():
+        undo.callback(model.set_submodule, name, model.get_submodule(name))
+        model.set_submodule(name, module)
 
-    def applies(self, model: PreTrainedModel) -> bool:
-        """On an x86 CPU with oneDNN: elsewhere nobody has measured it."""
-        return model.device.type == "cpu" and _supported(self.dtype)
 
-    def apply(self, model: PreTrainedModel, probe: Probe, undo: ExitStack) -> None:
-        """Replace the layers; the activations that became a part of one pass their input on."""
-        followed = _followed_by_gelu(model, probe)
-        linears = {name: module for name, module in model.named_modules() if type(module) is nn.Linear}
-        replacements: dict[str, nn.Module] = {
-            name: PackedLinear(linear.weight, linear.bias, torch.float32, gelu=name in followed)
-            for name, linear in linears.items()
-        }
-        replacements.update((name, nn.Identity().eval()) for name in followed.values())
-        for name, module in replacements.items():
-            undo.callback(model.set_submodule, name, model.get_submodule(name))
-            model.set_submodule(name, module)
-
-    def prove(self, model: PreTrainedModel, probe: Probe) -> bool:
-        """A wrong fusion says something else."""
-        return probe.agrees(model)
+def prove(model: PreTrainedModel, probe: Probe) -> bool:
+    """A wrong fusion says something else."""
+    return probe.agrees(model)
 
 
 def _supported(dtype: torch.dtype) -> bool:

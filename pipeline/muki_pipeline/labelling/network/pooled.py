@@ -7,7 +7,7 @@ of its work.
 
 from contextlib import ExitStack
 
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
 from muki_pipeline.labelling.network.probe import Probe
@@ -23,27 +23,24 @@ def layer_stack(model: PreTrainedModel) -> tuple[str, nn.ModuleList] | None:
     return max(stacks, key=lambda stack: len(stack[1]), default=None)
 
 
-class PooledOnly:
-    """See `Transform`."""
+def applies(model: PreTrainedModel, probe: Probe) -> bool:
+    """Where the last layer has an output block behind its attention."""
+    return _output(model) is not None
 
-    def applies(self, model: PreTrainedModel) -> bool:
-        """Where the last layer has an output block behind its attention."""
-        return _output(model) is not None
 
-    def apply(self, model: PreTrainedModel, probe: Probe, undo: ExitStack) -> None:
-        """Hand that block the first position alone."""
-        if (output := _output(model)) is not None:
-            undo.callback(output.register_forward_pre_hook(_first_position).remove)
+def apply(model: PreTrainedModel, probe: Probe, undo: ExitStack) -> None:
+    """Hand that block the first position alone."""
+    output = _output(model)
+    assert output is not None
+    hook = output.register_forward_pre_hook(lambda module, inputs: tuple(tensor[:, :1] for tensor in inputs))
+    undo.callback(hook.remove)
 
-    def prove(self, model: PreTrainedModel, probe: Probe) -> bool:
-        """A head that reads more than the first position says something else, or fails."""
-        return probe.agrees(model)
+
+def prove(model: PreTrainedModel, probe: Probe) -> bool:
+    """A head that reads more than the first position says something else, or fails."""
+    return probe.agrees(model)
 
 
 def _output(model: PreTrainedModel) -> nn.Module | None:
     stack = layer_stack(model)
     return dict(stack[1][-1].named_modules()).get("attention.output") if stack else None
-
-
-def _first_position(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(tensor[:, :1] for tensor in inputs)

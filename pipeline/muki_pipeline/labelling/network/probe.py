@@ -1,11 +1,13 @@
-"""Short texts that a transform is tried on."""
+"""What a transform is given, and how it is proven: short texts, with the logits from before all changes."""
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from muki_pipeline.labelling.network.masks import Masks
+
 # By rounding alone logits move less; whatever else happens to a network moves them far.
-ROUNDING = 1e-4
+_ROUNDING = 1e-4
 _LENGTHS = (3, 9)
 
 
@@ -14,6 +16,8 @@ class Probe:
 
     Args:
         model: The classifier before any change.
+        dtype: Arithmetic that the network will have; an attribute, too.
+        masks: The masks that it will have; an attribute, too.
         token_ids: A tokenised text of two ids or more; its last token ends every text.
 
     Attributes:
@@ -21,9 +25,9 @@ class Probe:
         expected: Its logits of them, `[2, labels]`.
     """
 
-    def __init__(self, model: PreTrainedModel, token_ids: list[int]) -> None:
-        self._token_ids, self._device = token_ids, model.device
-        self._pad = model.config.pad_token_id or 0
+    def __init__(self, model: PreTrainedModel, dtype: torch.dtype, masks: Masks, token_ids: list[int]) -> None:
+        self.dtype, self.masks = dtype, masks
+        self._token_ids, self._pad, self._device = token_ids, model.config.pad_token_id or 0, model.device
         self.padded = self.batch(*_LENGTHS)
         self.expected: Tensor = model(**self.padded).logits
 
@@ -39,7 +43,7 @@ class Probe:
             "attention_mask": torch.tensor(mask, device=self._device),
         }
 
-    def agrees(self, model: PreTrainedModel, within: float = ROUNDING) -> bool:
+    def agrees(self, model: PreTrainedModel, within: float = _ROUNDING) -> bool:
         """Whether the changed model's logits are those from before all changes, within so much of their size.
 
         False, too, where it cannot read the texts. A lack of memory says nothing about a change and is raised.

@@ -3,9 +3,10 @@
 import torch
 from transformers import PreTrainedModel
 
-from muki_pipeline.labelling.network.dropout import KeyedDropout, functional_dropout
+from muki_pipeline.labelling.network import dropout
 from muki_pipeline.labelling.network.masks import Masks
-from muki_pipeline.labelling.network.network import Transform, transform
+from muki_pipeline.labelling.network.network import Network, Transform, transform
+from muki_pipeline.labelling.network.probe import Probe
 
 IDS = [1, 5, 6, 7, 8, 9, 2]
 INPUTS = {
@@ -14,17 +15,25 @@ INPUTS = {
 }
 
 
+def network(model: PreTrainedModel, dtype: torch.dtype = torch.float32, teacher: str = "t") -> Network:
+    return Network(model, dtype, Masks(0, teacher), IDS)
+
+
 @torch.inference_mode()
-def passes(
-    model: PreTrainedModel, *steps: Transform, dtype: torch.dtype = torch.float32, masks: Masks | None = None
-) -> torch.Tensor:
+def stay(model: PreTrainedModel, *transforms: Transform, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether all these transforms apply to a model and are proven; it is then changed."""
+    return transform(model, Probe(model, dtype, Masks(0, "t"), IDS), transforms) == list(transforms)
+
+
+@torch.inference_mode()
+def passes(model: PreTrainedModel, *transforms: Transform, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """Logits without dropout and of two passes, `[3, texts, labels]`, after these transforms and keyed dropout."""
-    masks = masks or Masks(0, "t")
-    assert len(transform(model, IDS, [*steps, KeyedDropout(masks, dtype)])) == len(steps) + 1
+    masks, steps = Masks(0, "t"), [*transforms, dropout]
+    assert transform(model, Probe(model, dtype, masks, IDS), steps) == steps
     logits = []
     for number in (None, 0, 1):
         masks.begin(number, len(INPUTS["input_ids"]))
-        with functional_dropout(masks):
+        with dropout.functional_dropout(masks):
             logits.append(model(**INPUTS).logits)
     return torch.stack(logits)
 

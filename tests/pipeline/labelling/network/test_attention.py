@@ -1,12 +1,13 @@
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor, nn
 
 from muki_pipeline.labelling.network import attention
-from muki_pipeline.labelling.network.attention import OneKernelAttention, in_one_kernel
-from muki_pipeline.labelling.network.masks import Masks
-from muki_pipeline.labelling.network.network import transform
+from muki_pipeline.labelling.network.attention import in_one_kernel
 from tests import tiny
-from tests.pipeline.labelling.network.passes import IDS, passes
+from tests.pipeline.labelling.network.passes import passes, stay
 
 HEADS, SIZE, P = 3, 8, 0.25
 
@@ -32,31 +33,26 @@ def test_one_kernel_is_dropout_after_softmax(tokens: int, padded: bool, position
     torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
 
 
-class OnAnyDevice(OneKernelAttention):
-    """As on a GPU."""
-
-    def applies(self, model: object) -> bool:
-        return True
-
-
 def test_long_texts_take_the_kernel_and_its_numbers_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = passes(tiny.model(["a", "b", "c"]))
     calls: list[int] = []
 
-    def counted(*arguments: torch.Tensor) -> torch.Tensor:
+    def counted(*arguments: Any) -> Tensor:
         calls.append(arguments[1].shape[2])
         return in_one_kernel(*arguments)
 
     monkeypatch.setattr(attention, "in_one_kernel", counted)
     monkeypatch.setattr(attention, "_ONE_KERNEL_FROM", 7)
-    masks = Masks(0, "t")
-    found = passes(tiny.model(["a", "b", "c"]), OnAnyDevice(masks), masks=masks)
+    monkeypatch.setattr(attention, "applies", lambda model, probe: True)  # as on a GPU
+    found = passes(tiny.model(["a", "b", "c"]), attention)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     assert len(calls) == 1 + 2 * 2  # the proof, and two layers in two passes
 
 
 def test_a_kernel_that_computes_something_else_is_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "in_one_kernel", lambda query, key, value, *others: value)
-    masks = Masks(0, "t")
-    assert transform(tiny.model(["a", "b"]), IDS, [OnAnyDevice(masks)]) == []
-    assert masks.one_kernel_from is None
+    def nothing_dropped(query: Tensor, key: Tensor, value: Tensor, biases: Any, scale: float, *others: Any) -> Tensor:
+        return nn.functional.scaled_dot_product_attention(query, key, value, scale=scale)
+
+    monkeypatch.setattr(attention, "in_one_kernel", nothing_dropped)
+    monkeypatch.setattr(attention, "applies", lambda model, probe: True)
+    assert not stay(tiny.model(["a", "b"]), attention)

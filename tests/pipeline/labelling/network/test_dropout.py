@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.network.attention import NAME
+from muki_pipeline.labelling.network.masks import Masks
 from muki_pipeline.labelling.network.network import Network
 from tests import tiny
 
@@ -24,7 +25,7 @@ def install(architecture: str = "bert", **config: Any) -> Network:
 
 
 def network_of(model: Any) -> Network:
-    return Network(model, dtype=torch.float32, seed=0, teacher="t", token_ids=PROBE)
+    return Network(model, torch.float32, Masks(0, "t"), PROBE)
 
 
 def batch() -> dict[str, Tensor]:

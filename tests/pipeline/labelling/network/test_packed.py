@@ -6,20 +6,17 @@ from torch import nn
 from transformers.activations import GELUActivation
 
 from muki_pipeline.labelling.network import packed
-from muki_pipeline.labelling.network.network import Network, transform
-from muki_pipeline.labelling.network.packed import PackedProducts
 from tests import tiny
-from tests.pipeline.labelling.network.passes import IDS, INPUTS, passes, plain
+from tests.pipeline.labelling.network.passes import INPUTS, network, passes, plain, stay
 
 pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only x86 CPUs pack products")
-PACKED = PackedProducts(torch.float32)
 
 
 @pytest.mark.parametrize("architecture", [*sorted(tiny.ARCHITECTURES), "gpt2"])
 def test_packed_products_change_no_number(architecture: str) -> None:
     stock, model = (tiny.model(["a", "b", "c"], architecture) for _ in range(2))
     stock.config.pad_token_id = model.config.pad_token_id = 0
-    torch.testing.assert_close(passes(model, PACKED), passes(stock), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(passes(model, packed), passes(stock), atol=1e-6, rtol=1e-6)
     assert not any(type(module) is nn.Linear for module in model.modules())
 
 
@@ -28,7 +25,7 @@ def test_the_feed_forward_activation_is_part_of_its_product(architecture: str) -
     model = tiny.model(["a", "b"], architecture)
     before = [name for name, module in model.named_modules() if isinstance(module, GELUActivation)]
     assert len(before) >= 2
-    transform(model, IDS, [PACKED])
+    assert stay(model, packed)
     fused = {name for name in before if isinstance(model.get_submodule(name), nn.Identity)}
     assert {name for name in before if "layer" in name} <= fused
 
@@ -43,15 +40,15 @@ def test_a_product_that_something_else_reads_too_is_left_alone() -> None:
 
     block.forward = forward
     before = plain(model)
-    assert transform(model, IDS, [PACKED]) == []
+    assert not stay(model, packed)
     assert torch.equal(plain(model), before)
     assert type(block.dense) is nn.Linear
 
 
 def test_bfloat16_products_are_those_of_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
     def logits(dtype: torch.dtype) -> torch.Tensor:
-        network = Network(tiny.model(["a", "b", "c"]), dtype=dtype, seed=0, teacher="t", token_ids=IDS)
-        return torch.stack([network.forward(INPUTS, number) for number in (None, 0)])
+        labels = network(tiny.model(["a", "b", "c"]), dtype)
+        return torch.stack([labels.forward(INPUTS, number) for number in (None, 0)])
 
     monkeypatch.setattr(packed, "_supported", lambda dtype: True)
     exact, ours = logits(torch.float32), logits(torch.bfloat16)
