@@ -1,6 +1,7 @@
 """Workers on a Ray cluster: an actor has one job; items go in, results come out, and no table passes."""
 
 import logging
+import os
 import socket
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -121,7 +122,9 @@ def connect(address: str | None) -> RayCluster:
     """Reach a cluster.
 
     Args:
-        address: The cluster's, `auto` for the one that this machine belongs to; None starts one on this machine.
+        address: The cluster's, `auto` for the one that this machine belongs to; by default that of `RAY_ADDRESS`,
+            which Ray sets for its jobs, else a cluster is started here and ends with the command. Ray's own default
+            joins whatever cluster it finds on the machine, somebody else's that is about to stop among them.
 
     Raises:
         MukiError: Ray is not installed, or there is no such cluster.
@@ -133,6 +136,7 @@ def connect(address: str | None) -> RayCluster:
         raise MukiError("needs the package ray", where="--engine ray", fix=fix) from None
     owned = not ray.is_initialized()
     if owned:
+        address = address or os.environ.get("RAY_ADDRESS") or "local"
         try:
             _check_reachable(address)
             ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)

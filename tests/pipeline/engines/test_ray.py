@@ -40,3 +40,13 @@ def test_no_cluster_is_one_line() -> None:
     ray.shutdown()
     with pytest.raises(MukiError, match="there is no Ray cluster"):
         RayWorkers("127.0.0.1:1")
+
+
+def test_without_an_address_another_cluster_of_the_machine_is_left_alone(cluster: Any) -> None:
+    import ray
+
+    ray.shutdown()
+    workers = RayWorkers(workers=1)
+    mine = ray.get_runtime_context().gcs_address
+    workers.close([])
+    assert mine != cluster.address
