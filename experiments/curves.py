@@ -45,7 +45,7 @@ from muki_pipeline.models.teachers import locate
 from muki_pipeline.progress import SILENT
 from muki_pipeline.store.columns import arrow
 from muki_pipeline.store.table import write_table_file
-from muki_pipeline.training.teacher import fine_tune
+from muki_pipeline.training.teacher.train import fine_tune
 from muki_stages.terminal import quiet_libraries
 
 DATA = Path(__file__).parent / "curves-data"

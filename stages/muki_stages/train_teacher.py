@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from muki_pipeline.errors import MukiError
-from muki_pipeline.training.teacher import train_teacher
+from muki_pipeline.training.teacher.train import train_teacher
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.project import open_project
 from muki_stages.terminal import progress, quiet_libraries, say, warn

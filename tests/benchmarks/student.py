@@ -21,7 +21,7 @@ from muki_pipeline.store.folder import FolderStore
 from muki_pipeline.store.table import part_name, seal, unseal
 from muki_pipeline.training.base import load_base
 from muki_pipeline.training.batches import Collator, tokenised
-from muki_pipeline.training.finished import save
+from muki_pipeline.training.saving import save
 from muki_pipeline.training.student.train import StudentTraining
 from muki_pipeline.training.trainer import ResumableTrainer, arguments
 from tests.benchmarks.labelling import BENCH, LABELS, MODEL, corpora

@@ -24,8 +24,8 @@ from muki_pipeline.models.teachers import locate
 from muki_pipeline.models.tokenizers import own_tokens
 from muki_pipeline.setup.look import pairs_of_labels, sample, token_lengths
 from muki_pipeline.store.files import free_bytes
-from muki_pipeline.training.student.start import load_start
-from muki_pipeline.training.student.train import epochs_of
+from muki_pipeline.training.start import load_start
+from muki_pipeline.training.student.plan import epochs_of
 
 Level = Literal["ok", "warning", "error"]
 _TEXTS, _TIMED = 500, 32

@@ -22,7 +22,7 @@ FEATURES_VERSION = 1
 """What teachers' heads read (`pipeline/muki_pipeline/labelling/store.py`)."""
 EMBEDDINGS_VERSION = 4
 """Neutral embeddings of texts and label names (`pipeline/muki_pipeline/embedding/`)."""
-STUDENT_VERSION = 4
+STUDENT_VERSION = 5
 """A student's training: checkpoints and the students of a comparison (`pipeline/muki_pipeline/training/`)."""
 
 

@@ -1,7 +1,6 @@
 """The pretrained model that a training starts from."""
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,57 +17,12 @@ from transformers import (
 from muki_pipeline.config import Training
 from muki_pipeline.errors import MukiError, refusing, shortlist
 from muki_pipeline.models import locations
-from muki_pipeline.models.checks.folder_kinds import check_model_folder
 from muki_pipeline.models.checks.loaded_weights import check_unused_weights, new_weights
 from muki_pipeline.models.checks.reading import check_reading
 from muki_pipeline.models.heads import classifier_head
 from muki_pipeline.models.model_config import read_model_config
 from muki_pipeline.models.tokenizers import align_padding, check_length, load_tokenizer, longest_input
-
-
-def _base_folder(settings: Training, root: Path) -> Path:
-    folder = locations.model_folder(settings.model, root, revision=settings.revision)
-    check_model_folder(folder, settings.model)
-    return folder
-
-
-def base_digest(settings: Training, root: Path) -> str:
-    """SHA-256 over the files of the pretrained model that a classifier is trained from.
-
-    Raises:
-        MukiError: No such model.
-    """
-    folder = _base_folder(settings, root)
-    return locations.model_digest(folder, locations.model_files(folder))
-
-
-def base_facts(settings: Training, root: Path) -> dict[str, str]:
-    """What the key of a training holds of its pretrained model.
-
-    Texts were once padded on the side that the tokenizer names: what was trained so on the left has another key.
-
-    Raises:
-        MukiError: No such model, or its tokenizer cannot be loaded.
-    """
-    digest = base_digest(settings, root)
-    side = _padding_side(_base_folder(settings, root), settings.model, digest)
-    return {"base": digest} | ({"padding": "right"} if side == "left" else {})
-
-
-@cache
-def _padding_side(folder: Path, where: str, digest: str) -> str:
-    """The side on which the tokenizer in a folder, whose files have this digest, pads by itself."""
-    read_model_config(folder / "config.json")
-    return str(load_tokenizer(folder, where).padding_side)
-
-
-def base_bytes(settings: Training, root: Path) -> int:
-    """Size of the weights that a classifier is trained from.
-
-    Raises:
-        MukiError: No such model.
-    """
-    return sum(path.stat().st_size for path in _base_folder(settings, root).glob("*.safetensors"))
+from muki_pipeline.training.base_files import base_folder, named_labels
 
 
 def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -77,7 +31,7 @@ def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTra
     Raises:
         MukiError: No such model, or it cannot be made a text classifier.
     """
-    folder = _base_folder(settings, root)
+    folder = base_folder(settings, root)
     read_model_config(folder / "config.json")
     tokenizer = load_tokenizer(folder, settings.model)
     set_seed(settings.seed)  # the head is drawn here
@@ -96,6 +50,7 @@ def load_base(settings: Training, labels: list[str], root: Path) -> tuple[PreTra
             ignore_mismatched_sizes=True,
             dtype=torch.float32,
             output_loading_info=True,
+            attn_implementation=None if torch.cuda.is_available() else "eager",  # on a CPU the others train slower
             **({"num_hidden_layers": settings.layers} if settings.layers else {}),
         )
     _check_loaded(settings, model, report)
@@ -143,12 +98,6 @@ def base_limit(model: str, revision: str | None, root: Path) -> int | None:
     except MukiError:
         return None
     return longest_input(network, tokenizer)
-
-
-def named_labels(settings: Training, root: Path) -> dict[str, int]:
-    """The labels that the pretrained model already tells apart, and the row of its head that each has."""
-    named = read_model_config(_base_folder(settings, root) / "config.json").id2label
-    return {str(label): number for number, label in named.items() if label != f"LABEL_{number}"}
 
 
 def _keep_known_labels(folder: Path, rows: Mapping[str, int], labels: list[str], model: PreTrainedModel) -> None:

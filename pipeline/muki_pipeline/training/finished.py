@@ -1,22 +1,17 @@
-"""Finished trainings: found again by their key, put back where DVC removed them, saved as a whole."""
+"""Finished trainings: found again by their key, put back where DVC removed them, kept whatever their arithmetic was."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar, get_args
 
-import polars as pl
-from safetensors import SafetensorError
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
-
-from muki_pipeline.errors import MukiError
-from muki_pipeline.layout import TRAINING_CURVE
+from muki_pipeline.config import Dtype, Training
 from muki_pipeline.store import files, folders
 from muki_pipeline.training import processes
 
-_TRAINING = "training.json"
+SomeTraining = TypeVar("SomeTraining", bound=Training)
+TRAINING = "training.json"
 """Which training a model comes from, and its losses."""
-_LOGGED = {"loss": "loss", "eval_loss": "validation_loss"}
-"""What the Trainer calls the losses, and what we call them."""
 
 
 @contextmanager
@@ -46,52 +41,27 @@ def only_training(folder: Path, cached: Path, lock: Path, what: str) -> Iterator
 
 def trained_before(folder: Path, key: str) -> dict[str, float] | None:
     """The losses of the model in a folder, if it is whole and came from the training with this key; else None."""
-    if not files.exists(folder / _TRAINING) or not folders.is_sealed(folder):
+    if not files.exists(folder / TRAINING) or not folders.is_sealed(folder):
         return None
-    found = files.read_json(folder / _TRAINING, "")
+    found = files.read_json(folder / TRAINING, "")
     return dict(found["losses"]) if found.get("key") == key else None
 
 
-def last_losses(trainer: Trainer) -> dict[str, float]:
-    """`loss` and, where rows are held out, `validation_loss` as they were logged last, nats."""
-    last = {name: value for entry in trainer.state.log_history for name, value in entry.items()}
-    return {name: float(last[logged]) for logged, name in _LOGGED.items() if logged in last}
+def settled(settings: SomeTraining, *known: Callable[[SomeTraining], bool]) -> SomeTraining:
+    """The settings with the arithmetic that `precision: auto` stands for: the machine's fastest.
 
-
-def save(trainer: Trainer, model: PreTrainedModel, folder: Path, key: str, card: str | None = None) -> None:
-    """Save model, tokenizer, training curve and card; they replace the old folder only when everything is written.
-
-    Under torchrun the first process saves, and the others wait for it.
+    What is known in some arithmetic decides before the machine does: no work is done again.
 
     Args:
-        trainer: It has trained the model.
-        model: What is saved.
-        folder: Where to.
-        key: Of everything that determines the model; see `trained_before`.
-        card: The content of README.md.
-
-    Raises:
-        MukiError: The folder cannot be written.
+        settings: How to train.
+        known: Whether there is something of a training: finished, or else begun.
     """
-    if trainer.is_world_process_zero():
-        tokenizer = trainer.processing_class
-        assert isinstance(tokenizer, PreTrainedTokenizerBase)
-        with folders.replacing_folder(folder) as unfinished:
-            try:
-                model.save_pretrained(unfinished)
-            except SafetensorError as error:
-                fix = "Free space or make the folder writable, then run the command again"
-                raise MukiError(f"cannot be written ({error})", where=str(folder), fix=fix) from error
-            tokenizer.save_pretrained(str(unfinished))
-            files.write_bytes(unfinished / TRAINING_CURVE, _curve(trainer).write_csv().encode())
-            files.write_json(unfinished / _TRAINING, {"key": key, "losses": last_losses(trainer)})
-            if card is not None:
-                files.write_bytes(unfinished / "README.md", card.encode())
-    trainer.accelerator.wait_for_everyone()
+    if settings.precision != "auto":
+        return settings
+    choices = {precision: settings.model_copy(update={"precision": precision}) for precision in get_args(Dtype)}
+    found = (each for is_known in known for each in choices.values() if is_known(each))
+    if (first := next(found, None)) is not None:
+        return first
+    from muki_pipeline.models.devices import choose_device, fast_dtype  # torch: only where something is trained
 
-
-def _curve(trainer: Trainer) -> pl.DataFrame:
-    """Training and validation loss, a row for each step at which one was logged."""
-    history = pl.DataFrame(trainer.state.log_history, schema={"step": pl.Int64} | dict.fromkeys(_LOGGED, pl.Float64))
-    losses = [pl.col(logged).drop_nulls().last().alias(name) for logged, name in _LOGGED.items()]
-    return history.group_by("step").agg(losses).remove(pl.all_horizontal(pl.exclude("step").is_null())).sort("step")
+    return choices[fast_dtype(choose_device("auto"))]

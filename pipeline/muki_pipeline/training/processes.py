@@ -7,10 +7,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
-import torch
-from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
-
 from muki_pipeline.errors import MukiError
 
 Value = TypeVar("Value")
@@ -37,6 +33,10 @@ def first_decides(decide: Callable[[], Value]) -> Value:
     """
     if world_size() == 1:
         return decide()
+    import torch  # a training that is finished needs neither
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
     on_cpu = not torch.cuda.is_available()
     PartialState(cpu=on_cpu, backend="gloo" if on_cpu else None, timeout=_PATIENCE)
     result: Value = broadcast_object_list([decide() if is_first() else None])[0]

@@ -1,9 +1,8 @@
 """Training a classifier with the Hugging Face Trainer: what teachers and students have in common."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -18,34 +17,16 @@ from transformers import (
     TrainingArguments,
 )
 
-from muki_pipeline.config import Dtype, Training
+from muki_pipeline.config import Training
 from muki_pipeline.errors import MukiError, brief
-from muki_pipeline.models.devices import choose_device, fast_dtype
 from muki_pipeline.progress import Progress
 from muki_pipeline.store import files, folders
 from muki_pipeline.training import processes
 from muki_pipeline.training.batches import EpochSampler
 from muki_pipeline.training.vocabulary import occurring_tokens
 
-SomeTraining = TypeVar("SomeTraining", bound=Training)
 _LOGS = 50
 """Points of a training curve."""
-
-
-def settled(settings: SomeTraining, *known: Callable[[SomeTraining], bool]) -> SomeTraining:
-    """The settings with the arithmetic that `precision: auto` stands for: the machine's fastest.
-
-    What is known in some arithmetic decides before the machine does: no work is done again.
-
-    Args:
-        settings: How to train.
-        known: Whether there is something of a training: finished, or else begun.
-    """
-    if settings.precision != "auto":
-        return settings
-    choices = {precision: settings.model_copy(update={"precision": precision}) for precision in get_args(Dtype)}
-    found = (each for is_known in known for each in choices.values() if is_known(each))
-    return next(found, None) or choices[fast_dtype(choose_device("auto"))]
 
 
 def arguments(settings: Training, output: Path, steps: int, **others: Any) -> TrainingArguments:

@@ -19,7 +19,8 @@ from muki_pipeline.embedding.encoder import NeutralEncoder
 from muki_pipeline.errors import MukiError
 from muki_pipeline.models import locations
 from muki_pipeline.models.teachers import load, locate
-from muki_pipeline.training.base import base_digest, load_base
+from muki_pipeline.training.base import load_base
+from muki_pipeline.training.base_files import base_digest
 from tests import tiny
 
 CPU = torch.device("cpu")

@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 
 from muki_pipeline import config
+from muki_pipeline.models import devices
 from muki_pipeline.training import trainer
+from muki_pipeline.training.finished import settled
 
 
 def test_a_process_with_several_gpus_trains_with_the_batch_size_that_was_asked_for(
@@ -21,11 +23,11 @@ def test_a_process_with_several_gpus_trains_with_the_batch_size_that_was_asked_f
 
 
 def test_what_is_known_in_some_arithmetic_decides_before_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "fast_dtype", lambda device: "bfloat16")
+    monkeypatch.setattr(devices, "fast_dtype", lambda device: "bfloat16")
     auto = config.StudentSettings(model="m")
-    assert trainer.settled(auto, lambda each: False).precision == "bfloat16"
-    assert trainer.settled(auto, lambda each: each.precision == "float32").precision == "float32"
-    begun = trainer.settled(auto, lambda each: False, lambda each: each.precision == "float32")
+    assert settled(auto, lambda each: False).precision == "bfloat16"
+    assert settled(auto, lambda each: each.precision == "float32").precision == "float32"
+    begun = settled(auto, lambda each: False, lambda each: each.precision == "float32")
     assert begun.precision == "float32"
     exact = config.StudentSettings(model="m", precision="float32")
-    assert trainer.settled(exact, lambda each: True) is exact
+    assert settled(exact, lambda each: True) is exact

@@ -28,8 +28,8 @@ from muki_pipeline.store.table import seal, unseal
 from muki_pipeline.supervision.golden_table import GoldenRows, golden_facts
 from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.supervision.strategies import STRATEGIES
-from muki_pipeline.training.student.train import training_key
-from muki_pipeline.training.trainer import settled
+from muki_pipeline.training.finished import settled
+from muki_pipeline.training.student.plan import training_key
 
 
 @dataclass(frozen=True)

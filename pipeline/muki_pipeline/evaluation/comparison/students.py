@@ -24,7 +24,7 @@ from muki_pipeline.store import files
 from muki_pipeline.store.columns import fixed_size_lists, matrix
 from muki_pipeline.store.store import metadata_of
 from muki_pipeline.store.table import read_table_file, write_table_file
-from muki_pipeline.training.base import base_bytes
+from muki_pipeline.training.base_files import base_bytes
 from muki_pipeline.training.student.train import StudentTraining
 
 

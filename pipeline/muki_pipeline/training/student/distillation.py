@@ -1,7 +1,7 @@
 """What is trained: the student together with its loss, and with the layers of a loss that has layers."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,16 @@ class Distillation(nn.Module):
             width = classifier_head(student, "student.model").get_parameter("weight").shape[1]
             self.alignment = self.loss.alignment(width, self.widths)
         self.register_state_dict_post_hook(_untie)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+
+    def train(self, mode: bool = True) -> Self:
+        """As `nn.Module.train`, but the student drops nothing out: soft targets do not need it.
+
+        Students over seeds are as good (results/training.json), and on a CPU, which draws masks one number at a time,
+        dropout takes up to half of a step. The student's config keeps its dropout.
+        """
+        super().train(mode)
+        self.student.eval()  # type: ignore[no-untyped-call]  # transformers leaves it unannotated
+        return self
 
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
         """The `loss` of a batch: the student's inputs, and the supervision of these texts."""

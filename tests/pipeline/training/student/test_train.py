@@ -15,15 +15,18 @@ from hypothesis.extra.numpy import arrays
 from muki_pipeline import config
 from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import Layout
+from muki_pipeline.models import devices
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.store.columns import fixed_size_lists
 from muki_pipeline.store.folder import FolderStore
 from muki_pipeline.store.schema import GOLDEN_VERSION
 from muki_pipeline.store.table import Table, part_name, seal, unseal
-from muki_pipeline.training import trainer
+from muki_pipeline.training.start import load_start
+from muki_pipeline.training.student.distillation import Distillation
 from muki_pipeline.training.student.golden_rows import golden_shards
 from muki_pipeline.training.student.losses import integration_loss, uhc_loss
-from muki_pipeline.training.student.train import StudentTraining, epochs_of
+from muki_pipeline.training.student.plan import epochs_of
+from muki_pipeline.training.student.train import StudentTraining
 from tests import tiny
 from tests.recorder import Recorder
 
@@ -75,10 +78,23 @@ SETTINGS = config.StudentSettings(
 )
 
 
-@pytest.mark.parametrize(("texts", "epochs"), [(1, 1000), (250, 63), (1000, 16), (4000, 4), (11_000, 3), (10**7, 3)])
-def test_a_small_corpus_is_read_often_enough_to_learn_from(texts: int, epochs: int) -> None:
-    assert epochs_of(config.StudentSettings(model="base", batch_size=16), texts) == epochs
+@pytest.mark.parametrize(
+    ("texts", "batch", "epochs"),
+    [(1, 16, 1000), (250, 16, 63), (250, 64, 64), (1000, 16, 16), (4000, 64, 4), (11_000, 16, 3), (10**7, 64, 3)],
+)
+def test_a_small_corpus_is_read_often_enough_to_learn_from(texts: int, batch: int, epochs: int) -> None:
+    assert epochs_of(config.StudentSettings(model="base", batch_size=batch), texts) == epochs
     assert epochs_of(config.StudentSettings(model="base", epochs=7), texts) == 7
+
+
+def test_a_student_in_training_drops_nothing_and_keeps_its_config(tmp_path: Path) -> None:
+    tiny.save_pretrained_encoder(tmp_path / "base")
+    student, _ = load_start(config.StudentSettings(model="base", max_length=16), ["a", "b"], tmp_path)
+    assert student.config.hidden_dropout_prob > 0
+    facts = {"loss": "kl", "temperature": 1.0, "teachers": {}}
+    distillation = Distillation(student, facts).train()
+    batch = {"input_ids": torch.tensor([[1, 2, 3]]), "target": torch.tensor([[0.3, 0.7]]), "weight": torch.ones(1)}
+    assert distillation(**batch)["loss"] == distillation(**batch)["loss"]
 
 
 def test_loss_by_hand() -> None:
@@ -353,9 +369,9 @@ def test_a_student_that_was_trained_in_another_arithmetic_is_kept(
     save_golden(layout)
     save_base(layout, 0)
     settings = SETTINGS.model_copy(update={"precision": "auto", "epochs": 1})
-    monkeypatch.setattr(trainer, "fast_dtype", lambda device: "float32")
+    monkeypatch.setattr(devices, "fast_dtype", lambda device: "float32")
     first = train(settings, layout)
-    monkeypatch.setattr(trainer, "fast_dtype", lambda device: "bfloat16")
+    monkeypatch.setattr(devices, "fast_dtype", lambda device: "bfloat16")
     recorder = Recorder()
     assert train(settings, layout, recorder) == first
     assert recorder.tasks == []

@@ -1,4 +1,4 @@
-"""Where the student's training begins: the average of a text's positions, and a head that is fitted to the targets.
+"""Where a training begins: the average of a text's positions, and a head that is fitted to the targets.
 
 A pretrained encoder's first position often says little about a text (in the first layers of a sentence encoder it is
 nearly constant), and a random head knows no label: training from there spends most of its steps on making both. Fitting
@@ -15,9 +15,10 @@ from datasets import Dataset
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from muki_pipeline.config import StudentSettings
+from muki_pipeline.config import Arithmetic, Training
 from muki_pipeline.models.heads import find_head, recording_features
-from muki_pipeline.training.base import load_base, named_labels
+from muki_pipeline.training.base import load_base
+from muki_pipeline.training.base_files import named_labels
 from muki_pipeline.training.batches import Collator
 
 _SAMPLE = 5_000
@@ -33,10 +34,8 @@ _BATCH, _ITERATIONS = 64, 100
 """Texts read at a time; steps of L-BFGS at most."""
 
 
-def load_start(
-    settings: StudentSettings, labels: list[str], root: Path
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The student before its training, with a fresh head, and its tokenizer.
+def load_start(settings: Training, labels: list[str], root: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The classifier before its training, with a fresh head, and its tokenizer.
 
     Raises:
         MukiError: See `load_base`.
@@ -50,8 +49,8 @@ def load_start(
 def add_averaging_layer(model: PreTrainedModel) -> None:
     """Add a layer whose first position begins as LN(LN(h_0 + 4 · mean(h))), the mean being that of all positions.
 
-    It is a layer like the others and trained with them, so the student stays an ordinary model of its architecture. The
-    dense layer between encoder and head begins as 0.3 times its input.
+    It is a layer like the others and trained with them, so the classifier stays an ordinary model of its architecture.
+    The dense layer between encoder and head begins as 0.3 times its input.
     """
     layers = model.base_model.get_submodule("encoder.layer")
     assert isinstance(layers, nn.ModuleList)
@@ -83,6 +82,7 @@ def fit_head(
     data: Dataset,
     collator: Collator,
     loss: Callable[[Tensor, Mapping[str, Tensor]], Tensor],
+    precision: Arithmetic = "float32",
 ) -> None:
     """Fit the head to the targets while the encoder stays as it is: a convex problem, solved by L-BFGS.
 
@@ -93,11 +93,13 @@ def fit_head(
         data: Tokenised texts with their supervision.
         collator: Makes batches of them.
         loss: Of logits `[texts, labels]` and the supervision of these texts.
+        precision: Arithmetic of the encoder's products; the fit itself is in float32.
     """
     head = find_head(model)
     if not isinstance(head, nn.Linear) or head.bias is None:
         return
-    features, supervision = _read(model, head, data, collator)
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        features, supervision = _read(model, head, data, collator)
     if features.ndim != 2:
         return
     mean = features.mean(dim=0)

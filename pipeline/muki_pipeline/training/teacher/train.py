@@ -1,6 +1,5 @@
 """Train a classifier on labelled texts: the teachers of the demo and of the experiments."""
 
-import tempfile
 from pathlib import Path
 
 import polars as pl
@@ -13,10 +12,8 @@ from muki_pipeline.store import schema
 from muki_pipeline.store.columns import frame
 from muki_pipeline.store.keys import canonical_key
 from muki_pipeline.store.table import read_table_file
-from muki_pipeline.training.base import base_facts, load_base, named_labels
-from muki_pipeline.training.batches import Collator, tokenised
-from muki_pipeline.training.finished import last_losses, only_training, save, trained_before
-from muki_pipeline.training.trainer import ResumableTrainer, arguments, run, settled
+from muki_pipeline.training.base_files import base_digest
+from muki_pipeline.training.finished import only_training, settled, trained_before
 
 
 def train_teacher(name: str, teachers: TrainTeacher, layout: Layout, progress: Progress = SILENT) -> float | None:
@@ -80,18 +77,11 @@ def fine_tune(
     key = _training_key(settings, labels, rows, root)
     if (finished := trained_before(folder, key)) is not None:
         return finished.get("loss")
-    model, tokenizer = load_base(settings, labels, root)
-    columns = own["label"].replace_strict({label: column for column, label in enumerate(labels)}).to_list()
-    data = tokenised({"text": own["text"].to_list(), "labels": columns}, tokenizer, settings.max_length)
-    with tempfile.TemporaryDirectory(prefix="muki-teacher-") as work:
-        trainer = ResumableTrainer(
-            model=model,
-            args=arguments(settings, Path(work), settings.steps, max_steps=settings.steps, save_strategy="no"),
-            train_dataset=data,
-            data_collator=Collator(tokenizer),
-            processing_class=tokenizer,
-        )
-        run(trainer, model, progress, f"teacher {folder.name}")
+    # torch and transformers: only where something is trained
+    from muki_pipeline.training.saving import last_losses, save
+    from muki_pipeline.training.teacher.fit import fit
+
+    model, trainer = fit(settings, labels, own, root, progress, f"teacher {folder.name}")
     save(trainer, model, folder, key)
     return last_losses(trainer).get("loss")
 
@@ -100,6 +90,4 @@ def _training_key(settings: TeacherTraining, labels: list[str], rows: pl.DataFra
     """SHA-256 of everything that determines the classifier."""
     texts = canonical_key({"rows": rows.select("text", "label").rows()})
     facts = {"version": schema.STUDENT_VERSION, "settings": settings.model_dump(), "labels": labels, "texts": texts}
-    # Teachers of a base without these labels are what they were before such rows were kept.
-    kept = {label: row for label, row in named_labels(settings, root).items() if label in labels}
-    return canonical_key(facts | base_facts(settings, root) | ({"kept": kept} if kept else {}))
+    return canonical_key(facts | {"base": base_digest(settings, root)})

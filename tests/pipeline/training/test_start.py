@@ -13,8 +13,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from muki_pipeline.config import StudentSettings
 from muki_pipeline.models.heads import classifier_head, recording_features
 from muki_pipeline.training.batches import Collator, tokenised
+from muki_pipeline.training.start import fit_head, load_start
 from muki_pipeline.training.student.losses import integration_loss
-from muki_pipeline.training.student.start import fit_head, load_start
 from tests import tiny
 
 LABELS = ["apple", "pear", "oak"]
@@ -123,7 +123,7 @@ def test_an_unknown_head_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_large_corpus_lends_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("muki_pipeline.training.student.start._SAMPLE", 10)
+    monkeypatch.setattr("muki_pipeline.training.start._SAMPLE", 10)
     model, collator = start(tmp_path)
     read: list[int] = []
     model.register_forward_pre_hook(
