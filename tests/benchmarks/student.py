@@ -15,6 +15,7 @@ from muki_pipeline.evaluation.comparison.students import StudentJob, StudentProc
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.devices import fast_dtype
 from muki_pipeline.progress import SILENT
+from muki_pipeline.setup.settings import batch_of
 from muki_pipeline.store import schema
 from muki_pipeline.store.columns import fixed_size_lists
 from muki_pipeline.store.folder import FolderStore
@@ -27,15 +28,18 @@ from muki_pipeline.training.trainer import ResumableTrainer, arguments
 from tests.benchmarks.labelling import BENCH, LABELS, MODEL, corpora
 from tests.benchmarks.measure import Row, side_by_side
 
-TEXTS_TIMES = 2
-ROUNDS = 3
+TEXTS_TIMES = 4
+ROUNDS = 2
 STUDENTS = 2
+# Texts of so many tokens, and how many of them `init` puts into a step.
+BATCHES = {length: batch_of(length) for length in (16, 48, 128)}
+PLAIN_BATCH = 16
+TARGET = 0.50
 # The same network as the plain one.
 TRAINING: dict[str, Any] = {
     "model": MODEL,
-    "layers": 3,
-    "epochs": 3,
-    "batch_size": 16,
+    "epochs": 2,
+    "batch_size": PLAIN_BATCH,
     "validation_share": 0,
     "checkpoint_steps": 10_000,
     "pooling": "cls",
@@ -43,18 +47,18 @@ TRAINING: dict[str, Any] = {
 
 
 def rows(folder: Path) -> list[Row]:
-    """Both through the same Trainer, data set, batches, checkpoint and saving.
+    """Both through the same Trainer, data set, arithmetic, checkpoint and saving, start and end included.
 
-    Three epochs of three layers. The plain one trains all embeddings, has gold labels for targets, and begins with a
-    random head.
+    The plain one has the model's own dropout, attention and all embeddings, gold labels for targets, and a random head.
     """
-    default = fast_dtype(torch.device("cpu"))
     found = []
-    for tokens in (16, 64):
-        ratios = {plain: _against_plain(folder, tokens, plain) for plain in sorted({default, "float32"})}
-        for plain, target in ((default, 1.05), ("float32", 0.50)):
-            what = f"train-student by default / plain fine-tuning in {plain}, seconds"
-            found.append(Row(what, target, ratios[plain], f"{tokens} tokens", at_most=True))
+    for precision in sorted({fast_dtype(torch.device("cpu")), "float32"}):
+        what = f"train-student / plain fine-tuning, seconds, both in {precision}"
+        for tokens, batch in BATCHES.items():
+            for plain in sorted({batch, PLAIN_BATCH}):
+                ratio = _against_plain(folder, tokens, precision, batch, plain)
+                batches = f"batches of {batch}" if batch == plain else f"batches of {batch} / {plain}"
+                found.append(Row(what, TARGET, ratio, f"{tokens} tokens, {batches}", at_most=True))
     return [*found, *_at_once(folder)]
 
 
@@ -82,10 +86,12 @@ def _golden_table(folder: Path) -> tuple[Layout, list[str], np.ndarray[Any, np.d
     return layout, texts, targets
 
 
-def _against_plain(folder: Path, tokens: int, precision: Arithmetic) -> float:
+def _against_plain(folder: Path, tokens: int, precision: Arithmetic, batch: int, plain_batch: int) -> float:
     layout, texts, targets = _golden_table(folder)
-    settings = StudentSettings(**TRAINING, max_length=tokens)
-    plain = settings.model_copy(update={"precision": precision})
+    plain = StudentSettings(**TRAINING, max_length=tokens).model_copy(
+        update={"precision": precision, "batch_size": plain_batch}
+    )
+    settings = plain.model_copy(update={"batch_size": batch})
 
     def distilled() -> None:
         shutil.rmtree(layout.student, ignore_errors=True)  # else it is kept
@@ -93,13 +99,14 @@ def _against_plain(folder: Path, tokens: int, precision: Arithmetic) -> float:
 
     def supervised() -> None:
         model, tokenizer = load_base(plain, LABELS, folder)
+        model.set_attn_implementation("sdpa")  # transformers' own choice
         data = tokenised({"text": texts, "labels": targets.argmax(axis=1)}, tokenizer, plain.max_length)
         trainer = ResumableTrainer(
             model=model,
             args=arguments(
                 plain,
                 folder / "supervised" / "checkpoints",
-                len(texts) // 16 * TRAINING["epochs"],
+                len(texts) // plain_batch * TRAINING["epochs"],
                 num_train_epochs=TRAINING["epochs"],
                 save_steps=plain.checkpoint_steps,
             ),
@@ -141,7 +148,7 @@ def _at_once(folder: Path) -> list[Row]:
 def _job(layout: Layout, texts: list[str], params: Params, seed: int) -> StudentJob:
     return StudentJob(
         name=f"student {seed}",
-        settings=StudentSettings(**{**TRAINING, "epochs": 12}, max_length=16, seed=seed),
+        settings=StudentSettings(**{**TRAINING, "layers": 3, "epochs": 6}, max_length=16, seed=seed),
         params=params,
         golden=layout.golden,
         labels=LABELS,
