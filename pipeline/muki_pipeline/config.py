@@ -247,7 +247,7 @@ class StudentSettings(Training):
     """The student and its training."""
 
     epochs: Count | Literal["auto"] = "auto"
-    """Passes over the golden table; `auto` makes three, and on a small corpus as many as reach 16,000 texts or
+    """Passes over the golden table; `auto` makes three, and on a small corpus as many as reach 24,000 texts or
     1,000 steps."""
     temperature: PositiveFloat = 1.0
     """T of the distillation loss and of the teachers' softmax."""

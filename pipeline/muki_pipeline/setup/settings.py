@@ -90,7 +90,7 @@ def render(
             write({"embed": {"max_length": lengths.student}}),
             write({"integrate": {"aliases": {}}}) + _proposals(pairs),
             "# model: a pretrained text encoder that becomes the student. A sentence encoder reads label names best.",
-            "# epochs: auto means three, and on a small corpus as many as reach 16,000 texts or 1,000 steps.",
+            "# epochs: auto means three, and on a small corpus as many as reach 24,000 texts or 1,000 steps.",
             "# batch_size: the shorter the texts, the more of them: that is faster. learning_rate rises by its root.",
             write({"student": {**student, **training}}),
             write({"evaluate": {}}),

@@ -11,7 +11,7 @@ from muki_pipeline.store.keys import canonical_key
 from muki_pipeline.store.store import Shard
 from muki_pipeline.training.base_files import base_digest
 
-_FEWEST_TEXTS, _MOST_STEPS, _FEWEST_EPOCHS = 16_000, 1_000, 3
+_FEWEST_TEXTS, _MOST_STEPS, _FEWEST_EPOCHS = 24_000, 1_000, 3
 """Of `epochs: auto`. Many labels take many readings to learn, however few texts there are: so many in all, but no more
 steps than that. A larger corpus is read three times."""
 
