@@ -20,7 +20,7 @@ from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.errors import MukiError, chosen
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import MAKE_CORPUS, Layout, make_labels, open_golden
-from muki_pipeline.models.students import LoadedStudent, load_student
+from muki_pipeline.models.loaded.student import LoadedStudent, load_student
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.setup import look
 from muki_pipeline.setup.settings import Texts, render, student_model, write_project

@@ -11,7 +11,7 @@ from muki_pipeline.corpus.formats import describe_dialect, full_dialect, read_ta
 from muki_pipeline.deployment.classify import Request, classify_file
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.routed_teachers import open_routed_teachers
-from muki_pipeline.models.students import load_student
+from muki_pipeline.models.loaded.student import load_student
 from muki_pipeline.setup.look import show_columns, text_columns
 from muki_stages.options import DELIMITERS, PARAMS, Delimiter, Header, ParamsFile, Quote
 from muki_stages.terminal import progress, quiet_libraries, say

@@ -12,10 +12,10 @@ import torch
 
 from muki_pipeline.config import Params, Source
 from muki_pipeline.corpus.readers import describe, read_source
-from muki_pipeline.embedding.encoder import NeutralEncoder
+from muki_pipeline.embedding.encoder import find_encoder
 from muki_pipeline.errors import MukiError, brief, shortlist
 from muki_pipeline.evaluation.gold_labels import name_unknown, unknown_labels
-from muki_pipeline.labelling.arithmetic import fastest
+from muki_pipeline.labelling.trial import fastest
 from muki_pipeline.labels.space import unite
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.batching import collate, tokenise
@@ -158,7 +158,7 @@ def _teacher(
     settings, dtype = labeller.settings, labeller.dtype
     hours = labeller.estimate(sample(texts, _TIMED)) * len(texts) / 3600
     labels[name] = list(files.labels)
-    sites = len(labeller.metadata("")["dropout"])
+    sites = len(labeller.provenance["dropout"])
     what = f"{len(files.labels)} labels, dropout in {sites} places, {_hours(hours)} for {len(texts):,} texts"
     found = [Finding("ok", where, f"{what} in {dtype}")]
     tokenizer = labeller.tokenizer
@@ -190,13 +190,13 @@ def _label_names(labels: dict[str, list[str]]) -> list[Finding]:
 
 
 def _encoder(params: Params, layout: Layout, texts: pl.Series) -> list[Finding]:
-    encoder = NeutralEncoder(params, layout.root)
+    encoder = find_encoder(params, layout.root)
     tried = sample(texts, _TIMED)
-    encoder.embed(tried[:2])
+    encoder.loaded.embed(tried[:2])
     start = time.perf_counter()
-    encoder.embed(tried)
+    encoder.loaded.embed(tried)
     hours = (time.perf_counter() - start) / len(tried) * len(texts) / 3600
-    return [Finding("ok", "embed", f"{encoder.name} loads, {_hours(hours)}; a text is {encoder.description}")]
+    return [Finding("ok", "embed", f"{encoder.name} loads, {_hours(hours)}; a text is {encoder.loaded.description}")]
 
 
 def _student(params: Params, layout: Layout, texts: pl.Series, labels: dict[str, list[str]]) -> list[Finding]:
