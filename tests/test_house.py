@@ -118,7 +118,11 @@ HEAVY = {"torch", "transformers", "datasets"}
 
 
 @pytest.mark.parametrize(
-    "stage", ["label", "embed", "integrate", "evaluate", "report", "review", "inspection", "results", "prepare"]
+    "stage",
+    [
+        *("init", "doctor", "prepare", "label", "embed", "integrate", "evaluate", "results", "report", "inspection"),
+        *("review", "predict"),
+    ],
 )
 def test_tables_are_handled_without_torch(stage: str) -> None:
     loaded = {
