@@ -40,7 +40,8 @@ from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.averaging import average
-from muki_pipeline.models.students import LoadedStudent
+from muki_pipeline.models.loaded.student import LoadedStudent
+from muki_pipeline.models.students import StudentFiles
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.progress import SILENT
 from muki_pipeline.store.columns import arrow
@@ -144,7 +145,7 @@ def _averaged_accuracy(params: Params, layout: Layout) -> float:
     space = corpus.label_space
     model, tokenizer = average(teachers, space.labels, [each.tolist() for each in space.columns])
     length = params.label.max_length
-    merged = LoadedStudent(model, tokenizer, tuple(space.labels), length, torch.device("cpu"), Path())
+    merged = LoadedStudent(model, tokenizer, length, torch.device("cpu"), StudentFiles(Path(), tuple(space.labels)))
     test = read_test(layout, space)
     logits = merged.logits(test.texts["text"].to_list(), SILENT.begin("average", len(test.texts), "texts"))
     return float((logits.argmax(axis=1) == test.columns).mean())

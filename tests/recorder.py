@@ -11,13 +11,16 @@ class Task:
     name: str
     total: int
     unit: str
-    expected_seconds: float | None
+    expected_seconds: float | None = None
     amounts: list[int] = field(default_factory=list)
     on_advance: Callable[[int], None] = lambda done: None
 
     def advance(self, amount: int, note: str = "") -> None:
         self.amounts.append(amount)
         self.on_advance(sum(self.amounts))
+
+    def expect(self, seconds: float) -> None:
+        self.expected_seconds = seconds
 
 
 class Recorder:
@@ -27,6 +30,6 @@ class Recorder:
         self.tasks: list[Task] = []
         self.on_advance = on_advance
 
-    def begin(self, name: str, total: int, unit: str, expected_seconds: float | None = None) -> Task:
-        self.tasks.append(Task(name, total, unit, expected_seconds, on_advance=self.on_advance))
+    def begin(self, name: str, total: int, unit: str) -> Task:
+        self.tasks.append(Task(name, total, unit, on_advance=self.on_advance))
         return self.tasks[-1]

@@ -117,7 +117,13 @@ def test_no_stage_is_called_like_a_library() -> None:
 HEAVY = {"torch", "transformers", "datasets"}
 
 
-@pytest.mark.parametrize("stage", ["integrate", "report", "inspection", "results", "prepare"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        *("init", "doctor", "prepare", "label", "embed", "integrate", "evaluate", "results", "report", "inspection"),
+        *("review", "predict"),
+    ],
+)
 def test_tables_are_handled_without_torch(stage: str) -> None:
     loaded = {
         name.split(".")[0]
@@ -131,6 +137,7 @@ def test_tables_are_handled_without_torch(stage: str) -> None:
 def test_stage_two_knows_no_teacher(module: str) -> None:
     names = {file.as_posix() for file in closure(Path(f"pipeline/muki_pipeline/{module}.py"))}
     assert "pipeline/muki_pipeline/models/teachers.py" not in names
+    assert "pipeline/muki_pipeline/models/loaded/teacher.py" not in names
     assert not [name for name in names if name.startswith("pipeline/muki_pipeline/labelling/")]
 
 

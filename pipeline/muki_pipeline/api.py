@@ -20,9 +20,9 @@ from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.errors import MukiError, chosen
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import MAKE_CORPUS, Layout, make_labels, open_golden
-from muki_pipeline.models.students import LoadedStudent, load_student
+from muki_pipeline.models.loaded.student import LoadedStudent, load_student
 from muki_pipeline.progress import SILENT, Progress
-from muki_pipeline.setup import look
+from muki_pipeline.setup import candidates, look
 from muki_pipeline.setup.settings import Texts, render, student_model, write_project
 from muki_pipeline.store.columns import parquet_bytes
 from muki_pipeline.store.files import exists, make_folder, write_bytes
@@ -156,9 +156,9 @@ def merge(
     check_filled(series, "texts", "merge", "Leave these texts out")
     names = list(models) if isinstance(models, Mapping) else look.teacher_names(models)
     paths = list(models.values()) if isinstance(models, Mapping) else list(models)
-    teachers = [look.find_teacher(name, _absolute(path), root) for name, path in zip(names, paths, strict=True)]
+    teachers = [candidates.find_teacher(name, _absolute(path), root) for name, path in zip(names, paths, strict=True)]
     base = student_model(student if student is None else _absolute(student))
-    lengths = look.fitting_lengths(teachers, look.sample(series), base, root)
+    lengths = candidates.fitting_lengths(teachers, look.sample(series), base, root)
     pairs = look.pairs_of_labels({each.files.name: each.files.labels for each in teachers})
     content = render(Texts(_TEXTS, "text"), None, teachers, lengths, base, pairs)
     params = root / "params.yaml"

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import polars as pl
+
 from muki_pipeline.evaluation.evaluate import Evaluation, evaluate
 from muki_pipeline.layout import Layout
-from muki_pipeline.reporting.figures import png, uncertainty_figure
 from muki_pipeline.store.columns import spreadsheet_csv
-from muki_pipeline.store.files import make_folder, write_bytes, write_json
+from muki_pipeline.store.files import exists, make_folder, read_bytes, write_bytes, write_json
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.project import open_project
 from muki_stages.terminal import progress, quiet_libraries, say, warn
@@ -29,10 +30,21 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
 
 def _write(result: Evaluation, layout: Layout) -> None:
     make_folder(layout.plots)
-    tables = {"confusion": result.confusion, "reliability": result.reliability, "uncertainty": result.uncertainty}
-    for name, table in tables.items():
+    for name, table in {"confusion": result.confusion, "reliability": result.reliability}.items():
         if not table.is_empty():
             write_bytes(layout.plots / f"{name}.csv", spreadsheet_csv(table))
     if not result.uncertainty.is_empty():
-        write_bytes(layout.plots / "uncertainty.png", png(uncertainty_figure(result.uncertainty)))
+        _draw(result.uncertainty, layout)
     write_json(layout.metrics, result.metrics)
+
+
+def _draw(uncertainty: pl.DataFrame, layout: Layout) -> None:
+    """The figure and the table behind it, which is written last: beside this very table, the figure is of it."""
+    figure, table = (layout.plots / f"uncertainty.{ending}" for ending in ("png", "csv"))
+    content = spreadsheet_csv(uncertainty)
+    if exists(figure) and exists(table) and read_bytes(table, "Run muki-pipeline evaluate") == content:
+        return
+    from muki_pipeline.reporting.figures import png, uncertainty_figure  # imports matplotlib, which takes a second
+
+    write_bytes(figure, png(uncertainty_figure(uncertainty)))
+    write_bytes(table, content)

@@ -11,7 +11,7 @@ from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.deployment.onnx import export_onnx
 from muki_pipeline.evaluation.metrics import accuracy
 from muki_pipeline.layout import Layout
-from muki_pipeline.models.students import load_student
+from muki_pipeline.models.loaded.student import load_student
 from muki_pipeline.store.columns import frame
 from muki_pipeline.store.files import exists
 from muki_pipeline.store.table import read_table_file

@@ -57,14 +57,16 @@ def main(
     names = look.teacher_names(models)
     given = dict(_given_labels(each, names) for each in labels or [])
     corpus = _texts(files.texts, files.text, files.dialect)
+    from muki_pipeline.setup import candidates  # imports torch: what is wrong with the texts is said before that
+
     teachers = [
-        look.find_teacher(name, model, root, given.get(name)) for name, model in zip(names, models, strict=True)
+        candidates.find_teacher(name, model, root, given.get(name)) for name, model in zip(names, models, strict=True)
     ]
     union = [label for teacher in teachers for label in teacher.files.labels]
     held_out = None if files.test is None else _labelled(files, corpus.text, union)
     base = student_model(student)
     column = read_table(files.texts, [corpus.text], corpus.dialect)[corpus.text]
-    lengths = look.fitting_lengths(teachers, look.sample(column), base, root)
+    lengths = candidates.fitting_lengths(teachers, look.sample(column), base, root)
     pairs = look.pairs_of_labels({each.files.name: each.files.labels for each in teachers})
     content = render(corpus, held_out, teachers, lengths, base, pairs)
     for path in write_project(root, content, force=force):

@@ -8,10 +8,9 @@ import typer
 from muki_pipeline import config
 from muki_pipeline.corpus.dialects import Dialect
 from muki_pipeline.corpus.formats import describe_dialect, full_dialect, read_table
-from muki_pipeline.deployment.classify import Request, classify_file
+from muki_pipeline.deployment.classify import Classifier, Request, classify_file
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.routed_teachers import open_routed_teachers
-from muki_pipeline.models.students import load_student
 from muki_pipeline.setup.look import show_columns, text_columns
 from muki_stages.options import DELIMITERS, PARAMS, Delimiter, Header, ParamsFile, Quote
 from muki_stages.terminal import progress, quiet_libraries, say
@@ -47,10 +46,18 @@ def main(
         force,
     )
     with progress() as bars:
-        classifier = open_routed_teachers(*config.load(params_file)) if routed else load_student(student)
-        columns = classify_file(classifier, request, bars)
+        columns = classify_file(_classifier(student, params_file if routed else None), request, bars)
     say(f"{request.target}: all columns of {source}, and {', '.join(columns[:2])}")
     return {"file": str(request.target), "columns": columns}
+
+
+def _classifier(student: Path, params_file: Path | None) -> Classifier:
+    """The teachers of a project with their router or, without a project, a student."""
+    if params_file is not None:
+        return open_routed_teachers(*config.load(params_file))
+    from muki_pipeline.models.loaded.student import load_student  # imports torch: the file with the texts is read first
+
+    return load_student(student)
 
 
 def _column(source: Path, dialect: Dialect) -> str:

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -77,16 +78,17 @@ def clock(seconds: float) -> str:
 
 def quiet_libraries() -> None:
     """Silence the libraries' own bars and notes, which would come between ours."""
-    # Processes that this one starts read the environment, when they load the libraries.
+    # They read the environment when they are loaded: by this process later, if at all, or by one that it starts.
     os.environ |= {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
-    import datasets
-    from transformers.utils import logging as transformers_logging
+    if "datasets" in sys.modules:
+        sys.modules["datasets"].disable_progress_bars()
+    if "transformers" in sys.modules:
+        from transformers.utils import logging as transformers_logging
 
-    datasets.disable_progress_bars()
-    # transformers leaves this function unannotated.
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    transformers_logging.set_verbosity(logging.ERROR)
+        # transformers leaves this function unannotated.
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        transformers_logging.set_verbosity(logging.ERROR)
 
 
 class _Rate(ProgressColumn):
@@ -102,10 +104,16 @@ class TaskBar:
 
     def __init__(self, bars: Progress, name: str, total: int, unit: str) -> None:
         self.bars, self.task = bars, bars.add_task(name, total=total, unit=unit, note="")
+        self.work = f"{name}: {total:,} {unit}"
 
     def advance(self, amount: int, note: str = "") -> None:
         """Move the bar."""
         self.bars.update(self.task, advance=amount, note=note)
+
+    def expect(self, seconds: float) -> None:
+        """Announce long work by a line, for logs."""
+        if seconds > WORTH_SAYING:
+            say(f"{self.work} will take about {clock(seconds)}")
 
 
 class Bars:
@@ -114,11 +122,9 @@ class Bars:
     def __init__(self, bars: Progress) -> None:
         self.bars = bars
 
-    def begin(self, name: str, total: int, unit: str, expected_seconds: float | None = None) -> TaskBar:
-        """A new bar; finished ones disappear. Trainings and long work are announced by a line too, for logs."""
-        if expected_seconds is not None and expected_seconds > WORTH_SAYING:
-            say(f"{name}: {total:,} {unit} will take about {clock(expected_seconds)}")
-        elif unit == "steps":
+    def begin(self, name: str, total: int, unit: str) -> TaskBar:
+        """A new bar; finished ones disappear. Trainings are announced by a line too, for logs."""
+        if unit == "steps":
             say(f"{name}: {total:,} steps")
         for task in self.bars.tasks:
             if task.finished:

@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 from muki_pipeline.corpus.dialects import UNKNOWN, Dialect
 from muki_pipeline.corpus.formats import kind_of, read_table
 from muki_pipeline.corpus.readers import check_filled, null_remedy, strings
-from muki_pipeline.corpus.table import content_digest
 from muki_pipeline.deployment.writers import check_writable, write_table
 from muki_pipeline.errors import MukiError, choice
+from muki_pipeline.evaluation.predictions import stored_predictions
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.store import files
-from muki_pipeline.store.columns import arrow, fixed_size_lists, matrix
 from muki_pipeline.store.folder import FolderStore
-from muki_pipeline.store.keys import canonical_key
 
 ROWS = 10_000
 """Texts after which what is done is stored."""
@@ -128,13 +126,5 @@ def _in_parts(
     store = FolderStore(work)
     for start in range(0, len(texts), ROWS):
         part = texts[start : start + ROWS]
-        table = arrow(
-            pl.DataFrame({"id": pl.arange(start, start + len(part), eager=True).cast(pl.String), "text": part})
-        )
-        key = canonical_key({"classifier": classifier.key, "texts": content_digest(table)})
-        stored = store.find(key)
-        if stored is None:
-            probs = classifier.probs(part.to_list(), progress)
-            columns = arrow(pl.DataFrame({"id": table["id"]})).append_column("probs", fixed_size_lists(probs))
-            stored = store.finish(key, columns, {})
-        yield matrix(stored.read(["probs"])["probs"])
+        numbered = pl.DataFrame({"id": pl.arange(start, start + len(part), eager=True).cast(pl.String), "text": part})
+        yield stored_predictions(classifier.key, numbered, store, lambda several: classifier.probs(several, progress))

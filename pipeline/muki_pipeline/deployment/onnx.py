@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.models.batching import by_token_budget, collate, tokenise
-from muki_pipeline.models.students import LoadedStudent
+from muki_pipeline.models.loaded.student import LoadedStudent
 from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.store import files, folders
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from muki_pipeline.config import Params
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
-from muki_pipeline.embedding.encoder import NeutralEncoder
+from muki_pipeline.embedding.encoder import NeutralEncoder, find_encoder
 from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Progress, Task
@@ -48,11 +48,11 @@ def embed_corpus(params: Params, layout: Layout, progress: Progress = SILENT) ->
         progress: Shows how many texts went through the network.
 
     Raises:
-        MukiError: There is no corpus or label table; see `NeutralEncoder`.
+        MukiError: There is no corpus or label table; see `find_encoder` and `LoadedEncoder`.
     """
     shards = corpus_shards(layout.corpus)
     labels = open_labelled_corpus(params, layout).label_space.labels
-    encoder = NeutralEncoder(params, layout.root)
+    encoder = find_encoder(params, layout.root)
     store = layout.store(layout.work / "embeddings")
     with files.only_one(store.folder / "embed.lock", "embedding"):
         found = {shard.key: store.find(encoder.key(shard.key)) for shard in shards}
@@ -69,7 +69,7 @@ def embed_corpus(params: Params, layout: Layout, progress: Progress = SILENT) ->
 
 def _embed_shard(encoder: NeutralEncoder, shard: Shard, store: Store, task: Task) -> Shard:
     texts = read_corpus_shard(shard)
-    embeddings = encoder.embed(texts["text"].to_pylist(), task)
+    embeddings = encoder.loaded.embed(texts["text"].to_pylist(), task)
     columns = {"id": texts["id"], "embedding": fixed_size_lists(embeddings.astype(np.float16))}
     table = schema.arrow_table(schema.EMBEDDINGS, columns, size=embeddings.shape[1])
     return store.finish(encoder.key(shard.key), table, encoder.facts | {"corpus_digest": shard.key})
@@ -90,7 +90,7 @@ def _write_names(encoder: NeutralEncoder, labels: list[str], layout: Layout) -> 
 
 def embed_names(encoder: NeutralEncoder, labels: list[str]) -> NDArray[np.float32]:
     """Embeddings of label names, `[labels, size]`."""
-    return encoder.embed([readable(label) for label in labels])
+    return encoder.loaded.embed([readable(label) for label in labels])
 
 
 def readable(label: str) -> str:

@@ -1,7 +1,8 @@
 """What the student, the routed teachers and the golden supervision are worth, where gold labels are known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,10 @@ from muki_pipeline.evaluation.gold_labels import (
     read_corpus_gold,
     read_test,
 )
-from muki_pipeline.evaluation.predict import predict_student, student_measures
-from muki_pipeline.evaluation.routed_teachers import open_routed_teachers
-from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.evaluation.predict import open_student, predict_student, student_measures
+from muki_pipeline.evaluation.predictions import stored_predictions
+from muki_pipeline.evaluation.routed_teachers import RoutedTeachers, open_routed_teachers
+from muki_pipeline.labelling.store import StoredTeacher
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import MAKE_CORPUS, Layout
@@ -35,6 +37,8 @@ from muki_pipeline.routing.router import load_or_fit
 from muki_pipeline.routing.scorers import SCORERS
 from muki_pipeline.store import files
 from muki_pipeline.store.columns import series
+from muki_pipeline.store.folder import FolderStore
+from muki_pipeline.store.store import Store
 from muki_pipeline.store.table import read_table_file
 from muki_pipeline.supervision.golden_table import answered, targets
 from muki_pipeline.supervision.strategies import best_teacher
@@ -252,21 +256,25 @@ class TestSetResult:
 
 
 def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> TestSetResult:
-    """Student, single teachers and routed teachers on the test set."""
+    """Student, single teachers and routed teachers on the test set; answers that are stored are not computed again."""
     routed = open_routed_teachers(params, layout)
-    label_space, labellers = routed.router.label_space, routed.labellers
-    test = read_test(layout, label_space)
-    probs = predict_student(layout.student, label_space.labels, test.texts["text"].to_list(), params, progress)
+    label_space, store = routed.router.label_space, FolderStore(layout.work / "predictions")
+    test, student = read_test(layout, label_space), open_student(layout.student, label_space.labels)
+    student_key = student.key(params.student.max_length)
+    probs = stored_predictions(
+        student_key, test.texts, store, lambda texts: predict_student(student, texts, params, progress)
+    )
     predicted = probs.argmax(axis=1)
     sampled = _sample(test.texts["label"], params.evaluate.routing_rows_per_label)
-    chosen = routed.probs(test.texts.filter(sampled)["text"].to_list(), progress).argmax(axis=1)
+    asked = test.texts.filter(sampled)
+    chosen = stored_predictions(routed.key, asked, store, lambda texts: routed.probs(texts, progress)).argmax(axis=1)
     measured: dict[str, Any] = {
         "test_set": _describe_test(test, label_space),
         "student": {
             "rows": len(test.texts),
-            **student_measures(probs, test.columns, label_space, list(labellers)),
+            **student_measures(probs, test.columns, label_space, list(routed.teachers)),
         },
-        "teachers": _measure_teachers(labellers, label_space, test, progress),
+        "teachers": _measure_teachers(routed, test, store, progress),
         "routed_teachers": {
             "rows": int(sampled.sum()),
             "accuracy": metrics.accuracy(chosen, test.columns[sampled]),
@@ -288,22 +296,28 @@ def _describe_test(test: TestSet, label_space: LabelSpace) -> dict[str, Any]:
 
 
 def _measure_teachers(
-    labellers: Mapping[str, Labeller], label_space: LabelSpace, test: TestSet, progress: Progress
+    routed: RoutedTeachers, test: TestSet, store: Store, progress: Progress
 ) -> dict[str, dict[str, float]]:
     """Each teacher alone, on the test texts of its own labels."""
+    label_space = routed.router.label_space
     known_by = label_space.known[test.columns]  # [rows, teachers]
     measured = {}
-    for number, (name, labeller) in enumerate(labellers.items()):
+    for number, (name, teacher) in enumerate(routed.teachers.items()):
         rows = known_by[:, number]
         if rows.any():
-            texts = test.texts.filter(rows)["text"].to_list()
-            logits = labeller.logits(texts, progress.begin(f"{name} on its own labels", len(texts), "texts"))
+            answer = partial(_logits, name, teacher, progress)
+            logits = stored_predictions(teacher.plain_key, test.texts.filter(rows), store, answer)
             columns = label_space.columns[number][logits.argmax(axis=1)]
             measured[name] = {
-                "rows": len(texts),
+                "rows": len(logits),
                 "own_block_accuracy": metrics.accuracy(columns, test.columns[rows]),
             }
     return measured
+
+
+def _logits(name: str, teacher: StoredTeacher, progress: Progress, texts: list[str]) -> NDArray[np.float32]:
+    task = progress.begin(f"{name} on its own labels", len(texts), "texts")
+    return teacher.labeller.logits(texts, task)
 
 
 def _sample(labels: pl.Series, per_label: int | None) -> NDArray[np.bool_]:

@@ -11,26 +11,40 @@ from muki_pipeline.config import Params
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation import metrics
 from muki_pipeline.labels.space import LabelSpace
-from muki_pipeline.models.students import load_student
+from muki_pipeline.models.students import StudentFiles, find_student
 from muki_pipeline.progress import SILENT, Progress
 
 
-def predict_student(
-    folder: Path, labels: Sequence[str], texts: list[str], params: Params, progress: Progress = SILENT
-) -> NDArray[np.float32]:
-    """The probabilities `[texts, labels]` of the student in a folder.
+def open_student(folder: Path, labels: Sequence[str]) -> StudentFiles:
+    """The student in a folder, if it knows these labels.
 
     Raises:
-        MukiError: There is no student, it cannot be loaded, or it has other labels.
+        MukiError: See `find_student`; it has other labels.
     """
-    student = load_student(folder, params.label.device, params.student.max_length)
+    student = find_student(folder)
     if student.labels != tuple(labels):
         raise MukiError(
             f"its {len(student.labels)} labels are not the {len(labels)} labels of the teachers",
             where=str(folder),
             fix="Run muki-pipeline integrate and train-student",
         )
-    return student.probs(texts, progress)
+    return student
+
+
+def predict_student(
+    student: StudentFiles, texts: list[str], params: Params, progress: Progress = SILENT
+) -> NDArray[np.float32]:
+    """A student's probabilities, `[texts, labels]`.
+
+    Raises:
+        MukiError: It cannot be loaded.
+    """
+    task = progress.begin("student", len(texts), "texts")
+    # Imports torch, which takes seconds: whoever has its answers already does not come here.
+    from muki_pipeline.models.loaded.student import load_student, probabilities
+
+    loaded = load_student(student.folder, params.label.device, params.student.max_length)
+    return probabilities(loaded.logits(texts, task))
 
 
 def student_measures(

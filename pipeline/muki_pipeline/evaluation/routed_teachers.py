@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from muki_pipeline.config import Params
 from muki_pipeline.corpus.table import content_digest, with_ids
-from muki_pipeline.embedding.encoder import NeutralEncoder
+from muki_pipeline.embedding.encoder import NeutralEncoder, find_encoder
 from muki_pipeline.errors import MukiError
-from muki_pipeline.labelling.labeller import Labeller
-from muki_pipeline.labelling.store import load_or_label
+from muki_pipeline.labelling.store import StoredTeacher
 from muki_pipeline.labels.tables import LabelShard
 from muki_pipeline.layout import MAKE_GOLDEN, Layout
 from muki_pipeline.models.teachers import locate
@@ -29,17 +28,13 @@ class RoutedTeachers:
     """Each text gets the answer of the teacher that the router trusts most.
 
     Attributes:
-        params: All settings.
-        layout: Where finished labels are stored.
         router: The project's.
-        labellers: The teachers, by name, with the arithmetic that the corpus was labelled in.
+        teachers: The teachers, by name, with the arithmetic that the corpus was labelled in.
         encoder: The neutral encoder, None where the router reads no embeddings.
     """
 
-    params: Params
-    layout: Layout
     router: Router
-    labellers: Mapping[str, Labeller]
+    teachers: Mapping[str, StoredTeacher]
     encoder: NeutralEncoder | None
 
     @property
@@ -62,20 +57,19 @@ class RoutedTeachers:
             progress: Counts the texts that go through each network.
 
         Raises:
-            MukiError: See `Labeller.label` and `NeutralEncoder.embed`.
+            MukiError: See `Labeller.label` and `LoadedEncoder`.
         """
         table = arrow(with_ids(pl.DataFrame({"text": pl.Series(texts, dtype=pl.String)})))
         digest, columns = content_digest(table), sorted({*SCORERS[self.router.scorer].columns, "logits"})
         labels = []
-        for name, labeller in self.labellers.items():
-            total = len(texts) * (self.params.label.passes + 1)
-            stored = load_or_label(
-                labeller, table, digest, self.layout, progress.begin(f"{name} for routing", total, "texts x passes")
-            )
+        for name, teacher in self.teachers.items():
+            total = len(texts) * (teacher.settings.passes + 1)
+            stored = teacher.labels(table, digest, progress.begin(f"{name} for routing", total, "texts x passes"))
             labels.append(LabelShard(stored.read(columns)))
         outputs = TeacherOutputs(None, labels, self.router.label_space)
         if self.encoder is not None:
-            vectors = self.encoder.embed(texts, progress.begin("embed", len(texts), "texts"))
+            task = progress.begin("embed", len(texts), "texts")
+            vectors = self.encoder.loaded.embed(texts, task)
             outputs = TeacherOutputs(texts, labels, self.router.label_space, vectors)
         distributions = [softmax(shard.logits) for shard in labels]
         return golden_targets(hard_weights(self.router(outputs)), distributions, self.router.label_space)
@@ -94,14 +88,15 @@ def open_routed_teachers(params: Params, layout: Layout) -> RoutedTeachers:
     if changed := [name for name, value in router.settings.items() if getattr(params.label, name) != value]:
         what = f"was fitted to labels of another label.{changed[0]} ({router.settings[changed[0]]})"
         raise MukiError(what, where=where, fix="Run muki-pipeline label for every teacher, then integrate")
-    labellers = {}
+    teachers = {}
     for name, teacher in params.teachers.items():
         located = locate(name, teacher, layout.root)
         if located.digest != router.teachers[name]["digest"]:
             raise MukiError(f"teacher {name} has changed", where=where, fix=f"Label with it again, then {MAKE_GOLDEN}")
-        labellers[name] = Labeller(located, params.label.model_copy(update={"dtype": router.teachers[name]["dtype"]}))
-    encoder = None if router.encoder is None else NeutralEncoder(params, layout.root)
+        settings = params.label.model_copy(update={"dtype": router.teachers[name]["dtype"]})
+        teachers[name] = StoredTeacher(located, settings, layout)
+    encoder = None if router.encoder is None else find_encoder(params, layout.root)
     if encoder is not None and encoder.facts != router.encoder:
         fix = "Run muki-pipeline embed, then integrate"
         raise MukiError("was fitted with another neutral encoder", where=where, fix=fix)
-    return RoutedTeachers(params, layout, router, labellers, encoder)
+    return RoutedTeachers(router, teachers, encoder)

@@ -1,127 +1,67 @@
-"""Which arithmetic a teacher labels a corpus in, where `label.dtype` is `auto`."""
+"""Which arithmetic a teacher labels a corpus in, where `label.dtype` is `auto`: what is finished decides first."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-import pyarrow as pa
-
-from muki_pipeline.config import Dtype, Label
-from muki_pipeline.corpus.table import read_corpus_shard
-from muki_pipeline.errors import MukiError
-from muki_pipeline.labelling.labeller import Labeller
-from muki_pipeline.labelling.store import find_labels
+from muki_pipeline.config import Label
+from muki_pipeline.labelling.store import StoredTeacher
 from muki_pipeline.layout import Layout
-from muki_pipeline.models.devices import choose_device, fast_dtype
 from muki_pipeline.models.teachers import TeacherFiles
-from muki_pipeline.store.columns import matrix
+from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.store.store import Shard
-
-_PROBE_TEXTS = 64
-_MOST_ENTROPY = 0.005
-_LEAST_AGREEMENT = 0.99
-_TIE = 0.01
 
 
 class Choice(NamedTuple):
-    """A labeller with the arithmetic that was chosen.
+    """A teacher with the arithmetic that was chosen.
 
     Attributes:
-        labeller: It.
+        teacher: It.
         reason: Why, to be shown; empty where the settings name the arithmetic.
         stored: By the corpus shard's key, its labels in this arithmetic, None where they are not finished.
     """
 
-    labeller: Labeller
+    teacher: StoredTeacher
     reason: str
     stored: dict[str, Shard | None]
 
 
-def choose(files: TeacherFiles, settings: Label, layout: Layout, shards: Sequence[Shard]) -> Choice:
-    """The labeller of a teacher, in the arithmetic that the settings name or that does best.
+def choose(
+    files: TeacherFiles, settings: Label, layout: Layout, shards: Sequence[Shard], progress: Progress = SILENT
+) -> Choice:
+    """A teacher in the arithmetic that the settings name or that does best.
 
-    Finished shards count first: what was begun in bfloat16 goes on in it, and what is finished in either stays. Then
-    bfloat16 is chosen where it is faster, and where on 64 texts the entropies (of the average over the passes) differ
-    from float32's by at most 0.005 nats on the mean and at least 99 % have the same best label, ties apart.
+    Finished shards count first: what was begun in bfloat16 goes on in it, and what is finished in either stays. Then a
+    trial decides, see `try_fast`.
 
     Args:
         files: The teacher.
         settings: The `label` block.
         layout: Where the tables lie.
         shards: The corpus's.
+        progress: Shows that a trial is under way.
+
+    Raises:
+        MukiError: See `try_fast`.
     """
 
-    def choice(labeller: Labeller, reason: str = "") -> Choice:
-        return Choice(labeller, reason, {each.key: find_labels(labeller, layout, each.key) for each in shards})
+    def choice(own: Label) -> Choice:
+        teacher = StoredTeacher(files, own, layout)
+        return Choice(teacher, "", {each.key: teacher.find_labels(each.key) for each in shards})
 
     if settings.dtype != "auto":
-        return choice(Labeller(files, settings))
-    fast, exact = (choice(_labeller(files, settings, dtype)) for dtype in ("bfloat16", "float32"))
+        return choice(settings)
+    fast, exact = (choice(settings.model_copy(update={"dtype": dtype})) for dtype in ("bfloat16", "float32"))
     for each in (fast, exact):
         if all(each.stored.values()):
-            return each._replace(reason=f"{each.labeller.dtype}, as it was labelled before")
-    if fast_dtype(choose_device(settings.device)) == "float32":
-        return exact._replace(reason="float32: this machine is not faster in bfloat16")
-    if any(fast.stored.values()):
-        return fast._replace(reason="bfloat16, as it was begun")
-    if failure := _failure(fast.labeller, exact.labeller):
-        return exact._replace(reason=f"float32: in bfloat16, {failure}")
-    texts = read_corpus_shard(shards[0])
-    rows = np.unique(np.linspace(0, len(texts) - 1, min(len(texts), _PROBE_TEXTS)).astype(int))
-    entropy, agreement = compare(exact.labeller, fast.labeller, texts.take(rows))
-    found = f"on {len(rows)} texts its entropies differ by {entropy:.4f} nats on the mean"
-    found += f", and {agreement:.0%} have the same best label"
-    if entropy <= _MOST_ENTROPY and agreement >= _LEAST_AGREEMENT:
-        return fast._replace(reason=f"bfloat16, which is faster here; {found}")
-    return exact._replace(reason=f"float32, because bfloat16 changes too much: {found}")
+            return each._replace(reason=f"{each.teacher.dtype}, as it was labelled before")
+    task = progress.begin(f"choose the arithmetic of {files.name}", 1, "trials")
+    from muki_pipeline.labelling.trial import is_fast, try_fast  # imports torch: not before there is something to label
 
-
-def fastest(files: TeacherFiles, settings: Label) -> Labeller:
-    """A labeller in the arithmetic that the settings name, or else in the fastest that its network can compute in.
-
-    Raises:
-        MukiError: See `Labeller.check`.
-    """
-    dtype = fast_dtype(choose_device(settings.device)) if settings.dtype == "auto" else settings.dtype
-    labeller = _labeller(files, settings, dtype)
-    if settings.dtype == "auto" and dtype == "bfloat16":
-        exact = _labeller(files, settings, "float32")
-        return exact if _failure(labeller, exact) else labeller
-    labeller.check()
-    return labeller
-
-
-def _failure(fast: Labeller, exact: Labeller) -> str:
-    """What keeps a teacher from bfloat16 but not from float32; empty where nothing does.
-
-    Raises:
-        MukiError: It fails in both.
-    """
-    try:
-        fast.check()
-    except MukiError as error:
-        exact.check()
-        return error.what
-    return ""
-
-
-def compare(exact: Labeller, other: Labeller, texts: pa.Table) -> tuple[float, float]:
-    """Mean absolute difference of the entropies in nats, and the share of texts with the same best label.
-
-    Labels whose probabilities are within 0.01 of each other are tied: rounding alone decides between them, and one such
-    text of 64 would be 1.6 %.
-
-    Args:
-        exact: A teacher in float32.
-        other: The same in another arithmetic.
-        texts: `id`, `text`.
-    """
-    one, two = exact.label(texts), other.label(texts)
-    difference = np.abs(one["entropy"].to_numpy() - two["entropy"].to_numpy()).mean()
-    probs, chosen = matrix(one["probs"]), matrix(two["probs"]).argmax(axis=1)
-    same = probs[np.arange(len(probs)), chosen] >= probs.max(axis=1) - _TIE
-    return float(difference), float(same.mean())
-
-
-def _labeller(files: TeacherFiles, settings: Label, dtype: Dtype) -> Labeller:
-    return Labeller(files, settings.model_copy(update={"dtype": dtype}))
+    if not is_fast(settings):
+        chosen, reason = exact.teacher, "float32: this machine is not faster in bfloat16"
+    elif any(fast.stored.values()):
+        chosen, reason = fast.teacher, "bfloat16, as it was begun"
+    else:
+        chosen, reason = try_fast(fast.teacher, exact.teacher, shards[0])
+    task.advance(1)
+    return (fast if chosen is fast.teacher else exact)._replace(reason=reason)

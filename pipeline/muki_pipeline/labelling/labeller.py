@@ -1,14 +1,13 @@
 """One teacher x one corpus shard -> one label table.
 
-A table's content is a function of its key alone: the teacher's files, the texts, the number of passes, the seed, the
-longest input and the arithmetic. Batches, their order and the device are not in the key because they cannot change a
-number by more than rounding; `proofs.py` stops the command if they do.
+A table's content is a function of its key alone (`store.py`). Batches, their order and the device are not in the key
+because they cannot change a number by more than rounding; `proofs.py` stops the command if they do.
 """
 
 import platform
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from operator import itemgetter
 from typing import Any
@@ -25,45 +24,22 @@ from muki_pipeline.config import Dtype, Label
 from muki_pipeline.errors import MukiError, refusing
 from muki_pipeline.labelling.network.masks import Masks
 from muki_pipeline.labelling.network.network import Network
+from muki_pipeline.labelling.outcome import Throughput
 from muki_pipeline.labelling.proofs import check_finite, check_probe
 from muki_pipeline.models.batching import Batch, Tokenised, by_token_budget, collate, tokenise
 from muki_pipeline.models.devices import choose_device, token_budget
 from muki_pipeline.models.heads import classifier_head, recording_features
-from muki_pipeline.models.teachers import TeacherFiles, load
+from muki_pipeline.models.loaded.teacher import load
+from muki_pipeline.models.teachers import TeacherFiles
 from muki_pipeline.models.tokenizers import longest_input
 from muki_pipeline.progress import SILENT, Task
 from muki_pipeline.store import schema
 from muki_pipeline.store.columns import fixed_size_lists
-from muki_pipeline.store.keys import canonical_key
 
 _PROBE_TEXTS = 4
 _ESTIMATE_TEXTS, _ESTIMATE_TOKENS = 512, 1024
 _PROBES = ["a", "a longer probe, which tells whether a text depends on those beside it"]
 _PROBE_TOKENS = 32
-
-
-@dataclass
-class Throughput:
-    """What went through the network.
-
-    Attributes:
-        texts: Texts, counted once for every pass.
-        tokens: Their tokens.
-        positions: The same with the batches' padding.
-        seconds: Time in the network; unknown on a GPU, which works asynchronously.
-    """
-
-    texts: int = 0
-    tokens: int = 0
-    positions: int = 0
-    seconds: float = 0.0
-
-    def add(self, other: "Throughput") -> None:
-        """Count what another labeller did, too."""
-        self.texts += other.texts
-        self.tokens += other.tokens
-        self.positions += other.positions
-        self.seconds += other.seconds
 
 
 class Labeller:
@@ -120,27 +96,10 @@ class Labeller:
         """Longest text in tokens that the teacher reads; None where it reads any length."""
         return longest_input(self.network.model, self.tokenizer)
 
-    def key(self, corpus_digest: str) -> str:
-        """What the labels of a shard with this content are stored under: SHA-256 of everything that determines them."""
-        return canonical_key(self._determining(corpus_digest))
-
-    def _determining(self, corpus_digest: str) -> dict[str, Any]:
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """For a label shard's footer: where dropout was active, and by which versions the shard was made."""
         return {
-            "schema": schema.LABELS_VERSION,
-            "teacher": self.files.name,
-            "labels": list(self.files.labels),
-            "teacher_digest": self.files.digest,
-            "corpus_digest": corpus_digest,
-            "passes": self.settings.passes,
-            "seed": self.settings.seed,
-            "max_length": self.settings.max_length,
-            "dtype": self.dtype,
-            "dropout_override": self.files.settings.dropout,
-        }
-
-    def metadata(self, corpus_digest: str) -> dict[str, Any]:
-        """A label shard's footer: what determines it, where dropout was active, and by which versions it was made."""
-        return self._determining(corpus_digest) | {
             "dropout": [asdict(site) for site in self.network.masks.sites.values()],
             "versions": {
                 "python": platform.python_version(),

@@ -14,12 +14,10 @@ from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.engines.local import ThisProcess
 from muki_pipeline.engines.loop import Engine, run_jobs
 from muki_pipeline.labelling.arithmetic import Choice, choose
-from muki_pipeline.labelling.job import LabelJob, Labelled
-from muki_pipeline.labelling.labeller import Throughput
-from muki_pipeline.labelling.store import find_features
+from muki_pipeline.labelling.outcome import Labelled, Throughput
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.teachers import locate
-from muki_pipeline.progress import SILENT, Progress, Task
+from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.store import files
 from muki_pipeline.store.store import Shard
 from muki_pipeline.store.table import publish
@@ -42,7 +40,8 @@ class LabellingSummary:
         close_to_uniform: Texts on which its average distribution says almost nothing.
         throughput: What went through the network.
         seconds: From the first shard to the last, without the time to load the teacher.
-        network_share: The network's share of that time, None on a GPU and with several workers.
+        network_share: The network's share of that time; None on a GPU, with several workers, and where nothing was
+            labelled.
         arithmetic: The arithmetic and why it was chosen; empty where the settings name it.
     """
 
@@ -100,13 +99,11 @@ def label_with(
     """
     shards = corpus_shards(layout.corpus)
     with _locked(teachers, layout):
-        plans = {
-            name: _Plan(choose(locate(name, teacher, layout.root), settings, layout, shards), layout, shards)
-            for name, teacher in teachers.items()
-        }
-        task = _begin(plans, progress, is_here=engine is None)
-        start = time.perf_counter()
-        _label(plans, layout, task, engine)
+        plans = {}
+        for name, teacher in teachers.items():
+            located = locate(name, teacher, layout.root)
+            plans[name] = _Plan(choose(located, settings, layout, shards, progress), shards)
+        start = _label(plans, progress, engine)
         for plan in plans.values():
             plan.publish()
         seconds = time.perf_counter() - start
@@ -126,19 +123,19 @@ class _Plan:
     """One teacher's part of the work: what is finished, and so what is left.
 
     Attributes:
-        labeller: The teacher.
+        teacher: The teacher.
         new_rows: Texts that had no labels when the work began.
         throughput: What went through the network.
     """
 
-    def __init__(self, choice: Choice, layout: Layout, shards: list[Shard]) -> None:
-        self.labeller, self.layout, self.shards, self.arithmetic = choice.labeller, layout, shards, choice.reason
+    def __init__(self, choice: Choice, shards: list[Shard]) -> None:
+        self.teacher, self.shards, self.arithmetic = choice.teacher, shards, choice.reason
         self.throughput = Throughput()
-        self._labels, wants = dict(choice.stored), self.labeller.settings.features
-        self._features = {each.key: find_features(self.labeller, layout, each.key) for each in shards if wants}
+        self._labels, wants = dict(choice.stored), self.teacher.settings.features
+        self._features = {each.key: self.teacher.find_features(each.key) for each in shards if wants}
         missing = self.missing()
         self.new_rows = sum(shard.rows for shard in missing)
-        count, name = len(shards), self.labeller.files.name
+        count, name = len(shards), self.teacher.files.name
         _LOG.info("%s: %d of %d shards are labelled already", name, count - len(missing), count)
 
     def missing(self) -> list[Shard]:
@@ -147,9 +144,16 @@ class _Plan:
 
     def passes_of(self, shard: Shard) -> int:
         """How often the texts of a shard go through the network, for what is not finished."""
-        labels = 0 if self._labels[shard.key] is not None else self.labeller.settings.passes + 1
+        labels = 0 if self._labels[shard.key] is not None else self.teacher.settings.passes + 1
         lacks_features = shard.key in self._features and self._features[shard.key] is None
         return labels + lacks_features
+
+    def estimate(self) -> float:
+        """Seconds that the texts without labels will take, from those of one shard; the network is loaded for it."""
+        if not (missing := self.missing()):
+            return 0.0
+        texts = read_corpus_shard(missing[0])["text"].to_pylist()
+        return self.teacher.labeller.estimate(texts) * self.new_rows
 
     def take(self, shard: Shard, done: Labelled) -> None:
         """Note a finished shard."""
@@ -160,18 +164,18 @@ class _Plan:
 
     def publish(self) -> None:
         """Publish the tables of the whole corpus. Features that the settings do not ask for are removed."""
-        name = self.labeller.files.name
-        publish(self.layout.labels(name), self._in_order(self._labels), {"teacher": name})
+        name, layout = self.teacher.files.name, self.teacher.layout
+        publish(layout.labels(name), self._in_order(self._labels), {"teacher": name})
         if self._features:
-            publish(self.layout.features(name), self._in_order(self._features), {"teacher": name})
+            publish(layout.features(name), self._in_order(self._features), {"teacher": name})
         else:
-            files.remove([self.layout.features(name)])
+            files.remove([layout.features(name)])
 
     def summary(self, seconds: float, is_alone: bool) -> LabellingSummary:
         """What was done, in so many seconds, by this process alone or not."""
         tables = [stored.read(["truncated", "entropy"]) for stored in self._in_order(self._labels)]
-        uniform = _UNIFORM * math.log(len(self.labeller.files.labels))
-        on_cpu = self.labeller.device.type == "cpu"
+        uniform = _UNIFORM * math.log(len(self.teacher.files.labels))
+        is_timed = is_alone and self.throughput.texts and self.teacher.labeller.device.type == "cpu"
         return LabellingSummary(
             rows=sum(shard.rows for shard in self.shards),
             new_rows=self.new_rows,
@@ -179,7 +183,7 @@ class _Plan:
             close_to_uniform=sum(pc.sum(pc.greater_equal(table["entropy"], uniform)).as_py() for table in tables),
             throughput=self.throughput,
             seconds=seconds,
-            network_share=self.throughput.seconds / seconds if on_cpu and is_alone else None,
+            network_share=self.throughput.seconds / seconds if is_timed else None,
             arithmetic=self.arithmetic,
         )
 
@@ -187,30 +191,25 @@ class _Plan:
         return [finished for shard in self.shards if (finished := stored[shard.key]) is not None]
 
 
-def _begin(plans: Mapping[str, _Plan], progress: Progress, is_here: bool) -> Task:
-    """Announce what will be done and, where this process does it, how long that will take."""
-    arithmetic = ", ".join(sorted({plan.labeller.dtype for plan in plans.values()}))
-    total = sum(shard.rows * plan.passes_of(shard) for plan in plans.values() for shard in plan.shards)
-    seconds = sum(_estimate(plan) for plan in plans.values()) if is_here else None
-    return progress.begin(f"label with {', '.join(plans)} in {arithmetic}", total, "texts x passes", seconds)
+def _label(plans: Mapping[str, _Plan], progress: Progress, engine: Engine | None) -> float:
+    """Label what is not finished; the time on the clock when the first shard's labelling began."""
+    todo = {name: [shard for shard in plan.shards if plan.passes_of(shard)] for name, plan in plans.items()}
+    total = sum(shard.rows * plans[name].passes_of(shard) for name, shards in todo.items() for shard in shards)
+    arithmetic = ", ".join(sorted({plan.teacher.dtype for plan in plans.values()}))
+    task = progress.begin(f"label with {', '.join(plans)} in {arithmetic}", total, "texts x passes")
+    if not total:
+        return time.perf_counter()
+    from muki_pipeline.labelling.job import LabelJob  # imports torch: not before there is something to label
 
-
-def _estimate(plan: _Plan) -> float:
-    """Seconds that a teacher will take for the texts that have no labels yet, from those of one shard."""
-    if not (missing := plan.missing()):
-        return 0.0
-    texts = read_corpus_shard(missing[0])["text"].to_pylist()
-    return plan.labeller.estimate(texts) * plan.new_rows
-
-
-def _label(plans: Mapping[str, _Plan], layout: Layout, task: Task, engine: Engine | None) -> None:
-    """Label what is not finished."""
+    if engine is None:
+        task.expect(sum(plan.estimate() for plan in plans.values()))
 
     def take(name: str, shard: Shard, done: Labelled) -> None:
         if engine is not None:  # in this process, the job itself reports each batch
             task.advance(shard.rows * plans[name].passes_of(shard))
         plans[name].take(shard, done)
 
-    jobs = {name: LabelJob(plan.labeller, layout, SILENT if engine else task) for name, plan in plans.items()}
-    todo = {name: [shard for shard in plan.shards if plan.passes_of(shard)] for name, plan in plans.items()}
+    jobs = {name: LabelJob(plan.teacher, SILENT if engine else task) for name, plan in plans.items()}
+    start = time.perf_counter()
     run_jobs(jobs, todo, engine or ThisProcess, take)
+    return start

@@ -13,7 +13,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.models.heads import classifier_head
-from muki_pipeline.models.teachers import TeacherFiles, load
+from muki_pipeline.models.loaded.teacher import load
+from muki_pipeline.models.teachers import TeacherFiles
 
 _LEAST_SIMILARITY = 0.9
 """Cosine between two teachers' token embeddings: fine-tuning hardly moves them, another pretraining gives about 0."""

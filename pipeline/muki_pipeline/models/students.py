@@ -1,96 +1,56 @@
-"""A trained student: loaded with checks, and asked about texts."""
+"""A trained student on the disk: found and checked, with the key of its answers. Nothing is loaded."""
 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from scipy.special import softmax
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
-
-from muki_pipeline.errors import MukiError, refusing
+from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import MAKE_STUDENT
-from muki_pipeline.models.batching import by_token_budget, collate, tokenise
-from muki_pipeline.models.devices import auto_token_budget, choose_device
-from muki_pipeline.models.tokenizers import ANY_LENGTH, align_padding, load_tokenizer, longest_input
-from muki_pipeline.progress import SILENT, Progress, Task
+from muki_pipeline.models.model_config import read_model_config
 from muki_pipeline.store import files, folders
 from muki_pipeline.store.keys import canonical_key, files_digest
 
 
 @dataclass(frozen=True)
-class LoadedStudent:
-    """A student that is ready to answer.
+class StudentFiles:
+    """A student whose files are those that the training saved.
 
     Attributes:
-        model: Its network, in float32 and `eval()`.
-        tokenizer: Its tokenizer.
+        folder: Where they lie.
         labels: Its label names, in the order of its outputs.
-        max_length: Longest text in tokens; what it was trained at, unless asked otherwise.
-        device: Where it runs.
-        folder: Where its files lie.
     """
 
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    labels: tuple[str, ...]
-    max_length: int
-    device: torch.device
     folder: Path
+    labels: tuple[str, ...]
 
     @cached_property
-    def key(self) -> str:
-        """SHA-256 of everything that determines an answer, except for the text."""
-        model = files_digest(sorted(path for path in self.folder.iterdir() if path.suffix in (".json", ".safetensors")))
-        return canonical_key({"student": model, "max_length": self.max_length})
+    def _digest(self) -> str:
+        return files_digest(sorted(path for path in self.folder.iterdir() if path.suffix in (".json", ".safetensors")))
 
-    def probs(self, texts: list[str], progress: Progress = SILENT) -> NDArray[np.float32]:
-        """Probabilities `[texts, labels]`; see `logits`."""
-        logits = self.logits(texts, progress.begin("student", len(texts), "texts")).astype(np.float64)
-        return np.asarray(softmax(logits, axis=-1), dtype=np.float32)
-
-    @torch.inference_mode()
-    def logits(self, texts: list[str], task: Task = SILENT) -> NDArray[np.float32]:
-        """Logits `[texts, labels]`; a longer text is cut to `max_length` tokens.
+    def key(self, max_length: int) -> str:
+        """SHA-256 of everything that determines an answer, except for the text.
 
         Args:
-            texts: The texts.
-            task: Counts the texts that went through the network.
+            max_length: Tokens from which a text is cut.
         """
-        logits = np.empty((len(texts), len(self.labels)), dtype=np.float32)
-        if not texts:
-            return logits
-        tokens = tokenise(self.tokenizer, texts, self.max_length)
-        for rows in by_token_budget(tokens.lengths, auto_token_budget(self.device)):
-            inputs = collate(tokens, rows, self.model.config.pad_token_id, self.device).inputs
-            logits[rows] = self.model(**inputs).logits.float().cpu().numpy()
-            task.advance(len(rows))
-        return logits
+        return canonical_key({"student": self._digest, "max_length": max_length})
 
 
-def load_student(folder: Path, device: str = "auto", max_length: int | None = None) -> LoadedStudent:
-    """Load a student's folder.
+def find_student(folder: Path) -> StudentFiles:
+    """The student in a folder.
 
     Args:
         folder: Where `train-student` saved it.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        max_length: Longest text in tokens; by default the one that it was trained at, which its tokenizer knows.
 
     Raises:
-        MukiError: There is no student, its files are not those that were saved, or they cannot be loaded.
+        MukiError: There is no student, or its files are not those that were saved.
     """
     if not files.exists(folder / "config.json"):
         raise MukiError("there is no student", where=str(folder), fix=MAKE_STUDENT)
     if not folders.is_sealed(folder):
         what = "its files are not those that the training saved"
         raise MukiError(what, where=str(folder), fix=f"Remove it, then {MAKE_STUDENT[0].lower()}{MAKE_STUDENT[1:]}")
-    with refusing("cannot be loaded", where=str(folder), fix=MAKE_STUDENT):
-        model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
-    tokenizer = load_tokenizer(folder, str(folder))
-    align_padding(model, tokenizer)
-    labels = tuple(str(model.config.id2label[number]) for number in range(model.config.num_labels))
-    length = max_length or longest_input(model, tokenizer) or ANY_LENGTH
-    chosen = choose_device(device)
-    return LoadedStudent(model.eval().to(chosen), tokenizer, labels, length, chosen, folder)
+    config = read_model_config(folder / "config.json")
+    # Without id2label a config stands for transformers' default: two outputs, LABEL_0 and LABEL_1.
+    count = len(config.id2label) or config.num_labels or 2
+    return StudentFiles(folder, tuple(str(config.id2label.get(number, f"LABEL_{number}")) for number in range(count)))

@@ -1,59 +1,22 @@
 """A dry run: everything that a project needs is loaded and tried on a few texts, and what it will cost is estimated."""
 
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
-import numpy as np
 import polars as pl
-import torch
-from torch import Tensor
-from transformers import PreTrainedModel
 
 from muki_pipeline.config import Params, Source
 from muki_pipeline.corpus.readers import describe, read_source
-from muki_pipeline.embedding.encoder import NeutralEncoder
-from muki_pipeline.errors import MukiError, brief, shortlist
+from muki_pipeline.errors import MukiError, brief
 from muki_pipeline.evaluation.gold_labels import name_unknown, unknown_labels
-from muki_pipeline.labelling.arithmetic import fastest
 from muki_pipeline.labels.space import unite
 from muki_pipeline.layout import Layout
-from muki_pipeline.models.batching import collate, tokenise
-from muki_pipeline.models.devices import choose_device, fast_dtype
-from muki_pipeline.models.teachers import locate
-from muki_pipeline.models.tokenizers import own_tokens
-from muki_pipeline.setup.look import pairs_of_labels, sample, token_lengths
+from muki_pipeline.setup.finding import Finding
+from muki_pipeline.setup.look import pairs_of_labels
 from muki_pipeline.store.files import free_bytes
-from muki_pipeline.training.finished import settled
-from muki_pipeline.training.start import load_start
-from muki_pipeline.training.student.plan import epochs_of
 
-Level = Literal["ok", "warning", "error"]
-_TEXTS, _TIMED, _STEPS_TIMED = 500, 32, 4
 _MANY = 0.05
 _BYTES_PER_ROW, _BYTES_PER_NUMBER = 60, 4
-_TRAINING_BYTES = 16
-"""Of a weight in training: itself, its gradient and two averages of AdamW, in float32."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that was tried.
-
-    Attributes:
-        level: How bad it is.
-        where: The block, teacher or file.
-        what: What was found.
-        fix: What to do about it; empty where nothing needs doing.
-    """
-
-    level: Level
-    where: str
-    what: str
-    fix: str = ""
-
 
 _NO_MEMORY = partial(
     Finding, "error", what="there is not enough memory", fix="Lower label.token_budget or use a larger machine"
@@ -76,8 +39,9 @@ def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
         yield from found
         if corpus is not None and tested is not None:
             yield from _shared(corpus["text"], tested["text"])
-    device = choose_device(params.label.device)
-    yield Finding("ok", "machine", f"{device}, {torch.get_num_threads()} threads, fastest in {fast_dtype(device)}")
+    from muki_pipeline.setup import rehearsal  # imports torch: what there is to say of the texts is said before that
+
+    yield rehearsal.machine(params)
     yield from _tried("store", partial(_store, layout))
     if texts is None:
         return
@@ -86,13 +50,13 @@ def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
         if name in (params.train_teacher.teachers if params.train_teacher else {}):
             yield Finding("ok", f"teacher {name}", "is trained by this project, so it is not tried")
             continue
-        yield from _tried(f"teacher {name}", partial(_teacher, params, layout, name, texts, labels))
+        yield from _tried(f"teacher {name}", partial(rehearsal.teacher, params, layout, name, texts, labels))
     yield from _label_names(labels)
     if tested is not None and labels.keys() == params.teachers.keys():
         yield from _tried("prepare.test", partial(_tested, params, tested["label"], labels))
-    yield from _tried("embed", partial(_encoder, params, layout, texts))
+    yield from _tried("embed", partial(rehearsal.encoder, params, layout, texts))
     if labels:
-        yield from _tried("student", partial(_student, params, layout, texts, labels))
+        yield from _tried("student", partial(rehearsal.student, params, layout, texts, labels))
         yield _disk(layout, len(texts), labels)
 
 
@@ -151,35 +115,6 @@ def _texts(source: Source, where: str, layout: Layout) -> tuple[list[Finding], p
     return found, frame
 
 
-def _teacher(
-    params: Params, layout: Layout, name: str, texts: pl.Series, labels: dict[str, list[str]]
-) -> list[Finding]:
-    where = f"teacher {name}"
-    files = locate(name, params.teachers[name], layout.root)
-    labeller = fastest(files, params.label)
-    labeller.rehearse()
-    settings, dtype = labeller.settings, labeller.dtype
-    hours = labeller.estimate(sample(texts, _TIMED)) * len(texts) / 3600
-    labels[name] = list(files.labels)
-    sites = len(labeller.metadata("")["dropout"])
-    what = f"{len(files.labels)} labels, dropout in {sites} places, {_hours(hours)} for {len(texts):,} texts"
-    found = [Finding("ok", where, f"{what} in {dtype}")]
-    tokenizer = labeller.tokenizer
-    if own := own_tokens(tokenizer):
-        found.append(Finding("ok", where, f"reads the tokens that its author added whole: {shortlist(own)}"))
-    tried = sample(texts, _TEXTS)
-    cut = float((token_lengths(tokenizer, tried, settings.max_length) > settings.max_length).mean())
-    if cut > _MANY:
-        what = f"{cut:.0%} of the texts are longer than {settings.max_length} tokens and will be cut"
-        found.append(Finding("warning", where, what, "Raise label.max_length if their ends matter"))
-    ids = tokenise(tokenizer, tried, settings.max_length).features["input_ids"]
-    unknown = np.mean([token == tokenizer.unk_token_id for row in ids for token in row])
-    if unknown > _MANY:
-        what = f"{unknown:.0%} of the tokens are unknown to it"
-        found.append(Finding("warning", where, what, "Check that it was trained for texts of this language"))
-    return found
-
-
 def _label_names(labels: dict[str, list[str]]) -> list[Finding]:
     found = []
     for pair in pairs_of_labels(labels):
@@ -190,47 +125,6 @@ def _label_names(labels: dict[str, list[str]]) -> list[Finding]:
             what = f"{mine!r} of {one} and {theirs!r} of {other} are almost equal"
             found.append(Finding("warning", "labels", what, "If they mean the same, set integrate.aliases"))
     return found
-
-
-def _encoder(params: Params, layout: Layout, texts: pl.Series) -> list[Finding]:
-    encoder = NeutralEncoder(params, layout.root)
-    tried = sample(texts, _TIMED)
-    encoder.embed(tried[:2])
-    start = time.perf_counter()
-    encoder.embed(tried)
-    hours = (time.perf_counter() - start) / len(tried) * len(texts) / 3600
-    return [Finding("ok", "embed", f"{encoder.name} loads, {_hours(hours)}; a text is {encoder.description}")]
-
-
-def _student(params: Params, layout: Layout, texts: pl.Series, labels: dict[str, list[str]]) -> list[Finding]:
-    settings = params.student
-    union = list(unite(labels, params.integrate.aliases).labels)
-    model, tokenizer = load_start(settings, union, layout.root)
-    weights = sum(tensor.numel() for tensor in model.parameters())
-    tokens = tokenise(tokenizer, sample(texts, _STEPS_TIMED * settings.batch_size), settings.max_length)
-    by_length = np.array_split(np.argsort(-tokens.lengths), _STEPS_TIMED)  # as in training
-    batches = [collate(tokens, rows, model.config.pad_token_id, torch.device("cpu")).inputs for rows in by_length]
-    steps = len(texts) / settings.batch_size * epochs_of(settings, len(texts))
-    hours = _seconds_a_step(model, batches, settled(settings).precision) * steps / 3600
-    memory = weights * _TRAINING_BYTES / 1e9
-    what = f"{len(union)} labels from {settings.model}, {_hours(hours)}, {memory:.1f} GB for its weights"
-    return [Finding("ok", "student", what)]
-
-
-def _seconds_a_step(model: PreTrainedModel, batches: list[dict[str, Tensor]], precision: str) -> float:
-    """What a training step takes on the mean of some batches. Of the embeddings, a training updates few rows."""
-    model.get_input_embeddings().requires_grad_(False)
-    optimizer = torch.optim.AdamW((each for each in model.parameters() if each.requires_grad), lr=0.0, fused=True)
-    seconds = []
-    for inputs in (batches[0], *batches):  # the first one warms up
-        start = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            loss = model(**inputs).logits.logsumexp(dim=-1).sum()
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        seconds.append(time.perf_counter() - start)
-    return sum(seconds[1:]) / len(batches)
 
 
 def _disk(layout: Layout, rows: int, labels: dict[str, list[str]]) -> Finding:
@@ -244,9 +138,3 @@ def _disk(layout: Layout, rows: int, labels: dict[str, list[str]]) -> Finding:
     if needed > free:
         return Finding("error", str(layout.root), what, "Free some space, or move the project")
     return Finding("ok", str(layout.root), what)
-
-
-def _hours(hours: float) -> str:
-    if hours >= 1:
-        return f"{hours:.1f} hours"
-    return f"{hours * 60:.0f} minutes" if hours * 60 >= 1.5 else "a minute or less"

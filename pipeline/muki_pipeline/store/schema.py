@@ -22,6 +22,8 @@ FEATURES_VERSION = 1
 """What teachers' heads read (`pipeline/muki_pipeline/labelling/store.py`)."""
 EMBEDDINGS_VERSION = 4
 """Neutral embeddings of texts and label names (`pipeline/muki_pipeline/embedding/`)."""
+PREDICTIONS_VERSION = 1
+"""What students, teachers and routed teachers answer to texts outside the corpus (`evaluation/`, `models/`)."""
 STUDENT_VERSION = 5
 """A student's training: checkpoints and the students of a comparison (`pipeline/muki_pipeline/training/`)."""
 

@@ -10,7 +10,7 @@ from muki_pipeline.corpus.formats import read_table
 from muki_pipeline.deployment import classify
 from muki_pipeline.deployment.classify import Request, classify_file
 from muki_pipeline.errors import MukiError
-from muki_pipeline.models.students import LoadedStudent, load_student
+from muki_pipeline.models.loaded.student import LoadedStudent, load_student
 from muki_pipeline.store.folders import seal_folder
 from tests import tiny
 from tests.recorder import Recorder

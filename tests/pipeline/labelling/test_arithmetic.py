@@ -9,7 +9,7 @@ import pytest
 from muki_pipeline.config import Dtype, Label, Teacher
 from muki_pipeline.corpus import table
 from muki_pipeline.errors import MukiError
-from muki_pipeline.labelling import arithmetic
+from muki_pipeline.labelling import trial
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.run import LabellingSummary, label_corpus
 from muki_pipeline.layout import Layout
@@ -30,7 +30,7 @@ class Project:
         table.write_corpus(self.layout.corpus, table.with_ids(pl.DataFrame({"text": tiny.texts(rows)})), shard_rows=8)
 
     def label(self, fast: Dtype = "bfloat16", **changes: Any) -> LabellingSummary:
-        self.monkeypatch.setattr(arithmetic, "fast_dtype", lambda device: fast)
+        self.monkeypatch.setattr(trial, "fast_dtype", lambda device: fast)
         teacher = Teacher(model="m")
         return label_corpus("t", teacher, AUTO.model_copy(update=changes), self.layout)
 
@@ -55,7 +55,7 @@ def test_float32_where_bfloat16_is_not_faster(project: Project) -> None:
 
 
 def test_float32_where_bfloat16_changes_too_much(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arithmetic, "_MOST_ENTROPY", 0.0)
+    monkeypatch.setattr(trial, "_MOST_ENTROPY", 0.0)
     assert "float32, because bfloat16 changes too much: on 8 texts" in project.label().arithmetic
     assert project.dtypes == ["float32", "float32"]
 
@@ -82,6 +82,6 @@ def test_float32_where_a_network_cannot_compute_in_bfloat16(project: Project, mo
     assert project.label().arithmetic == "float32: in bfloat16, its network cannot read a text"
     assert project.dtypes == ["float32", "float32"]
     files = locate("t", Teacher(model="m"), project.layout.root)
-    assert arithmetic.fastest(files, AUTO).dtype == "float32"
+    assert trial.fastest(files, AUTO).dtype == "float32"
     with pytest.raises(MukiError, match="teacher t: its network cannot read a text"):
-        arithmetic.fastest(files, AUTO.model_copy(update={"dtype": "bfloat16"}))
+        trial.fastest(files, AUTO.model_copy(update={"dtype": "bfloat16"}))

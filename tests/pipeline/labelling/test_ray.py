@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from muki_pipeline.engines.ray import RayWorkers
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.run import label_with
+from muki_pipeline.labelling.store import StoredTeacher
 from muki_pipeline.layout import Layout
 from muki_pipeline.store.table import Table
 from muki_stages import prepare
@@ -94,8 +95,11 @@ class Counting(Labeller):
             file.write(f"{self.files.name} {table['id'][0]}\n")
         return labels
 
-    def __reduce__(self) -> Any:
-        return Counting, (self.files, self.settings)
+
+class CountingTeacher(StoredTeacher):
+    @cached_property
+    def labeller(self) -> Labeller:
+        return Counting(self.files, self.settings)
 
 
 def kill_a_worker() -> bool:
@@ -118,7 +122,7 @@ def run_with_kills(
     Returns:
         What was labelled, once for each time.
     """
-    monkeypatch.setattr("muki_pipeline.labelling.arithmetic.Labeller", Counting)
+    monkeypatch.setattr("muki_pipeline.labelling.arithmetic.StoredTeacher", CountingTeacher)
     labelled, kills = layout.root / "labelled.txt", 0
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(label_with, teachers, SETTINGS, layout, engine=partial(RayWorkers, None, 2))
@@ -166,15 +170,18 @@ class Poisoned(Labeller):
             os._exit(9)
         return super().label(table)
 
-    def __reduce__(self) -> Any:
-        return Poisoned, (self.files, self.settings)
+
+class PoisonedTeacher(StoredTeacher):
+    @cached_property
+    def labeller(self) -> Labeller:
+        return Poisoned(self.files, self.settings)
 
 
 @at_length
 def test_a_shard_that_kills_workers_is_named(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     teachers, layout = save(tmp_path, 4)
     write_corpus(layout.corpus, with_ids(pl.DataFrame({"text": [*tiny.texts(20), "poison"]})), 4)
-    monkeypatch.setattr("muki_pipeline.labelling.arithmetic.Labeller", Poisoned)
+    monkeypatch.setattr("muki_pipeline.labelling.arithmetic.StoredTeacher", PoisonedTeacher)
     with pytest.raises(MukiError, match=r"part-00005\.parquet with teacher a: its worker died 3 times"):
         label_with({"a": teachers["a"]}, SETTINGS, layout, engine=partial(RayWorkers, None, 1))
     stored = list((layout.work / "labels").glob("*.parquet"))

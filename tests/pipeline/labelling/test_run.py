@@ -11,8 +11,8 @@ from muki_pipeline.config import Label, Teacher
 from muki_pipeline.corpus import table
 from muki_pipeline.engines.processes import process_context
 from muki_pipeline.labelling.job import LabelJob
-from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.run import LabellingSummary, label_corpus
+from muki_pipeline.labelling.store import StoredTeacher
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.store.keys import canonical_key
@@ -133,13 +133,13 @@ def _in_another_process(arguments: bytes) -> Shard:
 def test_a_shard_can_be_labelled_by_any_process(tmp_path: Path) -> None:
     run = Run(tmp_path)
     write_corpus(run.layout, tiny.texts(20))
-    job = LabelJob(Labeller(locate("t", Teacher(model="m"), tmp_path), SETTINGS), run.layout)
+    job = LabelJob(StoredTeacher(locate("t", Teacher(model="m"), tmp_path), SETTINGS, run.layout))
     [first, *_] = table.corpus_shards(run.layout.corpus)
     here = job.label(first).labels
     content = here.read(["probs"])
     shutil.rmtree(run.layout.work)
     arguments = pickle.dumps((job, first))  # after its weights were loaded
-    with ProcessPoolExecutor(1, process_context("muki_pipeline.labelling.run")) as pool:
+    with ProcessPoolExecutor(1, process_context("muki_pipeline.labelling.job")) as pool:
         there = pool.submit(_in_another_process, arguments).result(timeout=120)
     assert there.key == here.key
     assert there.read(["probs"]).equals(content)

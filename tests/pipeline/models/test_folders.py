@@ -15,10 +15,11 @@ from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassif
 
 from muki_pipeline import config
 from muki_pipeline.config import Embed, StudentSettings, Teacher
-from muki_pipeline.embedding.encoder import NeutralEncoder
+from muki_pipeline.embedding.encoder import find_encoder
 from muki_pipeline.errors import MukiError
 from muki_pipeline.models import locations
-from muki_pipeline.models.teachers import load, locate
+from muki_pipeline.models.loaded.teacher import load
+from muki_pipeline.models.teachers import locate
 from muki_pipeline.training.base import load_base
 from muki_pipeline.training.base_files import base_digest
 from tests import tiny
@@ -112,7 +113,7 @@ def test_a_folder_that_is_no_model_says_what_it_is(tmp_path: Path, case: str) ->
     with pytest.raises(MukiError, match=message):
         load_base(StudentSettings(model="m"), ["a", "b"], tmp_path)
     with pytest.raises(MukiError, match=message):
-        NeutralEncoder(params(tmp_path, Embed(model="m")), tmp_path)
+        find_encoder(params(tmp_path, Embed(model="m")), tmp_path)
 
 
 def params(root: Path, embed: Embed) -> config.Params:
@@ -208,7 +209,7 @@ def test_every_reader_of_a_model_goes_by_the_same_files(tmp_path: Path) -> None:
     folder = tiny.save_teacher(tmp_path / "m", ["a", "b"])
 
     def digests() -> tuple[str, ...]:
-        encoder = NeutralEncoder(params(tmp_path, Embed(model="m")), tmp_path)
+        encoder = find_encoder(params(tmp_path, Embed(model="m")), tmp_path)
         teacher = locate("t", Teacher(model="m"), tmp_path)
         return teacher.digest, base_digest(StudentSettings(model="m"), tmp_path), encoder.digest
 

@@ -18,7 +18,8 @@ from muki_pipeline.config import Label, Teacher
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.models.batching import tokenise
-from muki_pipeline.models.teachers import load, locate
+from muki_pipeline.models.loaded.teacher import load
+from muki_pipeline.models.teachers import locate
 from tests import tiny
 
 SETTINGS = Label(passes=3, max_length=24, token_budget=200, device="cpu", dtype="float32")

@@ -7,7 +7,8 @@ import torch
 
 from muki_pipeline.config import Teacher
 from muki_pipeline.errors import MukiError
-from muki_pipeline.models.teachers import TeacherFiles, load, locate
+from muki_pipeline.models.loaded.teacher import load
+from muki_pipeline.models.teachers import TeacherFiles, locate
 from tests import tiny
 
 CPU = torch.device("cpu")

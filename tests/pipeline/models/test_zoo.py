@@ -17,7 +17,7 @@ from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.network.dropout import NoDropoutError
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.teachers import locate
-from muki_pipeline.setup import doctor, look
+from muki_pipeline.setup import candidates, rehearsal
 from tests import tiny
 from tests.pipeline.models import zoo
 
@@ -69,7 +69,7 @@ def label(root: Path, settings: Teacher) -> NDArray[np.float64]:
 def test_labels_have_the_numbers_of_transformers(tmp_path: Path, architecture: str) -> None:
     zoo.save(tmp_path / "m", architecture)
     tiny.cut_on("left" if architecture in LEFT else "right", tmp_path / "m")
-    found = look.find_teacher("t", "m", tmp_path)
+    found = candidates.find_teacher("t", "m", tmp_path)
     expected = np.concatenate([plain(tmp_path / "m", TEXTS), plain(tmp_path / "m", ATTACKS, split=True)])
     np.testing.assert_allclose(label(tmp_path, found.files.settings), expected, atol=1e-3)
     assert expected.std(axis=0).max() > 0.01
@@ -79,7 +79,7 @@ def test_labels_have_the_numbers_of_transformers(tmp_path: Path, architecture: s
 def test_a_refusal_names_the_reason_and_is_the_same_everywhere(tmp_path: Path, architecture: str) -> None:
     zoo.save(tmp_path / "m", architecture)
     with pytest.raises(MukiError, match=f"^teacher t: .*{zoo.REFUSED[architecture]}") as in_init:
-        look.find_teacher("t", "m", tmp_path)
+        candidates.find_teacher("t", "m", tmp_path)
     settings = Teacher(model="m")
     try:
         label(tmp_path, settings)
@@ -93,5 +93,5 @@ def test_a_refusal_names_the_reason_and_is_the_same_everywhere(tmp_path: Path, a
     content = tiny.params(["t"]) | {"teachers": {"t": settings.model_dump()}}
     params = config.Params.model_validate(content)
     with pytest.raises(MukiError, match=zoo.REFUSED[architecture]) as in_doctor:
-        doctor._teacher(params, Layout(tmp_path), "t", pl.Series(TEXTS), {})
+        rehearsal.teacher(params, Layout(tmp_path), "t", pl.Series(TEXTS), {})
     assert str(in_init.value) == str(in_label.value) == str(in_doctor.value)

@@ -5,8 +5,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from muki_pipeline import config
-from muki_pipeline.setup import doctor
-from muki_pipeline.setup.doctor import Finding, diagnose
+from muki_pipeline.setup import doctor, rehearsal
+from muki_pipeline.setup.doctor import diagnose
+from muki_pipeline.setup.finding import Finding
 from tests import tiny
 
 
@@ -85,7 +86,7 @@ def test_a_librarys_error_is_a_finding(path: Path, monkeypatch: pytest.MonkeyPat
     def fail(*arguments: object) -> None:
         raise RuntimeError("The size of tensor a (5)\nmust match")
 
-    monkeypatch.setattr(doctor, "load_start", fail)
+    monkeypatch.setattr(rehearsal, "load_start", fail)
     [error] = [each for each in findings(path) if each.level == "error"]
     assert (error.where, error.what) == ("student", "trying it failed: The size of tensor a (5) must match")
     assert error.fix
@@ -95,7 +96,7 @@ def test_a_lack_of_memory_is_a_finding(path: Path, monkeypatch: pytest.MonkeyPat
     def fail(*arguments: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(doctor, "load_start", fail)
+    monkeypatch.setattr(rehearsal, "load_start", fail)
     [error] = [each for each in findings(path) if each.level == "error"]
     assert (error.where, error.what) == ("student", "there is not enough memory")
 

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from muki_pipeline.errors import MukiError
-from muki_pipeline.setup import look
+from muki_pipeline.setup import candidates, look
 from tests import tiny
 from tests.pipeline.models.test_hostile import T5
 
@@ -45,34 +45,34 @@ def test_labels_that_may_mean_the_same_are_found() -> None:
 
 def test_the_length_covers_most_texts_and_no_more_than_models_read(tmp_path: Path) -> None:
     tiny.save_teacher(tmp_path / "m", ["a", "b"])
-    teacher = look.find_teacher("m", "m", tmp_path)
-    assert look.fitting_length([teacher], ["w1 w2"] * 99 + ["w1 " * 50]) == 8
-    assert look.fitting_length([teacher], ["w1 " * 20] * 99) == 24  # 22 with the tokens around a text
-    assert look.fitting_length([teacher], ["w1 " * 5000] * 99) == teacher.longest == 64
+    teacher = candidates.find_teacher("m", "m", tmp_path)
+    assert candidates.fitting_length([teacher], ["w1 w2"] * 99 + ["w1 " * 50]) == 8
+    assert candidates.fitting_length([teacher], ["w1 " * 20] * 99) == 24  # 22 with the tokens around a text
+    assert candidates.fitting_length([teacher], ["w1 " * 5000] * 99) == teacher.longest == 64
 
 
 def test_teachers_that_read_any_length_set_no_limit(tmp_path: Path) -> None:
     tiny.model(["a", "b"], "t5", **T5 | {"max_position_embeddings": -1}).save_pretrained(tmp_path / "t")
     tiny.tokenizer(int(1e30)).save_pretrained(tmp_path / "t")
     tiny.save_teacher(tmp_path / "m", ["a", "b"])
-    free, bound = (look.find_teacher(name, name, tmp_path) for name in ("t", "m"))
+    free, bound = (candidates.find_teacher(name, name, tmp_path) for name in ("t", "m"))
     assert free.longest is None
-    assert look.fitting_length([free], ["w1 " * 500] * 99) == 504
-    assert look.fitting_length([free, bound], ["w1 " * 500] * 99) == 64
+    assert candidates.fitting_length([free], ["w1 " * 500] * 99) == 504
+    assert candidates.fitting_length([free, bound], ["w1 " * 500] * 99) == 64
 
 
 def test_dropout_is_set_where_the_config_names_one_that_is_not_applied(tmp_path: Path) -> None:
     tiny.save_teacher(tmp_path / "m", ["a", "b"], "gpt_neox")  # its config has classifier_dropout, which nothing reads
-    assert look.find_teacher("m", "m", tmp_path).files.settings.dropout == 0.1
+    assert candidates.find_teacher("m", "m", tmp_path).files.settings.dropout == 0.1
 
 
 def test_a_model_without_dropout_gets_some(tmp_path: Path) -> None:
     rates = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.0)
     tiny.save_teacher(tmp_path / "m", ["a", "b"], **rates)
-    assert look.find_teacher("m", "m", tmp_path).files.settings.dropout == 0.1
+    assert candidates.find_teacher("m", "m", tmp_path).files.settings.dropout == 0.1
 
 
 @pytest.mark.parametrize("model", ["./nowhere", "/no/such/folder", "a/b/c"])
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path, model: str) -> None:
     with pytest.raises(MukiError, match="no such folder"):
-        look.find_teacher("m", model, tmp_path)
+        candidates.find_teacher("m", model, tmp_path)

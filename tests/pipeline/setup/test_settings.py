@@ -7,7 +7,7 @@ import yaml
 from muki_pipeline import config, strict_yaml
 from muki_pipeline.corpus.dialects import Dialect
 from muki_pipeline.errors import MukiError
-from muki_pipeline.setup import look
+from muki_pipeline.setup import candidates, look
 from muki_pipeline.setup.look import LabelPair, Lengths
 from muki_pipeline.setup.settings import Texts, render, write_project
 from tests import tiny
@@ -20,7 +20,7 @@ def rendered(root: Path, labels: dict[str, list[str]], **others: Any) -> str:
         tiny.save_teacher(root / name, known)
     for name in ("a.csv", "b.csv"):
         (root / name).write_text("body,topic\n")
-    teachers = [look.find_teacher(name, name, root) for name in labels]
+    teachers = [candidates.find_teacher(name, name, root) for name in labels]
     pairs = look.pairs_of_labels(labels)
     texts, test = Texts("a.csv", "body", dialect=Dialect(";", "doubled", True)), Texts("b.csv", "body", "topic")
     return render(texts, test, teachers, LENGTHS, {"model": "base"}, pairs)

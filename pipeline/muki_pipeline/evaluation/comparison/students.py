@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from muki_pipeline.config import Params, StudentSettings
 from muki_pipeline.engines.processes import process_context, serve_parent, start, usable_cores
 from muki_pipeline.errors import MukiError
-from muki_pipeline.evaluation.predict import predict_student
+from muki_pipeline.evaluation.predict import open_student, predict_student
 from muki_pipeline.models.devices import choose_device
 from muki_pipeline.progress import Progress, Task
 from muki_pipeline.store import files
@@ -65,7 +65,7 @@ class StudentJob:
         start = time.perf_counter()
         StudentTraining(self.settings, self.golden, self.folder, self.checkpoints, self.root, self.name).run(progress)
         metadata = {"seconds": time.perf_counter() - start}
-        probs = predict_student(self.folder, self.labels, self.texts, self.params, progress)
+        probs = predict_student(open_student(self.folder, self.labels), self.texts, self.params, progress)
         write_table_file(self.predictions, pa.table({"probs": fixed_size_lists(probs.astype(np.float32))}), metadata)
 
     def result(self) -> tuple[NDArray[np.float32], float]:
@@ -148,10 +148,12 @@ def _hear(connection: Connection, progress: Progress, tasks: dict[tuple[Connecti
         fix = "It may have run out of memory: close other programs, or lower student.batch_size, then run it again"
         raise MukiError("the process that trains it died", where=name, fix=fix) from None
     match message:
-        case _Begun(task, what, total, unit, seconds):
-            tasks[connection, task] = progress.begin(what, total, unit, seconds)
+        case _Begun(task, what, total, unit):
+            tasks[connection, task] = progress.begin(what, total, unit)
         case _Advanced(task, amount, note):
             tasks[connection, task].advance(amount, note)
+        case _Expected(task, seconds):
+            tasks[connection, task].expect(seconds)
         case Exception():
             raise message
     return message is None
@@ -165,7 +167,6 @@ class _Begun:
     name: str
     total: int
     unit: str
-    expected_seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,14 @@ class _Advanced:
     note: str
 
 
+@dataclass(frozen=True)
+class _Expected:
+    """A process knows how long a piece of work takes; see `Task.expect`."""
+
+    task: int
+    seconds: float
+
+
 class _SentTask:
     """A `Task` that another process shows."""
 
@@ -186,6 +195,9 @@ class _SentTask:
     def advance(self, amount: int, note: str = "") -> None:
         self.connection.send(_Advanced(self.number, amount, note))
 
+    def expect(self, seconds: float) -> None:
+        self.connection.send(_Expected(self.number, seconds))
+
 
 class _SentProgress:
     """A `Progress` that another process shows."""
@@ -193,9 +205,9 @@ class _SentProgress:
     def __init__(self, connection: Connection) -> None:
         self.connection, self.tasks = connection, 0
 
-    def begin(self, name: str, total: int, unit: str, expected_seconds: float | None = None) -> Task:
+    def begin(self, name: str, total: int, unit: str) -> Task:
         self.tasks += 1
-        self.connection.send(_Begun(self.tasks, name, total, unit, expected_seconds))
+        self.connection.send(_Begun(self.tasks, name, total, unit))
         return _SentTask(self.connection, self.tasks)
 
 

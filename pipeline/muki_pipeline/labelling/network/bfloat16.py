@@ -28,7 +28,7 @@ def apply(model: PreTrainedModel, probe: Probe, undo: ExitStack) -> None:
 
 
 def prove(model: PreTrainedModel, probe: Probe) -> bool:
-    """Its rounding was asked for; `labelling/arithmetic.py` measures what it does to the labels.
+    """Its rounding was asked for; `labelling/trial.py` measures what it does to the labels.
 
     On a GPU it must run without autocast: some networks' own code takes float32 alone.
     """

@@ -20,7 +20,7 @@ from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.network.attention import use_keyed_attention
 from muki_pipeline.labelling.network.masks import Call, Masks, Site, refused
 from muki_pipeline.labelling.network.probe import Probe
-from muki_pipeline.models.teachers import dropout_settings
+from muki_pipeline.models.loaded.teacher import dropout_settings
 
 # Two batches whose sizes and lengths tell every leading axis apart: [batch], [batch * heads], [fixed], others.
 _PROBE_LENGTHS = ((4, 4), (3, 3, 3))

@@ -79,7 +79,8 @@ class ModelFolder:
         for file in self.matching("*.safetensors"):
             if (self.path / file).is_file():
                 try:
-                    with safe_open(self.path / file, "pt") as weights:
+                    # Only names are read: with "pt" it would import torch.
+                    with safe_open(self.path / file, "np") as weights:
                         names += weights.keys()
                 except (SafetensorError, OSError):  # loading it says why
                     return None

@@ -12,7 +12,7 @@ from muki_pipeline.evaluation.comparison.compare import compare
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import Layout
-from muki_pipeline.models.students import load_student
+from muki_pipeline.models.loaded.student import load_student
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.supervision.integrate import integrate

@@ -1,0 +1,116 @@
+"""A located teacher is loaded safely, with its own tokenizer."""
+
+from functools import reduce
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from muki_pipeline.errors import MukiError, refusing, shortlist
+from muki_pipeline.models.checks.loaded_weights import check_unused_weights, new_weights
+from muki_pipeline.models.teachers import TeacherFiles
+from muki_pipeline.models.tokenizers import align_padding, check_length, load_tokenizer, structural_tokens
+
+
+def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a located teacher in float32 and `eval()`, with its own tokenizer.
+
+    Raises:
+        MukiError: Its files are not a classifier with these labels, or it cannot read `max_length` tokens.
+    """
+    where, settings = f"teacher {files.name}", files.settings
+    trust = settings.trust_remote_code
+    tokenizer = load_tokenizer(files.folder, where, trust_remote_code=trust)
+    with refusing(
+        f"cannot be loaded from {files.folder}",
+        where=where,
+        fix="Name a folder or hub id that AutoModelForSequenceClassification loads",
+    ):
+        config = AutoConfig.from_pretrained(files.folder, trust_remote_code=trust)
+        if config.num_labels != len(files.labels):  # transformers does not count the names in label2id
+            config.id2label = dict(enumerate(files.labels))
+        if settings.dropout is not None:
+            _set_dropout(config, settings.dropout)
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            files.folder,
+            config=config,
+            trust_remote_code=trust,
+            use_safetensors=None if settings.allow_pickle_weights else True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    check_unused_weights(model, report, where, "Correct config.json, or name a model saved by save_pretrained")
+    if new := new_weights(report):
+        raise MukiError(
+            f"its weights lack {shortlist(new)}: it is not a fine-tuned classifier",
+            where=where,
+            fix="Name the fine-tuned model, not the pretrained model that it started from",
+        )
+    outputs = model.config.num_labels
+    if outputs != len(files.labels):
+        raise MukiError(
+            f"{len(files.labels)} labels are named, the model has {outputs} outputs",
+            where=where,
+            fix="Give one name for each output, in their order",
+        )
+    check_length(model, tokenizer, max_length, where, "label.max_length")
+    align_padding(model, tokenizer)
+    _check_vocabulary(model, tokenizer, where)
+    return model.eval().to(device), tokenizer
+
+
+def dropout_settings(config: PretrainedConfig) -> dict[str, float | None]:
+    """The dropout probabilities in a model's config, except for layer drop; None stands for "the same as another".
+
+    Those of a config within, say the one of the part that reads texts, have its name before them.
+    """
+    own = {
+        name: value
+        for name, value in config.to_dict().items()
+        if ("dropout" in name or name.endswith("pdrop")) and (value is None or type(value) in (int, float))
+    }
+    return own | {
+        f"{part}.{name}": value
+        for part, inner in _inner_configs(config).items()
+        for name, value in dropout_settings(inner).items()
+    }
+
+
+def _inner_configs(config: PretrainedConfig) -> dict[str, PretrainedConfig]:
+    inner = {name: getattr(config, name, None) for name in config.sub_configs}
+    return {name: part for name, part in inner.items() if isinstance(part, PretrainedConfig)}
+
+
+def _set_dropout(config: PretrainedConfig, p: float) -> None:
+    for field in dropout_settings(config):
+        *parts, name = field.split(".")
+        setattr(reduce(getattr, parts, config), name, p)
+
+
+def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, where: str) -> None:
+    """Every token that a text can have must have an embedding; structural ones count where the tokenizer adds them."""
+    structural = structural_tokens(tokenizer)
+    inner = (number for token, number in tokenizer.get_vocab().items() if token not in structural)
+    highest = max(*inner, *tokenizer("a")["input_ids"])
+    if (rows := _embedding_rows(model)) is not None and highest >= rows:
+        raise MukiError(
+            f"its tokenizer knows tokens up to number {highest:,}, but its weights have {rows:,} embeddings",
+            where=where,
+            fix="Save the tokenizer that belongs to the model into its folder",
+        )
+
+
+def _embedding_rows(model: PreTrainedModel) -> int | None:
+    """Rows of the table of token embeddings; None for a network without one (CANINE hashes characters)."""
+    try:
+        table = model.get_input_embeddings()
+    except NotImplementedError:
+        return None
+    weight = getattr(table, "weight", None)
+    return len(weight) if isinstance(table, nn.Module) and isinstance(weight, torch.Tensor) else None

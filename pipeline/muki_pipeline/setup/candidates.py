@@ -1,0 +1,91 @@
+"""Classifiers that may become teachers: loaded and tried, and the longest texts that they and the student need."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from muki_pipeline.config import Label, Teacher
+from muki_pipeline.errors import MukiError, brief
+from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.labelling.network.dropout import NoDropoutError
+from muki_pipeline.models import locations
+from muki_pipeline.models.batching import beginnings
+from muki_pipeline.models.teachers import locate
+from muki_pipeline.models.tokenizers import ANY_LENGTH
+from muki_pipeline.setup.look import FoundTeacher, Lengths
+from muki_pipeline.training.base import base_limit
+
+_DROPOUT = 0.1
+_SHORTEST, _STEP, _SHARE = 8, 8, 95
+
+
+def find_teacher(name: str, model: str, root: Path, labels: list[str] | None = None) -> FoundTeacher:
+    """Load a classifier, let it answer as `label` will, and read what its settings need to say.
+
+    Args:
+        name: The teacher's name.
+        model: A folder, `package:DISTRIBUTION/PATH`, or a hub id, pinned as `ID@COMMIT` or at its newest commit.
+        root: What relative paths are relative to.
+        labels: Its label names, where its config has none.
+
+    Raises:
+        MukiError: See `locate` and `Labeller.rehearse`; the hub does not answer.
+    """
+    teacher = Teacher(**_where(model, root), labels=labels)
+    try:
+        labeller = _checked(name, teacher, root)
+    except NoDropoutError:
+        labeller = _checked(name, teacher.model_copy(update={"dropout": _DROPOUT}), root)
+    return FoundTeacher(labeller.files, labeller.longest, labeller.tokenizer)
+
+
+def _checked(name: str, teacher: Teacher, root: Path) -> Labeller:
+    settings = Label(max_length=_SHORTEST, device="cpu", dtype="float32")
+    labeller = Labeller(locate(name, teacher, root), settings)
+    labeller.rehearse()
+    return labeller
+
+
+def _where(model: str, root: Path) -> dict[str, str]:
+    """`model` and, for a hub id, `revision`."""
+    if locations.local(model, root) is not None or model.startswith(locations.PACKAGE):
+        return {"model": model}
+    if locations.looks_like_path(model):
+        raise MukiError("no such folder", where=model, fix="Name a folder saved by save_pretrained, or a hub id")
+    name, _, revision = model.partition("@")
+    return {"model": name, "revision": revision or _newest(name)}
+
+
+def _newest(model: str) -> str:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        commit = HfApi().model_info(model).sha
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        what = f"is no folder here, and the hub does not tell its newest commit ({brief(error)})"
+        raise MukiError(what, where=model, fix="Correct the path, or name a commit: ID@COMMIT") from None
+    return str(commit)
+
+
+def token_lengths(tokenizer: PreTrainedTokenizerBase, texts: list[str], longest: int) -> np.ndarray:
+    """Tokens of each text; a text far beyond `longest` counts as a little more than it."""
+    return np.array([len(ids) for ids in tokenizer(beginnings(tokenizer, texts, longest), verbose=False)["input_ids"]])
+
+
+def fitting_length(teachers: Sequence[FoundTeacher], texts: list[str]) -> int:
+    """The tokens that 95 % of the texts have at most, in the teacher that needs most, and no more than all can read."""
+    limit = min((teacher.longest for teacher in teachers if teacher.longest is not None), default=ANY_LENGTH)
+    needed = max(np.percentile(token_lengths(each.tokenizer, texts, limit), _SHARE) for each in teachers)
+    return int(min(max(-(-needed // _STEP) * _STEP, _SHORTEST), limit))
+
+
+def fitting_lengths(
+    teachers: Sequence[FoundTeacher], texts: list[str], student: Mapping[str, str], root: Path
+) -> Lengths:
+    """As `fitting_length`, and for the student no more than the model that it starts from can read."""
+    length = fitting_length(teachers, texts)
+    limit = base_limit(student["model"], student.get("revision"), root)
+    return Lengths(length, length if limit is None else min(length, limit))

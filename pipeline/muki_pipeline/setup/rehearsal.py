@@ -1,0 +1,129 @@
+"""Every network of a project is loaded and tried on a few texts."""
+
+import time
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from muki_pipeline.config import Params
+from muki_pipeline.embedding.encoder import find_encoder
+from muki_pipeline.errors import shortlist
+from muki_pipeline.labelling.trial import fastest
+from muki_pipeline.labels.space import unite
+from muki_pipeline.layout import Layout
+from muki_pipeline.models.batching import collate, tokenise
+from muki_pipeline.models.devices import choose_device, fast_dtype
+from muki_pipeline.models.teachers import locate
+from muki_pipeline.models.tokenizers import own_tokens
+from muki_pipeline.setup.candidates import token_lengths
+from muki_pipeline.setup.finding import Finding
+from muki_pipeline.setup.look import sample
+from muki_pipeline.training.finished import settled
+from muki_pipeline.training.start import load_start
+from muki_pipeline.training.student.plan import epochs_of
+
+_TEXTS, _TIMED, _STEPS_TIMED = 500, 32, 4
+_MANY = 0.05
+_TRAINING_BYTES = 16
+"""Of a weight in training: itself, its gradient and two averages of AdamW, in float32."""
+
+
+def machine(params: Params) -> Finding:
+    """The device, and the arithmetic that it is fastest in.
+
+    Raises:
+        MukiError: There is no such device.
+    """
+    device = choose_device(params.label.device)
+    return Finding("ok", "machine", f"{device}, {torch.get_num_threads()} threads, fastest in {fast_dtype(device)}")
+
+
+def teacher(params: Params, layout: Layout, name: str, texts: pl.Series, labels: dict[str, list[str]]) -> list[Finding]:
+    """A teacher answers a few texts; its label names are noted in `labels`.
+
+    Raises:
+        MukiError: It cannot be used; see `locate` and `Labeller.rehearse`.
+    """
+    where = f"teacher {name}"
+    files = locate(name, params.teachers[name], layout.root)
+    labeller = fastest(files, params.label)
+    labeller.rehearse()
+    settings, dtype = labeller.settings, labeller.dtype
+    hours = labeller.estimate(sample(texts, _TIMED)) * len(texts) / 3600
+    labels[name] = list(files.labels)
+    sites = len(labeller.provenance["dropout"])
+    what = f"{len(files.labels)} labels, dropout in {sites} places, {_hours(hours)} for {len(texts):,} texts"
+    found = [Finding("ok", where, f"{what} in {dtype}")]
+    tokenizer = labeller.tokenizer
+    if own := own_tokens(tokenizer):
+        found.append(Finding("ok", where, f"reads the tokens that its author added whole: {shortlist(own)}"))
+    tried = sample(texts, _TEXTS)
+    cut = float((token_lengths(tokenizer, tried, settings.max_length) > settings.max_length).mean())
+    if cut > _MANY:
+        what = f"{cut:.0%} of the texts are longer than {settings.max_length} tokens and will be cut"
+        found.append(Finding("warning", where, what, "Raise label.max_length if their ends matter"))
+    ids = tokenise(tokenizer, tried, settings.max_length).features["input_ids"]
+    unknown = np.mean([token == tokenizer.unk_token_id for row in ids for token in row])
+    if unknown > _MANY:
+        what = f"{unknown:.0%} of the tokens are unknown to it"
+        found.append(Finding("warning", where, what, "Check that it was trained for texts of this language"))
+    return found
+
+
+def encoder(params: Params, layout: Layout, texts: pl.Series) -> list[Finding]:
+    """The neutral encoder embeds a few texts.
+
+    Raises:
+        MukiError: It cannot be used; see `find_encoder` and `LoadedEncoder`.
+    """
+    found, tried = find_encoder(params, layout.root), sample(texts, _TIMED)
+    found.loaded.embed(tried[:2])
+    start = time.perf_counter()
+    found.loaded.embed(tried)
+    hours = (time.perf_counter() - start) / len(tried) * len(texts) / 3600
+    return [Finding("ok", "embed", f"{found.name} loads, {_hours(hours)}; a text is {found.loaded.description}")]
+
+
+def student(params: Params, layout: Layout, texts: pl.Series, labels: dict[str, list[str]]) -> list[Finding]:
+    """The student is made, and trained on a batch of texts.
+
+    Raises:
+        MukiError: The pretrained model cannot be used; see `load_start`.
+    """
+    settings = params.student
+    union = list(unite(labels, params.integrate.aliases).labels)
+    model, tokenizer = load_start(settings, union, layout.root)
+    weights = sum(tensor.numel() for tensor in model.parameters())
+    tokens = tokenise(tokenizer, sample(texts, _STEPS_TIMED * settings.batch_size), settings.max_length)
+    by_length = np.array_split(np.argsort(-tokens.lengths), _STEPS_TIMED)  # as in training
+    batches = [collate(tokens, rows, model.config.pad_token_id, torch.device("cpu")).inputs for rows in by_length]
+    steps = len(texts) / settings.batch_size * epochs_of(settings, len(texts))
+    hours = _seconds_a_step(model, batches, settled(settings).precision) * steps / 3600
+    memory = weights * _TRAINING_BYTES / 1e9
+    what = f"{len(union)} labels from {settings.model}, {_hours(hours)}, {memory:.1f} GB for its weights"
+    return [Finding("ok", "student", what)]
+
+
+def _seconds_a_step(model: PreTrainedModel, batches: list[dict[str, Tensor]], precision: str) -> float:
+    """What a training step takes on the mean of some batches. Of the embeddings, a training updates few rows."""
+    model.get_input_embeddings().requires_grad_(False)
+    optimizer = torch.optim.AdamW((each for each in model.parameters() if each.requires_grad), lr=0.0, fused=True)
+    seconds = []
+    for inputs in (batches[0], *batches):  # the first one warms up
+        start = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            loss = model(**inputs).logits.logsumexp(dim=-1).sum()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        seconds.append(time.perf_counter() - start)
+    return sum(seconds[1:]) / len(batches)
+
+
+def _hours(hours: float) -> str:
+    if hours >= 1:
+        return f"{hours:.1f} hours"
+    return f"{hours * 60:.0f} minutes" if hours * 60 >= 1.5 else "a minute or less"
