@@ -16,11 +16,13 @@ COMMANDS = {
     "label": ["--teacher", "one"],
     "embed": [],
     "integrate": [],
+    "train-student": [],
     "evaluate": [],
     "results": [],
     "report": [],
     "review": ["--force"],
     "inspect": [],
+    "run": [],
 }
 _PROBE = f"""
 import json, sys
