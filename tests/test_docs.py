@@ -24,7 +24,7 @@ BLOCKS = [
     for page in PAGES
     for number, block in enumerate(re.findall(r"^ *```python\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE))
 ]
-FEWEST_STEPS = "muki_pipeline.training.student.train._FEWEST_STEPS"
+MOST_STEPS = "muki_pipeline.training.student.plan._MOST_STEPS"
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def copied(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     """The project again, to work in; students train a few steps only."""
     shutil.copytree(finished, tmp_path / "project", symlinks=True)
     monkeypatch.chdir(tmp_path / "project")
-    monkeypatch.setattr(FEWEST_STEPS, 10)
+    monkeypatch.setattr(MOST_STEPS, 10)
     return tmp_path / "project"
 
 

@@ -173,7 +173,7 @@ def test_a_teacher_of_the_demo_is_trained_from_rows_outside_the_corpus(project: 
         project,
         "train_teacher",
         {
-            "settings": {"model": "models/base", "steps": 5, "batch_size": 4, "max_length": 16},
+            "settings": {"model": "models/base", "steps": 5, "batch_size": 4, "max_length": 16, "learning_rate": 1.0},
             "teachers": {"trees": {"labels": ["oak", "elm"], "steps": 3}},
         },
     )
