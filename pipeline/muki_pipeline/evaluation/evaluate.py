@@ -37,7 +37,7 @@ from muki_pipeline.store import files
 from muki_pipeline.store.columns import series
 from muki_pipeline.store.table import read_table_file
 from muki_pipeline.supervision.golden_table import answered, targets
-from muki_pipeline.supervision.strategies import best_teacher
+from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher
 
 LABEL_COLUMNS = ("probs", "logits", "entropy", "expected_entropy")
 HISTOGRAM_BINS = 25
@@ -216,7 +216,7 @@ def _scorer_measures(
 def _with_scorer(settings: Integrate, scorer: str) -> Integrate:
     """The settings with another scorer, and with the paper's weights if its scores are no posterior."""
     changes: dict[str, Any] = {"scorer": scorer}
-    if settings.strategy == "posterior" and scorer not in POSTERIORS:
+    if STRATEGIES[settings.strategy].needs_posterior and scorer not in POSTERIORS:
         changes["strategy"] = "soft"
     return settings.model_copy(update=changes)
 
