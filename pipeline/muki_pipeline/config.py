@@ -24,7 +24,7 @@ Posterior = Literal["calibrated", "gate"]
 POSTERIORS: tuple[str, ...] = get_args(Posterior)
 """Scorers whose scores are probabilities of being the right teacher, each row summing to 1."""
 NEED_POSTERIOR = ("posterior",)
-"""Strategies with `Strategy.needs_posterior`: settings are checked before anything that computes is loaded."""
+"""Strategies whose scores must be such: those with `needs_posterior` in supervision/strategies.py."""
 Scorer = (
     Literal["mc_entropy", "entropy", "mutual_information", "max_probability", "mc_max_probability", "energy"]
     | Posterior

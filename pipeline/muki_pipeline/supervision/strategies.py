@@ -69,7 +69,7 @@ class Strategy:
         keeps_teachers_apart: Whether that loss needs each teacher's own distribution.
         selects: Whether its weights follow the scores.
         reads_features: Whether that loss reads what the teachers' heads read (`label.features`).
-        needs_posterior: Whether scores must be probabilities of being the right teacher; also in `config.NEED_POSTERIOR`.
+        needs_posterior: Whether scores must be probabilities of being the right teacher (`config.NEED_POSTERIOR`).
     """
 
     weigh: Callable[[Floats, Floats, float], Floats]
