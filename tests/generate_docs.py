@@ -11,7 +11,10 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from muki_pipeline import config
+from muki_pipeline.evaluation.comparison.rules import RULES
+from muki_pipeline.routing.scorers import SCORERS
 from muki_pipeline.store import schema
+from muki_pipeline.supervision.strategies import STRATEGIES
 from tests import measured, repository
 from tests.measured import table
 
@@ -44,7 +47,9 @@ def leaves(annotation: Any) -> list[Any]:
 def kind(schema_of_field: dict[str, Any]) -> str:
     """A field's type and bounds in words, from its JSON schema."""
     if "anyOf" in schema_of_field:
-        return " or ".join(kind(each) for each in schema_of_field["anyOf"] if each.get("type") != "null")
+        kinds = [each for each in schema_of_field["anyOf"] if each.get("type") != "null"]
+        is_one_list = all("enum" in each or "const" in each for each in kinds)
+        return (", " if is_one_list else " or ").join(kind(each) for each in kinds)
     if "enum" in schema_of_field:
         return ", ".join(f"`{value}`" for value in schema_of_field["enum"]).replace("\t", "\\t")
     if "const" in schema_of_field:
@@ -131,6 +136,17 @@ WIDTHS = {
 }
 
 
+def rules() -> str:
+    """Every rule of `compare`."""
+    rows = []
+    for name, (changes, temperature) in RULES.items():
+        strategy = STRATEGIES[changes["strategy"]]
+        scorer = f"`{changes['scorer']}`: {SCORERS[changes['scorer']].title}" if strategy.selects else "none"
+        needs = ", with `label.features: true`" if strategy.reads_features else ""
+        rows.append((f"`{name}`", f"`{changes['strategy']}`{needs}", scorer, f"{temperature:g}"))
+    return "\n".join(table(("rule", "strategy", "scorer", "T"), rows))
+
+
 FLOATS = {pa.float32(): "float32", pa.float16(): "float16"}
 
 
@@ -154,7 +170,7 @@ def tables() -> str:
     return "\n".join(lines).strip()
 
 
-PARTS: dict[str, Callable[[], str]] = {"settings": settings, "tables": tables, **measured.PARTS}
+PARTS: dict[str, Callable[[], str]] = {"settings": settings, "tables": tables, "rules": rules, **measured.PARTS}
 MARKED = re.compile(r"(<!-- make docs: (\S+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 from experiments.record import read
 from experiments.routing.settings import settings
+from muki_pipeline.reporting.results import by_scorer
 from tests.benchmarks.measure import Row
 
 Records = Mapping[str, dict[str, Any]]
 MISSING = "Not measured on this version."
-RULES = ("supervised", "gate", "calibrated", "muki", "uhc", "concat", "cfl", "dfa")
+ORDER = ("supervised", "gate", "calibrated", "muki", "uhc", "concat", "cfl", "dfa")
 """The order of rules in tables of students; others follow."""
 
 
@@ -81,18 +82,8 @@ def demo(records: Records) -> list[str]:
 def scorers(records: Records) -> list[str]:
     """Every scorer on the demo's corpus."""
     [measured] = values_of(records)
-    columns = {
-        "right_teacher_best": "right teacher best",
-        "right_teacher_auroc": "AUROC, right against wrong teachers",
-        "target_accuracy": "target right",
-        "target_kl_to_gold": "KL to gold, nats",
-    }
-    rows = [
-        (f"`{scorer}`", *(share(figures[column]) for column in columns))
-        for scorer, figures in measured["corpus"].items()
-        if isinstance(figures, dict)
-    ]
-    return table(("scorer", *columns.values()), rows)
+    headings, rows = by_scorer(measured)
+    return table(headings, [(f"`{scorer}`", *cells) for scorer, *cells in rows])
 
 
 def routing(records: Records) -> list[str]:
@@ -135,11 +126,11 @@ def precision(records: Records) -> list[str]:
 
 
 def by_rule(records: Records) -> list[tuple[str, dict[str, dict[str, Any]]]]:
-    """The values of each folder of students by rule, in the order of `RULES`."""
+    """The values of each folder of students by rule, in the order of `ORDER`."""
     found = []
     for folder, names in groupby(records, lambda name: name.rsplit("/", 1)[0]):
         rules = {name.rsplit("/", 1)[1]: records[name]["values"] for name in names}
-        order = sorted(rules, key=lambda rule: (RULES.index(rule) if rule in RULES else len(RULES), rule))
+        order = sorted(rules, key=lambda rule: (ORDER.index(rule) if rule in ORDER else len(ORDER), rule))
         found.append((folder.split("/", 1)[1], {rule: rules[rule] for rule in order}))
     return found
 
@@ -155,7 +146,7 @@ def students(records: Records) -> list[str]:
     """Accuracy of the students of `experiments.curves`: a row for each corpus, a column for each rule."""
     folders = by_rule(records)
     present = {rule for _, rules in folders for rule in rules}
-    columns = [*(rule for rule in RULES if rule in present), *sorted(present - {*RULES})]
+    columns = [*(rule for rule in ORDER if rule in present), *sorted(present - {*ORDER})]
     rows = []
     for folder, rules in folders:
         cells = [mean(rules[rule]["students"], "accuracy") if rule in rules else "" for rule in columns]

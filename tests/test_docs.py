@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
+from experiments import record
 from muki_pipeline import config
+from muki_pipeline.reporting.results import NOT_MEASURED
 from muki_pipeline.routing.scorers import SCORERS
 from tests import generate_docs, tiny
+from tests import measured as tables_of_results
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*generate_docs.PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"))]
@@ -83,9 +86,15 @@ def test_every_setting_has_a_docstring() -> None:
         assert [f"{key}.{name}" for name, field in block.model_fields.items() if not field.description] == []
 
 
-def test_every_scorer_has_a_result() -> None:
-    measured = json.loads((ROOT / "results" / "metrics" / "demo.json").read_text())["values"]["corpus"]
-    assert {*SCORERS} <= {*measured}
+def test_every_scorer_is_shown_and_none_is_measured_that_is_in_no_list() -> None:
+    records = record.read("metrics/demo")
+    [measured] = (each["values"]["corpus"] for each in records.values())
+    rows = tables_of_results.scorers(records)[2:]
+    assert [row.split("`")[1] for row in rows] == [*SCORERS]
+    assert [scorer for scorer in SCORERS if scorer not in measured] == [
+        row.split("`")[1] for row in rows if NOT_MEASURED in row
+    ]
+    assert {*measured} <= {"rows", "rows_of_known_labels", *SCORERS}
 
 
 def test_the_pages_stay_short() -> None:

@@ -49,7 +49,7 @@ def test_judge_writes_every_rule_of_a_setting(suite: Path) -> None:
     assert judge.main("")
     found = record.read("routing", suite)
     [values] = measured.values_of(found)
-    assert {*values["rules"]} == {*judge.RULES}
+    assert {*values["rules"]} == {*judge.JUDGED}
     assert values["texts"] == 24
     assert measured.routing(found)[2].startswith("|20 Newsgroups, 3|24|")
 

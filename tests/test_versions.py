@@ -1,11 +1,14 @@
-"""Finished work is stored under the version of the code that made it: these numbers tell when a version must rise.
+"""Finished work is stored under the version of the code that made it: these facts tell when a version must rise.
 
-If a number here has changed on purpose, raise the version constant in `store/schema.py` and write the new
-numbers with `python -m tests.test_versions`. Otherwise work of the older code would be mixed with new work.
+If a number or a table's columns have changed on purpose, raise the version constant in `store/schema.py` and write the
+new facts with `python -m tests.test_versions`. Otherwise work of the older code would be mixed with new work. What has
+only come to the old, as a new strategy's numbers, needs no other version.
 """
 
 import json
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +32,8 @@ from muki_pipeline.training.student.train import train_student
 from tests import tiny
 
 STORED = Path(__file__).parent / "golden_numbers.json"
-VERSIONS = {"labels": "LABELS_VERSION", "golden": "GOLDEN_VERSION", "student": "STUDENT_VERSION"}
 TOLERANCE = 5e-4
+Numbers = dict[str, list[float]]
 
 
 def wave(model: Any) -> Any:
@@ -47,16 +50,17 @@ def save_wave(folder: Path, labels: list[str], **settings: Any) -> None:
     tiny.tokenizer().save_pretrained(folder)
 
 
-def labels(root: Path) -> list[float]:
+def labels(root: Path) -> Numbers:
+    """The columns of a label table."""
     save_wave(root / "m", ["a", "b", "c"])
     settings = Label(passes=8, max_length=20, token_budget=150, device="cpu", dtype="float32")
     table = pa.table({"id": ["0", "1", "2"], "text": ["w1 w2 w3 w4", "", "w7 w7 w9"]})
     shard = Labeller(locate("t", Teacher(model="m"), root), settings).label(table)
     columns = ("probs", "logits", "entropy", "expected_entropy")
-    return [float(value) for name in columns for value in np.ravel(shard[name].to_pylist())]
+    return {name: [float(value) for value in np.ravel(shard[name].to_pylist())] for name in columns}
 
 
-def golden(root: Path) -> list[float]:
+def golden(root: Path) -> Numbers:
     """Targets, weights and scores of every strategy with a fitting scorer."""
     path = tiny.save_project(root)
     for number, (name, known) in enumerate(tiny.TEACHER_LABELS.items()):
@@ -68,18 +72,20 @@ def golden(root: Path) -> list[float]:
     for name, teacher in params.teachers.items():
         label_corpus(name, teacher, params.label, layout)
     embed_corpus(params, layout)
-    numbers = []
-    for strategy in (name for name, each in STRATEGIES.items() if not each.reads_features):
-        scorer = config.Integrate().scorer if strategy == "posterior" else "mutual_information"
+    numbers = {}
+    for strategy, facts in STRATEGIES.items():
+        if facts.reads_features:
+            continue
+        scorer = config.Integrate().scorer if facts.needs_posterior else "mutual_information"
         settings = config.Integrate(strategy=strategy, scorer=scorer)
         integrate(params.model_copy(update={"integrate": settings}), layout, layout.golden)
         frame = pl.read_parquet(layout.golden / "*.parquet")
-        numbers += [float(value) for name in ("target", "scores") for value in frame[name].to_numpy()[::13].ravel()]
-        numbers += frame["weight"].to_list()[::13]
+        for name in ("target", "scores", "weight"):
+            numbers[f"{strategy}: {name}"] = [float(value) for value in frame[name].to_numpy()[::13].ravel()]
     return numbers
 
 
-def student(root: Path) -> list[float]:
+def student(root: Path) -> Numbers:
     """Losses of a short training without dropout, whose random numbers may change with torch."""
     path = tiny.save_project(root)
     settings = {"num_hidden_layers": 1, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -90,35 +96,93 @@ def student(root: Path) -> list[float]:
         save_wave(root / "models" / name, tiny.TEACHER_LABELS[name])
         label_corpus(name, teacher, params.label, layout)
     integrate(params, layout, layout.golden)
-    losses = train_student(params.student, layout)
-    return list(losses.values())
+    return {name: [value] for name, value in train_student(params.student, layout).items()}
 
 
-MAKERS = {"labels": labels, "golden": golden, "student": student}
+def described(column: schema.Column) -> str:
+    """A column's type in words."""
+    return f"{column.number} for each of {column.type}" if isinstance(column.type, str) else str(column.type)
 
 
-@pytest.mark.parametrize("kind", MAKERS)
-def test_a_number_that_changed_has_another_version(kind: str, tmp_path: Path) -> None:
-    stored = json.loads(STORED.read_text())[kind]
-    version = getattr(schema, VERSIONS[kind])
-    numbers = MAKERS[kind](tmp_path)
-    is_same = len(numbers) == len(stored["numbers"]) and np.allclose(
-        numbers, stored["numbers"], atol=TOLERANCE, rtol=TOLERANCE
-    )
-    if version == stored["version"]:
-        assert is_same, f"these numbers have changed: raise {VERSIONS[kind]}, then run python -m tests.test_versions"
-    else:
-        assert is_same, f"{VERSIONS[kind]} was raised: run python -m tests.test_versions"
+@dataclass(frozen=True)
+class Kind:
+    """A kind of finished work.
+
+    Attributes:
+        version: Name of its version.
+        columns: Of its tables.
+        make: Its numbers by name, made in an empty folder.
+    """
+
+    version: str
+    columns: tuple[schema.Column, ...] = ()
+    make: Callable[[Path], Numbers] = lambda root: {}
+
+    def facts(self, root: Path) -> dict[str, Any]:
+        """What is stored: the version, the columns with their types, and the numbers."""
+        types = {each.name: described(each) for each in self.columns}
+        numbers = {name: [round(value, 6) for value in values] for name, values in self.make(root).items()}
+        return {"version": getattr(schema, self.version), "columns": types, "numbers": numbers}
+
+
+KINDS = {
+    "labels": Kind("LABELS_VERSION", schema.LABELS, labels),
+    "features": Kind("FEATURES_VERSION", schema.FEATURES),
+    "embeddings": Kind("EMBEDDINGS_VERSION", schema.EMBEDDINGS),
+    "label names": Kind("EMBEDDINGS_VERSION", schema.LABEL_NAMES),
+    "golden": Kind("GOLDEN_VERSION", (*schema.GOLDEN, schema.TEACHER_TARGETS, schema.TEACHER_FEATURES), golden),
+    "student": Kind("STUDENT_VERSION", make=student),
+}
+
+
+def verdict(stored: dict[str, Any], now: dict[str, Any], version: str) -> str:
+    """What must be done before these facts may stand for the stored ones; empty if nothing."""
+    run = "run python -m tests.test_versions"
+    old, new = stored["numbers"], now["numbers"]
+    changed = [name for name in old.keys() & new.keys() if not is_close(old[name], new[name])]
+    if stored["columns"] != now["columns"]:
+        changed.append("columns")
+    if stored["version"] != now["version"]:
+        return f"{version} was raised: {run}"
+    if changed:
+        return f"these have changed: {sorted(changed)}. Raise {version}, then {run}"
+    return f"other names, old numbers: {run}" if old.keys() != new.keys() else ""
+
+
+def is_close(old: list[float], new: list[float]) -> bool:
+    return len(old) == len(new) and np.allclose(new, old, atol=TOLERANCE, rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_changed_has_another_version(kind: str, tmp_path: Path) -> None:
+    stored = json.loads(STORED.read_text())
+    assert [*stored] == [*KINDS]
+    assert verdict(stored[kind], KINDS[kind].facts(tmp_path), KINDS[kind].version) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, ""),
+        ({"numbers": {"a": [1.0], "b": [2.0]}}, "other names, old numbers: run"),
+        ({"numbers": {"a": [1.1], "b": [2.0]}}, "these have changed: ['a']. Raise"),
+        ({"columns": {"id": "string", "more": "float"}}, "these have changed: ['columns']. Raise"),
+        ({"columns": {}, "version": 4}, "V was raised: run"),
+    ],
+)
+def test_only_what_changed_asks_for_another_version(change: dict[str, Any], expected: str) -> None:
+    stored = {"version": 3, "columns": {"id": "string"}, "numbers": {"a": [1.0]}}
+    assert verdict(stored, stored | change, "V").startswith(expected)
+    assert expected or verdict(stored, stored | change, "V") == ""
 
 
 def main() -> None:
-    """Write the numbers of the code as it is."""
+    """Write the facts of the code as it is."""
     torch.set_num_threads(1)
     content = {}
-    for kind, make in MAKERS.items():
+    for name, kind in KINDS.items():
         with tempfile.TemporaryDirectory() as folder:
-            numbers = [round(number, 6) for number in make(Path(folder))]
-        content[kind] = {"version": getattr(schema, VERSIONS[kind]), "numbers": numbers}
+            content[name] = kind.facts(Path(folder))
     STORED.write_text(json.dumps(content, indent=1) + "\n")
 
 

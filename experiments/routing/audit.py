@@ -14,7 +14,7 @@ from muki_pipeline.evaluation import metrics
 from muki_pipeline.routing.answers import Anchors
 from muki_pipeline.routing.gate.gate import Gate
 from muki_pipeline.routing.scorers import gate_inputs
-from muki_pipeline.supervision.strategies import margins
+from muki_pipeline.supervision.strategies import teacher_margins
 
 SETTINGS = ("HWU64, random 4", "Reuters R8, 3", "20 Newsgroups, 3", "one half-trained")
 ANSWERS = (0, 25, 50, 100, 200)
@@ -25,7 +25,7 @@ def draw(asked: Asked, posterior: np.ndarray, count: int) -> Anchors:
     rows = np.arange(len(asked.columns))
     at_random = np.random.default_rng(0).permutation(rows)[: -(-count // 2)]
     others = np.setdiff1d(rows, at_random)
-    conflicts = others[np.argsort(margins(posterior[others]), kind="stable")][: count // 2]
+    conflicts = others[np.argsort(teacher_margins(posterior[others]), kind="stable")][: count // 2]
     chosen = np.concatenate([at_random, conflicts])
     return Anchors(chosen, asked.columns[chosen], np.arange(len(chosen)) < len(at_random))
 

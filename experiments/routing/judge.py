@@ -1,6 +1,6 @@
-"""Judges every rule on every setting of the suite that is built, and writes a file of results/routing/ for each.
+"""Judges every scorer on every setting of the suite that is built, and writes a file of results/routing/ for each.
 
-Use: `python -m experiments.routing.judge [PART OF A NAME]`. It ends with an error where the default rule finds the
+Use: `python -m experiments.routing.judge [PART OF A NAME]`. It ends with an error where the default finds the
 right teacher less often than the best of `mc_entropy`, `mutual_information` and `calibrated`, less 0.2 points. Where
 labels are misnamed or a teacher is half trained it may lose.
 """
@@ -35,7 +35,8 @@ from muki_pipeline.store.columns import arrow
 from muki_pipeline.store.table import is_finished
 from muki_pipeline.supervision.strategies import best_teacher, golden_targets, soft_weights
 
-RULES = ("mc_entropy", "mutual_information", "energy", "calibrated", "gate")
+JUDGED = ("mc_entropy", "mutual_information", "energy", "calibrated", "gate")
+"""Scorers; the last one is the default."""
 BOUND = ("mc_entropy", "mutual_information", "calibrated")
 ALLOWED = 0.002
 TAU = 0.2
@@ -63,7 +64,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Judged:
-    """One rule on one setting; what does not apply is None.
+    """One scorer on one setting; what does not apply is None.
 
     Attributes:
         right: Share of texts whose right teacher has the best score.
@@ -72,8 +73,8 @@ class Judged:
         kl: From the target to the gold label, nats.
         posterior: Mean posterior of the chosen teacher.
         calibration_error: Expected calibration error of the choice of teachers.
-        seconds: To fit the rule and to score the texts.
-        gate: The fitted rule, where it is the default.
+        seconds: To fit the scorer and to score the texts.
+        gate: The fitted gate, where it is the default.
     """
 
     right: float
@@ -86,7 +87,7 @@ class Judged:
     gate: Gate | None
 
     def figures(self) -> dict[str, float | None]:
-        """Everything but the rule itself."""
+        """Everything but the gate itself."""
         return {name: value for name, value in vars(self).items() if name != "gate"}
 
 
@@ -153,10 +154,10 @@ def ask(setting: Setting, data: Path = DATA, dtype: Dtype = LABEL.dtype) -> Aske
     return Asked(part, known, of_text[rows][known])
 
 
-def judge(rule: str, asked: Asked) -> Judged:
-    """Fit a rule to a setting's texts and hold it against the gold labels."""
+def judge(scorer: str, asked: Asked) -> Judged:
+    """Fit a scorer to a setting's texts and hold it against the gold labels."""
     start = time.perf_counter()
-    score = SCORERS[rule].kind.fit(rule, asked.outputs)
+    score = SCORERS[scorer].kind.fit(scorer, asked.outputs)
     scores = np.asarray(score(asked.outputs), dtype=np.float64)
     seconds = time.perf_counter() - start
     known, right = scores[asked.known], asked.right
@@ -190,11 +191,11 @@ def shown(value: float | None) -> str:
 
 
 def measure(setting: Setting) -> dict[str, Any]:
-    """The figures of every rule on one setting, and what the default knows about itself."""
+    """The figures of every scorer on one setting, and what the default knows about itself."""
     asked = ask(setting)
-    judged = {rule: judge(rule, asked) for rule in RULES}
-    default = judged[RULES[-1]]
-    gain = default.right - max(judged[rule].right for rule in BOUND)
+    judged = {scorer: judge(scorer, asked) for scorer in JUDGED}
+    default = judged[JUDGED[-1]]
+    gain = default.right - max(judged[scorer].right for scorer in BOUND)
     return {
         "setting": setting.name,
         "base": setting.base,
@@ -204,7 +205,7 @@ def measure(setting: Setting) -> dict[str, Any]:
         "gain": gain,
         "is_bound": setting.is_bound,
         "holds": gain >= -ALLOWED or not setting.is_bound,
-        "rules": {rule: each.figures() for rule, each in judged.items()},
+        "rules": {scorer: each.figures() for scorer, each in judged.items()},
         "first_kappa": default.gate.estimate.agreement if default.gate else None,
         "views": views(default.gate, asked) if default.gate else {},
     }
@@ -223,15 +224,15 @@ def views(gate: Gate, asked: Asked) -> dict[str, dict[str, float]]:
 def table(measured: Sequence[dict[str, Any]]) -> Table:
     """Share of right teachers, and how sure the default is."""
     rows = Table(title="Share of texts whose right teacher has the best score")
-    for heading in ("setting", "texts", *RULES, "gain", "posterior", "calibration error"):
+    for heading in ("setting", "texts", *JUDGED, "gain", "posterior", "calibration error"):
         rows.add_column(heading)
     for values in measured:
         rules = values["rules"]
-        default = rules[RULES[-1]]
+        default = rules[JUDGED[-1]]
         rows.add_row(
             values["setting"],
             str(values["texts"]),
-            *(shown(rules[rule]["right"]) for rule in RULES),
+            *(shown(rules[scorer]["right"]) for scorer in JUDGED),
             f"{100 * values['gain']:+.1f}",
             shown(default["posterior"]),
             shown(default["calibration_error"]),

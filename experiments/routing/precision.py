@@ -18,7 +18,7 @@ from experiments.routing.settings import DATA, Base, bases, settings
 from muki_pipeline.config import Dtype
 
 BFLOAT16 = DATA.with_name("data-bfloat16")
-RULES = ("mc_entropy", "mutual_information", "gate")
+JUDGED = ("mc_entropy", "mutual_information", "gate")
 
 
 def share(base: Base) -> None:
@@ -41,16 +41,16 @@ def main() -> None:
             bfloat16: Dtype = "bfloat16"
             list(pool.map(label, [base] * len(names), names, [BFLOAT16] * len(names), [bfloat16] * len(names)))
     table = Table(title="Share of texts whose right teacher has the best score, float32 / bfloat16")
-    for heading in ("setting", *RULES, "change of the last"):
+    for heading in ("setting", *JUDGED, "change of the last"):
         table.add_column(heading)
     for setting in settings([base.name for base in built]):
         exact, fast = ask(setting), ask(setting, BFLOAT16, "bfloat16")
-        rules = {rule: {"float32": judge(rule, exact).right, "bfloat16": judge(rule, fast).right} for rule in RULES}
+        rules = {name: {"float32": judge(name, exact).right, "bfloat16": judge(name, fast).right} for name in JUDGED}
         values = {"setting": setting.name, "texts": len(exact.known), "rules": rules}
         seeds = [base_of(setting.base).seed]
         recorder.write(f"precision/{slug(setting.name)}", values, seconds=recorder.lap(), seeds=seeds)
         cells = [f"{shown(right['float32'])} / {shown(right['bfloat16'])}" for right in rules.values()]
-        change = rules[RULES[-1]]["bfloat16"] - rules[RULES[-1]]["float32"]
+        change = rules[JUDGED[-1]]["bfloat16"] - rules[JUDGED[-1]]["float32"]
         table.add_row(setting.name, *cells, f"{100 * change:+.2f}")
     Console(width=150).print(table)
 

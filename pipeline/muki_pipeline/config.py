@@ -23,6 +23,8 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Posterior = Literal["calibrated", "gate"]
 POSTERIORS: tuple[str, ...] = get_args(Posterior)
 """Scorers whose scores are probabilities of being the right teacher, each row summing to 1."""
+NEED_POSTERIOR = ("posterior",)
+"""Strategies whose scores must be such: those with `needs_posterior` in supervision/strategies.py."""
 Scorer = (
     Literal["mc_entropy", "entropy", "mutual_information", "max_probability", "mc_max_probability", "energy"]
     | Posterior
@@ -236,8 +238,8 @@ class Integrate(Block):
 
     @model_validator(mode="after")
     def _posterior_has_one(self) -> Self:
-        if self.strategy == "posterior" and self.scorer not in POSTERIORS:
-            raise ValueError(f"strategy posterior needs a scorer of probabilities, one of {sorted(POSTERIORS)}")
+        if self.strategy in NEED_POSTERIOR and self.scorer not in POSTERIORS:
+            raise ValueError(f"strategy {self.strategy} needs a scorer of probabilities, one of {sorted(POSTERIORS)}")
         if self.answers is not None and self.scorer != "gate":
             raise ValueError("answers are only used by scorer gate")
         return self

@@ -1,11 +1,13 @@
 """Command `results`: the figures of data/metrics.json as tables, and where to look next."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from muki_pipeline import config
+from muki_pipeline.reporting import results
 from muki_pipeline.store.files import read_json
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import show, wants_json
@@ -25,47 +27,19 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
     if wants_json():
         return measured
     if "student" in measured:
-        show(_test_table(measured))
+        _show("Test set", ["figure", "value", "texts"], results.test_set(measured))
+        _show("Test texts by the teacher that knows their labels", *results.by_teacher(measured))
     if "corpus" in measured:
-        show(_corpus_table(measured["corpus"]))
+        texts = measured["corpus"]["rows_of_known_labels"]
+        _show(f"Supervision: {texts:,} unlabelled texts", *results.by_scorer(measured))
     Console().print(NEXT, highlight=False, soft_wrap=True)
     return measured
 
 
-def _test_table(measured: dict[str, Any]) -> Table:
-    student, routed = measured["student"], measured["routed_teachers"]
-    table = Table(title=f"Test set: {student['rows']:,} texts")
-    for heading in ("who", "texts", "accuracy"):
-        table.add_column(heading, justify="left" if heading == "who" else "right")
-    table.add_row("[bold]student, all labels", f"{student['rows']:,}", f"[bold]{student['accuracy']:.4f}")
-    for name, accuracy in student["block_accuracy"].items():
-        table.add_row(f"  student, labels of {name}", "", f"{accuracy:.4f}")
-    for name, teacher in measured["teachers"].items():
-        table.add_row(
-            f"teacher {name}, its own labels only", f"{teacher['rows']:,}", f"{teacher['own_block_accuracy']:.4f}"
-        )
-    table.add_row("routed teachers, no student", f"{routed['rows']:,}", f"{routed['accuracy']:.4f}")
-    table.add_row("  student, on the same texts", f"{routed['rows']:,}", f"{routed['student_accuracy_on_these']:.4f}")
-    table.caption = (
-        f"student: macro-F1 {student['macro_f1']:.4f}, calibration error {student['expected_calibration_error']:.4f}"
-    )
-    return table
-
-
-def _corpus_table(corpus: dict[str, Any]) -> Table:
-    headings = {
-        "right_teacher_best": "right teacher best",
-        "right_teacher_auroc": "AUROC right, wrong",
-        "target_accuracy": "target right",
-        "target_kl_to_gold": "KL to gold, nats",
-    }
-    if any("known_text_auroc" in measures for measures in corpus.values() if isinstance(measures, dict)):
-        headings["known_text_auroc"] = "AUROC known, unknown"
-    table = Table(title=f"Supervision: {corpus['rows_of_known_labels']:,} unlabelled texts")
-    table.add_column("scorer", no_wrap=True)
-    for heading in headings.values():
-        table.add_column(heading, justify="right")
-    for scorer, measures in corpus.items():
-        if isinstance(measures, dict):
-            table.add_row(scorer, *(f"{measures[name]:.4f}" if name in measures else "" for name in headings))
-    return table
+def _show(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(title=title)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number else "left", no_wrap=not number)
+    for row in rows:
+        table.add_row(*row)
+    show(table)

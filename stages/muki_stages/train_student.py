@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from muki_pipeline.progress import SILENT
-from muki_pipeline.training.processes import is_first, launch, leaving_quietly
+from muki_pipeline.training.processes import is_first, is_launched, launch, leaving_quietly
 from muki_pipeline.training.student.train import train_student
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.project import open_project
@@ -24,6 +24,6 @@ def main(
         launch(["-P", "-m", "muki_stages.cli", "train-student", "--params", str(params_file)], processes)
     with progress() if is_first() else nullcontext(SILENT) as bars, leaving_quietly():
         losses = train_student(params.student, layout, bars)
-    if is_first():
+    if is_first() and not is_launched():
         say(", ".join([f"student: {layout.student}", *(f"{name} {value:.4f}" for name, value in losses.items())]))
     return {"folder": str(layout.student), **losses}

@@ -86,7 +86,7 @@ def test_from_labels_to_results(project: Path, run: Run) -> None:
         metrics["routed_teachers"]["accuracy"],
         metrics["corpus"]["mutual_information"]["right_teacher_auroc"],
     ):
-        assert f"{figure:.4f}" in out
+        assert f"{figure:.3f}" in out
     assert {path.name for path in (project.parent / "data" / "plots").iterdir()} == {
         "confusion.csv",
         "reliability.csv",

@@ -41,7 +41,7 @@ from muki_pipeline.store.folder import FolderStore
 from muki_pipeline.store.store import Store
 from muki_pipeline.store.table import read_table_file
 from muki_pipeline.supervision.golden_table import answered, targets
-from muki_pipeline.supervision.strategies import best_teacher
+from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher
 
 LABEL_COLUMNS = ("probs", "logits", "entropy", "expected_entropy")
 HISTOGRAM_BINS = 25
@@ -220,7 +220,7 @@ def _scorer_measures(
 def _with_scorer(settings: Integrate, scorer: str) -> Integrate:
     """The settings with another scorer, and with the paper's weights if its scores are no posterior."""
     changes: dict[str, Any] = {"scorer": scorer}
-    if settings.strategy == "posterior" and scorer not in POSTERIORS:
+    if STRATEGIES[settings.strategy].needs_posterior and scorer not in POSTERIORS:
         changes["strategy"] = "soft"
     return settings.model_copy(update=changes)
 

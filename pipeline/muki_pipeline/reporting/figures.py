@@ -11,16 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-TITLES = {
-    "mc_entropy": "MC entropy (MUKI)",
-    "entropy": "entropy without dropout",
-    "mutual_information": "mutual information",
-    "max_probability": "largest probability",
-    "mc_max_probability": "largest MC probability",
-    "energy": "energy, standardised",
-    "calibrated": "energy and mutual information",
-    "gate": "four views",
-}
+from muki_pipeline.routing.scorers import SCORERS
+
 _PANELS_A_LINE = 3
 _COLOURS = {"right": "#2a7fb8", "wrong": "#e07b39"}
 _BLUE, _ORANGE = _COLOURS.values()
@@ -79,7 +71,7 @@ def uncertainty_figure(uncertainty: pl.DataFrame) -> Figure:
             axis.bar(
                 bars["uncertainty"], bars["share"], width=width, color=colour, alpha=0.6, label=f"{teacher} teacher"
             )
-        axis.set_title(TITLES.get(scorer, scorer))
+        axis.set_title(SCORERS[scorer].title if scorer in SCORERS else scorer)
         axis.set_xlabel("uncertainty, 1 - score")
     axes[0].set_ylabel("share of (text, teacher) pairs")
     axes[0].legend(frameon=False)

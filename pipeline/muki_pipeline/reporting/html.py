@@ -17,7 +17,7 @@ from muki_pipeline.evaluation.comparison.significance import best_rules
 from muki_pipeline.evaluation.gold_labels import read_corpus_gold
 from muki_pipeline.labels.tables import LabelShard, open_labelled_corpus
 from muki_pipeline.layout import TRAINING_CURVE, Layout, make_labels, open_golden
-from muki_pipeline.reporting import figures
+from muki_pipeline.reporting import figures, results
 from muki_pipeline.reporting.drift_section import drift_section
 from muki_pipeline.reporting.explore import STYLE, explore_section, label_map
 from muki_pipeline.routing.answers import wilson_interval
@@ -106,7 +106,7 @@ def write_report(params: Params, layout: Layout) -> None:
     """
     facts = open_golden(layout.golden).facts
     gold = read_corpus_gold(layout)
-    golden = summarise(params, layout, gold)
+    golden = golden_summary(params, layout, gold)
     teachers = list(facts["teachers"])
     by = "true label" if gold else "label of the golden target"
     sections = [
@@ -146,7 +146,7 @@ def write_report(params: Params, layout: Layout) -> None:
     files.write_bytes(layout.report, page.encode())
 
 
-def summarise(params: Params, layout: Layout, gold: Mapping[str, str]) -> GoldenSummary:
+def golden_summary(params: Params, layout: Layout, gold: Mapping[str, str]) -> GoldenSummary:
     """A golden table's margins, weights, who teaches what, and its worst conflicts.
 
     Args:
@@ -218,20 +218,10 @@ def _results(facts: Mapping[str, Any], layout: Layout) -> list[str]:
     measured = files.read_json(layout.metrics, "Run muki-pipeline evaluate")
     if "student" not in measured:
         return []
-    student, routed = measured["student"], measured["routed_teachers"]
-    shown = {
-        f"student, all labels, {student['rows']:,} test texts": student["accuracy"],
-        "macro-F1": student["macro_f1"],
-        "calibration error": student["expected_calibration_error"],
-        f"routed teachers, no student, {routed['rows']:,} texts": routed["accuracy"],
-        "the student on the same texts": routed["student_accuracy_on_these"],
-    }
-    figures_shown = "".join(f"<div><b>{value:.3f}</b>{escape(name)}</div>" for name, value in shown.items())
-    rows = [
-        [name, f"{each['own_block_accuracy']:.3f}", f"{student['block_accuracy'][name]:.3f}"]
-        for name, each in measured["teachers"].items()
-    ]
-    table = _table(["labels of", "their teacher, among its own labels", "the student, among all"], rows)
+    shown = "".join(
+        f"<div><b>{value}</b>{escape(title)}{f', {texts} test texts' if texts else ''}</div>"
+        for title, value, texts in results.test_set(measured)
+    )
     teachers, passes = len(facts["teachers"]), facts["label_settings"]["passes"] + 1
     cost = (
         f"A text costs the routed teachers {teachers * passes} passes through a network ({teachers} teachers, "
@@ -239,8 +229,8 @@ def _results(facts: Mapping[str, Any], layout: Layout) -> list[str]:
     )
     named = measured.get("test_set", {}).get("unknown_labels")
     left_out = f"<p>Left out, because no teacher knows their labels: {escape(named)}.</p>" if named else ""
-    shown_figures = f'<div class="figures">{figures_shown}</div>'
-    return [f"<section><h2>Result</h2>{shown_figures}{left_out}<p>{cost}</p>{table}</section>"]
+    table = _table(*results.by_teacher(measured))
+    return [f'<section><h2>Result</h2><div class="figures">{shown}</div>{left_out}<p>{cost}</p>{table}</section>']
 
 
 def _routing(facts: Mapping[str, Any], layout: Layout) -> list[str]:

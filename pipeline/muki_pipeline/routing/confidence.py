@@ -67,10 +67,12 @@ class Confidence:
     """How sure one teacher is of each text, from its own numbers alone; higher is more certain.
 
     Attributes:
+        title: It in a few words, for figures and pages.
         columns: The columns of a label shard that it reads.
         measure: The stored numbers and how many labels the teacher has -> `[rows]`.
     """
 
+    title: str
     columns: tuple[str, ...]
     measure: Callable[[StoredOutputs, int], NDArray[np.float64]]
 
@@ -86,15 +88,26 @@ def _mutual_information(outputs: StoredOutputs) -> NDArray[np.float64]:
 
 CONFIDENCES: dict[str, Confidence] = {
     # MUKI, Eq. 6
-    "mc_entropy": Confidence(("entropy",), lambda outputs, labels: _certainty(outputs.entropy, labels)),
-    # the same without dropout
-    "entropy": Confidence(("logits",), lambda outputs, labels: _certainty(entropy_of_logits(outputs.logits), labels)),
+    "mc_entropy": Confidence(
+        "MC entropy (MUKI)", ("entropy",), lambda outputs, labels: _certainty(outputs.entropy, labels)
+    ),
+    "entropy": Confidence(
+        "entropy without dropout",
+        ("logits",),
+        lambda outputs, labels: _certainty(entropy_of_logits(outputs.logits), labels),
+    ),
     # BALD, Houlsby et al. 2011
     "mutual_information": Confidence(
-        ("entropy", "expected_entropy"), lambda outputs, labels: _certainty(_mutual_information(outputs), labels)
+        "mutual information",
+        ("entropy", "expected_entropy"),
+        lambda outputs, labels: _certainty(_mutual_information(outputs), labels),
     ),
     # Hendrycks & Gimpel 2017
-    "max_probability": Confidence(("logits",), lambda outputs, labels: softmax(outputs.logits).max(axis=-1)),
-    "mc_max_probability": Confidence(("probs",), lambda outputs, labels: outputs.probs.max(axis=-1).astype(np.float64)),
-    "energy": Confidence(("logits",), lambda outputs, labels: energy(outputs.logits)),
+    "max_probability": Confidence(
+        "largest probability", ("logits",), lambda outputs, labels: softmax(outputs.logits).max(axis=-1)
+    ),
+    "mc_max_probability": Confidence(
+        "largest MC probability", ("probs",), lambda outputs, labels: outputs.probs.max(axis=-1).astype(np.float64)
+    ),
+    "energy": Confidence("energy", ("logits",), lambda outputs, labels: energy(outputs.logits)),
 }

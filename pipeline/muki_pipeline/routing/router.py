@@ -111,7 +111,7 @@ def router_key(inputs: RoutingInputs) -> str:
         read |= {"embeddings": inputs.embeddings.shards, "names": [inputs.embeddings.name_shard]}
     answers = inputs.answers
     facts = {
-        "version": schema.ROUTER_VERSION,
+        "version": [schema.ROUTER_VERSION, schema.GOLDEN_VERSION],  # the second one speaks for the scorers' numbers
         "scorer": inputs.scorer,
         "corpus": corpus_digest(inputs.corpus.shards),
         "answers": None if answers is None else [sorted(answers.columns.items()), sorted(answers.random)],

@@ -1,7 +1,8 @@
 """Which teacher to trust on which text: the scorers. Some of them are fitted to the unlabelled corpus.
 
-A scorer returns `[rows, teachers]`, higher for the teacher that is more likely to be right. To add one: a class whose
-`fit` makes it and whose call scores, a line in `SCORERS`, and its name in `config.Scorer`.
+A scorer returns `[rows, teachers]`, higher for the teacher that is more likely to be right. To add one that is fitted:
+a class whose `fit` makes it and whose call scores, a line in `SCORERS`, and its name in `config.Scorer`. One that reads
+a teacher's own numbers alone is a line in `CONFIDENCES`.
 """
 
 from collections.abc import Sequence
@@ -128,7 +129,7 @@ class Calibrated:
 
 @dataclass(frozen=True)
 class Gated:
-    """Posterior of each teacher by scores, words, embeddings and label names; see `routing/gate.py`."""
+    """Posterior of each teacher by scores, words, embeddings and label names; see `routing/gate/gate.py`."""
 
     gate: Gate
 
@@ -158,19 +159,21 @@ class Scorer:
     """A scorer.
 
     Attributes:
+        title: It in a few words, for figures and pages.
         columns: The columns of a label shard that it reads.
         kind: What is fitted to a sample of the corpus.
         reads_texts: Whether it reads the texts, their neutral embeddings and those of the labels' names.
     """
 
+    title: str
     columns: tuple[str, ...]
     kind: type[Score]
     reads_texts: bool = False
 
 
 SCORERS: dict[str, Scorer] = {
-    **{name: Scorer(confidence.columns, Plain) for name, confidence in CONFIDENCES.items()},
-    "energy": Scorer(CONFIDENCES["energy"].columns, Standardised),
-    "calibrated": Scorer(_TWO_SCORES, Calibrated),
-    "gate": Scorer(_TWO_SCORES, Gated, reads_texts=True),
+    **{name: Scorer(each.title, each.columns, Plain) for name, each in CONFIDENCES.items()},
+    "energy": Scorer("energy, standardised", CONFIDENCES["energy"].columns, Standardised),
+    "calibrated": Scorer("energy and mutual information", _TWO_SCORES, Calibrated),
+    "gate": Scorer("four views", _TWO_SCORES, Gated, reads_texts=True),
 }

@@ -1,7 +1,7 @@
 """Every table's columns and what they mean, and the version of the code that computes each kind of finished work.
 
 A version is part of the key that finished work is stored under. Raise it when the numbers change: work that the older
-code finished is then done again instead of being mixed with new work. `tests/golden_numbers` reminds you.
+code finished is then done again instead of being mixed with new work. `tests/test_versions.py` reminds you.
 """
 
 from collections.abc import Mapping

@@ -21,7 +21,7 @@ from muki_pipeline.store.columns import fixed_size_lists
 from muki_pipeline.store.keys import canonical_key
 from muki_pipeline.store.store import Shard, Store
 from muki_pipeline.store.table import Table, is_finished, part_name, publish
-from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher, golden_targets, margins
+from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher, golden_targets, teacher_margins
 
 
 def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature: float) -> dict[str, Any]:
@@ -155,7 +155,7 @@ class GoldenRows:
             "target": fixed_size_lists(self.target),
             "weight": pa.array(self.weights.astype(np.float32)),
             "teacher": pa.DictionaryArray.from_arrays(best, list(teachers)).dictionary_decode(),
-            "margin": pa.array(margins(self.scores).astype(np.float32)),
+            "margin": pa.array(teacher_margins(self.scores).astype(np.float32)),
             "scores": fixed_size_lists(self.scores.astype(np.float32)),
         }
         extras = ((schema.TEACHER_TARGETS, self.teacher_targets), (schema.TEACHER_FEATURES, self.teacher_features))

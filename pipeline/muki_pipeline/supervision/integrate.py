@@ -31,7 +31,7 @@ from muki_pipeline.supervision.golden_table import (
     target_columns,
     targets,
 )
-from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher, margins
+from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher, teacher_margins
 from muki_pipeline.supervision.summary import RoutingSummary, ShardSums, read_summary, summarise
 
 _LOG = logging.getLogger(__name__)
@@ -191,7 +191,7 @@ class GoldenWriter:
 
 def _raw_weights(scores: NDArray[np.floating], outputs: TeacherOutputs, settings: Integrate) -> NDArray[np.float64]:
     """m(x) of each text before scaling (docs/method.md, step 7); 0 where no teacher and no person is sure enough."""
-    weights = margins(scores) if settings.reweight == "margin" else np.ones(len(scores))
+    weights = teacher_margins(scores) if settings.reweight == "margin" else np.ones(len(scores))
     if settings.abstain_below is not None:
         is_unsure = measure(ABSTENTION, outputs).max(axis=1) < settings.abstain_below
         if outputs.anchors is not None:

@@ -69,6 +69,7 @@ class Strategy:
         keeps_teachers_apart: Whether that loss needs each teacher's own distribution.
         selects: Whether its weights follow the scores.
         reads_features: Whether that loss reads what the teachers' heads read (`label.features`).
+        needs_posterior: Whether scores must be probabilities of being the right teacher (`config.NEED_POSTERIOR`).
     """
 
     weigh: Callable[[Floats, Floats, float], Floats]
@@ -77,6 +78,7 @@ class Strategy:
     keeps_teachers_apart: bool = False
     selects: bool = True
     reads_features: bool = False
+    needs_posterior: bool = False
 
 
 _CONCAT = Strategy(lambda scores, energies, temperature: concat_weights(energies), reads_energies=True, selects=False)
@@ -84,8 +86,7 @@ _CONCAT = Strategy(lambda scores, energies, temperature: concat_weights(energies
 STRATEGIES: dict[str, Strategy] = {
     "soft": Strategy(lambda scores, energies, temperature: soft_weights(scores, temperature)),
     "hard": Strategy(lambda scores, energies, temperature: hard_weights(scores)),
-    # For scorers whose scores are already probabilities of being the right teacher.
-    "posterior": Strategy(lambda scores, energies, temperature: scores),
+    "posterior": Strategy(lambda scores, energies, temperature: scores, needs_posterior=True),
     "concat": _CONCAT,
     # Soft targets as in vanilla distillation, and features besides.
     "cfl": replace(_CONCAT, loss="cfl", reads_features=True),
@@ -106,7 +107,7 @@ def best_teacher(scores: Floats) -> NDArray[np.intp]:
     return best
 
 
-def margins(scores: Floats) -> NDArray[np.float64]:
+def teacher_margins(scores: Floats) -> NDArray[np.float64]:
     """Best less second-best score, plus `MARGIN_FLOOR`: small where teachers conflict (MUKI, Eq. 9).
 
     With one teacher there is no conflict: every margin is 1.

@@ -12,6 +12,8 @@ from muki_pipeline.errors import MukiError
 Value = TypeVar("Value")
 _BROKEN = ("Connection closed by peer", "Connection reset by peer", "NCCL", "gloo", "Broken pipe")
 """Errors of a process whose connection to another one broke."""
+_LAUNCHED = "MUKI_PIPELINE_LAUNCHED"
+"""In the environment of processes that `launch` started: the process that called it speaks for them."""
 _PATIENCE = timedelta(days=1)
 """How long processes wait for the first one: it reads and tokenises the whole corpus."""
 
@@ -24,6 +26,11 @@ def world_size() -> int:
 def is_first() -> bool:
     """Whether this is the only process of a training, or the first one."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def is_launched() -> bool:
+    """Whether `launch` has started this process."""
+    return _LAUNCHED in os.environ
 
 
 def first_decides(decide: Callable[[], Value]) -> Value:
@@ -58,6 +65,7 @@ def launch(command: Sequence[str], processes: int) -> None:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     settings = LaunchConfig(1, 1, processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0)
+    os.environ[_LAUNCHED] = "1"
     try:
         elastic_launch(settings, sys.executable)(*command)
     except ChildFailedError as error:
@@ -65,6 +73,8 @@ def launch(command: Sequence[str], processes: int) -> None:
         what = f"process {number} of {processes} ended with exit code {failure.exitcode}"
         fix = "See its message above, if there is one; run the command again, and it continues from its last checkpoint"
         raise MukiError(what, where="train-student", fix=fix) from None
+    finally:
+        del os.environ[_LAUNCHED]
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from muki_pipeline.config import Source
+from muki_pipeline.corpus.formats import READERS
 from muki_pipeline.corpus.readers import describe, read_source, watched
 from muki_pipeline.errors import MukiError
 
@@ -28,6 +29,10 @@ def test_every_format_gives_the_same_texts(tmp_path: Path) -> None:
     frame.write_parquet(tmp_path / "a.parquet")
     for name in ("a.csv", "a.jsonl", "a.parquet"):
         assert read(tmp_path, name).equals(expected()), name
+
+
+def test_the_settings_name_every_format() -> None:
+    assert [ending for ending in READERS if ending not in str(Source.model_fields["source"].description)] == []
 
 
 def test_tabulated_files_take_quotes_as_text(tmp_path: Path) -> None:

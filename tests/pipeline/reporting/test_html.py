@@ -12,28 +12,22 @@ import pytest
 
 from muki_pipeline import config
 from muki_pipeline.errors import MukiError
-from muki_pipeline.evaluation.comparison.compare import Comparison, compare
-from muki_pipeline.evaluation.comparison.rules import RULES, SUPERVISED
-from muki_pipeline.evaluation.comparison.significance import best_rules
 from muki_pipeline.evaluation.evaluate import evaluate
 from muki_pipeline.layout import Layout
 from muki_pipeline.reporting.figures import share_figure, svg
-from muki_pipeline.reporting.html import CONFLICTS, summarise, write_report
+from muki_pipeline.reporting.html import CONFLICTS, golden_summary, write_report
 from muki_pipeline.store.columns import arrow
 from muki_pipeline.store.table import write_table_file
-from muki_pipeline.supervision.integrate import integrate
 from tests import tiny
-from tests.recorder import Recorder
 
-RULES_COMPARED = ["muki", "concat", "uhc", "gate", SUPERVISED]
 HOSTILE = "<script>alert(1)</script> & more"
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that is labelled, and whose teachers are gone."""
-    root = tmp_path_factory.mktemp("compared")
-    path = tiny.save_project(root, compare={"rules": RULES_COMPARED, "seeds": [0, 1]})
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that is measured, and whose teachers are gone."""
+    root = tmp_path_factory.mktemp("measured")
+    path = tiny.save_project(root)
     lines = (root / "corpus.csv").read_text().splitlines()
     (root / "corpus.csv").write_text("\n".join([*lines, f'oak,"{HOSTILE}"']) + "\n")
     tiny.finish(path)
@@ -46,72 +40,6 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in params.teachers:
         shutil.rmtree(root / "models" / name)
     return path
-
-
-def run(path: Path) -> tuple[Comparison, list[str]]:
-    params, layout = config.load(path)
-    recorder = Recorder()
-    comparison = compare(params, layout, recorder)
-    return comparison, [task.name for task in recorder.tasks if task.unit == "steps"]
-
-
-@pytest.fixture(scope="module")
-def compared(labelled: Path) -> tuple[Comparison, list[str]]:
-    return run(labelled)
-
-
-def test_every_rule_and_seed_has_a_student(compared: tuple[Comparison, list[str]]) -> None:
-    found, trained = compared
-    assert sorted(trained) == sorted(f"student of {rule}, seed {seed}" for rule in RULES_COMPARED for seed in (0, 1))
-    frame = found.students
-    assert frame.select("rule", "seed").rows() == [(rule, seed) for rule in RULES_COMPARED for seed in (0, 1)]
-    assert frame["accuracy"].is_between(0, 1).all()
-    assert (frame["seconds"] > 0).all()
-    assert set(frame.filter(pl.col("teacher_selection").is_null())["rule"]) == {"concat", "uhc", SUPERVISED}
-    assert len(found.tests) == 10
-    assert found.tests["p_value"].is_between(0, 1).all()
-
-
-def test_what_is_finished_is_not_trained_again(labelled: Path, compared: tuple[Comparison, list[str]]) -> None:
-    again, trained = run(labelled)
-    assert trained == []
-    assert again.students.equals(compared[0].students)
-    assert again.tests.equals(compared[0].tests)
-
-
-def test_supervision_is_measured_as_evaluate_measures_it(
-    labelled: Path, compared: tuple[Comparison, list[str]]
-) -> None:
-    params, layout = config.load(labelled)
-    gold = pl.read_parquet(layout.corpus_gold)["label"]
-    labels = [label for known in tiny.TEACHER_LABELS.values() for label in known]
-    muki = params.model_copy(update={"integrate": params.integrate.model_copy(update=RULES["muki"][0])})
-    integrate(muki, layout, layout.root / "muki")
-    target = pl.read_parquet(layout.root / "muki" / "*.parquet")["target"].to_numpy()
-    columns = np.array([labels.index(label) for label in gold])
-    row = compared[0].students.filter(pl.col("rule") == "muki").row(0, named=True)
-    assert row["supervision_accuracy"] == pytest.approx((target.argmax(axis=1) == columns).mean())
-    assert row["kl_to_gold"] == pytest.approx(-np.log(target[np.arange(len(columns)), columns]).mean(), rel=1e-5)
-
-
-def test_an_unknown_rule_is_refused(labelled: Path) -> None:
-    params, layout = config.load(labelled)
-    changed = params.model_copy(update={"compare": config.Compare(rules=["mucki"])})
-    with pytest.raises(MukiError, match="there is no rule 'mucki'"):
-        compare(changed, layout)
-
-
-def test_the_undecided_are_the_best_and_what_no_test_tells_from_it() -> None:
-    students = pl.DataFrame({"rule": ["a", "a", "b", "c", SUPERVISED], "accuracy": [0.7, 0.9, 0.79, 0.5, 0.99]})
-    tests = pl.DataFrame(
-        {
-            "rule": ["a", "a", "b", "a"],
-            "other": ["b", "c", "c", SUPERVISED],
-            "difference": [0.01, 0.3, 0.29, -0.19],
-            "p_value": [0.6, 0.001, 0.001, 0.3],
-        }
-    )
-    assert best_rules(students, tests) == ["a", "b"]
 
 
 class Page(HTMLParser):
@@ -134,10 +62,15 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def report(labelled: Path, compared: tuple[Comparison, list[str]]) -> Path:
-    params, layout = config.load(labelled)
-    write_table_file(layout.comparison, arrow(compared[0].students))
-    write_table_file(layout.comparison_tests, arrow(compared[0].tests))
+def report(measured: Path) -> Path:
+    params, layout = config.load(measured)
+    measures = ("macro_f1", "expected_calibration_error", "supervision_accuracy", "teacher_selection", "kl_to_gold")
+    students = pl.DataFrame({"rule": ["gate", "gate", "muki"], "accuracy": [0.7, 0.8, 0.75]}).with_columns(
+        pl.lit(0.5).alias(name) for name in measures
+    )
+    tests = pl.DataFrame({"rule": ["gate"], "other": ["muki"], "p_value": [0.9]})
+    write_table_file(layout.comparison, arrow(students))
+    write_table_file(layout.comparison_tests, arrow(tests))
     write_report(params, layout)
     return layout.report
 
@@ -160,13 +93,15 @@ def test_the_report_has_every_section_and_needs_nothing_else(report: Path) -> No
         "Where it comes from",
     ]
     assert "costs the routed teachers 8 passes through a network (2 teachers, 4 passes each)" in report.read_text()
+    assert "<td>gate</td><td>0.750 ± 0.071</td>" in report.read_text()
+    assert "<td>muki ≈</td><td>0.750</td>" in report.read_text()
     assert list(page.tags).count("script") == 2, "the texts as JSON and the page's own script, no more"
     assert all(link.startswith(("data:", "#")) for link in page.links)
 
 
-def test_conflicts_are_the_least_margins_and_texts_are_escaped(labelled: Path, report: Path) -> None:
-    params, layout = config.load(labelled)
-    golden = summarise(params, layout, {})
+def test_conflicts_are_the_least_margins_and_texts_are_escaped(measured: Path, report: Path) -> None:
+    params, layout = config.load(measured)
+    golden = golden_summary(params, layout, {})
     margins = pl.read_parquet(layout.golden / "*.parquet")["margin"].sort()
     assert len(golden.conflicts) == min(CONFLICTS, len(margins))
     np.testing.assert_allclose([each.margin + 1e-6 for each in golden.conflicts], margins[:CONFLICTS], rtol=1e-6)
@@ -175,10 +110,10 @@ def test_conflicts_are_the_least_margins_and_texts_are_escaped(labelled: Path, r
     assert HOSTILE not in changed.report.read_text()
 
 
-def test_a_golden_table_of_another_version_is_refused(labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_golden_table_of_another_version_is_refused(measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("muki_pipeline.layout.GOLDEN_VERSION", 99)
     with pytest.raises(MukiError, match="was made by another version of this program"):
-        write_report(*config.load(labelled))
+        write_report(*config.load(measured))
 
 
 def test_labels_are_never_read_as_mathematics() -> None:

@@ -1,4 +1,5 @@
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from muki_pipeline import config
 from muki_pipeline.labels.space import unite
 from muki_pipeline.routing.confidence import energy, softmax
 from muki_pipeline.supervision.strategies import (
@@ -15,8 +17,8 @@ from muki_pipeline.supervision.strategies import (
     concat_weights,
     golden_targets,
     hard_weights,
-    margins,
     soft_weights,
+    teacher_margins,
 )
 
 SCORES = arrays(np.float64, (6, 3), elements=st.floats(0, 1))
@@ -26,6 +28,11 @@ VOCABULARY = unite({"a": ["x", "y"], "b": ["y", "z"], "c": ["u", "v", "x"]}, {})
 def distributions(seed: int) -> list[np.ndarray]:
     drawn = np.random.default_rng(seed)
     return [drawn.dirichlet(np.full(size, 0.2), 6) for size in (2, 2, 3)]
+
+
+def test_the_settings_name_every_strategy() -> None:
+    assert {*get_args(config.Integrate.model_fields["strategy"].annotation)} == {*STRATEGIES}
+    assert {*config.NEED_POSTERIOR} == {name for name, each in STRATEGIES.items() if each.needs_posterior}
 
 
 def test_soft_weights_by_hand() -> None:
@@ -51,8 +58,8 @@ def test_probabilities_of_exactly_zero_pass_through() -> None:
 
 @given(SCORES, st.integers(0, 100), st.floats(0.01, 10))
 def test_targets_are_distributions(scores: np.ndarray, seed: int, temperature: float) -> None:
-    for name, strategy in STRATEGIES.items():
-        weights = strategy.weigh(softmax(scores) if name == "posterior" else scores, 3 * scores, temperature)
+    for strategy in STRATEGIES.values():
+        weights = strategy.weigh(softmax(scores) if strategy.needs_posterior else scores, 3 * scores, temperature)
         np.testing.assert_allclose(weights.sum(axis=1), 1)
         targets = golden_targets(weights, distributions(seed), VOCABULARY)
         assert targets.dtype == np.float32
@@ -70,7 +77,7 @@ def test_permuting_teachers_permutes_columns_and_nothing_else(scores: np.ndarray
     others = golden_targets(soft_weights(scores[:, order], 0.2), [said[number] for number in order], permuted)
     columns = [permuted.labels.index(label) for label in VOCABULARY.labels]
     np.testing.assert_allclose(others[:, columns], targets, atol=1e-7)
-    np.testing.assert_allclose(margins(scores[:, order]), margins(scores))
+    np.testing.assert_allclose(teacher_margins(scores[:, order]), teacher_margins(scores))
 
 
 def test_concat_is_one_softmax_over_all_logits() -> None:
@@ -85,16 +92,16 @@ def test_concat_is_one_softmax_over_all_logits() -> None:
             np.testing.assert_allclose(targets[:, column], whole[:, summed[label]].sum(axis=1), rtol=1e-5)
 
 
-def test_margins_by_hand() -> None:
+def test_teacher_margins_by_hand() -> None:
     scores = np.array([[0.9, 0.2, 0.7], [0.5, 0.5, 0.1]])
-    np.testing.assert_allclose(margins(scores), [0.2 + MARGIN_FLOOR, MARGIN_FLOOR])
+    np.testing.assert_allclose(teacher_margins(scores), [0.2 + MARGIN_FLOOR, MARGIN_FLOOR])
 
 
 def test_one_teacher_is_plain_distillation() -> None:
     vocabulary = unite({"a": ["x", "y"]}, {})
     scores, said = np.array([[0.1], [0.9]]), softmax(np.array([[1.0, 2.0], [3.0, 1.0]]))
     np.testing.assert_allclose(golden_targets(soft_weights(scores, 0.2), [said], vocabulary), said, rtol=1e-6)
-    np.testing.assert_array_equal(margins(scores), [1, 1])
+    np.testing.assert_array_equal(teacher_margins(scores), [1, 1])
     np.testing.assert_array_equal(best_teacher(scores), [0, 0])
 
 

@@ -1,0 +1,80 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from muki_pipeline import config
+from muki_pipeline.errors import MukiError
+from muki_pipeline.evaluation.comparison.compare import Comparison, compare
+from muki_pipeline.evaluation.comparison.rules import RULES, SUPERVISED
+from muki_pipeline.supervision.integrate import integrate
+from tests import tiny
+from tests.recorder import Recorder
+
+RULES_COMPARED = ["muki", "concat", "uhc", "gate", SUPERVISED]
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that is labelled, and whose teachers are gone."""
+    root = tmp_path_factory.mktemp("compared")
+    path = tiny.save_project(root, compare={"rules": RULES_COMPARED, "seeds": [0, 1]})
+    tiny.label(path)
+    for name in tiny.TEACHER_LABELS:
+        shutil.rmtree(root / "models" / name)
+    return path
+
+
+def run(path: Path) -> tuple[Comparison, list[str]]:
+    params, layout = config.load(path)
+    recorder = Recorder()
+    comparison = compare(params, layout, recorder)
+    return comparison, [task.name for task in recorder.tasks if task.unit == "steps"]
+
+
+@pytest.fixture(scope="module")
+def compared(labelled: Path) -> tuple[Comparison, list[str]]:
+    return run(labelled)
+
+
+def test_every_rule_and_seed_has_a_student(compared: tuple[Comparison, list[str]]) -> None:
+    found, trained = compared
+    assert sorted(trained) == sorted(f"student of {rule}, seed {seed}" for rule in RULES_COMPARED for seed in (0, 1))
+    frame = found.students
+    assert frame.select("rule", "seed").rows() == [(rule, seed) for rule in RULES_COMPARED for seed in (0, 1)]
+    assert frame["accuracy"].is_between(0, 1).all()
+    assert (frame["seconds"] > 0).all()
+    assert set(frame.filter(pl.col("teacher_selection").is_null())["rule"]) == {"concat", "uhc", SUPERVISED}
+    assert len(found.tests) == 10
+    assert found.tests["p_value"].is_between(0, 1).all()
+
+
+def test_what_is_finished_is_not_trained_again(labelled: Path, compared: tuple[Comparison, list[str]]) -> None:
+    again, trained = run(labelled)
+    assert trained == []
+    assert again.students.equals(compared[0].students)
+    assert again.tests.equals(compared[0].tests)
+
+
+def test_supervision_is_measured_as_evaluate_measures_it(
+    labelled: Path, compared: tuple[Comparison, list[str]]
+) -> None:
+    params, layout = config.load(labelled)
+    gold = pl.read_parquet(layout.corpus_gold)["label"]
+    labels = [label for known in tiny.TEACHER_LABELS.values() for label in known]
+    muki = params.model_copy(update={"integrate": params.integrate.model_copy(update=RULES["muki"][0])})
+    integrate(muki, layout, layout.root / "muki")
+    target = pl.read_parquet(layout.root / "muki" / "*.parquet")["target"].to_numpy()
+    columns = np.array([labels.index(label) for label in gold])
+    row = compared[0].students.filter(pl.col("rule") == "muki").row(0, named=True)
+    assert row["supervision_accuracy"] == pytest.approx((target.argmax(axis=1) == columns).mean())
+    assert row["kl_to_gold"] == pytest.approx(-np.log(target[np.arange(len(columns)), columns]).mean(), rel=1e-5)
+
+
+def test_an_unknown_rule_is_refused(labelled: Path) -> None:
+    params, layout = config.load(labelled)
+    changed = params.model_copy(update={"compare": config.Compare(rules=["mucki"])})
+    with pytest.raises(MukiError, match="there is no rule 'mucki'"):
+        compare(changed, layout)
