@@ -176,6 +176,17 @@ def compared(records: Records) -> list[str]:
     return table(("project", "rule", "accuracy", "macro-F1", "calibration error", "target right", "p"), rows)
 
 
+def training(records: Records) -> list[str]:
+    """The students of `experiments.training`: a row for each project, a column for each variant of the training."""
+    measured = [(name.split("/", 1)[1], record["values"]) for name, record in records.items()]
+    variants = list(dict.fromkeys(student["variant"] for _, values in measured for student in values["students"]))
+    rows = []
+    for name, values in measured:
+        own = {each: [row for row in values["students"] if row["variant"] == each] for each in variants}
+        rows.append((name, *(mean(found, "accuracy") if found else "" for found in own.values())))
+    return table(("project", *(f"`{variant}`" for variant in variants)), rows)
+
+
 def answers(records: Records) -> list[str]:
     """What a person's answers buy: right teacher and mean posterior on the other texts."""
     measured = list(values_of(records))
@@ -256,6 +267,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "precision": partial(part, "precision", precision),
     "students": partial(part, "students", students),
     "compare": partial(part, "compare", compared),
+    "training": partial(part, "training", training),
     "answers": partial(part, "answers", answers),
     "benchmarks": partial(part, "benchmarks", benchmarks),
     "scale-rows": partial(part, "scale/rows", scale_rows),
