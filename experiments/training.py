@@ -1,4 +1,4 @@
-"""What the student's training is worth: other starts, and the pretrained model's own dropout, over seeds.
+"""What the student's training is worth: another start, other dropout, over seeds.
 
 Use: `python -m experiments.training [FOLDER] [--variants NAME ...] [--seeds N]`. FOLDER is a finished project with a
 test set; by default this repository's demo. Written is `results/training/NAME.json`, NAME being the folder's.
@@ -6,7 +6,8 @@ test set; by default this repository's demo. Written is `results/training/NAME.j
 All students learn the same golden table, and each begins with a head that is fitted to its targets:
 
 - `default`: as `train-student` does it;
-- `dropout`: with the dropout of the pretrained model's config, a mask for each text;
+- `own`: with the pretrained model's own dropout, a mask for each text, in attention too;
+- `none`: without dropout;
 - `average`: from the teachers' averaged weights (`muki-pipeline average`; they must share a pretrained model), read at
   the first position as by the teachers. After FT-Classifier (arXiv:2412.13526), which averages fine-tuned models and
   then trains the classifier.
@@ -16,13 +17,14 @@ Students that are finished are not trained again.
 
 import argparse
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from experiments.record import Recorder
 from muki_pipeline import config
@@ -32,24 +34,36 @@ from muki_pipeline.evaluation.gold_labels import read_test
 from muki_pipeline.evaluation.predict import predict_student, student_measures
 from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import Layout
-from muki_pipeline.training.student.distillation import Distillation
+from muki_pipeline.training.student import distillation
 from muki_pipeline.training.student.train import StudentTraining
 from muki_stages import average
 from muki_stages.terminal import progress, quiet_libraries
 
 ROOT = Path(__file__).parents[1]
-VARIANTS = ("default", "dropout", "average")
+VARIANTS = ("default", "own", "none", "average")
 
 
 @contextmanager
-def with_dropout() -> Iterator[None]:
-    """Inside, a student in training drops out what its config says."""
-    without = Distillation.train
-    Distillation.train = nn.Module.train  # type: ignore[method-assign]
+def instead(shared: type[AbstractContextManager[Any]]) -> Iterator[None]:
+    """Inside, a student in training has this in place of dropout that a batch shares."""
+    ours = distillation.SharedDropout
+    distillation.SharedDropout = shared  # type: ignore[misc,assignment]
     try:
         yield
     finally:
-        Distillation.train = without  # type: ignore[method-assign]
+        distillation.SharedDropout = ours  # type: ignore[misc]
+
+
+class _NoDropout(TorchFunctionMode):
+    """Inside, dropout drops nothing."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return args[0] if func is nn.functional.dropout else func(*args, **(kwargs or {}))
+
+
+INSTEAD: dict[str, type[AbstractContextManager[Any]]] = {"own": nullcontext, "none": _NoDropout}
 
 
 def train(variant: str, settings: StudentSettings, params_file: Path, layout: Layout, name: str) -> Path:
@@ -60,7 +74,7 @@ def train(variant: str, settings: StudentSettings, params_file: Path, layout: La
             average.main(work / "teachers", params_file)
         settings = settings.model_copy(update={"model": str(work / "teachers"), "revision": None})
     folder = work / f"seed-{settings.seed}"
-    with with_dropout() if variant == "dropout" else nullcontext(), progress() as bars:
+    with instead(INSTEAD[variant]) if variant in INSTEAD else nullcontext(), progress() as bars:
         StudentTraining(settings, layout.golden, folder, work / "steps", layout.root, name).run(bars)
     return folder
 

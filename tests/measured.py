@@ -183,7 +183,11 @@ def training(records: Records) -> list[str]:
     rows = []
     for name, values in measured:
         own = {each: [row for row in values["students"] if row["variant"] == each] for each in variants}
-        rows.append((name, *(mean(found, "accuracy") if found else "" for found in own.values())))
+        cells = (
+            " / ".join(mean(found, measure) for measure in ("accuracy", "expected_calibration_error")) if found else ""
+            for found in own.values()
+        )
+        rows.append((name, *cells))
     return table(("project", *(f"`{variant}`" for variant in variants)), rows)
 
 

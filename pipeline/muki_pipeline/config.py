@@ -115,7 +115,7 @@ class Training(Block):
     max_length: Annotated[int, Field(ge=4, lt=2**31)] = 128
     """Longest text in tokens; longer ones are cut."""
     seed: Seed = 0
-    """Seed of the new head, the order of the texts and a teacher's dropout; a student has none in training."""
+    """Seed of the new head, the order of the texts and dropout."""
     precision: Arithmetic = "auto"
     """Arithmetic of the products in training; `auto` takes bfloat16 where the machine multiplies it faster."""
     revision: str | None = None

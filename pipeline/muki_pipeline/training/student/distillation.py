@@ -1,7 +1,7 @@
 """What is trained: the student together with its loss, and with the layers of a loss that has layers."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from muki_pipeline.models.heads import classifier_head, recording_features
 from muki_pipeline.store import schema
+from muki_pipeline.training.student.dropout import SharedDropout
 from muki_pipeline.training.student.losses import LOSSES
 
 
@@ -42,26 +43,22 @@ class Distillation(nn.Module):
             self.alignment = self.loss.alignment(width, self.widths)
         self.register_state_dict_post_hook(_untie)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
 
-    def train(self, mode: bool = True) -> Self:
-        """As `nn.Module.train`, but the student drops nothing out: soft targets do not need it.
-
-        Students over seeds are as good (results/training.json), and on a CPU, which draws masks one number at a time,
-        dropout takes up to half of a step. The student's config keeps its dropout.
-        """
-        super().train(mode)
-        self.student.eval()  # type: ignore[no-untyped-call]  # transformers leaves it unannotated
-        return self
-
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
         """The `loss` of a batch: the student's inputs, and the supervision of these texts."""
         rows = {name: batch.pop(name) for name in self.supervision}
         if self.alignment is None:
-            return {"loss": self.loss_of(self.student(**batch).logits, rows)}
+            return {"loss": self.loss_of(self.logits(batch), rows)}
         with recording_features(classifier_head(self.student, "student.model")) as features:
-            loss = self.loss_of(self.student(**batch).logits, rows)
+            loss = self.loss_of(self.logits(batch), rows)
         theirs = torch.split(rows[schema.TEACHER_FEATURES.name], self.widths, dim=-1)
         with torch.autocast(loss.device.type, enabled=False):
             return {"loss": loss + self.alignment(features[0].float(), theirs)}
+
+    def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The student's logits `[texts, labels]`, in training with dropout."""
+        with SharedDropout():
+            logits: Tensor = self.student(**inputs).logits
+        return logits
 
     def loss_of(self, logits: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
         """The loss of logits `[texts, labels]`, of features apart, given the supervision of these texts."""

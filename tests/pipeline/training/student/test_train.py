@@ -18,8 +18,6 @@ from muki_pipeline.store.columns import fixed_size_lists
 from muki_pipeline.store.folder import FolderStore
 from muki_pipeline.store.schema import GOLDEN_VERSION
 from muki_pipeline.store.table import Table, part_name, seal, unseal
-from muki_pipeline.training.start import load_start
-from muki_pipeline.training.student.distillation import Distillation
 from muki_pipeline.training.student.golden_rows import golden_shards
 from muki_pipeline.training.student.plan import epochs_of
 from muki_pipeline.training.student.train import StudentTraining
@@ -81,16 +79,6 @@ SETTINGS = config.StudentSettings(
 def test_a_small_corpus_is_read_often_enough_to_learn_from(texts: int, batch: int, epochs: int) -> None:
     assert epochs_of(config.StudentSettings(model="base", batch_size=batch), texts) == epochs
     assert epochs_of(config.StudentSettings(model="base", epochs=7), texts) == 7
-
-
-def test_a_student_in_training_drops_nothing_and_keeps_its_config(tmp_path: Path) -> None:
-    tiny.save_pretrained_encoder(tmp_path / "base")
-    student, _ = load_start(config.StudentSettings(model="base", max_length=16), ["a", "b"], tmp_path)
-    assert student.config.hidden_dropout_prob > 0
-    facts = {"loss": "kl", "temperature": 1.0, "teachers": {}}
-    distillation = Distillation(student, facts).train()
-    batch = {"input_ids": torch.tensor([[1, 2, 3]]), "target": torch.tensor([[0.3, 0.7]]), "weight": torch.ones(1)}
-    assert distillation(**batch)["loss"] == distillation(**batch)["loss"]
 
 
 def test_texts_without_weight_teach_nothing(layout: Layout) -> None:
