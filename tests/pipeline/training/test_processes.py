@@ -62,7 +62,7 @@ def test_two_processes_learn_what_one_does(tmp_path: Path, strategy: str) -> Non
     done = train(paths["two"], "--processes", "2")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("student: 24 steps") == 1  # the first process reports for all
-    assert done.stdout.count(", loss ") == 1
+    assert done.stderr.count("data/student, loss") == 1
     losses = {name: curve(path) for name, path in paths.items()}
     for column in ("loss", "validation_loss"):
         one, two = (losses[name][column].drop_nulls().to_numpy() for name in ("one", "two"))
