@@ -44,14 +44,14 @@ VARIANTS = ("default", "own", "none", "average")
 
 
 @contextmanager
-def instead(shared: type[AbstractContextManager[Any]]) -> Iterator[None]:
-    """Inside, a student in training has this in place of dropout that a batch shares."""
-    ours = distillation.SharedDropout
-    distillation.SharedDropout = shared  # type: ignore[misc,assignment]
+def instead(dropout: type[AbstractContextManager[Any]]) -> Iterator[None]:
+    """Inside, a student in training has this in place of its dropout."""
+    ours = distillation.CheapDropout
+    distillation.CheapDropout = dropout  # type: ignore[misc,assignment]
     try:
         yield
     finally:
-        distillation.SharedDropout = ours  # type: ignore[misc]
+        distillation.CheapDropout = ours  # type: ignore[misc]
 
 
 class _NoDropout(TorchFunctionMode):

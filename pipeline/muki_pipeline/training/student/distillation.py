@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from muki_pipeline.models.heads import classifier_head, recording_features
 from muki_pipeline.store import schema
-from muki_pipeline.training.student.dropout import SharedDropout
+from muki_pipeline.training.student.dropout import CheapDropout
 from muki_pipeline.training.student.losses import LOSSES
 
 
@@ -56,7 +56,7 @@ class Distillation(nn.Module):
 
     def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """The student's logits `[texts, labels]`, in training with dropout."""
-        with SharedDropout():
+        with CheapDropout():
             logits: Tensor = self.student(**inputs).logits
         return logits
 
