@@ -34,6 +34,7 @@ from muki_pipeline.evaluation.gold_labels import read_test
 from muki_pipeline.evaluation.predict import predict_student, student_measures
 from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import Layout
+from muki_pipeline.models.students import open_student
 from muki_pipeline.training.student import distillation
 from muki_pipeline.training.student.train import StudentTraining
 from muki_stages import average
@@ -90,7 +91,7 @@ def run(params_file: Path, variants: list[str], seeds: int) -> dict[str, Any]:
         for seed in range(seeds):
             settings = params.student.model_copy(update={"seed": seed})
             folder = train(variant, settings, params_file, layout, f"{variant}, seed {seed}")
-            probs = predict_student(folder, space.labels, test.texts["text"].to_list(), params)
+            probs = predict_student(open_student(folder, space.labels), test.texts["text"].to_list(), params)
             correct.append(probs.argmax(axis=1) == test.columns)
             students.append({"variant": variant, "seed": seed, **student_measures(probs, test.columns, space, names)})
             print(variant, seed, students[-1]["accuracy"], flush=True)
