@@ -31,10 +31,9 @@ from muki_pipeline import config
 from muki_pipeline.config import StudentSettings
 from muki_pipeline.evaluation.comparison.significance import paired_tests
 from muki_pipeline.evaluation.gold_labels import read_test
-from muki_pipeline.evaluation.predict import predict_student, student_measures
+from muki_pipeline.evaluation.predict import open_student, predict_student, student_measures
 from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import Layout
-from muki_pipeline.models.students import open_student
 from muki_pipeline.training.student import distillation
 from muki_pipeline.training.student.train import StudentTraining
 from muki_stages import average
