@@ -106,7 +106,6 @@ def fit_head(
     centred = features - mean
     weight = torch.zeros_like(head.weight, requires_grad=True)
     bias = torch.zeros_like(head.bias, requires_grad=True)
-    # torch leaves its optimizers and `backward` unannotated.
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
 
     # torch leaves `backward` and LBFGS's `step` unannotated.

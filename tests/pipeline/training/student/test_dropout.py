@@ -23,6 +23,10 @@ def test_each_element_is_dropped_by_itself(p: float, shape: tuple[int, ...]) -> 
         assert pair.mean().item() == pytest.approx(p**2, abs=0.04)
 
 
+def test_of_a_p_near_1_some_elements_stay() -> None:
+    assert dropped(torch.ones(3, 100, 100), 0.9999).isfinite().all()
+
+
 def test_a_seed_gives_the_same_masks_and_then_others() -> None:
     torch.manual_seed(3)
     first, second = dropped(torch.ones(4, 50, 20), 0.5), dropped(torch.ones(4, 50, 20), 0.5)
