@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from muki_pipeline import config
-from muki_pipeline.config import Params
+from muki_pipeline.config import Params, place_of_teacher
 from muki_pipeline.corpus.formats import read_table
 from muki_pipeline.corpus.prepare import prepare
 from muki_pipeline.corpus.readers import check_filled
@@ -140,7 +140,8 @@ def merge(
     """A new project in a folder, or the one that is there, if it has these models and texts.
 
     Args:
-        models: Folders or hub ids of fine-tuned classifiers, by name if they should have names of their own.
+        models: Folders or hub ids of fine-tuned classifiers, or files of answers, by name if they should have names of
+            their own.
         texts: Unlabelled texts.
         folder: The project's folder; change its params.yaml, and call `Project.load`, for other settings.
         student: The pretrained model of the student; a small sentence encoder by default.
@@ -159,7 +160,7 @@ def merge(
     teachers = [candidates.find_teacher(name, _absolute(path), root) for name, path in zip(names, paths, strict=True)]
     base = student_model(student if student is None else _absolute(student))
     lengths = candidates.fitting_lengths(teachers, look.sample(series), base, root)
-    pairs = look.pairs_of_labels({each.files.name: each.files.labels for each in teachers})
+    pairs = look.pairs_of_labels({each.name: each.labels for each in teachers})
     content = render(Texts(_TEXTS, "text"), None, teachers, lengths, base, pairs)
     params = root / "params.yaml"
     if exists(params):
@@ -173,8 +174,8 @@ def merge(
 
 def _check_same(params: Params, teachers: Sequence[look.FoundTeacher], student: str | None, root: Path) -> None:
     """Refuse a folder with another project before anything in it is touched."""
-    there = {name: teacher.model for name, teacher in params.teachers.items()}
-    if there != {each.files.name: each.files.settings.model for each in teachers}:
+    there = {name: place_of_teacher(teacher) for name, teacher in params.teachers.items()}
+    if there != {each.name: place_of_teacher(each.settings) for each in teachers}:
         what = f"belongs to a project with the teachers {there}"
         raise MukiError(what, where=str(root), fix="Name another folder, or remove it")
     if student not in (None, params.student.model):

@@ -1,13 +1,15 @@
 """pydantic models of params.yaml: every default and every bound, once."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     PositiveFloat,
+    Tag,
     ValidationError,
     model_validator,
 )
@@ -25,6 +27,8 @@ POSTERIORS: tuple[str, ...] = get_args(Posterior)
 """Scorers whose scores are probabilities of being the right teacher, each row summing to 1."""
 NEED_POSTERIOR = ("posterior",)
 """Strategies whose scores must be such: those with `needs_posterior` in supervision/strategies.py."""
+NEED_LOGITS = ("concat", "cfl", "dfa")
+"""Strategies that weigh teachers by the energies of their logits: those with `reads_energies`."""
 Scorer = (
     Literal["mc_entropy", "entropy", "mutual_information", "max_probability", "mc_max_probability", "energy"]
     | Posterior
@@ -40,7 +44,19 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-class Source(Block):
+class Delimited(Block):
+    """How the columns of a .csv or .tsv file are written."""
+
+    delimiter: Literal[",", ";", "\t", "|"] | None = None
+    """What separates the columns of a .csv or .tsv file; found out by default."""
+    quote: Literal["doubled", "escaped", "none"] | None = None
+    """Quotes in such a file: doubled inside of quotes (`""`), escaped there by a backslash, or `none`: they are part of
+    the text. Found out by default."""
+    header: bool = True
+    """Whether the first row of a .csv, .tsv or .xlsx file names the columns."""
+
+
+class Source(Delimited):
     """Where texts come from."""
 
     source: str = Field(min_length=1)
@@ -51,13 +67,6 @@ class Source(Block):
     each line, has a column `text`."""
     label: Column | None = None
     """Name or number of the column with gold labels, if there are any; they are used for measuring only."""
-    delimiter: Literal[",", ";", "\t", "|"] | None = None
-    """What separates the columns of a .csv or .tsv file; found out by default."""
-    quote: Literal["doubled", "escaped", "none"] | None = None
-    """Quotes in such a file: doubled inside of quotes (`""`), escaped there by a backslash, or `none`: they are part of
-    the text. Found out by default."""
-    header: bool = True
-    """Whether the first row of a .csv, .tsv or .xlsx file names the columns."""
     config: str | None = None
     """Configuration of a data set on the hub."""
     split: str = "train"
@@ -178,6 +187,43 @@ class Teacher(Block):
     """Load pickled weights, which can run code. Only for authors whom you trust."""
 
 
+class AnswerFile(Delimited):
+    """A teacher that is a file of answers: of any other classifier, a service, an LLM, people. No network runs.
+
+    A row answers one text: with a probability for each label, a column each, or with one label in a column, and its
+    probability in another if there is one. Several rows of a text are samples, as dropout passes are.
+    """
+
+    answers: str = Field(min_length=1)
+    """The file, of a format that `prepare` reads."""
+    text: Column = "text"
+    """The column with the texts. A file without it has a column `id` with the ids of the corpus."""
+    labels: Annotated[list[LabelName], Field(min_length=2)] | None = None
+    """Its labels. By default all of the file: the columns `probability of LABEL`, or what the column `label` holds, or
+    else all columns of numbers."""
+    label: Column = "label"
+    """The column with one label. A file without it has a column for each label, LABEL or `probability of LABEL`."""
+    probability: Column = "probability"
+    """The column with that label's probability, if there is one; the others share the rest equally."""
+    most_unanswered: Share = 0.2
+    """The largest share of the corpus that it may leave unanswered. On such texts it has no vote."""
+
+
+def _kind_of_teacher(block: Any) -> str:
+    is_file = "answers" in block if isinstance(block, dict) else isinstance(block, AnswerFile)
+    return "answers" if is_file else "model"
+
+
+AnyTeacher = Annotated[
+    Annotated[Teacher, Tag("model")] | Annotated[AnswerFile, Tag("answers")], Discriminator(_kind_of_teacher)
+]
+
+
+def place_of_teacher(teacher: AnyTeacher) -> str:
+    """Its model, or its file of answers."""
+    return teacher.answers if isinstance(teacher, AnswerFile) else teacher.model
+
+
 class Label(Block):
     """Stage one: the dropout passes."""
 
@@ -287,8 +333,8 @@ class Params(Block):
     """Where the texts come from."""
     train_teacher: TrainTeacher | None = None
     """The teachers that this project trains itself."""
-    teachers: Annotated[dict[TeacherName, Teacher], Field(min_length=1)]
-    """The teachers, by name."""
+    teachers: Annotated[dict[TeacherName, AnyTeacher], Field(min_length=1)]
+    """The teachers, by name: networks, or files of answers."""
     label: Label = Label()
     """Stage one."""
     embed: Embed = Embed()
@@ -307,6 +353,11 @@ class Params(Block):
         if unknown := self.integrate.aliases.keys() - self.teachers.keys():
             raise ValueError(f"integrate.aliases names {sorted(unknown)}, not among teachers {sorted(self.teachers)}")
         return self
+
+    @property
+    def networks(self) -> dict[str, Teacher]:
+        """The teachers that are networks."""
+        return {name: teacher for name, teacher in self.teachers.items() if isinstance(teacher, Teacher)}
 
 
 def load(path: Path) -> tuple[Params, Layout]:
@@ -336,8 +387,15 @@ def parse(content: str, path: Path) -> Params:
     except (strict_yaml.YAMLError, RecursionError) as error:
         raise MukiError(f"is not valid YAML ({brief(error)})", where=str(path), fix="Correct the syntax") from None
     except ValidationError as error:
-        keys = {name for block in Block.__subclasses__() for name in block.model_fields} | set(
-            StudentSettings.model_fields
-        )
-        faults = "; ".join(describe_fault(fault, keys) for fault in error.errors())
+        keys = {name for block in _kinds(Block) for name in block.model_fields}
+        faults = "; ".join(describe_fault({**fault, "loc": _key_of(fault["loc"])}, keys) for fault in error.errors())
         raise MukiError(faults, where=str(path), fix="docs/settings.md lists every key and its bounds") from None
+
+
+def _kinds(block: type[Block]) -> list[type[Block]]:
+    return [block, *(kind for each in block.__subclasses__() for kind in _kinds(each))]
+
+
+def _key_of(place: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Where a fault is, as params.yaml writes it: pydantic names the kind of a teacher after its name."""
+    return (*place[:2], *place[3:]) if place[:1] == ("teachers",) else place

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from muki_pipeline import config
+from muki_pipeline.errors import MukiError
 from muki_pipeline.labels.space import unite
 from muki_pipeline.models.averaging import average
 from muki_pipeline.models.teachers import locate
@@ -24,7 +25,10 @@ def main(
     """Average teachers that share a pretrained model into one classifier, for the student to start from."""
     quiet_libraries()
     params, layout = config.load(params_file)
-    teachers = [locate(name, teacher, layout.root) for name, teacher in params.teachers.items()]
+    if files := params.teachers.keys() - params.networks.keys():
+        what = f"teachers {sorted(files)} are files of answers, which have no weights"
+        raise MukiError(what, where=str(params_file), fix="Leave them out of the average's params.yaml")
+    teachers = [locate(name, teacher, layout.root) for name, teacher in params.networks.items()]
     space = unite({files.name: files.labels for files in teachers}, params.integrate.aliases)
     columns = [each.tolist() for each in space.columns]
     check_replaceable(out, _FACTS, "an earlier average")

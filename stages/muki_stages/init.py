@@ -36,7 +36,10 @@ class Files:
 
 
 def main(
-    models: Annotated[list[str], typer.Argument(help="Folders of fine-tuned classifiers, or hub ids (ID@COMMIT).")],
+    models: Annotated[
+        list[str],
+        typer.Argument(help="Folders of fine-tuned classifiers, hub ids (ID@COMMIT), or files of stored answers."),
+    ],
     texts: Annotated[Path, typer.Option("--texts", help="A file with the unlabelled texts.")],
     text: Annotated[str | None, typer.Option("--text", help="Its column with the texts.")] = None,
     test: Annotated[Path | None, typer.Option("--test", help="A file with labelled texts, to measure with.")] = None,
@@ -62,18 +65,18 @@ def main(
     teachers = [
         candidates.find_teacher(name, model, root, given.get(name)) for name, model in zip(names, models, strict=True)
     ]
-    union = [label for teacher in teachers for label in teacher.files.labels]
+    union = [label for teacher in teachers for label in teacher.labels]
     held_out = None if files.test is None else _labelled(files, corpus.text, union)
     base = student_model(student)
     column = read_table(files.texts, [corpus.text], corpus.dialect)[corpus.text]
     lengths = candidates.fitting_lengths(teachers, look.sample(column), base, root)
-    pairs = look.pairs_of_labels({each.files.name: each.files.labels for each in teachers})
+    pairs = look.pairs_of_labels({each.name: each.labels for each in teachers})
     content = render(corpus, held_out, teachers, lengths, base, pairs)
     for path in write_project(root, content, force=force):
         say(f"wrote {path}")
     for each in teachers:
         reads = "reads texts of any length" if each.longest is None else f"reads up to {each.longest} tokens"
-        say(f"teacher {each.files.name}: {len(each.files.labels)} labels, {reads}")
+        say(f"teacher {each.name}: {len(each.labels)} labels, {reads if each.tokenizer else 'a file of answers'}")
     for pair in pairs:
         (one, other), (mine, theirs) = pair.teachers, pair.labels
         what = "both know it, so it becomes one label" if pair.is_shared else "if they mean the same, use aliases"

@@ -44,10 +44,10 @@ def _show_store(content: dict[str, Any]) -> None:
             f"{teacher['rows']:,}",
             str(teacher["shards"]),
             str(len(teacher["labels"])),
-            str(teacher["passes"]),
+            str(teacher.get("passes", "a file")),
             teacher["teacher_digest"][:8],
             f"{teacher['mean_entropy']:.4f}",
-            f"{teacher['mean_mutual_information']:.4f}",
+            _number(teacher["mean_mutual_information"]),
             f"{teacher['truncated']:,}",
         )
     table.caption = "entropy of the average and mutual information (MI): means, in nats; cut: truncated texts"
@@ -62,6 +62,10 @@ def _show_store(content: dict[str, Any]) -> None:
     )
 
 
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
 def _show_text(content: dict[str, Any]) -> None:
     console = Console()
     console.print(plain(content["text"]))
@@ -72,8 +76,8 @@ def _show_text(content: dict[str, Any]) -> None:
         table.add_row(
             name,
             f"{labels['entropy']:.4f}",
-            f"{labels['mutual_information']:.4f}",
-            f"{labels['tokens']}{' (cut)' if labels['truncated'] else ''}",
+            _number(labels["mutual_information"]),
+            "" if labels["tokens"] is None else f"{labels['tokens']}{' (cut)' if labels['truncated'] else ''}",
             plain(_top(labels["probs"])),
         )
     show(table)

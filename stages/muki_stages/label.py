@@ -11,13 +11,16 @@ from muki_pipeline.engines import loop
 from muki_pipeline.engines.processes import Processes
 from muki_pipeline.engines.ray import RayWorkers
 from muki_pipeline.errors import MukiError, chosen
+from muki_pipeline.labelling.answer_file.run import AnswerSummary
 from muki_pipeline.labelling.run import LabellingSummary, label_with
+from muki_pipeline.labels.unknown import name_unknown
 from muki_stages.options import PARAMS, Address, Engine, ParamsFile
 from muki_stages.project import open_project
 from muki_stages.terminal import clock, progress, quiet_libraries, say, warn
 
 ALL = "all"
 _NEARLY_ALL = 0.99
+_MANY_UNANSWERED = 0.01
 
 
 def main(
@@ -56,7 +59,10 @@ def _engine(
     return partial(RayWorkers, address, workers, cores, gpus=True)
 
 
-def _tell(teacher: str, done: LabellingSummary, params: config.Params) -> None:
+def _tell(teacher: str, done: LabellingSummary | AnswerSummary, params: config.Params) -> None:
+    if isinstance(done, AnswerSummary):
+        _tell_answers(teacher, done)
+        return
     say(
         f"teacher {teacher}: {done.rows:,} texts, {done.new_rows:,} of them labelled now with {params.label.passes} "
         f"passes and one without dropout, {done.truncated:,} cut to {params.label.max_length} tokens"
@@ -70,6 +76,19 @@ def _tell(teacher: str, done: LabellingSummary, params: config.Params) -> None:
             f"warning: teacher {teacher} says almost nothing: on {done.close_to_uniform:,} of {done.rows:,} texts its "
             "answer is close to uniform over its labels. Is this the trained model? No rule can tell what it knows"
         )
+
+
+def _tell_answers(teacher: str, done: AnswerSummary) -> None:
+    read = f"{done.answers:,} answers to {done.rows - done.unanswered:,} of {done.rows:,} texts"
+    say(f"teacher {teacher}: {len(done.labels)} labels, {read}, {done.new_rows:,} of them read now")
+    gives = "samples, so with a mutual information" if done.has_samples else "no samples, so no mutual information"
+    say(f"teacher {teacher}: {gives}, and no logits, so no energy: in their place the gate reads its entropy")
+    if done.unanswered >= _MANY_UNANSWERED * done.rows:
+        share = f"{done.unanswered:,} of {done.rows:,} texts ({done.unanswered / done.rows:.1%})"
+        warn(f"warning: teacher {teacher} has no answer to {share}, and no vote on them")
+    if done.unknown_rows:
+        named = name_unknown(done.unknown, done.labels)
+        warn(f"warning: {done.unknown_rows:,} rows of {teacher} have labels that are none of its own: {named}")
 
 
 def _cost(done: LabellingSummary) -> str:

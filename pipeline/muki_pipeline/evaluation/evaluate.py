@@ -18,25 +18,26 @@ from muki_pipeline.evaluation.gold_labels import (
     MAKE_TEST,
     TestSet,
     gold_rows,
-    name_unknown,
     read_corpus_gold,
     read_test,
 )
 from muki_pipeline.evaluation.predict import open_student, predict_student, student_measures
 from muki_pipeline.evaluation.predictions import stored_predictions
 from muki_pipeline.evaluation.routed_teachers import RoutedTeachers, open_routed_teachers
+from muki_pipeline.labelling.answer_file.store import StoredAnswers
 from muki_pipeline.labelling.store import StoredTeacher
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.labels.tables import open_labelled_corpus
+from muki_pipeline.labels.unknown import name_unknown
 from muki_pipeline.layout import MAKE_CORPUS, Layout
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.routing.answers import read_answers
 from muki_pipeline.routing.embeddings import open_embeddings
-from muki_pipeline.routing.inputs import RoutingInputs
+from muki_pipeline.routing.inputs import RoutingInputs, lacking
 from muki_pipeline.routing.router import load_or_fit
 from muki_pipeline.routing.scorers import SCORERS
 from muki_pipeline.store import files
-from muki_pipeline.store.columns import series
+from muki_pipeline.store.columns import arrow, series
 from muki_pipeline.store.folder import FolderStore
 from muki_pipeline.store.store import Store
 from muki_pipeline.store.table import read_table_file
@@ -156,9 +157,10 @@ def _measure_supervision(params: Params, layout: Layout) -> SupervisionResult:
             answers if name == params.integrate.scorer else None,
         )
         for name, scorer in SCORERS.items()
+        if not lacking(corpus, scorer.needs)
     }
     routers = {name: load_or_fit(each, layout) for name, each in inputs.items()}
-    shards: dict[str, list[ScorerShard]] = {scorer: [] for scorer in SCORERS}
+    shards: dict[str, list[ScorerShard]] = {scorer: [] for scorer in routers}
     right_teachers, known_rows = [], []
     for number in range(len(corpus.shards)):
         texts = corpus.read(number)
@@ -266,8 +268,8 @@ def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> Tes
     )
     predicted = probs.argmax(axis=1)
     sampled = _sample(test.texts["label"], params.evaluate.routing_rows_per_label)
+    sampled &= routed.is_answered(test.texts["text"].to_list())
     asked = test.texts.filter(sampled)
-    chosen = stored_predictions(routed.key, asked, store, lambda texts: routed.probs(texts, progress)).argmax(axis=1)
     measured: dict[str, Any] = {
         "test_set": _describe_test(test, label_space),
         "student": {
@@ -275,12 +277,14 @@ def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> Tes
             **student_measures(probs, test.columns, label_space, list(routed.teachers)),
         },
         "teachers": _measure_teachers(routed, test, store, progress),
-        "routed_teachers": {
-            "rows": int(sampled.sum()),
-            "accuracy": metrics.accuracy(chosen, test.columns[sampled]),
-            "student_accuracy_on_these": metrics.accuracy(predicted[sampled], test.columns[sampled]),
-        },
     }
+    if sampled.any():
+        answers = stored_predictions(routed.key, asked, store, lambda texts: routed.probs(texts, progress))
+        measured["routed_teachers"] = {
+            "rows": int(sampled.sum()),
+            "accuracy": metrics.accuracy(answers.argmax(axis=1), test.columns[sampled]),
+            "student_accuracy_on_these": metrics.accuracy(predicted[sampled], test.columns[sampled]),
+        }
     names = np.array(label_space.labels)
     confidence, accuracy, rows = metrics.reliability(probs, test.columns)
     bins = pl.DataFrame({"confidence": confidence, "accuracy": accuracy, "rows": rows}).filter(pl.col("rows") > 0)
@@ -298,12 +302,12 @@ def _describe_test(test: TestSet, label_space: LabelSpace) -> dict[str, Any]:
 def _measure_teachers(
     routed: RoutedTeachers, test: TestSet, store: Store, progress: Progress
 ) -> dict[str, dict[str, float]]:
-    """Each teacher alone, on the test texts of its own labels."""
+    """Each teacher alone, on the test texts of its own labels that it answers."""
     label_space = routed.router.label_space
     known_by = label_space.known[test.columns]  # [rows, teachers]
-    measured = {}
+    asked, measured = arrow(test.texts.select("id", "text")), {}
     for number, (name, teacher) in enumerate(routed.teachers.items()):
-        rows = known_by[:, number]
+        rows = known_by[:, number] & teacher.is_answered(asked)
         if rows.any():
             answer = partial(_logits, name, teacher, progress)
             logits = stored_predictions(teacher.plain_key, test.texts.filter(rows), store, answer)
@@ -315,9 +319,10 @@ def _measure_teachers(
     return measured
 
 
-def _logits(name: str, teacher: StoredTeacher, progress: Progress, texts: list[str]) -> NDArray[np.float32]:
-    task = progress.begin(f"{name} on its own labels", len(texts), "texts")
-    return teacher.labeller.logits(texts, task)
+def _logits(
+    name: str, teacher: StoredTeacher | StoredAnswers, progress: Progress, texts: list[str]
+) -> NDArray[np.float32]:
+    return teacher.logits(texts, progress.begin(f"{name} on its own labels", len(texts), "texts"))
 
 
 def _sample(labels: pl.Series, per_label: int | None) -> NDArray[np.bool_]:

@@ -1,8 +1,6 @@
 """Gold labels, where they are known: for measuring only."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 import polars as pl
@@ -10,12 +8,12 @@ from numpy.typing import NDArray
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labels.space import LabelSpace
+from muki_pipeline.labels.unknown import name_unknown, unknown_labels
 from muki_pipeline.layout import MAKE_CORPUS, Layout
 from muki_pipeline.store import files, schema
 from muki_pipeline.store.columns import frame
 from muki_pipeline.store.table import read_table_file
 
-_NAMED = 8
 MAKE_TEST = "Name a test set (prepare.test) and run muki-pipeline prepare"
 
 
@@ -83,19 +81,3 @@ def read_test(layout: Layout, label_space: LabelSpace) -> TestSet:
         raise MukiError(what, where=str(layout.test), fix="Set integrate.aliases")
     columns = np.array([label_space.labels.index(label) for label in known["label"]], dtype=np.intp)
     return TestSet(known, columns, unknown)
-
-
-def unknown_labels(labels: pl.Series, union: Sequence[str]) -> dict[str, int]:
-    """How often each label occurs that is not in the union, most first."""
-    counts = labels.filter(~labels.is_in(list(union))).value_counts(sort=True)
-    return dict(counts.iter_rows())
-
-
-def name_unknown(unknown: Mapping[str, int], union: Sequence[str]) -> str:
-    """Unknown labels in words, the most frequent first, with the label of the union that each resembles."""
-    words = []
-    for label, count in list(unknown.items())[:_NAMED]:
-        folded = {each.casefold(): each for each in union}
-        near = get_close_matches(label.casefold(), list(folded), n=1)
-        words.append(f"{label!r} ({count:,}{f', did you mean {folded[near[0]]!r}?' if near else ''})")
-    return ", ".join(words) + (f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else "")

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from muki_pipeline.config import Params
+from muki_pipeline.config import AnswerFile, Params
 from muki_pipeline.corpus.table import content_digest, with_ids
 from muki_pipeline.embedding.encoder import NeutralEncoder, find_encoder
 from muki_pipeline.errors import MukiError
+from muki_pipeline.labelling.answer_file.reading import describe
+from muki_pipeline.labelling.answer_file.store import StoredAnswers
 from muki_pipeline.labelling.store import StoredTeacher
 from muki_pipeline.labels.tables import LabelShard
 from muki_pipeline.layout import MAKE_GOLDEN, Layout
@@ -34,7 +37,7 @@ class RoutedTeachers:
     """
 
     router: Router
-    teachers: Mapping[str, StoredTeacher]
+    teachers: Mapping[str, StoredTeacher | StoredAnswers]
     encoder: NeutralEncoder | None
 
     @property
@@ -57,15 +60,16 @@ class RoutedTeachers:
             progress: Counts the texts that go through each network.
 
         Raises:
-            MukiError: See `Labeller.label` and `LoadedEncoder`.
+            MukiError: A file of answers lacks some; see `Labeller.label` and `LoadedEncoder`.
         """
         table = arrow(with_ids(pl.DataFrame({"text": pl.Series(texts, dtype=pl.String)})))
+        self._check_answered(table, texts)
         digest, columns = content_digest(table), sorted({*SCORERS[self.router.scorer].columns, "logits"})
         labels = []
         for name, teacher in self.teachers.items():
-            total = len(texts) * (teacher.settings.passes + 1)
+            total = len(texts) * teacher.cost
             stored = teacher.labels(table, digest, progress.begin(f"{name} for routing", total, "texts x passes"))
-            labels.append(LabelShard(stored.read(columns)))
+            labels.append(LabelShard.read(stored, columns, stored.footer()))
         outputs = TeacherOutputs(None, labels, self.router.label_space)
         if self.encoder is not None:
             task = progress.begin("embed", len(texts), "texts")
@@ -73,6 +77,21 @@ class RoutedTeachers:
             outputs = TeacherOutputs(texts, labels, self.router.label_space, vectors)
         distributions = [softmax(shard.logits) for shard in labels]
         return golden_targets(hard_weights(self.router(outputs)), distributions, self.router.label_space)
+
+    def is_answered(self, texts: list[str]) -> NDArray[np.bool_]:
+        """`[texts]`, whether every teacher answers a text: a file of answers may lack some."""
+        table = arrow(with_ids(pl.DataFrame({"text": pl.Series(texts, dtype=pl.String)})))
+        found = [teacher.is_answered(table) for teacher in self.teachers.values()]
+        return np.asarray(np.stack(found).all(axis=0))
+
+    def _check_answered(self, table: pa.Table, texts: list[str]) -> None:
+        for name, teacher in self.teachers.items():
+            if isinstance(teacher, StoredAnswers) and not (answered := teacher.is_answered(table)).all():
+                missing = [texts[row] for row in np.flatnonzero(~answered)]
+                what = (
+                    f"has no answer of teacher {name} to {len(missing):,} of {len(texts):,} texts: {describe(missing)}"
+                )
+                raise MukiError(what, where=teacher.where, fix="Add them, or ask the student, who needs no teacher")
 
 
 def open_routed_teachers(params: Params, layout: Layout) -> RoutedTeachers:
@@ -88,13 +107,19 @@ def open_routed_teachers(params: Params, layout: Layout) -> RoutedTeachers:
     if changed := [name for name, value in router.settings.items() if getattr(params.label, name) != value]:
         what = f"was fitted to labels of another label.{changed[0]} ({router.settings[changed[0]]})"
         raise MukiError(what, where=where, fix="Run muki-pipeline label for every teacher, then integrate")
-    teachers = {}
+    teachers: dict[str, StoredTeacher | StoredAnswers] = {}
     for name, teacher in params.teachers.items():
-        located = locate(name, teacher, layout.root)
-        if located.digest != router.teachers[name]["digest"]:
+        if isinstance(teacher, AnswerFile):
+            stored = StoredAnswers.locate(name, teacher, layout)
+            digest = stored.digest
+            teachers[name] = stored
+        else:
+            located = locate(name, teacher, layout.root)
+            digest = located.digest
+            settings = params.label.model_copy(update={"dtype": router.teachers[name].get("dtype")})
+            teachers[name] = StoredTeacher(located, settings, layout)
+        if digest != router.teachers[name]["digest"]:
             raise MukiError(f"teacher {name} has changed", where=where, fix=f"Label with it again, then {MAKE_GOLDEN}")
-        settings = params.label.model_copy(update={"dtype": router.teachers[name]["dtype"]})
-        teachers[name] = StoredTeacher(located, settings, layout)
     encoder = None if router.encoder is None else find_encoder(params, layout.root)
     if encoder is not None and encoder.facts != router.encoder:
         fix = "Run muki-pipeline embed, then integrate"

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from muki_pipeline.config import Label, Teacher
+from muki_pipeline.config import AnswerFile, AnyTeacher, Label
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.engines.local import ThisProcess
 from muki_pipeline.engines.loop import Engine, run_jobs
+from muki_pipeline.labelling.answer_file.run import AnswerSummary, label_from_answers
 from muki_pipeline.labelling.arithmetic import Choice, choose
 from muki_pipeline.labelling.outcome import Labelled, Throughput
 from muki_pipeline.layout import Layout
@@ -56,8 +57,8 @@ class LabellingSummary:
 
 
 def label_corpus(
-    name: str, teacher: Teacher, settings: Label, layout: Layout, progress: Progress = SILENT
-) -> LabellingSummary:
+    name: str, teacher: AnyTeacher, settings: Label, layout: Layout, progress: Progress = SILENT
+) -> LabellingSummary | AnswerSummary:
     """Label the whole corpus with one teacher in this process, and publish `data/labels/<name>/`.
 
     A shard that was finished before, by a run that was killed or on a shorter corpus, is not labelled again.
@@ -70,18 +71,19 @@ def label_corpus(
         progress: Receives how many texts will go through the network (rows x (passes + 1)) and how long that will take.
 
     Raises:
-        MukiError: The corpus or the teacher cannot be used; see `Labeller.label`, `locate` and `load`.
+        MukiError: The corpus or the teacher cannot be used; see `Labeller.label`, `locate` and `load`, and
+            `label_from_answers`.
     """
     return label_with({name: teacher}, settings, layout, progress)[name]
 
 
 def label_with(
-    teachers: Mapping[str, Teacher],
+    teachers: Mapping[str, AnyTeacher],
     settings: Label,
     layout: Layout,
     progress: Progress = SILENT,
     engine: Engine | None = None,
-) -> dict[str, LabellingSummary]:
+) -> dict[str, LabellingSummary | AnswerSummary]:
     """Label the whole corpus with several teachers at once, on any engine; see `label_corpus`.
 
     Args:
@@ -89,7 +91,7 @@ def label_with(
         settings: The `label` block.
         layout: Where the tables lie.
         progress: As in `label_corpus`.
-        engine: Makes the workers; by default this process labels.
+        engine: Makes the workers; by default this process labels. Files of answers are read here in any case.
 
     Returns:
         What was done with each teacher.
@@ -99,15 +101,19 @@ def label_with(
     """
     shards = corpus_shards(layout.corpus)
     with _locked(teachers, layout):
+        files_of_answers = {name: each for name, each in teachers.items() if isinstance(each, AnswerFile)}
+        networks = {name: each for name, each in teachers.items() if not isinstance(each, AnswerFile)}
+        read = {name: label_from_answers(name, each, layout, progress) for name, each in files_of_answers.items()}
         plans = {}
-        for name, teacher in teachers.items():
+        for name, teacher in networks.items():
             located = locate(name, teacher, layout.root)
             plans[name] = _Plan(choose(located, settings, layout, shards, progress), shards)
-        start = _label(plans, progress, engine)
+        start = _label(plans, progress, engine) if plans else time.perf_counter()
         for plan in plans.values():
             plan.publish()
         seconds = time.perf_counter() - start
-    return {name: plan.summary(seconds, is_alone=engine is None) for name, plan in plans.items()}
+    done = {name: plan.summary(seconds, is_alone=engine is None) for name, plan in plans.items()}
+    return {name: read.get(name) or done[name] for name in teachers}
 
 
 @contextmanager

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from muki_pipeline.config import Dtype, Label
 from muki_pipeline.layout import Layout
@@ -62,6 +64,19 @@ class StoredTeacher:
     def key(self, corpus_digest: str) -> str:
         """What the labels of a shard with this content are stored under: SHA-256 of everything that determines them."""
         return canonical_key(self._facts(corpus_digest))
+
+    @property
+    def cost(self) -> int:
+        """How often a text goes through its network."""
+        return self.settings.passes + 1
+
+    def is_answered(self, texts: pa.Table) -> NDArray[np.bool_]:
+        """`[texts]`, whether it answers a text: a network answers all."""
+        return np.ones(len(texts), dtype=bool)
+
+    def logits(self, texts: list[str], task: Task = SILENT) -> NDArray[np.float32]:
+        """Logits `[texts, labels]` without dropout."""
+        return self.labeller.logits(texts, task)
 
     @property
     def plain_key(self) -> str:

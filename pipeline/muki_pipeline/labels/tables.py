@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from muki_pipeline.config import Label, Params
+from muki_pipeline.config import AnswerFile, AnyTeacher, Label, Params
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.errors import MukiError, shortlist
 from muki_pipeline.labels.space import LabelSpace, unite
@@ -21,7 +21,8 @@ from muki_pipeline.store.table import Table
 
 NUMBER_SETTINGS = ("passes", "seed", "max_length", "dtype")
 """Those of the `label` block that determine a teacher's numbers."""
-_SAME_IN_ALL_SHARDS = ("labels", "teacher_digest", "dropout_override", "dtype")
+_SAME_IN_ALL_SHARDS = ("labels", "teacher_digest")
+_SAME_OF_A_NETWORK = ("dropout_override", "dtype")
 _AUTO = "auto"
 """A setting that leaves the choice to `label`; its choice stands in the footer."""
 
@@ -32,9 +33,32 @@ class LabelShard:
 
     Attributes:
         table: Those columns of the label shard that were read.
+        has_logits: Whether logits are a network's own, so that they have an energy.
+        has_samples: Whether distributions are averages of passes or samples, so that there is a mutual information.
     """
 
     table: pa.Table
+    has_logits: bool = True
+    has_samples: bool = True
+
+    @classmethod
+    def read(cls, shard: Shard, columns: Sequence[str], footer: Mapping[str, Any]) -> Self:
+        """Some columns of a shard of the teacher with this footer, and of a file of answers how many there are.
+
+        Raises:
+            MukiError: The file was changed, or lacks a column.
+        """
+        if not is_answer_file(footer):
+            return cls(shard.read(list(columns)))
+        wanted = list(dict.fromkeys([*columns, schema.ANSWERS.name]))
+        return cls(shard.read(wanted), has_logits=False, has_samples="samples" in footer["gives"])
+
+    @property
+    def is_silent(self) -> NDArray[np.bool_]:
+        """`[rows]`, whether the teacher has no answer."""
+        if schema.ANSWERS.name not in self.table.column_names:
+            return np.zeros(len(self.table), dtype=bool)
+        return np.asarray(self._numbers(schema.ANSWERS.name) == 0)
 
     @property
     def probs(self) -> NDArray[np.float32]:
@@ -86,7 +110,9 @@ class LabelTables:
         Raises:
             MukiError: A file was changed, or lacks a column.
         """
-        return [LabelShard(shards[corpus_shard].read(list(columns))) for shards in self.shards.values()]
+        return [
+            LabelShard.read(shards[corpus_shard], columns, self.footers[name]) for name, shards in self.shards.items()
+        ]
 
     def read_checked(self, corpus_shard: int, columns: Sequence[str], ids: pl.Series) -> list[LabelShard]:
         """The same as `read`, after a check that every teacher labelled exactly these texts, in this order.
@@ -135,6 +161,9 @@ def open_features(tables: LabelTables, corpus_shards: list[Shard]) -> Features:
     found: dict[str, list[Shard]] = {}
     widths = []
     for name, footer in tables.footers.items():
+        if is_answer_file(footer):
+            what = "is a file of answers, which has no features to align"
+            raise MukiError(what, where=f"teacher {name}", fix="Use another integrate.strategy")
         folder = tables.layout.features(name)
         remedy = f"Set label.features: true, then {make_labels(name)[0].lower()}{make_labels(name)[1:]}"
         found[name] = Table.open(folder, remedy).shards
@@ -174,12 +203,15 @@ class LabelledCorpus:
 
     @property
     def teacher_facts(self) -> dict[str, dict[str, Any]]:
-        """For each teacher its `labels`, `digest`, `dtype`, and the union's `columns` of its labels, for JSON."""
+        """For each teacher its `labels`, `digest`, and the union's `columns` of its labels, for JSON.
+
+        Of a network also its `dtype`, of a file of answers what it `gives` besides probabilities.
+        """
         return {
             name: {
                 "labels": footer["labels"],
                 "digest": footer["teacher_digest"],
-                "dtype": footer["dtype"],
+                **({"gives": footer["gives"]} if is_answer_file(footer) else {"dtype": footer["dtype"]}),
                 "columns": columns.tolist(),
             }
             for (name, footer), columns in zip(self.tables.footers.items(), self.label_space.columns, strict=True)
@@ -202,12 +234,19 @@ def open_labelled_corpus(params: Params, layout: Layout) -> LabelledCorpus:
         MukiError: See `corpus_shards`, `open_labels` and `unite`.
     """
     shards = corpus_shards(layout.corpus)
-    tables = open_labels(layout, list(params.teachers), params.label, shards)
+    tables = open_labels(layout, params.teachers, params.label, shards)
     return LabelledCorpus(layout, shards, tables, unite(tables.labels, params.integrate.aliases))
 
 
-def open_labels(layout: Layout, names: list[str], settings: Label, corpus_shards: list[Shard]) -> LabelTables:
-    """Open the label tables of `names` and check, before anything is computed, that they belong together.
+def is_answer_file(footer: Mapping[str, Any]) -> bool:
+    """Whether a label shard with this footer was made from a file of answers."""
+    return footer.get("kind") == schema.ANSWER_FILE
+
+
+def open_labels(
+    layout: Layout, teachers: Mapping[str, AnyTeacher], settings: Label, corpus_shards: list[Shard]
+) -> LabelTables:
+    """Open the label tables of `teachers` and check, before anything is computed, that they belong together.
 
     Raises:
         MukiError: A table is missing; a shard belongs to another teacher or corpus, differs from the teacher's other
@@ -215,7 +254,8 @@ def open_labels(layout: Layout, names: list[str], settings: Label, corpus_shards
     """
     footers: dict[str, dict[str, Any]] = {}
     shards: dict[str, list[Shard]] = {}
-    for name in names:
+    for name, teacher in teachers.items():
+        is_file = isinstance(teacher, AnswerFile)
         folder = layout.labels(name)
         shards[name] = Table.open(folder, make_labels(name)).shards
         if [shard.rows for shard in shards[name]] != [shard.rows for shard in corpus_shards]:
@@ -228,18 +268,24 @@ def open_labels(layout: Layout, names: list[str], settings: Label, corpus_shards
             )
         for shard, corpus_shard in zip(shards[name], corpus_shards, strict=True):
             footer = shard.footer()
-            expected = {each: value for each in NUMBER_SETTINGS if (value := getattr(settings, each)) != _AUTO}
-            expected |= {"schema": schema.LABELS_VERSION, "teacher": name, "corpus_digest": corpus_shard.key}
+            expected = {"schema": schema.LABELS_VERSION, "teacher": name, "corpus_digest": corpus_shard.key}
+            expected |= {"kind": schema.ANSWER_FILE} if is_file else _wanted(settings)
+            same = _SAME_IN_ALL_SHARDS if is_file else (*_SAME_IN_ALL_SHARDS, *_SAME_OF_A_NETWORK)
+            if missing := [fact for fact in (*same, *(() if is_file else NUMBER_SETTINGS)) if fact not in footer]:
+                raise MukiError(f"its footer lacks {missing}", where=shard.where, fix=make_labels(name))
             if name in footers:
-                expected |= {fact: footers[name].get(fact) for fact in _SAME_IN_ALL_SHARDS}
+                expected |= {fact: footers[name].get(fact) for fact in same}
             _check_footer(footer, expected, shard.where, name)
             footers.setdefault(name, footer)
     return LabelTables(layout, footers, shards)
 
 
+def _wanted(settings: Label) -> dict[str, Any]:
+    """What determines a network's numbers, as the settings want it."""
+    return {each: value for each in NUMBER_SETTINGS if (value := getattr(settings, each)) != _AUTO}
+
+
 def _check_footer(footer: Mapping[str, Any], expected: Mapping[str, Any], where: str, teacher: str) -> None:
-    if missing := [fact for fact in (*NUMBER_SETTINGS, *_SAME_IN_ALL_SHARDS) if fact not in footer]:
-        raise MukiError(f"its footer lacks {missing}", where=where, fix=make_labels(teacher))
     if differing := [name for name in expected if footer.get(name) != expected[name]]:
         changes = "; ".join(f"{name} is {footer.get(name)!r:.80}, not {expected[name]!r:.80}" for name in differing)
         raise MukiError(f"does not fit the corpus and params.yaml: {changes}", where=where, fix=make_labels(teacher))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from muki_pipeline.config import Params
 from muki_pipeline.evaluation.comparison.significance import best_rules
 from muki_pipeline.evaluation.gold_labels import read_corpus_gold
-from muki_pipeline.labels.tables import LabelShard, open_labelled_corpus
+from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import TRAINING_CURVE, Layout, make_labels, open_golden
 from muki_pipeline.reporting import figures, results
 from muki_pipeline.reporting.drift_section import drift_section
@@ -193,7 +193,7 @@ def _conflicting(params: Params, layout: Layout, worst: Sequence[tuple[float, in
         label_shards = corpus.tables.read(number, ["logits"])
         answers = []
         for (name, labels), score, label_shard in zip(corpus.tables.labels.items(), scores, label_shards, strict=True):
-            probs = softmax(LabelShard(label_shard.table[row : row + 1]).logits)[0]
+            probs = softmax(label_shard.logits[row])
             answers.append(Answer(name, float(score), labels[int(probs.argmax())], float(probs.max())))
         yield Conflict(table["text"][row].as_py(), margin - MARGIN_FLOOR, answers)
 
@@ -222,9 +222,10 @@ def _results(facts: Mapping[str, Any], layout: Layout) -> list[str]:
         f"<div><b>{value}</b>{escape(title)}{f', {texts} test texts' if texts else ''}</div>"
         for title, value, texts in results.test_set(measured)
     )
-    teachers, passes = len(facts["teachers"]), facts["label_settings"]["passes"] + 1
+    networks = sum("dtype" in teacher for teacher in facts["teachers"].values())
+    passes = facts["label_settings"]["passes"] + 1
     cost = (
-        f"A text costs the routed teachers {teachers * passes} passes through a network ({teachers} teachers, "
+        f"A text costs the routed teachers {networks * passes} passes through a network ({networks} networks, "
         f"{passes} passes each), and the student one."
     )
     named = measured.get("test_set", {}).get("unknown_labels")
@@ -325,8 +326,9 @@ def _provenance(params: Params, layout: Layout, facts: Mapping[str, Any]) -> str
     rows = []
     for name, teacher in facts["teachers"].items():
         footer = Table.open(layout.labels(name), make_labels(name)).shards[0].footer()
-        versions = ", ".join(f"{package} {version}" for package, version in footer["versions"].items())
-        rows.append([name, str(len(teacher["labels"])), teacher["digest"][:16], str(footer["passes"]), versions])
+        versions = ", ".join(f"{package} {version}" for package, version in footer.get("versions", {}).items())
+        passes, made = str(footer.get("passes", "")), versions or "a file of answers"
+        rows.append([name, str(len(teacher["labels"])), teacher["digest"][:16], passes, made])
     settings = {key: facts[key] for key in ("label_settings", "integrate", "temperature")}
     settings["student"] = params.student.model_dump()
     table = _table(["teacher", "labels", "digest of its files", "passes", "labelled with"], rows)

@@ -92,7 +92,9 @@ def _labels(name: str, number: int, text_id: str, layout: Layout) -> dict[str, A
         "probs": dict(zip(facts["labels"], row["probs"], strict=True)),
         "logits": dict(zip(facts["labels"], row["logits"], strict=True)),
         "entropy": row["entropy"],
-        "mutual_information": max(row["entropy"] - row["expected_entropy"], 0.0),
+        "mutual_information": None
+        if row["expected_entropy"] is None
+        else max(row["entropy"] - row["expected_entropy"], 0.0),
         "tokens": row["tokens"],
         "truncated": row["truncated"],
     }

@@ -43,7 +43,24 @@ def energy(logits: Floats) -> NDArray[np.float64]:
 
 
 class StoredOutputs(Protocol):
-    """What is stored of one teacher: `probs` and `logits` `[rows, labels]`, the entropies `[rows]` in nats."""
+    """What is stored of one teacher: `probs` and `logits` `[rows, labels]`, the entropies `[rows]` in nats.
+
+    Attributes:
+        has_logits: Whether logits are a network's own. Else they are logarithms of probabilities, without an energy.
+        has_samples: Whether there is a mutual information.
+    """
+
+    @property
+    def has_logits(self) -> bool:
+        """See `StoredOutputs`."""
+
+    @property
+    def has_samples(self) -> bool:
+        """See `StoredOutputs`."""
+
+    @property
+    def is_silent(self) -> NDArray[np.bool_]:
+        """`[rows]`, whether the teacher has no answer, and so no vote."""
 
     @property
     def probs(self) -> NDArray[np.float32]:
@@ -69,12 +86,29 @@ class Confidence:
     Attributes:
         title: It in a few words, for figures and pages.
         columns: The columns of a label shard that it reads.
+        needs: What a file of answers may lack and it needs: `samples`, `logits`.
         measure: The stored numbers and how many labels the teacher has -> `[rows]`.
     """
 
     title: str
     columns: tuple[str, ...]
     measure: Callable[[StoredOutputs, int], NDArray[np.float64]]
+    needs: tuple[str, ...] = ()
+
+
+_LEAST_NATS = 1e-6
+"""Below it an entropy, or a mutual information of float32 entropies, is rounding."""
+
+
+def two_scores(outputs: StoredOutputs) -> NDArray[np.float64]:
+    """Energy and -log mutual information, `[rows, 2]`: the two scores whose errors are least alike.
+
+    Where a file of answers gives no logits or no samples, -log entropy is in place of what is missing.
+    """
+    surest = -np.log(np.maximum(entropy_of_logits(outputs.logits), _LEAST_NATS))
+    first = energy(outputs.logits) if outputs.has_logits else surest
+    second = -np.log(np.maximum(_mutual_information(outputs), _LEAST_NATS)) if outputs.has_samples else surest
+    return np.stack([first, second], axis=-1)
 
 
 def _certainty(nats: Floats, labels: int) -> NDArray[np.float64]:
@@ -101,6 +135,7 @@ CONFIDENCES: dict[str, Confidence] = {
         "mutual information",
         ("entropy", "expected_entropy"),
         lambda outputs, labels: _certainty(_mutual_information(outputs), labels),
+        needs=("samples",),
     ),
     # Hendrycks & Gimpel 2017
     "max_probability": Confidence(
@@ -109,5 +144,5 @@ CONFIDENCES: dict[str, Confidence] = {
     "mc_max_probability": Confidence(
         "largest MC probability", ("probs",), lambda outputs, labels: outputs.probs.max(axis=-1).astype(np.float64)
     ),
-    "energy": Confidence("energy", ("logits",), lambda outputs, labels: energy(outputs.logits)),
+    "energy": Confidence("energy", ("logits",), lambda outputs, labels: energy(outputs.logits), needs=("logits",)),
 }

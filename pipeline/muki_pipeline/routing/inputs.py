@@ -7,16 +7,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from muki_pipeline.config import Params
+from muki_pipeline.config import NEED_LOGITS, Integrate, Params
 from muki_pipeline.engines.loop import Engine, run
-from muki_pipeline.errors import MukiError
-from muki_pipeline.labels.tables import LabelledCorpus, LabelShard, open_labelled_corpus
+from muki_pipeline.errors import MukiError, shortlist
+from muki_pipeline.labels.tables import LabelledCorpus, LabelShard, is_answer_file, open_labelled_corpus
 from muki_pipeline.layout import Layout
 from muki_pipeline.routing.answers import Answers, read_answers
 from muki_pipeline.routing.embeddings import Embeddings, open_embeddings
 from muki_pipeline.routing.scorers import SCORERS, TeacherOutputs
 from muki_pipeline.store.columns import series
 
+ABSTENTION = "mutual_information"
+"""The scorer that finds texts that no teacher knows: unlike a posterior, it can call all teachers unsure."""
 SAMPLE_ROWS = 50_000
 """Most texts that a scorer is fitted to: evenly spaced over the corpus, so that memory does not grow with it."""
 
@@ -62,7 +64,10 @@ class RoutingInputs:
             MukiError: See `LabelTables.read_checked`; an answered text is not in the corpus.
         """
         parts = run(_Sampling(self, tuple(columns)).read, len(self.corpus.shards), engine)
-        labels = [LabelShard(pa.concat_tables(each)) for each in zip(*(part.labels for part in parts), strict=True)]
+        labels = [
+            replace(several[0], table=pa.concat_tables(each.table for each in several))
+            for several in zip(*(part.labels for part in parts), strict=True)
+        ]
         texts = pa.concat_tables(part.texts for part in parts)
         vectors = [part.embeddings for part in parts if part.embeddings is not None]
         sample = self._outputs(texts, labels, np.concatenate(vectors) if vectors else None)
@@ -89,9 +94,35 @@ def open_inputs(params: Params, layout: Layout) -> RoutingInputs:
         MukiError: See `open_labelled_corpus`, `open_embeddings` and `read_answers`.
     """
     corpus, scorer = open_labelled_corpus(params, layout), params.integrate.scorer
+    _check_given(corpus, scorer, params.integrate)
     embeddings = open_embeddings(params, layout, corpus) if SCORERS[scorer].reads_texts else None
     answers = read_answers(params.integrate.answers, layout.root, corpus.label_space)
     return RoutingInputs(scorer, corpus, embeddings, answers)
+
+
+def lacking(corpus: LabelledCorpus, needs: Sequence[str]) -> list[str]:
+    """The teachers that are files of answers without what is needed: `samples`, `logits`."""
+    facts = corpus.tables.footers.items()
+    return [name for name, footer in facts if is_answer_file(footer) and not set(needs) <= set(footer["gives"])]
+
+
+def _check_given(corpus: LabelledCorpus, scorer: str, settings: Integrate) -> None:
+    """Refuse rules that need what a file of answers does not give.
+
+    Raises:
+        MukiError: There is such a teacher.
+    """
+    needs = {"integrate.scorer": (scorer, SCORERS[scorer].needs)}
+    if settings.abstain_below is not None:
+        needs["integrate.abstain_below"] = (str(settings.abstain_below), SCORERS[ABSTENTION].needs)
+    if settings.strategy in NEED_LOGITS:
+        needs["integrate.strategy"] = (settings.strategy, ("logits",))
+    for where, (value, needed) in needs.items():
+        if teachers := lacking(corpus, needed):
+            what = f"{value} needs {' and '.join(needed)}, and {shortlist(teachers)} are files of answers without them"
+            raise MukiError(
+                what, where=where, fix="Use the gate, mc_entropy or calibrated, with posterior, soft or hard"
+            )
 
 
 @dataclass(frozen=True)
@@ -99,7 +130,7 @@ class _Rows:
     """Some rows of a shard: `id` and `text`, the teachers' columns, and embeddings `[rows, size]` or None."""
 
     texts: pa.Table
-    labels: list[pa.Table]
+    labels: list[LabelShard]
     embeddings: NDArray[np.float32] | None
 
 
@@ -118,4 +149,4 @@ class _Sampling:
             rows = np.union1d(rows, answers.anchors(texts["id"].to_pylist()).rows)
         checked = corpus.tables.read_checked(number, self.columns, series(texts["id"]))
         vectors = None if embeddings is None else embeddings.read(number, texts["id"], rows)
-        return _Rows(texts.take(rows), [shard.table.take(rows) for shard in checked], vectors)
+        return _Rows(texts.take(rows), [replace(shard, table=shard.table.take(rows)) for shard in checked], vectors)

@@ -9,15 +9,17 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from muki_pipeline.config import POSTERIORS
 from muki_pipeline.corpus.table import corpus_digest
 from muki_pipeline.engines.local import Threads
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labels.space import LabelSpace
-from muki_pipeline.labels.tables import NUMBER_SETTINGS, LabelledCorpus
+from muki_pipeline.labels.tables import NUMBER_SETTINGS, LabelledCorpus, is_answer_file
 from muki_pipeline.layout import MAKE_GOLDEN, Layout
 from muki_pipeline.routing.gate.gate import Estimate
 from muki_pipeline.routing.inputs import RoutingInputs
 from muki_pipeline.routing.scorers import SCORERS, Gated, Score, TeacherOutputs
+from muki_pipeline.routing.silence import voting
 from muki_pipeline.store import files, folders, schema
 from muki_pipeline.store.keys import canonical_key
 
@@ -31,7 +33,7 @@ class Router:
     Attributes:
         key: SHA-256 of everything that determines it.
         scorer: Name of its scorer.
-        teachers: For each teacher, in order, its `labels`, `digest`, `dtype`, and the union's `columns` of its labels.
+        teachers: For each teacher, in order, see `LabelledCorpus.teacher_facts`.
         labels: The union of their labels.
         settings: Those of the `label` block that determine the teachers' numbers.
         encoder: Facts of the neutral encoder, see `NeutralEncoder.facts`; None where the scorer reads no embeddings.
@@ -48,7 +50,8 @@ class Router:
 
     def __call__(self, outputs: TeacherOutputs) -> NDArray[np.float64]:
         """Scores `[rows, teachers]`, higher for the teacher that is more likely to be right."""
-        return np.asarray(self.score(outputs), dtype=np.float64)
+        scores = np.asarray(self.score(outputs), dtype=np.float64)
+        return voting(scores, outputs.is_silent, self.scorer in POSTERIORS)
 
     @property
     def label_space(self) -> LabelSpace:
@@ -147,8 +150,8 @@ def load_or_fit(
 
 def _facts(corpus: LabelledCorpus) -> dict[str, Any]:
     """Teachers, labels and settings, as a router holds them."""
-    footer = next(iter(corpus.tables.footers.values()))
-    settings = {name: footer[name] for name in NUMBER_SETTINGS if name != "dtype"}
+    networks = [footer for footer in corpus.tables.footers.values() if not is_answer_file(footer)]
+    settings = {name: networks[0][name] for name in NUMBER_SETTINGS if name != "dtype"} if networks else {}
     return {"teachers": corpus.teacher_facts, "labels": corpus.label_space.labels, "settings": settings}
 
 

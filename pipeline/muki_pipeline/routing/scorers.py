@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.routing.answers import Anchors
 from muki_pipeline.routing.audit import anchored
-from muki_pipeline.routing.confidence import CONFIDENCES, StoredOutputs, mutual_information, softmax
+from muki_pipeline.routing.confidence import CONFIDENCES, StoredOutputs, softmax, two_scores
 from muki_pipeline.routing.gate.gate import Gate, GateInputs, Scale
 
 Floats = NDArray[np.floating]
@@ -45,6 +45,11 @@ class TeacherOutputs:
     def label_counts(self) -> list[int]:
         """How many labels each teacher has."""
         return [len(columns) for columns in self.label_space.columns]
+
+    @property
+    def is_silent(self) -> NDArray[np.bool_]:
+        """`[rows, teachers]`, whether a teacher has no answer, and so no vote."""
+        return np.stack([teacher.is_silent for teacher in self.teachers], axis=1)
 
 
 class Score(Protocol):
@@ -97,18 +102,12 @@ class Standardised:
         return self.scale(measure(self.name, outputs))
 
 
-_MI_FLOOR = 1e-6
-"""Below it a mutual information of float32 entropies is rounding, nats."""
 _TWO_SCORES = ("logits", "entropy", "expected_entropy")
 
 
 def _two_scores(outputs: TeacherOutputs) -> NDArray[np.float64]:
-    """Energy and -log mutual information, `[rows, teachers, 2]`: the two scores whose errors are least alike."""
-    information = [
-        np.maximum(mutual_information(teacher.entropy, teacher.expected_entropy), _MI_FLOOR)
-        for teacher in outputs.teachers
-    ]
-    return np.stack([measure("energy", outputs), -np.log(np.stack(information, axis=1))], axis=-1)
+    """See `two_scores`, `[rows, teachers, 2]`."""
+    return np.stack([two_scores(teacher) for teacher in outputs.teachers], axis=1)
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,14 @@ def gate_inputs(outputs: TeacherOutputs) -> GateInputs:
     if outputs.texts is None or outputs.embeddings is None:
         raise ValueError("the gate reads texts and embeddings")
     distributions = [softmax(teacher.logits) for teacher in outputs.teachers]
-    return GateInputs(_two_scores(outputs), distributions, outputs.texts, outputs.embeddings, outputs.label_space)
+    return GateInputs(
+        _two_scores(outputs),
+        distributions,
+        outputs.texts,
+        outputs.embeddings,
+        outputs.label_space,
+        outputs.is_silent,
+    )
 
 
 @dataclass(frozen=True)
@@ -161,6 +167,7 @@ class Scorer:
     Attributes:
         title: It in a few words, for figures and pages.
         columns: The columns of a label shard that it reads.
+        needs: See `Confidence`.
         kind: What is fitted to a sample of the corpus.
         reads_texts: Whether it reads the texts, their neutral embeddings and those of the labels' names.
     """
@@ -168,12 +175,13 @@ class Scorer:
     title: str
     columns: tuple[str, ...]
     kind: type[Score]
+    needs: tuple[str, ...] = ()
     reads_texts: bool = False
 
 
 SCORERS: dict[str, Scorer] = {
-    **{name: Scorer(each.title, each.columns, Plain) for name, each in CONFIDENCES.items()},
-    "energy": Scorer("energy, standardised", CONFIDENCES["energy"].columns, Standardised),
+    **{name: Scorer(each.title, each.columns, Plain, each.needs) for name, each in CONFIDENCES.items()},
+    "energy": Scorer("energy, standardised", CONFIDENCES["energy"].columns, Standardised, CONFIDENCES["energy"].needs),
     "calibrated": Scorer("energy and mutual information", _TWO_SCORES, Calibrated),
     "gate": Scorer("four views", _TWO_SCORES, Gated, reads_texts=True),
 }

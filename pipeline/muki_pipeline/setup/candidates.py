@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from muki_pipeline.config import Label, Teacher
+from muki_pipeline.config import AnswerFile, Label, Teacher
 from muki_pipeline.errors import MukiError, brief
+from muki_pipeline.labelling.answer_file.reading import read_answers
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.network.dropout import NoDropoutError
 from muki_pipeline.models import locations
@@ -26,19 +27,24 @@ def find_teacher(name: str, model: str, root: Path, labels: list[str] | None = N
 
     Args:
         name: The teacher's name.
-        model: A folder, `package:DISTRIBUTION/PATH`, or a hub id, pinned as `ID@COMMIT` or at its newest commit.
+        model: A folder, `package:DISTRIBUTION/PATH`, or a hub id, pinned as `ID@COMMIT` or at its newest commit; or a
+            file of answers.
         root: What relative paths are relative to.
         labels: Its label names, where its config has none.
 
     Raises:
-        MukiError: See `locate` and `Labeller.rehearse`; the hub does not answer.
+        MukiError: See `locate`, `Labeller.rehearse` and `read_answers`; the hub does not answer.
     """
+    if (root / Path(model).expanduser()).is_file():
+        settings = AnswerFile(answers=model, labels=labels)
+        return FoundTeacher(name, read_answers(settings, root).labels, settings)
     teacher = Teacher(**_where(model, root), labels=labels)
     try:
         labeller = _checked(name, teacher, root)
     except NoDropoutError:
         labeller = _checked(name, teacher.model_copy(update={"dropout": _DROPOUT}), root)
-    return FoundTeacher(labeller.files, labeller.longest, labeller.tokenizer)
+    files = labeller.files
+    return FoundTeacher(name, files.labels, files.settings, labeller.longest, labeller.tokenizer)
 
 
 def _checked(name: str, teacher: Teacher, root: Path) -> Labeller:
@@ -76,9 +82,15 @@ def token_lengths(tokenizer: PreTrainedTokenizerBase, texts: list[str], longest:
 
 
 def fitting_length(teachers: Sequence[FoundTeacher], texts: list[str]) -> int:
-    """The tokens that 95 % of the texts have at most, in the teacher that needs most, and no more than all can read."""
+    """The tokens that 95 % of the texts have at most, in the teacher that needs most, and no more than all can read.
+
+    Where all are files of answers, which read nothing, it is `Label`'s own.
+    """
     limit = min((teacher.longest for teacher in teachers if teacher.longest is not None), default=ANY_LENGTH)
-    needed = max(np.percentile(token_lengths(each.tokenizer, texts, limit), _SHARE) for each in teachers)
+    tokenizers = [each.tokenizer for each in teachers if each.tokenizer is not None]
+    if not tokenizers:
+        return Label().max_length
+    needed = max(np.percentile(token_lengths(each, texts, limit), _SHARE) for each in tokenizers)
     return int(min(max(-(-needed // _STEP) * _STEP, _SHORTEST), limit))
 
 

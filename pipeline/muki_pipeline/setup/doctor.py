@@ -5,17 +5,20 @@ from functools import partial
 
 import polars as pl
 
-from muki_pipeline.config import Params, Source
+from muki_pipeline.config import AnswerFile, Params, Source
 from muki_pipeline.corpus.readers import describe, read_source
+from muki_pipeline.corpus.table import with_ids
 from muki_pipeline.errors import MukiError, brief
-from muki_pipeline.evaluation.gold_labels import name_unknown, unknown_labels
+from muki_pipeline.labelling.answer_file.store import StoredAnswers
 from muki_pipeline.labels.space import unite
+from muki_pipeline.labels.unknown import name_unknown, unknown_labels
 from muki_pipeline.layout import Layout
 from muki_pipeline.setup.finding import Finding
 from muki_pipeline.setup.look import pairs_of_labels
+from muki_pipeline.store.columns import arrow
 from muki_pipeline.store.files import free_bytes
 
-_MANY = 0.05
+_MANY, _FEW = 0.05, 0.01
 _BYTES_PER_ROW, _BYTES_PER_NUMBER = 60, 4
 
 _NO_MEMORY = partial(
@@ -46,9 +49,12 @@ def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
     if texts is None:
         return
     labels: dict[str, list[str]] = {}
-    for name in params.teachers:
+    for name, settings in params.teachers.items():
         if name in (params.train_teacher.teachers if params.train_teacher else {}):
             yield Finding("ok", f"teacher {name}", "is trained by this project, so it is not tried")
+            continue
+        if isinstance(settings, AnswerFile):
+            yield from _tried(f"teacher {name}", partial(_answers, name, settings, layout, texts, labels))
             continue
         yield from _tried(f"teacher {name}", partial(rehearsal.teacher, params, layout, name, texts, labels))
     yield from _label_names(labels)
@@ -58,6 +64,30 @@ def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
     if labels:
         yield from _tried("student", partial(rehearsal.student, params, layout, texts, labels))
         yield _disk(layout, len(texts), labels)
+
+
+def _answers(
+    name: str, settings: AnswerFile, layout: Layout, texts: pl.Series, labels: dict[str, list[str]]
+) -> list[Finding]:
+    """A file of answers is read; its label names are noted in `labels`.
+
+    Raises:
+        MukiError: See `read_answers`.
+    """
+    where, teacher = f"teacher {name}", StoredAnswers.locate(name, settings, layout)
+    labels[name] = list(teacher.answers.labels)
+    asked = arrow(with_ids(pl.DataFrame({"text": texts})))
+    unanswered = len(texts) - int(teacher.is_answered(asked).sum())
+    what = f"{len(labels[name])} labels in {settings.answers}, {unanswered:,} of {len(texts):,} texts unanswered"
+    if unanswered > settings.most_unanswered * len(texts):
+        fix = f"Add answers, or raise teachers.{name}.most_unanswered"
+        return [Finding("error", where, what, fix)]
+    found = [Finding("warning" if unanswered > _FEW * len(texts) else "ok", where, what)]
+    if teacher.answers.unknown:
+        named = name_unknown(teacher.answers.unknown, labels[name])
+        what = f"{teacher.answers.unknown_rows:,} rows have labels that are none of its own: {named}"
+        found.append(Finding("warning", where, what, f"Correct them, or teachers.{name}.labels"))
+    return found
 
 
 def _store(layout: Layout) -> list[Finding]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from muki_pipeline import strict_yaml
-from muki_pipeline.config import Params, Source, Training
+from muki_pipeline.config import AnswerFile, AnyTeacher, Params, Source, Training
 from muki_pipeline.corpus.prepare import sources
 from muki_pipeline.corpus.readers import watched
 from muki_pipeline.errors import MukiError, shortlist
@@ -139,7 +139,7 @@ class _Stages:
         return self._stage("train-teacher", deps, read, [f"data/teachers/{name}"], f"--teacher {name}")
 
     def label(self, name: str) -> dict[str, Any]:
-        deps = ["data/corpus", self._model(self.params.teachers[name].model)]
+        deps = ["data/corpus", self._teacher(self.params.teachers[name])]
         read = ["label", f"teachers.{name}", *self._store()]
         return self._stage("label", deps, read, [f"data/labels/{name}"], f"--teacher {name}")
 
@@ -161,7 +161,7 @@ class _Stages:
     def evaluate(self) -> dict[str, Any]:
         tables = [f"data/{name}" for name in ("corpus", "embeddings", "eval", "golden", "router", "student")]
         tables += self._labels()
-        models = [self._model(teacher.model) for teacher in self.params.teachers.values()]
+        models = [self._teacher(teacher) for teacher in self.params.teachers.values()]
         read = ["teachers", "label", "embed", "integrate", "evaluate", *self._encoder_settings()]
         read += self._set("student", "temperature", "max_length")
         stage = self._stage("evaluate", [*tables, *models, self._encoder()], read, ["data/plots"])
@@ -197,6 +197,9 @@ class _Stages:
 
     def _base(self, training: Training) -> str | None:
         return self._model(training.model)
+
+    def _teacher(self, teacher: AnyTeacher) -> str | None:
+        return self._path(Path(teacher.answers)) if isinstance(teacher, AnswerFile) else self._model(teacher.model)
 
     def _model(self, model: str) -> str | None:
         if model.startswith(locations.PACKAGE):

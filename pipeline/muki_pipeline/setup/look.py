@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from muki_pipeline.config import AnyTeacher
 from muki_pipeline.corpus.dialects import TEXT_NAMES
+from muki_pipeline.corpus.formats import READERS
 from muki_pipeline.errors import shortlist
-from muki_pipeline.models.teachers import TeacherFiles
 from muki_pipeline.names import comparable
 
 if TYPE_CHECKING:
@@ -24,17 +25,21 @@ _ALIKE = 0.9
 
 @dataclass(frozen=True)
 class FoundTeacher:
-    """A classifier that can be a teacher.
+    """A classifier, or a file of answers, that can be a teacher.
 
     Attributes:
-        files: Its files and labels.
+        name: Its name.
+        labels: Its labels.
+        settings: Its block of params.yaml.
         longest: Longest text that it reads, in tokens; None where it reads any length.
-        tokenizer: Its tokenizer.
+        tokenizer: Its tokenizer; None of a file of answers.
     """
 
-    files: TeacherFiles
-    longest: int | None
-    tokenizer: "PreTrainedTokenizerBase"
+    name: str
+    labels: tuple[str, ...]
+    settings: AnyTeacher
+    longest: int | None = None
+    tokenizer: "PreTrainedTokenizerBase | None" = None
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,17 @@ def teacher_names(models: Sequence[str]) -> list[str]:
     """A name for each model: the last part of its path or id that says something, made unique."""
     names: list[str] = []
     for model in models:
-        last = _telling_part(model.partition("@")[0].rstrip("/")).lower()
+        last = _telling_part(_without_ending(model).partition("@")[0].rstrip("/")).lower()
         plain = re.sub(r"[^a-z0-9_-]+", "-", last).strip("-_")[:60] or "teacher"
         candidates = chain([plain], (f"{plain}-{number}" for number in count(2)))
         names.append(next(name for name in candidates if name not in names))
     return names
+
+
+def _without_ending(model: str) -> str:
+    """A file of answers without what its format is called by."""
+    plain = model.removesuffix(".gz")
+    return next((plain.removesuffix(ending) for ending in READERS if plain.endswith(ending)), model)
 
 
 def _telling_part(model: str) -> str:

@@ -48,7 +48,7 @@ def teacher(params: Params, layout: Layout, name: str, texts: pl.Series, labels:
         MukiError: It cannot be used; see `locate` and `Labeller.rehearse`.
     """
     where = f"teacher {name}"
-    files = locate(name, params.teachers[name], layout.root)
+    files = locate(name, params.networks[name], layout.root)
     labeller = fastest(files, params.label)
     labeller.rehearse()
     settings, dtype = labeller.settings, labeller.dtype

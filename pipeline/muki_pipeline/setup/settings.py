@@ -67,7 +67,7 @@ def render(
         pairs: Labels that may mean the same; those with different names become proposed aliases, commented out.
     """
     prepare = {"corpus": corpus.block(), **({} if test is None else {"test": test.block()})}
-    blocks = {each.files.name: each.files.settings.model_dump(exclude_defaults=True) for each in teachers}
+    blocks = {each.name: each.settings.model_dump(exclude_defaults=True) for each in teachers}
     batch = batch_of(lengths.student)
     training = {
         "epochs": "auto",
@@ -81,7 +81,7 @@ def render(
             "# Written by muki-pipeline init. Every key with its default and bounds: docs/settings.md.",
             "",
             write({"prepare": prepare}),
-            "# model: its folder, or a hub id with its commit as revision.",
+            "# model: its folder, or a hub id with its commit as revision. answers: a file of stored answers.",
             write({"teachers": blocks}),
             "# passes: dropout passes; more of them measure uncertainty better and cost as much each as an inference.",
             f"# max_length: 95 % of the texts have at most {lengths.teachers} tokens, or the teachers read no more.",

@@ -45,6 +45,8 @@ class Column:
     number: pa.DataType = field(default_factory=pa.float32)
 
 
+ANSWER_FILE = "answers"
+"""The `kind` in the footer of a label shard that was made from a file of answers."""
 _ID = Column("id", pa.string(), "hash of the text and of how many identical texts come before it")
 _TEXT = Column("text", pa.string(), "the text")
 
@@ -52,12 +54,14 @@ CORPUS = (_ID, _TEXT)
 LABELS = (
     _ID,
     Column("probs", "labels", "probability of each of the teacher's labels, averaged over the passes"),
-    Column("logits", "labels", "logits without dropout"),
+    Column("logits", "labels", "logits without dropout; of a file of answers the logarithms of `probs`"),
     Column("entropy", pa.float32(), "entropy of `probs`, in nats (predictive entropy)"),
-    Column("expected_entropy", pa.float32(), "average entropy of a single pass, in nats"),
-    Column("tokens", pa.int32(), "tokens that the teacher read"),
-    Column("truncated", pa.bool_(), "whether the text was longer than that"),
+    Column("expected_entropy", pa.float32(), "average entropy of a single pass, in nats; null without samples"),
+    Column("tokens", pa.int32(), "tokens that the teacher read; null in a file of answers"),
+    Column("truncated", pa.bool_(), "whether the text was longer than that; null in a file of answers"),
 )
+ANSWERS = Column("answers", pa.int32(), "how many answers are averaged; with 0, `probs` is uniform and has no vote")
+"""An extra column of the label tables that are made from files of answers."""
 FEATURES = (_ID, Column("features", "size", "what the teacher's head reads, without dropout", pa.float16()))
 EMBEDDINGS = (_ID, Column("embedding", "size", "neutral embedding of the text, of length 1", pa.float16()))
 LABEL_NAMES = (

@@ -16,6 +16,7 @@ from muki_pipeline.labels.tables import Features, LabelledCorpus, LabelShard
 from muki_pipeline.layout import MAKE_GOLDEN
 from muki_pipeline.routing.answers import Anchors
 from muki_pipeline.routing.confidence import energy, softmax
+from muki_pipeline.routing.silence import voting
 from muki_pipeline.store import schema
 from muki_pipeline.store.columns import fixed_size_lists
 from muki_pipeline.store.keys import canonical_key
@@ -108,6 +109,8 @@ def targets(
     if strategy.reads_energies:
         energies = np.stack([energy(shard.logits / temperature) for shard in labels], axis=1)
     weights = strategy.weigh(scores, energies, settings.temperature)
+    is_silent = np.stack([shard.is_silent for shard in labels], axis=1)
+    weights = voting(np.asarray(weights, dtype=np.float64), is_silent, is_posterior=True)
     return golden_targets(weights, distributions, label_space), distributions
 
 

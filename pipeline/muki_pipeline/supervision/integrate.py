@@ -15,7 +15,7 @@ from muki_pipeline.errors import MukiError
 from muki_pipeline.labels.tables import Features, open_features
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Progress
-from muki_pipeline.routing.inputs import RoutingInputs, open_inputs
+from muki_pipeline.routing.inputs import ABSTENTION, RoutingInputs, open_inputs
 from muki_pipeline.routing.router import Router, load_or_fit, router_key
 from muki_pipeline.routing.scorers import SCORERS, TeacherOutputs, measure
 from muki_pipeline.store import files
@@ -35,9 +35,6 @@ from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher, teach
 from muki_pipeline.supervision.summary import RoutingSummary, ShardSums, read_summary, summarise
 
 _LOG = logging.getLogger(__name__)
-
-ABSTENTION = "mutual_information"
-"""The scorer that finds texts that no teacher knows: unlike a posterior, it can call all teachers unsure."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,8 @@ def integrate(
 
 def _columns(scorer: str, settings: Integrate) -> list[str]:
     """The columns of a label shard that a scorer, abstention and targets read."""
-    return sorted({*SCORERS[scorer].columns, *SCORERS[ABSTENTION].columns, *target_columns(settings)})
+    abstention = SCORERS[ABSTENTION].columns if settings.abstain_below is not None else ()
+    return sorted({*SCORERS[scorer].columns, *abstention, *target_columns(settings)})
 
 
 def _weight_unit(router: Router, sample: TeacherOutputs, settings: Integrate) -> float:
@@ -192,9 +190,10 @@ class GoldenWriter:
 def _raw_weights(scores: NDArray[np.floating], outputs: TeacherOutputs, settings: Integrate) -> NDArray[np.float64]:
     """m(x) of each text before scaling (docs/method.md, step 7); 0 where no teacher and no person is sure enough."""
     weights = teacher_margins(scores) if settings.reweight == "margin" else np.ones(len(scores))
+    is_unsure = np.asarray(outputs.is_silent.all(axis=1))
     if settings.abstain_below is not None:
-        is_unsure = measure(ABSTENTION, outputs).max(axis=1) < settings.abstain_below
-        if outputs.anchors is not None:
-            is_unsure[outputs.anchors.rows] = False
-        weights[is_unsure] = 0.0
+        is_unsure |= measure(ABSTENTION, outputs).max(axis=1) < settings.abstain_below
+    if outputs.anchors is not None:
+        is_unsure[outputs.anchors.rows] = False
+    weights[is_unsure] = 0.0
     return weights

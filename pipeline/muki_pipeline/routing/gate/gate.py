@@ -25,6 +25,7 @@ from muki_pipeline.routing.gate.agreement import estimated_accuracies, has_drift
 from muki_pipeline.routing.gate.calibration import sharpness
 from muki_pipeline.routing.gate.views import ContentView, NameView, Prepared, ScoreView, folds_of, name_features
 from muki_pipeline.routing.gate.words import WordIndex
+from muki_pipeline.routing.silence import voting
 
 Floats = NDArray[np.floating]
 
@@ -45,6 +46,7 @@ class GateInputs:
         texts: The texts.
         embeddings: `[texts, size]`, neutral embeddings of length 1.
         label_space: The union, and each teacher's columns of it.
+        is_silent: `[texts, teachers]`, whether a teacher has no answer; None where all answer.
     """
 
     scores: Floats
@@ -52,6 +54,7 @@ class GateInputs:
     texts: Sequence[str]
     embeddings: Floats
     label_space: LabelSpace
+    is_silent: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -219,7 +222,8 @@ class Gate:
         anchors = NO_ANCHORS if anchors is None else anchors
         reader, audit = Reader.fit(sample, names), Audit(anchors, sample.label_space)
         texts = reader(sample)
-        agreement, drifted, rounds = _rounds(texts, audit)
+        is_silent = np.zeros(sample.scores.shape[:2], dtype=bool) if sample.is_silent is None else sample.is_silent
+        agreement, drifted, rounds = _rounds(texts, audit, is_silent)
         chosen = max(rounds, key=lambda one: one.agreement) if drifted else rounds[-1]
         audited: tuple[int, ...] = ()
         audited_right: tuple[int, ...] = ()
@@ -237,10 +241,15 @@ class Gate:
         return self.views.evidence(self.reader(texts))
 
 
-def _rounds(texts: Prepared, audit: Audit) -> tuple[float, bool, list[_Round]]:
+def _rounds(texts: Prepared, audit: Audit, is_silent: NDArray[np.bool_]) -> tuple[float, bool, list[_Round]]:
     """Let the views teach each other: the smallest first kappa, whether content and names drifted apart, all rounds."""
     anchors, space = audit.anchors, audit.label_space
-    posterior = anchored(np.asarray(softmax(_start(texts), axis=1)), anchors, space)
+
+    def known(posterior: NDArray[np.float64]) -> NDArray[np.float64]:
+        """With what is known whatever the views say: anchors, and who has no answer."""
+        return anchored(voting(posterior, is_silent, is_posterior=True), anchors, space)
+
+    posterior = known(np.asarray(softmax(_start(texts), axis=1)))
     rounds: list[_Round] = []
     agreement = 0.0
     for _ in range(_MOST_ROUNDS):
@@ -256,7 +265,7 @@ def _rounds(texts: Prepared, audit: Audit) -> tuple[float, bool, list[_Round]]:
         rounds.append(_Round(views, kappa(evidence["content"], evidence["names"]), accuracies))
         if has_drifted([each.agreement for each in rounds]):
             return agreement, True, rounds
-        updated = anchored(views.posterior(evidence), anchors, space)
+        updated = known(views.posterior(evidence))
         changed = float((updated.argmax(axis=1) != posterior.argmax(axis=1)).mean())
         posterior = updated
         if changed < _SETTLED:

@@ -1,0 +1,55 @@
+"""Stored answers as teachers: of a scikit-learn pipeline, of an ONNX model, of an LLM.
+
+A teacher need not be a network. It may be a file, in which whatever classifier you have has answered the texts:
+
+    python examples/answers.py texts.csv answers.jsonl   # asks an LLM, or whatever `ask` is
+    muki-pipeline init models/sales answers.jsonl --texts texts.csv
+
+Of another student of this program, `muki-pipeline predict texts.csv --all` writes such a file.
+"""
+
+import json
+import random
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+SAMPLES = 8
+"""Times that an LLM is asked about a text. Where its answers differ, it is uncertain: they serve as dropout passes."""
+
+
+def of_scikit_learn(pipeline: Any, texts: list[str]) -> pl.DataFrame:
+    """Probabilities of a fitted scikit-learn pipeline, a column for each label."""
+    columns = dict(zip(map(str, pipeline.classes_), pipeline.predict_proba(texts).T, strict=True))
+    return pl.DataFrame({"text": texts, **columns})
+
+
+def of_onnx(folder: Path, texts: list[str]) -> pl.DataFrame:
+    """Probabilities of an ONNX classifier beside its tokenizer, as `muki-pipeline export --onnx` writes them."""
+    from serve import Classifier
+
+    classifier = Classifier.load(folder)
+    return pl.DataFrame({"text": texts, **dict(zip(classifier.labels, classifier.probabilities(texts).T, strict=True))})
+
+
+def of_llm(ask: Callable[[str], str], texts: list[str], samples: int = SAMPLES) -> Iterator[dict[str, str]]:
+    """Several labels of each text, a row for each, as an LLM with a temperature above 0 gives them."""
+    for text in texts:
+        for _ in range(samples):
+            yield {"text": text, "label": ask(text)}
+
+
+def ask(text: str) -> str:
+    """Put a call of your LLM here: it must answer with the name of a label alone."""
+    return random.choice(["refund", "invoice", "other"] if "invoice" not in text else ["invoice", "invoice", "other"])
+
+
+if __name__ == "__main__":
+    source, target = map(Path, sys.argv[1:])
+    rows = of_llm(ask, pl.read_csv(source)["text"].to_list())
+    target.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    print(np.unique(pl.read_ndjson(target)["label"], return_counts=True))

@@ -1,0 +1,253 @@
+"""A file of answers, read and checked: whose text each row answers, and with which distribution over the labels."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from muki_pipeline.config import AnswerFile
+from muki_pipeline.corpus.dialects import Dialect
+from muki_pipeline.corpus.formats import read_table
+from muki_pipeline.corpus.readers import strings
+from muki_pipeline.errors import MukiError, choice, shortlist
+from muki_pipeline.names import comparable
+
+ID = "id"
+_PREFIX = "probability of "
+"""How `predict --all` names the columns of probabilities."""
+_TOLERANCE = 1e-3
+"""Of the sum of a text's probabilities."""
+_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The rows of a file of answers.
+
+    Attributes:
+        labels: The teacher's labels.
+        by: What a row names its text by: `text`, or `id`.
+        keys: `[rows]`, that text or id.
+        probs: Some rows' numbers -> their distributions `[rows, labels]`, each row sums to 1.
+        is_answer: `[rows]`, whether a row says anything; the others have no distribution.
+        unknown: How often the most frequent labels occur that are none of the teacher's.
+        unknown_rows: How many rows have such a label.
+        has_samples: Whether every text has several answers, some of which differ: they are samples, as passes are.
+    """
+
+    labels: tuple[str, ...]
+    by: str
+    keys: pl.Series
+    probs: Callable[[NDArray[np.intp]], NDArray[np.float64]]
+    is_answer: NDArray[np.bool_]
+    unknown: dict[str, int]
+    unknown_rows: int
+    has_samples: bool
+
+
+class _Content(NamedTuple):
+    """What the columns of answers say: `unknown` are labels of others, `same` is equal in rows of equal answers."""
+
+    labels: tuple[str, ...]
+    probs: Callable[[NDArray[np.intp]], NDArray[np.float64]]
+    is_answer: NDArray[np.bool_]
+    unknown: pl.Series
+    same: pl.Series
+
+
+def read_answers(settings: AnswerFile, root: Path) -> Answers:
+    """The answers in a teacher's file.
+
+    Args:
+        settings: The teacher's block of params.yaml.
+        root: What a relative path is relative to.
+
+    Raises:
+        MukiError: The file is missing, unreadable or empty; no column names the texts; labels are missing; a number
+            is none, is outside 0 to 1, or the probabilities of a row do not sum to 1 (with the row).
+    """
+    path = answer_path(settings, root)
+    frame = read_table(path, dialect=Dialect(settings.delimiter, settings.quote, settings.header))
+    if frame.is_empty():
+        raise MukiError("holds no answers", where=str(path), fix="Name a file with rows")
+    by, keys = _keys(frame, settings, path)
+    others = frame.drop(settings.text, ID, strict=False)
+    columns = _columns_of_labels(others, settings, path)
+    content = _one_label(others, keys, settings, path) if columns is None else _every_label(others, columns, path)
+    if len(content.labels) < 2:
+        what = f"names only the labels {list(content.labels)}, so it chooses nothing"
+        raise MukiError(what, where=str(path), fix="Give its labels, at least two, in teachers.NAME.labels")
+    return Answers(
+        labels=content.labels,
+        by=by,
+        keys=keys,
+        probs=content.probs,
+        is_answer=content.is_answer,
+        unknown=dict(content.unknown.value_counts(sort=True).head(_NAMED).iter_rows()),
+        unknown_rows=len(content.unknown),
+        has_samples=_has_samples(keys, content),
+    )
+
+
+def answer_path(settings: AnswerFile, root: Path) -> Path:
+    """Where a file of answers lies.
+
+    Raises:
+        MukiError: There is none.
+    """
+    path = root / Path(settings.answers).expanduser()
+    if not path.is_file():
+        raise MukiError("no such file of answers", where=str(path), fix=f"Correct answers; it is relative to {root}")
+    return path
+
+
+def _keys(frame: pl.DataFrame, settings: AnswerFile, path: Path) -> tuple[str, pl.Series]:
+    column = settings.text if settings.text in frame.columns else ID
+    if column not in frame.columns:
+        what = f"has neither a column {settings.text!r} with the texts nor a column {ID!r} with ids of the corpus"
+        fix = f"{choice(settings.text, frame.columns)}; set teachers.NAME.text"
+        raise MukiError(what, where=str(path), fix=fix)
+    keys = frame.select(strings(frame, column, str(path), is_text=True)).to_series()
+    if keys.null_count():
+        row = keys.is_null().arg_true()[0] + 1
+        what = f"column {column} is empty in {keys.null_count()} rows, first in row {row}"
+        raise MukiError(what, where=str(path), fix="Drop these rows")
+    return ("text" if column == settings.text else ID), keys
+
+
+def _columns_of_labels(frame: pl.DataFrame, settings: AnswerFile, path: Path) -> dict[str, str] | None:
+    """For each label its column of probabilities; None where a row gives one label."""
+    named = {comparable(column): column for column in frame.columns}
+    is_one_label = settings.label in frame.columns
+    if settings.labels is not None:
+        found = {label: named.get(_PREFIX + label) or named.get(label) for label in settings.labels}
+        if all(found.values()):
+            return {label: str(column) for label, column in found.items()}
+        if is_one_label:
+            return None
+        missing = [label for label, column in found.items() if column is None]
+        what = f"has no column for the labels {shortlist(missing)}, and no column {settings.label!r} with one label"
+        raise MukiError(what, where=str(path), fix=f"{choice(missing[0], frame.columns)}; correct labels or label")
+    if prefixed := {comparable(name[len(_PREFIX) :]): name for name in frame.columns if name.startswith(_PREFIX)}:
+        return prefixed
+    if is_one_label:
+        return None
+    numbers = {comparable(name): name for name in frame.columns if _is_numeric(frame[name])}
+    if len(numbers) < 2:
+        what = f"has neither a column {settings.label!r} with one label nor a column of probabilities for each label"
+        raise MukiError(what, where=str(path), fix=f"There is {shortlist(frame.columns, 12)}; set label or labels")
+    return numbers
+
+
+def _is_numeric(column: pl.Series) -> bool:
+    filled = column.drop_nulls()
+    if filled.dtype == pl.String:
+        filled = filled.filter(filled.str.strip_chars() != "")
+        return bool(len(filled)) and filled.cast(pl.Float64, strict=False).null_count() == 0
+    return bool(len(filled)) and filled.dtype.is_numeric()
+
+
+def _numbers(frame: pl.DataFrame, name: str, path: Path) -> NDArray[np.float64]:
+    """A column of numbers from 0 to 1; NaN where it is empty.
+
+    Raises:
+        MukiError: A value is something else, with its row.
+    """
+    column = frame[name]
+    if column.dtype == pl.String:
+        column = column.str.strip_chars().replace("", None)
+    elif not (column.dtype.is_numeric() or column.dtype == pl.Null):
+        what = f"column {name} holds {column.dtype}, which are no probabilities"
+        raise MukiError(what, where=str(path), fix="Write numbers from 0 to 1, or name the labels in labels")
+    numbers = column.cast(pl.Float64, strict=False)
+    rejected = (numbers.is_null() & column.is_not_null()) | ~numbers.is_between(0, 1 + _TOLERANCE).fill_null(True)
+    rejected |= numbers.is_nan().fill_null(False)
+    if rejected.any():
+        row = rejected.arg_true()[0]
+        what = f"row {row + 1}, column {name} holds {column[row]!r}, which is no probability"
+        raise MukiError(what, where=str(path), fix="Write numbers from 0 to 1, and leave cells without an answer empty")
+    return numbers.fill_null(np.nan).to_numpy()
+
+
+def _every_label(frame: pl.DataFrame, columns: dict[str, str], path: Path) -> _Content:
+    """A column of probabilities for each label."""
+    values = np.stack([_numbers(frame, column, path) for column in columns.values()], axis=1)
+    is_empty = np.isnan(values)
+    is_answer = np.asarray(~is_empty.all(axis=1))
+    sums = values.sum(axis=1)
+    fix = f"Its columns of labels are {shortlist(list(columns.values()), 12)}; name the right ones in labels"
+    if (halves := is_empty.any(axis=1) & is_answer).any():
+        what = f"row {halves.argmax() + 1} has probabilities for some labels and none for others"
+        raise MukiError(what, where=str(path), fix=f"Give all of them or none. {fix}")
+    if (wrong := is_answer & ~(np.abs(sums - 1) <= _TOLERANCE)).any():
+        row = int(wrong.argmax())
+        what = f"the probabilities of row {row + 1} sum to {sums[row]:.4g}, not to 1 ({wrong.sum():,} such rows)"
+        raise MukiError(what, where=str(path), fix=fix)
+    values /= sums[:, None]
+    same = frame.select(pl.struct(list(columns.values())).hash()).to_series()
+    return _Content(tuple(columns), lambda rows: values[rows], is_answer, pl.Series([], dtype=pl.String), same)
+
+
+def _one_label(frame: pl.DataFrame, keys: pl.Series, settings: AnswerFile, path: Path) -> _Content:
+    """One label a row, with its probability where there is such a column."""
+    given = frame.select(strings(frame, settings.label, str(path), is_text=False)).to_series()
+    distinct = given.drop_nulls().unique()
+    plain = [comparable(each) or None for each in distinct]
+    names = given.replace_strict(distinct, plain, default=None, return_dtype=pl.String)
+    labels = tuple(settings.labels) if settings.labels is not None else tuple(names.drop_nulls().unique().sort())
+    places = {label: place for place, label in enumerate(labels)}
+    columns = np.array([places.get(name, -1) for name in names], dtype=np.intp)
+    is_answer = columns >= 0
+    unknown = names.filter(pl.Series(~is_answer) & names.is_not_null())
+    chosen = np.ones(len(names))
+    if settings.probability in frame.columns:
+        chosen = _numbers(frame, settings.probability, path)
+        if (bare := is_answer & np.isnan(chosen)).any():
+            what = f"row {bare.argmax() + 1} has a label and no probability"
+            raise MukiError(what, where=str(path), fix="Give the probability, or leave out that column")
+        _refuse_spread(keys, columns, chosen, is_answer, path)
+        chosen = np.clip(chosen, 1 / max(len(labels), 1), 1.0)  # less than chance would speak for the other labels
+
+    def probs(rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        rest = (1 - chosen[rows]) / max(len(labels) - 1, 1)
+        result = np.repeat(rest[:, None], len(labels), axis=1)
+        result[np.arange(len(rows)), columns[rows]] = chosen[rows]
+        return result
+
+    same = pl.DataFrame({"label": columns, "chosen": chosen}).select(pl.struct("label", "chosen").hash()).to_series()
+    return _Content(labels, probs, is_answer, unknown, same)
+
+
+def _refuse_spread(
+    keys: pl.Series, columns: NDArray[np.intp], chosen: NDArray[np.float64], is_answer: NDArray[np.bool_], path: Path
+) -> None:
+    """Refuse a distribution that is spread over rows, one for each label: read as samples it would mean another one.
+
+    Raises:
+        MukiError: The rows of every text that has several name different labels, and their probabilities sum to 1.
+    """
+    rows = pl.DataFrame({"key": keys, "label": columns, "chosen": chosen}).filter(pl.Series(is_answer))
+    several = (
+        rows.group_by("key")
+        .agg(pl.len(), pl.col("chosen").sum(), distinct=pl.col("label").n_unique())
+        .filter(pl.col("len") > 1)
+    )
+    is_spread = (several["distinct"] == several["len"]) & ((several["chosen"] - 1).abs() <= _TOLERANCE)
+    if len(several) and is_spread.all():
+        what = "gives each text's probabilities in several rows, a label each"
+        raise MukiError(what, where=str(path), fix="Give each label a column of its own (a pivot), and each text a row")
+
+
+def _has_samples(keys: pl.Series, content: _Content) -> bool:
+    rows = pl.DataFrame({"key": keys, "same": content.same}).filter(pl.Series(content.is_answer))
+    of_text = rows.group_by("key").agg(pl.len(), distinct=pl.col("same").n_unique())
+    return bool(len(of_text)) and bool((of_text["len"] > 1).all() and (of_text["distinct"] > 1).any())
+
+
+def describe(answers: Sequence[str], limit: int = 3) -> str:
+    """The first few texts, each cut, for a message."""
+    return shortlist([each[:60] for each in answers], limit)

@@ -1,0 +1,103 @@
+"""A corpus labelled from a file of answers, shard by shard, and published as any teacher's label table."""
+
+from dataclasses import dataclass
+
+import pyarrow.compute as pc
+
+from muki_pipeline.config import AnswerFile
+from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
+from muki_pipeline.errors import MukiError
+from muki_pipeline.labelling.answer_file.reading import describe
+from muki_pipeline.labelling.answer_file.store import StoredAnswers
+from muki_pipeline.labels.unknown import name_unknown
+from muki_pipeline.layout import Layout
+from muki_pipeline.progress import SILENT, Progress
+from muki_pipeline.store import schema
+from muki_pipeline.store.store import Shard
+from muki_pipeline.store.table import publish
+
+
+@dataclass(frozen=True)
+class AnswerSummary:
+    """What was made of a file of answers.
+
+    Attributes:
+        rows: Texts of the corpus.
+        new_rows: Those of them that were read now; the others were finished before.
+        answers: Answers that were averaged.
+        unanswered: Texts without an answer.
+        unknown: How often the most frequent labels occur in the file that are none of the teacher's.
+        unknown_rows: How many of its rows have such a label.
+        labels: The teacher's labels.
+        has_samples: Whether its answers are samples, so that there is a mutual information.
+    """
+
+    rows: int
+    new_rows: int
+    answers: int
+    unanswered: int
+    unknown: dict[str, int]
+    unknown_rows: int
+    labels: tuple[str, ...]
+    has_samples: bool
+
+
+def label_from_answers(name: str, settings: AnswerFile, layout: Layout, progress: Progress = SILENT) -> AnswerSummary:
+    """Label the whole corpus from a file of answers, and publish `data/labels/<name>/`. No network is loaded.
+
+    Args:
+        name: The teacher's name.
+        settings: Its block of params.yaml.
+        layout: Where the tables lie.
+        progress: Counts the texts.
+
+    Raises:
+        MukiError: See `corpus_shards` and `read_answers`; more texts are unanswered than the settings allow.
+    """
+    shards = corpus_shards(layout.corpus)
+    teacher = StoredAnswers.locate(name, settings, layout)
+    found = [teacher.find_labels(shard.key) for shard in shards]
+    new = [shard for shard, stored in zip(shards, found, strict=True) if stored is None]
+    task = progress.begin(f"read the answers of {name}", sum(shard.rows for shard in new), "texts")
+    labels = [
+        stored or teacher.labels(read_corpus_shard(shard), shard.key, task)
+        for shard, stored in zip(shards, found, strict=True)
+    ]
+    summary = _summary(labels, sum(shard.rows for shard in new))
+    if summary.unanswered > settings.most_unanswered * summary.rows:
+        raise _too_few(teacher, summary, shards, labels)
+    publish(layout.labels(name), labels, {"teacher": name})
+    return summary
+
+
+def _summary(labels: list[Shard], new_rows: int) -> AnswerSummary:
+    counts = [shard.read([schema.ANSWERS.name])[schema.ANSWERS.name] for shard in labels]
+    footer = labels[0].footer()
+    return AnswerSummary(
+        rows=sum(shard.rows for shard in labels),
+        new_rows=new_rows,
+        answers=sum(pc.sum(count).as_py() for count in counts),
+        unanswered=sum(pc.sum(pc.equal(count, 0)).as_py() for count in counts),
+        unknown=footer["unknown"],
+        unknown_rows=footer["unknown_rows"],
+        labels=tuple(footer["labels"]),
+        has_samples="samples" in footer["gives"],
+    )
+
+
+def _too_few(teacher: StoredAnswers, summary: AnswerSummary, shards: list[Shard], labels: list[Shard]) -> MukiError:
+    """The error for a file that lacks too many answers, with the first texts."""
+    missing: list[str] = []
+    for shard, stored in zip(shards, labels, strict=True):
+        is_missing = pc.equal(stored.read([schema.ANSWERS.name])[schema.ANSWERS.name], 0)
+        missing += read_corpus_shard(shard)["text"].filter(is_missing).to_pylist()
+        if len(missing) >= 3:
+            break
+    what = (
+        f"answers {summary.rows - summary.unanswered:,} of the corpus's {summary.rows:,} texts, not {describe(missing)}"
+    )
+    if summary.unknown:
+        what += f"; {summary.unknown_rows:,} of its rows have a label that is none of the teacher's: "
+        what += name_unknown(summary.unknown, summary.labels)
+    fix = f"Add answers, or raise teachers.{teacher.name}.most_unanswered above {summary.unanswered / summary.rows:.3g}"
+    return MukiError(what, where=teacher.where, fix=fix)

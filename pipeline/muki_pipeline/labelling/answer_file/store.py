@@ -1,0 +1,154 @@
+"""A file's answers to some texts as label shards: found by key, or made from the file and stored."""
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from muki_pipeline.config import AnswerFile
+from muki_pipeline.corpus.table import with_ids
+from muki_pipeline.labelling.answer_file.averages import average, logits_of
+from muki_pipeline.labelling.answer_file.reading import Answers, answer_path, read_answers
+from muki_pipeline.layout import Layout
+from muki_pipeline.progress import SILENT, Task
+from muki_pipeline.store import schema
+from muki_pipeline.store.columns import arrow, fixed_size_lists, series
+from muki_pipeline.store.keys import canonical_key, file_digest
+from muki_pipeline.store.store import Shard
+
+_LOG = logging.getLogger(__name__)
+_NOT_THE_CONTENT = {"answers", "most_unanswered"}
+
+
+@dataclass(frozen=True)
+class StoredAnswers:
+    """A file of answers, which determines its answers to any texts, and so their keys.
+
+    Attributes:
+        name: The teacher's name.
+        settings: Its block of params.yaml.
+        layout: Where finished work lies.
+        digest: SHA-256 of the file, and of how it is read.
+    """
+
+    name: str
+    settings: AnswerFile
+    layout: Layout
+    digest: str
+
+    @classmethod
+    def locate(cls, name: str, settings: AnswerFile, layout: Layout) -> Self:
+        """The file of a teacher; only its digest is taken.
+
+        Raises:
+            MukiError: There is no such file.
+        """
+        path = answer_path(settings, layout.root)
+        read = settings.model_dump(exclude=_NOT_THE_CONTENT)
+        return cls(name, settings, layout, canonical_key({"file": file_digest(path), "read": read}))
+
+    @cached_property
+    def answers(self) -> Answers:
+        """Its content, see `read_answers`."""
+        return read_answers(self.settings, self.layout.root)
+
+    @property
+    def where(self) -> str:
+        """The file, for messages."""
+        return str(answer_path(self.settings, self.layout.root))
+
+    @property
+    def cost(self) -> int:
+        """How often a text goes through it."""
+        return 1
+
+    @property
+    def plain_key(self) -> str:
+        """SHA-256 of everything that determines an answer, except for the texts."""
+        return canonical_key(self._facts(""))
+
+    def key(self, corpus_digest: str) -> str:
+        """What the labels of a shard with this content are stored under."""
+        return canonical_key(self._facts(corpus_digest))
+
+    def find_labels(self, corpus_digest: str) -> Shard | None:
+        """The labels of texts with this digest, if they are finished."""
+        return self.layout.store(self.layout.work / "labels").find(self.key(corpus_digest))
+
+    def labels(self, texts: pa.Table, corpus_digest: str, task: Task = SILENT) -> Shard:
+        """The labels of some texts: found in the store, or made now and stored there.
+
+        Args:
+            texts: `id`, `text`.
+            corpus_digest: `content_digest` of the texts.
+            task: Receives the texts.
+
+        Raises:
+            MukiError: See `read_answers`.
+        """
+        stored = self.find_labels(corpus_digest)
+        _LOG.info("%s: shard %s %s", self.name, corpus_digest[:12], "is read now" if stored is None else "is there")
+        if stored is None:
+            facts = self._facts(corpus_digest) | {
+                "labels": list(self.answers.labels),
+                "gives": ["samples"] if self.answers.has_samples else [],
+                "unknown": self.answers.unknown,
+                "unknown_rows": self.answers.unknown_rows,
+            }
+            stored = self.layout.store(self.layout.work / "labels").finish(
+                self.key(corpus_digest), self._table(texts), facts
+            )
+        task.advance(len(texts))
+        return stored
+
+    def is_answered(self, texts: pa.Table) -> NDArray[np.bool_]:
+        """`[texts]`, whether the file answers a text of `id`, `text`."""
+        found, _ = self._joined(texts)
+        return np.bincount(found, minlength=len(texts)) > 0
+
+    def logits(self, texts: list[str], task: Task = SILENT) -> NDArray[np.float32]:
+        """Logits `[texts, labels]`: logarithms of its probabilities, equal where it has no answer."""
+        found, rows = self._joined(arrow(with_ids(pl.DataFrame({"text": pl.Series(texts, dtype=pl.String)}))))
+        task.advance(len(texts))
+        return logits_of(average(found, self.answers.probs(rows), len(texts)).probs).astype(np.float32)
+
+    def _joined(self, texts: pa.Table) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """For each answer to one of the texts: the text's number, and the answer's row in the file."""
+        answers = self.answers
+        rows = np.flatnonzero(answers.is_answer)
+        answered = pl.DataFrame({"key": answers.keys, "row": np.arange(len(answers.keys))})[rows]
+        asked = pl.DataFrame({"key": series(texts[answers.by]), "text": np.arange(len(texts))})
+        joined = asked.join(answered, on="key", maintain_order="left_right")
+        return joined["text"].to_numpy().astype(np.intp), joined["row"].to_numpy().astype(np.intp)
+
+    def _table(self, texts: pa.Table) -> pa.Table:
+        answers = self.answers
+        found, rows = self._joined(texts)
+        averages = average(found, answers.probs(rows), len(texts))
+        expected = pa.array(averages.expected_entropy.astype(np.float32))
+        columns = {
+            "id": texts["id"],
+            "probs": fixed_size_lists(averages.probs.astype(np.float32)),
+            "logits": fixed_size_lists(logits_of(averages.probs).astype(np.float32)),
+            "entropy": pa.array(averages.entropy.astype(np.float32)),
+            "expected_entropy": expected if answers.has_samples else pa.nulls(len(texts), pa.float32()),
+            "tokens": pa.nulls(len(texts), pa.int32()),
+            "truncated": pa.nulls(len(texts), pa.bool_()),
+            schema.ANSWERS.name: pa.array(averages.answers),
+        }
+        return schema.arrow_table((*schema.LABELS, schema.ANSWERS), columns, labels=len(answers.labels))
+
+    def _facts(self, corpus_digest: str) -> dict[str, Any]:
+        """Everything that determines the labels."""
+        return {
+            "schema": schema.LABELS_VERSION,
+            "kind": schema.ANSWER_FILE,
+            "teacher": self.name,
+            "teacher_digest": self.digest,
+            "corpus_digest": corpus_digest,
+        }
