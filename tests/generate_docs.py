@@ -4,7 +4,9 @@ A part stands between `<!-- make docs: NAME -->` and `<!-- end of NAME -->`; `PA
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable
+from inspect import cleandoc
 from typing import Any, Literal, get_args, get_origin
 
 import pyarrow as pa
@@ -89,13 +91,17 @@ def settings() -> str:
     keys: dict[type[BaseModel], str] = {}
     for key, model in blocks(config.Params, ""):
         keys.setdefault(model, key)
+    times = Counter(keys.values())
     shown: dict[type | None, tuple[str, dict[str, Cells]]] = {}
     # What only the demo and the experiments use comes last.
     for model, key in sorted(keys.items(), key=lambda each: each[1].startswith("train_teacher")):
-        rows = {name: cells(model, name) for name in model.model_fields}
+        rows = {
+            name: cells(model, name) for name in sorted(model.model_fields, key=lambda name: name not in own(model))
+        }
         earlier, theirs = shown.get(model.__base__, ("", {}))
         shared = [name for name, row in rows.items() if theirs.get(name) == row]
-        lines += [f"## {f'`{key}`' if key else 'The blocks'}", "", (model.__doc__ or "").strip(), ""]
+        kind_of_block = f" with `{next(iter(rows))}`" if times[key] > 1 else ""
+        lines += [f"## {f'`{key}`' if key else 'The blocks'}{kind_of_block}", "", cleandoc(model.__doc__ or ""), ""]
         lines += table(("key", "values", "default", "meaning"), [rows[name] for name in rows if name not in shared])
         if shared:
             lines += ["", f"As in `{earlier}`: {', '.join(f'`{name}`' for name in shared)}."]
@@ -103,6 +109,11 @@ def settings() -> str:
         if model.__base__ is not config.Block:
             shown.setdefault(model.__base__, (key, rows))
     return "\n".join(lines).strip()
+
+
+def own(model: type[BaseModel]) -> set[str]:
+    """The keys that a block does not inherit."""
+    return set(vars(model)["__annotations__"])
 
 
 def cells(model: type[BaseModel], name: str) -> Cells:
@@ -114,7 +125,10 @@ def cells(model: type[BaseModel], name: str) -> Cells:
 
 TABLES = {
     "`data/corpus/`": (schema.CORPUS, "One file per shard."),
-    "`data/labels/TEACHER/`": (schema.LABELS, "One file per corpus shard, with its rows in the same order."),
+    "`data/labels/TEACHER/`": (
+        (*schema.LABELS, schema.ANSWERS),
+        "One file per corpus shard, with its rows in the same order. `answers` is there for files of answers only.",
+    ),
     "`data/labels/TEACHER/features/`": (schema.FEATURES, "As above, where `label.features` is set."),
     "`data/golden/`": (
         (*schema.GOLDEN, schema.TEACHER_TARGETS, schema.TEACHER_FEATURES),

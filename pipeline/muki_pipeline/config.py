@@ -174,9 +174,12 @@ class Teacher(Block):
     """A fine-tuned classifier, and what its files do not say."""
 
     model: str = Field(min_length=1)
-    """A folder saved by `save_pretrained`, `package:DISTRIBUTION/PATH`, or a hub id."""
+    """A folder saved by `save_pretrained` (a classifier, a LoRA adapter, SetFit), `package:DISTRIBUTION/PATH`, or a hub
+    id."""
     revision: str | None = None
     """Commit of a model on the hub; required there."""
+    base: str | None = None
+    """The model that an adapter was trained on, a folder or `ID@COMMIT`; by default what the adapter's config names."""
     labels: list[LabelName] | None = None
     """Label names in the order of the outputs, for a model whose config has only LABEL_0, LABEL_1 …"""
     dropout: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -253,6 +256,8 @@ class Embed(Block):
     sentence encoder reads label names best; its folder says how (pooling, prompt), others are averaged."""
     revision: str | None = None
     """Commit of a model on the hub."""
+    prompt: str | None = None
+    """What goes before every text and label name, say `query: ` for E5; by default what the encoder's folder says."""
     max_length: Annotated[int, Field(ge=4, lt=2**31)] = 128
     """Longest text in tokens; longer ones are cut."""
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import partial
+from importlib import import_module
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
@@ -87,3 +88,16 @@ def refusing(what: str, *, where: str, fix: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise MukiError(f"{what} ({brief(error)})", where=where, fix=fix) from error
+
+
+def needs_package(package: str, extra: str, where: str) -> None:
+    """Make sure that an optional package is there.
+
+    Raises:
+        MukiError: It is not installed.
+    """
+    try:
+        import_module(package)
+    except ImportError:
+        fix = f"Install the extra: pip install 'muki-pipeline[{extra}]'"
+        raise MukiError(f"needs the package {package}, which is not installed", where=where, fix=fix) from None

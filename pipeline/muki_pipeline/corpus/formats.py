@@ -4,7 +4,6 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from muki_pipeline.corpus.dialects import (
     has_header,
     records,
 )
-from muki_pipeline.errors import MukiError, brief, refusing, shortlist
+from muki_pipeline.errors import MukiError, brief, needs_package, refusing, shortlist
 
 _GZIP = ".gz"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -294,19 +293,6 @@ def _read_excel(path: Path, columns: Columns, given: Dialect) -> pl.DataFrame:
     is_named = _header(parsed, given, path)
     names = [field or f"column {number}" for field, number in zip(rows[0], numbers, strict=True)]
     return _frame(names if is_named else numbers, rows[1:] if is_named else rows, columns, path)
-
-
-def needs_package(package: str, extra: str, where: str) -> None:
-    """Make sure that an optional package is there.
-
-    Raises:
-        MukiError: It is not installed.
-    """
-    try:
-        import_module(package)
-    except ImportError:
-        fix = f"Install the extra: pip install 'muki-pipeline[{extra}]'"
-        raise MukiError(f"needs the package {package}, which is not installed", where=where, fix=fix) from None
 
 
 _USUAL = {".csv": ",", ".tsv": "\t", ".tab": "\t"}

@@ -8,8 +8,7 @@ from pathlib import Path
 import polars as pl
 from polars.datatypes import DataTypeClass
 
-from muki_pipeline.corpus.formats import needs_package
-from muki_pipeline.errors import MukiError
+from muki_pipeline.errors import MukiError, needs_package
 from muki_pipeline.store import files
 from muki_pipeline.store.columns import parquet_bytes, spreadsheet_csv
 

@@ -38,10 +38,12 @@ class NeutralEncoder:
     @property
     def facts(self) -> dict[str, Any]:
         """Everything that determines an embedding, except for the text."""
+        prompt = self.params.embed.prompt
         return {
             "schema": schema.EMBEDDINGS_VERSION,
             "encoder_digest": self.digest,
             "max_length": self.params.embed.max_length,
+            **({} if prompt is None else {"prompt": prompt}),
         }
 
     @cached_property
@@ -54,7 +56,7 @@ class NeutralEncoder:
         # Imports torch, which takes seconds: not before there is a text to embed.
         from muki_pipeline.embedding.loaded_encoder import LoadedEncoder
 
-        return LoadedEncoder(self.folder, self.name, self.params.embed.max_length, self.params.label)
+        return LoadedEncoder(self.folder, self.name, self.params.embed, self.params.label)
 
 
 def find_encoder(params: Params, root: Path) -> NeutralEncoder:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from muki_pipeline.config import Label
+from muki_pipeline.config import Embed, Label
 from muki_pipeline.embedding.text_encoder import load_text_encoder
 from muki_pipeline.errors import MukiError
 from muki_pipeline.models.batching import by_token_budget, collate, tokenise
@@ -22,24 +22,24 @@ class LoadedEncoder:
     Args:
         folder: The model.
         name: What errors call it.
-        max_length: Longest text in tokens; its folder may cut texts at less.
+        embed: The `embed` block: longest text in tokens, at less than which its folder may cut texts; prompt.
         settings: The `label` block: device and size of batches.
 
     Raises:
         MukiError: It cannot be loaded, or does not read texts of this length, or its numbers depend on the batch.
     """
 
-    def __init__(self, folder: Path, name: str, max_length: int, settings: Label) -> None:
-        self.name, self.max_length = name, max_length
+    def __init__(self, folder: Path, name: str, embed: Embed, settings: Label) -> None:
+        self.name, self.max_length = name, embed.max_length
         self._device = choose_device(settings.device)
         self._budget = token_budget(settings, self._device)
-        encoder = load_text_encoder(folder, name, self._device)
-        check_length(encoder.model, encoder.tokenizer, max_length, name, "embed.max_length")
+        encoder = load_text_encoder(folder, name, self._device, embed.prompt)
+        check_length(encoder.model, encoder.tokenizer, self.max_length, name, "embed.max_length")
         fix = "Set embed.model to a text encoder of another architecture"
         with torch.no_grad():
-            check_reading(encoder.model, encoder.tokenizer, encoder.vectors, max_length, name, fix)
+            check_reading(encoder.model, encoder.tokenizer, encoder.vectors, self.max_length, name, fix)
         self._encoder = encoder
-        self._length = max_length if encoder.longest is None else min(encoder.longest, max_length)
+        self._length = min(encoder.longest or self.max_length, self.max_length)
 
     @property
     def description(self) -> str:

@@ -51,25 +51,26 @@ class TextEncoder:
         return [self.prompt + (text.lower() if self.is_lower else text) for text in texts]
 
 
-def load_text_encoder(folder: Path, where: str, device: torch.device) -> TextEncoder:
+def load_text_encoder(folder: Path, where: str, device: torch.device, prompt: str | None = None) -> TextEncoder:
     """Load an encoder as its folder says.
 
     Args:
         folder: The model.
         where: Named in errors.
         device: Where it runs.
+        prompt: What goes before every text; by default what the folder says.
 
     Raises:
         MukiError: It cannot be loaded, or has a module that is not known.
     """
     modules = locations.read_modules(folder)
     load = _sentence_encoder if modules else _averaging_encoder
-    encoder = load(folder, where, device)
+    encoder = load(folder, where, device, prompt)
     align_padding(encoder.model, encoder.tokenizer)
     return encoder
 
 
-def _averaging_encoder(folder: Path, where: str, device: torch.device) -> TextEncoder:
+def _averaging_encoder(folder: Path, where: str, device: torch.device, prompt: str | None) -> TextEncoder:
     tokenizer = load_tokenizer(folder, where)
     with refusing("cannot be loaded as a text encoder", where=where, fix=_FIX):
         model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
@@ -83,10 +84,15 @@ def _averaging_encoder(folder: Path, where: str, device: torch.device) -> TextEn
         mean: Tensor = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
         return mean
 
-    return TextEncoder(network, tokenizer, average, "", None, False, "the average of its tokens")
+    description = "the average of its tokens" + _after(prompt or "")
+    return TextEncoder(network, tokenizer, average, prompt or "", None, False, description)
 
 
-def _sentence_encoder(folder: Path, where: str, device: torch.device) -> TextEncoder:
+def _after(prompt: str) -> str:
+    return f", after the prompt {prompt!r}" if prompt else ""
+
+
+def _sentence_encoder(folder: Path, where: str, device: torch.device, given: str | None) -> TextEncoder:
     paths = _checked_modules(folder, where)
     tokenizer = load_tokenizer(paths["Transformer"], where)
     from sentence_transformers import SentenceTransformer
@@ -99,7 +105,8 @@ def _sentence_encoder(folder: Path, where: str, device: torch.device) -> TextEnc
             model_kwargs={"use_safetensors": True, "dtype": torch.float32},
         ).eval()
         model = library.transformers_model
-        prompt = library.prompts.get(library.default_prompt_name or "") or ""
+        own = library.prompts.get(library.default_prompt_name or "") or ""
+        prompt = own if given is None else given
         # Where the average leaves out the prompt, it wants to know its tokens: those before the end of a text.
         tokens = len(tokenizer(prompt)["input_ids"]) - structural_places(tokenizer)[1]
     if not isinstance(model, PreTrainedModel):
@@ -110,7 +117,7 @@ def _sentence_encoder(folder: Path, where: str, device: torch.device) -> TextEnc
         answer: Tensor = library(known)["sentence_embedding"]
         return answer
 
-    description = _pooling(library) + (f", after the prompt {prompt!r}" if prompt else "")
+    description = _pooling(library) + _after(prompt)
     is_lower = bool(_settings(paths["Transformer"]).get("do_lower_case", False))
     return TextEncoder(model, tokenizer, vectors, prompt, library.max_seq_length, is_lower, description)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.models.heads import classifier_head
@@ -43,8 +43,8 @@ def average(
     for files, (model, other) in zip(teachers, loaded, strict=True):
         _check_alike(files.name, model, other.get_vocab(), first, tokenizer.get_vocab())
     depth = min(model.config.num_hidden_layers for model in models)
-    config = AutoConfig.from_pretrained(
-        teachers[0].folder,
+    config = type(first.config).from_dict(
+        first.config.to_dict(),
         num_hidden_layers=min(layers or depth, depth),
         id2label=dict(enumerate(labels)),
         label2id={label: number for number, label in enumerate(labels)},

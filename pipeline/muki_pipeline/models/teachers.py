@@ -5,10 +5,11 @@ from pathlib import Path
 
 from muki_pipeline.config import Teacher
 from muki_pipeline.errors import MukiError, shortlist
-from muki_pipeline.models import locations
+from muki_pipeline.models import adapters, locations, setfit
 from muki_pipeline.models.checks.folder_kinds import check_classifier_folder
 from muki_pipeline.models.model_config import ModelConfig, read_model_config
 from muki_pipeline.store.files import exists, read_json
+from muki_pipeline.store.keys import canonical_key
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class TeacherFiles:
         labels: Its label names in the order of its logits.
         digest: SHA-256 over the names and contents of the files that its numbers may depend on.
         settings: Its block of params.yaml.
+        base: The folder of the model that an adapter changes; None of a whole model.
     """
 
     name: str
@@ -28,6 +30,7 @@ class TeacherFiles:
     labels: tuple[str, ...]
     digest: str
     settings: Teacher
+    base: Path | None = None
 
 
 def locate(name: str, settings: Teacher, root: Path) -> TeacherFiles:
@@ -41,19 +44,16 @@ def locate(name: str, settings: Teacher, root: Path) -> TeacherFiles:
     where, pickles = f"teacher {name}", settings.allow_pickle_weights
     _check_pinned(where, settings, root)
     folder = locations.model_folder(settings.model, root, revision=settings.revision, pickles=pickles)
+    if adapters.is_adapter(folder):
+        return _locate_adapter(name, folder, settings, root)
+    if setfit.is_setfit(folder):
+        labels = _distinct(setfit.labels(folder, settings, where), where)
+        files = [*locations.model_files(folder), folder / setfit.HEAD]
+        return TeacherFiles(name, folder, labels, locations.model_digest(folder, files), settings)
     check_classifier_folder(folder, where, pickles=pickles, allow_pickles=f"teachers.{name}.allow_pickle_weights")
     files = sorted({*locations.model_files(folder, pickles=pickles), *_indexed_weights(folder, where)})
     config = read_model_config(folder / "config.json")
-    tokenizer = folder / "tokenizer_config.json"
-    if not settings.trust_remote_code and (
-        config.auto_map is not None
-        or (exists(tokenizer) and "auto_map" in read_json(tokenizer, "Save the tokenizer again"))
-    ):
-        raise MukiError(
-            "its files want to run their own code (auto_map)",
-            where=where,
-            fix=f"Set teachers.{name}.trust_remote_code: true if you trust its author",
-        )
+    _check_code(name, config, folder, settings)
     if config.problem_type not in (None, "single_label_classification"):
         raise MukiError(
             f"it is trained for {config.problem_type}, but only single-label classifiers can be integrated",
@@ -62,6 +62,37 @@ def locate(name: str, settings: Teacher, root: Path) -> TeacherFiles:
         )
     digest = locations.model_digest(folder, files)
     return TeacherFiles(name, folder, _labels(where, config, settings), digest, settings)
+
+
+def _locate_adapter(name: str, folder: Path, settings: Teacher, root: Path) -> TeacherFiles:
+    """An adapter with its base model, see `locate`; its labels are those of its own config, where it has one."""
+    where = f"teacher {name}"
+    base = adapters.base_folder(folder, settings, root, where)
+    own = folder / "config.json"
+    config = read_model_config(own if exists(own) else base / "config.json")
+    _check_code(name, config, base, settings)
+    parts = [folder, base]
+    digests = [locations.model_digest(part, locations.model_files(part)) for part in parts]
+    labels = tuple(settings.labels) if settings.labels is not None else _labels(where, config, settings)
+    return TeacherFiles(name, folder, _distinct(labels, where), canonical_key({"parts": digests}), settings, base)
+
+
+def _check_code(name: str, config: ModelConfig, folder: Path, settings: Teacher) -> None:
+    """Refuse code of a model's own that nobody has allowed.
+
+    Raises:
+        MukiError: There is some.
+    """
+    tokenizer = folder / "tokenizer_config.json"
+    has_code = config.auto_map is not None or (
+        exists(tokenizer) and "auto_map" in read_json(tokenizer, "Save the tokenizer again")
+    )
+    if has_code and not settings.trust_remote_code:
+        raise MukiError(
+            "its files want to run their own code (auto_map)",
+            where=f"teacher {name}",
+            fix=f"Set teachers.{name}.trust_remote_code: true if you trust its author",
+        )
 
 
 def _indexed_weights(folder: Path, where: str) -> list[Path]:
@@ -122,6 +153,10 @@ def _labels(where: str, config: ModelConfig, settings: Teacher) -> tuple[str, ..
         )
     else:
         labels = tuple(str(named[number]) for number in range(count))
+    return _distinct(labels, where)
+
+
+def _distinct(labels: tuple[str, ...], where: str) -> tuple[str, ...]:
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
         raise MukiError(f"labels occur more than once: {shortlist(twice)}", where=where, fix="Give distinct labels")
     return labels

@@ -10,7 +10,7 @@ from muki_pipeline.corpus.prepare import sources
 from muki_pipeline.corpus.readers import watched
 from muki_pipeline.errors import MukiError, shortlist
 from muki_pipeline.layout import Layout
-from muki_pipeline.models import locations
+from muki_pipeline.models import adapters, locations
 from muki_pipeline.store import files
 from muki_pipeline.store.keys import canonical_key
 
@@ -139,7 +139,7 @@ class _Stages:
         return self._stage("train-teacher", deps, read, [f"data/teachers/{name}"], f"--teacher {name}")
 
     def label(self, name: str) -> dict[str, Any]:
-        deps = ["data/corpus", self._teacher(self.params.teachers[name])]
+        deps = ["data/corpus", *self._teacher(self.params.teachers[name])]
         read = ["label", f"teachers.{name}", *self._store()]
         return self._stage("label", deps, read, [f"data/labels/{name}"], f"--teacher {name}")
 
@@ -161,7 +161,7 @@ class _Stages:
     def evaluate(self) -> dict[str, Any]:
         tables = [f"data/{name}" for name in ("corpus", "embeddings", "eval", "golden", "router", "student")]
         tables += self._labels()
-        models = [self._teacher(teacher) for teacher in self.params.teachers.values()]
+        models = [path for teacher in self.params.teachers.values() for path in self._teacher(teacher)]
         read = ["teachers", "label", "embed", "integrate", "evaluate", *self._encoder_settings()]
         read += self._set("student", "temperature", "max_length")
         stage = self._stage("evaluate", [*tables, *models, self._encoder()], read, ["data/plots"])
@@ -198,8 +198,13 @@ class _Stages:
     def _base(self, training: Training) -> str | None:
         return self._model(training.model)
 
-    def _teacher(self, teacher: AnyTeacher) -> str | None:
-        return self._path(Path(teacher.answers)) if isinstance(teacher, AnswerFile) else self._model(teacher.model)
+    def _teacher(self, teacher: AnyTeacher) -> list[str | None]:
+        if isinstance(teacher, AnswerFile):
+            return [self._path(Path(teacher.answers))]
+        folder = locations.local(teacher.model, self.layout.root)
+        is_adapter = folder is not None and adapters.is_adapter(folder)
+        base = adapters.base_reference(folder, teacher).partition("@")[0] if folder is not None and is_adapter else None
+        return [self._model(teacher.model), *([self._model(base)] if base else [])]
 
     def _model(self, model: str) -> str | None:
         if model.startswith(locations.PACKAGE):

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -16,17 +17,19 @@ from muki_pipeline.labels.space import unite
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.batching import collate, tokenise
 from muki_pipeline.models.devices import choose_device, fast_dtype
+from muki_pipeline.models.locations import MODULES
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.models.tokenizers import own_tokens
 from muki_pipeline.setup.candidates import token_lengths
 from muki_pipeline.setup.finding import Finding
 from muki_pipeline.setup.look import sample
+from muki_pipeline.store.files import exists
 from muki_pipeline.training.finished import settled
 from muki_pipeline.training.start import load_start
 from muki_pipeline.training.student.plan import epochs_of
 
 _TEXTS, _TIMED, _STEPS_TIMED = 500, 32, 4
-_MANY = 0.05
+_MANY, _ALIKE = 0.05, 0.5
 _TRAINING_BYTES = 16
 """Of a weight in training: itself, its gradient and two averages of AdamW, in float32."""
 
@@ -82,9 +85,23 @@ def encoder(params: Params, layout: Layout, texts: pl.Series) -> list[Finding]:
     found, tried = find_encoder(params, layout.root), sample(texts, _TIMED)
     found.loaded.embed(tried[:2])
     start = time.perf_counter()
-    found.loaded.embed(tried)
+    vectors = found.loaded.embed(tried)
     hours = (time.perf_counter() - start) / len(tried) * len(texts) / 3600
-    return [Finding("ok", "embed", f"{found.name} loads, {_hours(hours)}; a text is {found.loaded.description}")]
+    findings = [Finding("ok", "embed", f"{found.name} loads, {_hours(hours)}; a text is {found.loaded.description}")]
+    alike = _mean_cosine(vectors)
+    if alike > _ALIKE and not exists(found.folder / MODULES):
+        what = (
+            f"{found.name} finds different texts nearly alike (mean cosine {alike:.2f}): it may be none for sentences"
+        )
+        findings.append(Finding("warning", "embed", what, "Set embed.model to a sentence encoder"))
+    return findings
+
+
+def _mean_cosine(vectors: NDArray[np.float32]) -> float:
+    """Of all pairs of different texts' vectors of length 1; 0 for a single text."""
+    count = len(vectors)
+    total = float(np.square(vectors.sum(axis=0, dtype=np.float64)).sum())
+    return (total - count) / max(count * (count - 1), 1)
 
 
 def student(params: Params, layout: Layout, texts: pl.Series, labels: dict[str, list[str]]) -> list[Finding]:

@@ -109,6 +109,18 @@ def test_a_model_without_modules_is_averaged(tmp_path: Path) -> None:
     np.testing.assert_allclose(encoder(tmp_path).loaded.embed(TEXTS), averaged(tmp_path / "m", TEXTS, 32), atol=1e-5)
 
 
+def test_a_prompt_of_the_settings_replaces_that_of_the_folder(tmp_path: Path) -> None:
+    library = save_sentence_encoder(tmp_path / "m", "mean", prompts={"query": "w7 "}, default_prompt_name="query")
+    for prompt in ("w9: ", ""):
+        expected = library.encode(TEXTS, prompt=prompt, normalize_embeddings=True)
+        np.testing.assert_allclose(encoder(tmp_path, prompt=prompt).loaded.embed(TEXTS), expected, atol=1e-5)
+        assert encoder(tmp_path, prompt=prompt).key("") != encoder(tmp_path).key("")
+    tiny.save_pretrained_encoder(tmp_path / "plain")
+    found = encoder(tmp_path, model="plain", prompt="w9 ").loaded.embed(TEXTS)
+    expected = averaged(tmp_path / "plain", [f"w9 {text}" for text in TEXTS], 32)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_minilm_keeps_its_numbers(tmp_path: Path) -> None:
     texts = ["a short text", "", "Another text, somewhat longer than the first: it has a second part.", "word " * 300]
     found = encoder(tmp_path, model=MINILM, max_length=128).loaded.embed(texts)

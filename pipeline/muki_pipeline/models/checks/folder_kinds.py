@@ -202,11 +202,6 @@ _NO_CONFIG = _Kind(
     "holds weights, but no config.json",
     "Save the model with save_pretrained, which writes both",
 )
-_SETFIT = _Kind(
-    _named("model_head.pkl", "config_setfit.json"),
-    "is a SetFit model ({}): a sentence encoder with a head of scikit-learn, which has no dropout",
-    "Fine-tune a classifier on the same labelled texts, say with train-teacher; embed.model can be this folder",
-)
 _NO_CLASSIFIER = (
     _Kind(
         _sentence_encoder,
@@ -242,7 +237,7 @@ def check_classifier_folder(path: Path, where: str, *, pickles: bool, allow_pick
         path,
         f"Load it with transformers and save_pretrained it again, or set {allow_pickles}: true if you trust its author",
     )
-    kinds = (*_NO_MODEL, _SETFIT, *_OTHER_WEIGHTS, *no_weights, _NO_CONFIG, _WRAPPED, *_NO_CLASSIFIER)
+    kinds = (*_NO_MODEL, *_OTHER_WEIGHTS, *no_weights, _NO_CONFIG, _WRAPPED, *_NO_CLASSIFIER)
     _refuse(ModelFolder(path, pickles=pickles), where, kinds)
 
 

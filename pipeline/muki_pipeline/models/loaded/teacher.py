@@ -1,8 +1,11 @@
 """A located teacher is loaded safely, with its own tokenizer."""
 
+from collections.abc import Mapping
 from functools import reduce
+from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -13,9 +16,12 @@ from transformers import (
 )
 
 from muki_pipeline.errors import MukiError, refusing, shortlist
+from muki_pipeline.models import setfit
 from muki_pipeline.models.checks.loaded_weights import check_unused_weights, new_weights
+from muki_pipeline.models.loaded.setfit import load_setfit
 from muki_pipeline.models.teachers import TeacherFiles
 from muki_pipeline.models.tokenizers import align_padding, check_length, load_tokenizer, structural_tokens
+from muki_pipeline.store.files import exists
 
 
 def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -25,26 +31,34 @@ def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[Pr
         MukiError: Its files are not a classifier with these labels, or it cannot read `max_length` tokens.
     """
     where, settings = f"teacher {files.name}", files.settings
+    if setfit.is_setfit(files.folder):
+        tokenizer = load_tokenizer(files.folder, where)
+        return _ready(load_setfit(files, settings.dropout), tokenizer, max_length, device, where), tokenizer
     trust = settings.trust_remote_code
-    tokenizer = load_tokenizer(files.folder, where, trust_remote_code=trust)
+    folder = files.base or files.folder
+    has_own = files.base is None or exists(files.folder / "tokenizer_config.json")
+    tokenizer = load_tokenizer(files.folder if has_own else folder, where, trust_remote_code=trust)
     with refusing(
         f"cannot be loaded from {files.folder}",
         where=where,
         fix="Name a folder or hub id that AutoModelForSequenceClassification loads",
     ):
-        config = AutoConfig.from_pretrained(files.folder, trust_remote_code=trust)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust)
         if config.num_labels != len(files.labels):  # transformers does not count the names in label2id
             config.id2label = dict(enumerate(files.labels))
         if settings.dropout is not None:
             _set_dropout(config, settings.dropout)
         model, report = AutoModelForSequenceClassification.from_pretrained(
-            files.folder,
+            folder,
             config=config,
             trust_remote_code=trust,
             use_safetensors=None if settings.allow_pickle_weights else True,
+            ignore_mismatched_sizes=files.base is not None,
             dtype=torch.float32,
             output_loading_info=True,
         )
+    if files.base is not None:
+        report = report | {"missing_keys": _without_adapter(report, files), "mismatched_keys": set()}
     check_unused_weights(model, report, where, "Correct config.json, or name a model saved by save_pretrained")
     if new := new_weights(report):
         raise MukiError(
@@ -52,6 +66,8 @@ def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[Pr
             where=where,
             fix="Name the fine-tuned model, not the pretrained model that it started from",
         )
+    if files.base is not None:
+        model = _merged(model, files)
     outputs = model.config.num_labels
     if outputs != len(files.labels):
         raise MukiError(
@@ -59,10 +75,41 @@ def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[Pr
             where=where,
             fix="Give one name for each output, in their order",
         )
+    return _ready(model, tokenizer, max_length, device, where), tokenizer
+
+
+def _ready(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int, device: torch.device, where: str
+) -> PreTrainedModel:
+    """A model that fits its tokenizer and reads texts of that length, in `eval()`.
+
+    Raises:
+        MukiError: It does not.
+    """
     check_length(model, tokenizer, max_length, where, "label.max_length")
     align_padding(model, tokenizer)
     _check_vocabulary(model, tokenizer, where)
-    return model.eval().to(device), tokenizer
+    return model.eval().to(device)
+
+
+def _merged(model: PreTrainedModel, files: TeacherFiles) -> PreTrainedModel:
+    """A base model with its adapter's weights in its own, and the adapter's head."""
+    from peft import PeftModel  # an extra
+
+    fix = "Give teachers.NAME.labels, a name for each output of the adapter's head, and the base that it was trained on"
+    with refusing("its adapter does not fit the base model", where=f"teacher {files.name}", fix=fix):
+        merged: PreTrainedModel = PeftModel.from_pretrained(model, files.folder).merge_and_unload(safe_merge=True)
+    return merged
+
+
+def _without_adapter(report: Mapping[str, Any], files: TeacherFiles) -> set[str]:
+    """Those weights that the base model lacks and that the adapter does not bring along."""
+    path = files.folder / "adapter_model.safetensors"
+    if not exists(path):
+        return set()
+    with safe_open(path, "np") as weights:  # only names are read
+        own = {name.removeprefix("base_model.model.") for name in weights.keys()}  # noqa: SIM118
+    return set(new_weights(report)) - own
 
 
 def dropout_settings(config: PretrainedConfig) -> dict[str, float | None]:
