@@ -4,7 +4,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH"
 params="experiments/$1/params.yaml"
-if [[ $1 == clinc150* ]]; then python experiments/clinc150/texts.py; fi
+case $1 in
+  clinc150*) python experiments/clinc150/texts.py ;;
+  news-en-zh*) python experiments/news-en-zh/build.py ;;
+esac
 muki-pipeline prepare --params "$params"
 for teacher in $(python -c "import sys, yaml; print(*yaml.safe_load(open(sys.argv[1]))['teachers'])" "$params"); do
   if python -c "import sys, yaml; sys.exit('train_teacher' not in yaml.safe_load(open(sys.argv[1])))" "$params"; then

@@ -112,6 +112,17 @@ def routing(records: Records) -> list[str]:
     return [*table(("setting", "texts", *(f"`{r}`" for r in rules), "gain", "posterior"), rows), "", *sentences]
 
 
+def outputs(records: Records) -> list[str]:
+    """The default rule and the paper's first score with all that a teacher gives, and with less."""
+    rows, given = [], ("full", "probabilities", "samples", "labels")
+    for values in values_of(records):
+        for rule in ("gate", "mc_entropy"):
+            cells = (share(values["rules"][rule][kind]["right"]) for kind in given)
+            rows.append((values["setting"], f"`{rule}`", *cells))
+    headings = ("right teacher chosen", "scorer", "a network", "probabilities", "8 sampled labels", "one label")
+    return table(headings, rows)
+
+
 def precision(records: Records) -> list[str]:
     """What labels in bfloat16 change, in a sentence."""
     changes = [
@@ -268,6 +279,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "demo": partial(part, "metrics/demo", demo),
     "scorers": partial(part, "metrics/demo", scorers),
     "routing": partial(part, "routing", routing),
+    "outputs": partial(part, "outputs", outputs),
     "precision": partial(part, "precision", precision),
     "students": partial(part, "students", students),
     "compare": partial(part, "compare", compared),

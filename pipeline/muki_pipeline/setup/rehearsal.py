@@ -90,9 +90,7 @@ def encoder(params: Params, layout: Layout, texts: pl.Series) -> list[Finding]:
     findings = [Finding("ok", "embed", f"{found.name} loads, {_hours(hours)}; a text is {found.loaded.description}")]
     alike = _mean_cosine(vectors)
     if alike > _ALIKE and not exists(found.folder / MODULES):
-        what = (
-            f"{found.name} finds different texts nearly alike (mean cosine {alike:.2f}): it may be none for sentences"
-        )
+        what = f"to {found.name} different texts are nearly alike (mean cosine {alike:.2f}): is it one for sentences?"
         findings.append(Finding("warning", "embed", what, "Set embed.model to a sentence encoder"))
     return findings
 

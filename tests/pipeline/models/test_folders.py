@@ -86,10 +86,7 @@ def a_file(folder: Path) -> None:
 
 ANY: dict[str, tuple[Callable[[Path], None], str]] = {
     "adapter": (adapter, "adapter of acme/base, "),
-    "adapter beside a model": (
-        merged_beside_adapter,
-        "adapter (of an unnamed model|that does not name its base model)",
-    ),
+    "adapter beside a model": (merged_beside_adapter, "adapter (of an unnamed|that does not name its base) model"),
     "checkpoints": (checkpoints, r"only checkpoints of a training\. Name the newest of them, .*/checkpoint-1500"),
     "models within": (models_within, r"a folder with models in it\. Name one of them, say .*/final"),
     "empty": (emptied, "is an empty folder"),

@@ -2,6 +2,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from safetensors.torch import load_file, save_file
 
 from muki_pipeline import config
@@ -78,8 +79,25 @@ def test_added_tokens_that_are_read_whole_are_told(path: Path) -> None:
 
 
 def test_what_the_encoder_makes_of_a_text_is_told(path: Path) -> None:
-    [found] = [each for each in findings(path) if each.where == "embed"]
-    assert found.what.endswith("a text is the average of its tokens")
+    found = [each for each in findings(path) if each.where == "embed"]
+    assert found[0].what.endswith("a text is the average of its tokens")
+    assert [each.level for each in found[1:]] == ["warning"]  # a random network is no sentence encoder
+    assert "different texts are nearly alike" in found[1].what
+
+
+def test_a_file_of_answers_is_read(path: Path) -> None:
+    texts = tiny.texts(30, seed=1)
+    (path.parent / "two.csv").write_text("\n".join(["text,label", *(f'"{text}",oak' for text in texts), "x,elk"]))
+    content = yaml.safe_load(path.read_text())
+    content["teachers"]["two"] = {"answers": "two.csv", "labels": ["oak", "elm"]}
+    path.write_text(yaml.safe_dump(content))
+    found = [each for each in findings(path) if each.where == "teacher two"]
+    assert [each.level for each in found] == ["ok", "warning"]
+    assert found[0].what == "2 labels in two.csv, 0 of 30 texts unanswered"
+    assert found[1].what == "1 rows have labels that are none of its own: 'elk' (1, did you mean 'elm'?)"
+    (path.parent / "two.csv").write_text("text,label\nx,oak\ny,elm\n")
+    [found_again] = [each for each in findings(path) if each.where == "teacher two"]
+    assert (found_again.level, found_again.what) == ("error", "2 labels in two.csv, 30 of 30 texts unanswered")
 
 
 def test_a_librarys_error_is_a_finding(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ from muki_pipeline.evaluation.predict import student_measures
 from muki_pipeline.labels.tables import LabelledCorpus, open_labelled_corpus
 from muki_pipeline.layout import Layout, open_golden
 from muki_pipeline.progress import SILENT, Progress
+from muki_pipeline.routing.inputs import lacking
+from muki_pipeline.routing.scorers import SCORERS
 from muki_pipeline.store import files, folders
 from muki_pipeline.store.columns import matrix
 from muki_pipeline.store.folder import FolderStore
@@ -65,7 +67,7 @@ def compare(params: Params, layout: Layout, progress: Progress = SILENT) -> Comp
     _check_rules(params.compare.rules or [])
     corpus = open_labelled_corpus(params, layout)
     gold = read_corpus_gold(layout)
-    rules = params.compare.rules or [*_without_missing_features(params), *([SUPERVISED] if gold else [])]
+    rules = params.compare.rules or [*_possible_rules(params, corpus), *([SUPERVISED] if gold else [])]
     if SUPERVISED in rules and not gold:
         raise MukiError(
             "the corpus has no gold labels", where=f"compare.rules: {SUPERVISED}", fix="Leave this rule out"
@@ -78,13 +80,15 @@ def compare(params: Params, layout: Layout, progress: Progress = SILENT) -> Comp
     return Comparison(students, paired_tests({rule: result.right for rule, result in results.items()}))
 
 
-def _without_missing_features(params: Params) -> list[str]:
-    """All rules that what is stored suffices for."""
-    return [
-        rule
-        for rule, (changes, _) in RULES.items()
-        if params.label.features or not STRATEGIES[changes["strategy"]].reads_features
-    ]
+def _possible_rules(params: Params, corpus: LabelledCorpus) -> list[str]:
+    """All rules that what is stored suffices for: features, and what files of answers give."""
+    found = []
+    for rule, (changes, _) in RULES.items():
+        strategy = STRATEGIES[changes["strategy"]]
+        needs = (*SCORERS[changes["scorer"]].needs, *(("logits",) if strategy.reads_energies else ()))
+        if (params.label.features or not strategy.reads_features) and not lacking(corpus, needs):
+            found.append(rule)
+    return found
 
 
 def _check_rules(rules: list[str]) -> None:

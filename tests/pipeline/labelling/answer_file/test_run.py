@@ -17,10 +17,12 @@ from muki_pipeline.config import AnswerFile
 from muki_pipeline.corpus.prepare import prepare
 from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.errors import MukiError
+from muki_pipeline.evaluation.comparison import compare
 from muki_pipeline.evaluation.evaluate import evaluate
 from muki_pipeline.evaluation.routed_teachers import open_routed_teachers
 from muki_pipeline.labelling.answer_file.run import AnswerSummary
 from muki_pipeline.labelling.run import label_corpus
+from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import Layout
 from muki_pipeline.store.table import Table
 from muki_pipeline.supervision.integrate import integrate
@@ -163,6 +165,16 @@ def test_rules_that_need_what_a_file_lacks_are_refused(tmp_path: Path, settings:
     with pytest.raises(MukiError, match="files of answers without them") as error:
         integrate(params, layout, layout.golden)
     assert error.value.where == key
+
+
+def test_compare_leaves_out_such_rules(tmp_path: Path) -> None:
+    path = with_answers(tmp_path, "")
+    with_answers(tmp_path, wide(texts_of()))
+    tiny.label(path)
+    params, layout = config.load(path)
+    rules = compare._possible_rules(params, open_labelled_corpus(params, layout))
+    assert {"muki", "muki_hard", "uhc", "gate", "calibrated"} <= set(rules)
+    assert not {"concat", "cfl", "dfa", "energy", "mutual_information"} & set(rules)
 
 
 def test_samples_give_a_mutual_information(tmp_path: Path) -> None:
