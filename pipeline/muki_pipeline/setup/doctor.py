@@ -1,5 +1,6 @@
 """A dry run: everything that a project needs is loaded and tried on a few texts, and what it will cost is estimated."""
 
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -42,8 +43,10 @@ def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
         yield from found
         if corpus is not None and tested is not None:
             yield from _shared(corpus["text"], tested["text"])
+    begin = time.perf_counter()
     from muki_pipeline.setup import rehearsal  # imports torch: what there is to say of the texts is said before that
 
+    start = time.perf_counter() - begin
     yield rehearsal.machine(params)
     yield from _tried("store", partial(_store, layout))
     if texts is None:
@@ -56,13 +59,13 @@ def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
         if isinstance(settings, AnswerFile):
             yield from _tried(f"teacher {name}", partial(_answers, name, settings, layout, texts, labels))
             continue
-        yield from _tried(f"teacher {name}", partial(rehearsal.teacher, params, layout, name, texts, labels))
+        yield from _tried(f"teacher {name}", partial(rehearsal.teacher, params, layout, name, texts, labels, start))
     yield from _label_names(labels)
     if tested is not None and labels.keys() == params.teachers.keys():
         yield from _tried("prepare.test", partial(_tested, params, tested["label"], labels))
-    yield from _tried("embed", partial(rehearsal.encoder, params, layout, texts))
+    yield from _tried("embed", partial(rehearsal.encoder, params, layout, texts, start))
     if labels:
-        yield from _tried("student", partial(rehearsal.student, params, layout, texts, labels))
+        yield from _tried("student", partial(rehearsal.student, params, layout, texts, labels, start))
         yield _disk(layout, len(texts), labels)
 
 

@@ -28,8 +28,11 @@ from muki_pipeline.training.finished import settled
 from muki_pipeline.training.start import load_start
 from muki_pipeline.training.student.plan import epochs_of
 
-_TEXTS, _TIMED, _STEPS_TIMED = 500, 32, 4
+_TEXTS, _TIMED, _STEPS_TIMED = 500, 128, 4
 _MANY, _ALIKE = 0.05, 0.5
+_TRIAL = 256
+"""What the trial of `label.dtype: auto` costs, in texts of the fast arithmetic: 64 in both, and float32 takes about three
+times as long."""
 _TRAINING_BYTES = 16
 """Of a weight in training: itself, its gradient and two averages of AdamW, in float32."""
 
@@ -44,21 +47,35 @@ def machine(params: Params) -> Finding:
     return Finding("ok", "machine", f"{device}, {torch.get_num_threads()} threads, fastest in {fast_dtype(device)}")
 
 
-def teacher(params: Params, layout: Layout, name: str, texts: pl.Series, labels: dict[str, list[str]]) -> list[Finding]:
+def teacher(
+    params: Params, layout: Layout, name: str, texts: pl.Series, labels: dict[str, list[str]], start: float
+) -> list[Finding]:
     """A teacher answers a few texts; its label names are noted in `labels`.
+
+    Args:
+        params: All settings.
+        layout: Where the project lies.
+        name: The teacher.
+        texts: The corpus.
+        labels: Receives its label names.
+        start: Seconds that every command takes to import its libraries.
 
     Raises:
         MukiError: It cannot be used; see `locate` and `Labeller.rehearse`.
     """
-    where = f"teacher {name}"
+    where, begin = f"teacher {name}", time.perf_counter()
     files = locate(name, params.networks[name], layout.root)
     labeller = fastest(files, params.label)
     labeller.rehearse()
     settings, dtype = labeller.settings, labeller.dtype
-    hours = labeller.estimate(sample(texts, _TIMED)) * len(texts) / 3600
+    work = labeller.estimate(sample(texts, _TEXTS)) * len(texts)
+    loading = time.perf_counter() - begin
+    has_trial = params.label.dtype == "auto" and dtype == "bfloat16"
+    trial = loading + _TRIAL * work / max(len(texts), _TRIAL) if has_trial else 0.0
     labels[name] = list(files.labels)
     sites = len(labeller.provenance["dropout"])
-    what = f"{len(files.labels)} labels, dropout in {sites} places, {_hours(hours)} for {len(texts):,} texts"
+    seconds = start + loading + trial + work
+    what = f"{len(files.labels)} labels, dropout in {sites} places, {_time(seconds)} for {len(texts):,} texts"
     found = [Finding("ok", where, f"{what} in {dtype}")]
     tokenizer = labeller.tokenizer
     if own := own_tokens(tokenizer):
@@ -76,18 +93,19 @@ def teacher(params: Params, layout: Layout, name: str, texts: pl.Series, labels:
     return found
 
 
-def encoder(params: Params, layout: Layout, texts: pl.Series) -> list[Finding]:
-    """The neutral encoder embeds a few texts.
+def encoder(params: Params, layout: Layout, texts: pl.Series, start: float) -> list[Finding]:
+    """The neutral encoder embeds a few texts; see `teacher`.
 
     Raises:
         MukiError: It cannot be used; see `find_encoder` and `LoadedEncoder`.
     """
+    begin = time.perf_counter()
     found, tried = find_encoder(params, layout.root), sample(texts, _TIMED)
     found.loaded.embed(tried[:2])
-    start = time.perf_counter()
+    loaded = time.perf_counter()
     vectors = found.loaded.embed(tried)
-    hours = (time.perf_counter() - start) / len(tried) * len(texts) / 3600
-    findings = [Finding("ok", "embed", f"{found.name} loads, {_hours(hours)}; a text is {found.loaded.description}")]
+    seconds = start + loaded - begin + (time.perf_counter() - loaded) / len(tried) * len(texts)
+    findings = [Finding("ok", "embed", f"{found.name} loads, {_time(seconds)}; a text is {found.loaded.description}")]
     alike = _mean_cosine(vectors)
     if alike > _ALIKE and not exists(found.folder / MODULES):
         what = f"to {found.name} different texts are nearly alike (mean cosine {alike:.2f}): is it one for sentences?"
@@ -102,13 +120,15 @@ def _mean_cosine(vectors: NDArray[np.float32]) -> float:
     return (total - count) / max(count * (count - 1), 1)
 
 
-def student(params: Params, layout: Layout, texts: pl.Series, labels: dict[str, list[str]]) -> list[Finding]:
-    """The student is made, and trained on a batch of texts.
+def student(
+    params: Params, layout: Layout, texts: pl.Series, labels: dict[str, list[str]], start: float
+) -> list[Finding]:
+    """The student is made, and trained on a batch of texts; see `teacher`.
 
     Raises:
         MukiError: The pretrained model cannot be used; see `load_start`.
     """
-    settings = params.student
+    settings, begin = params.student, time.perf_counter()
     union = list(unite(labels, params.integrate.aliases).labels)
     model, tokenizer = load_start(settings, union, layout.root)
     weights = sum(tensor.numel() for tensor in model.parameters())
@@ -116,9 +136,9 @@ def student(params: Params, layout: Layout, texts: pl.Series, labels: dict[str, 
     by_length = np.array_split(np.argsort(-tokens.lengths), _STEPS_TIMED)  # as in training
     batches = [collate(tokens, rows, model.config.pad_token_id, torch.device("cpu")).inputs for rows in by_length]
     steps = len(texts) / settings.batch_size * epochs_of(settings, len(texts))
-    hours = _seconds_a_step(model, batches, settled(settings).precision) * steps / 3600
+    seconds = start + time.perf_counter() - begin + _seconds_a_step(model, batches, settled(settings).precision) * steps
     memory = weights * _TRAINING_BYTES / 1e9
-    what = f"{len(union)} labels from {settings.model}, {_hours(hours)}, {memory:.1f} GB for its weights"
+    what = f"{len(union)} labels from {settings.model}, {_time(seconds)}, {memory:.1f} GB for its weights"
     return [Finding("ok", "student", what)]
 
 
@@ -138,7 +158,7 @@ def _seconds_a_step(model: PreTrainedModel, batches: list[dict[str, Tensor]], pr
     return sum(seconds[1:]) / len(batches)
 
 
-def _hours(hours: float) -> str:
-    if hours >= 1:
-        return f"{hours:.1f} hours"
-    return f"{hours * 60:.0f} minutes" if hours * 60 >= 1.5 else "a minute or less"
+def _time(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} hours"
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{max(seconds, 1):.0f} seconds"
