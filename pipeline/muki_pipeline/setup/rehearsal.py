@@ -31,8 +31,8 @@ from muki_pipeline.training.student.plan import epochs_of
 _TEXTS, _TIMED, _STEPS_TIMED = 500, 128, 4
 _MANY, _ALIKE = 0.05, 0.5
 _TRIAL = 256
-"""What the trial of `label.dtype: auto` costs, in texts of the fast arithmetic: 64 in both, and float32 takes about three
-times as long."""
+"""What the trial of `label.dtype: auto` costs, in texts of the fast arithmetic: 64 in both, float32 at three times the
+price."""
 _TRAINING_BYTES = 16
 """Of a weight in training: itself, its gradient and two averages of AdamW, in float32."""
 
