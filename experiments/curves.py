@@ -20,18 +20,8 @@ import torch
 from experiments.record import Recorder, slug
 from experiments.routing.build import MODEL
 from experiments.routing.settings import ROOT, Base, Texts, bases, hwu, hwu_test, newsgroups, orange, reuters_r8
-from muki_pipeline.config import (
-    Compare,
-    Embed,
-    Integrate,
-    Label,
-    Params,
-    Prepare,
-    Source,
-    StudentSettings,
-    Teacher,
-    TeacherTraining,
-)
+from muki_pipeline.blocks import Source, Teacher
+from muki_pipeline.config import Compare, Embed, Integrate, Label, Params, Prepare, StudentSettings, TeacherTraining
 from muki_pipeline.corpus.table import with_ids, write_corpus
 from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.evaluation.comparison.compare import compare

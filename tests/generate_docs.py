@@ -13,6 +13,7 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from muki_pipeline import config
+from muki_pipeline.blocks import Block
 from muki_pipeline.evaluation.comparison.rules import RULES
 from muki_pipeline.routing.scorers import SCORERS
 from muki_pipeline.store import schema
@@ -106,7 +107,7 @@ def settings() -> str:
         if shared:
             lines += ["", f"As in `{earlier}`: {', '.join(f'`{name}`' for name in shared)}."]
         lines.append("")
-        if model.__base__ is not config.Block:
+        if model.__base__ is not Block:
             shown.setdefault(model.__base__, (key, rows))
     return "\n".join(lines).strip()
 

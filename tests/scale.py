@@ -23,7 +23,8 @@ import polars as pl
 
 from experiments.record import Recorder
 from muki_pipeline import config
-from muki_pipeline.config import Prepare, Source
+from muki_pipeline.blocks import Source
+from muki_pipeline.config import Prepare
 from muki_pipeline.corpus.ids import place_of
 from muki_pipeline.corpus.prepare import prepare
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard

@@ -34,6 +34,7 @@ FLOORS = [
     "models",
     "engines",
     "config",
+    "blocks",
     "layout",
     "store",
 ]

@@ -19,7 +19,8 @@ import pytest
 import torch
 
 from muki_pipeline import config
-from muki_pipeline.config import Label, Teacher
+from muki_pipeline.blocks import Teacher
+from muki_pipeline.config import Label
 from muki_pipeline.corpus.table import with_ids, write_corpus
 from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.labelling.labeller import Labeller

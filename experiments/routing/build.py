@@ -13,18 +13,8 @@ from pathlib import Path
 import polars as pl
 
 from experiments.routing.settings import DATA, ROOT, Base, bases
-from muki_pipeline.config import (
-    Dtype,
-    Embed,
-    Integrate,
-    Label,
-    Params,
-    Prepare,
-    Source,
-    StudentSettings,
-    Teacher,
-    TeacherTraining,
-)
+from muki_pipeline.blocks import Source, Teacher
+from muki_pipeline.config import Dtype, Embed, Integrate, Label, Params, Prepare, StudentSettings, TeacherTraining
 from muki_pipeline.corpus.table import with_ids, write_corpus
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import Layout

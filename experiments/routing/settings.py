@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from muki_pipeline.config import Source
+from muki_pipeline.blocks import Source
 from muki_pipeline.corpus.readers import read_source
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from muki_pipeline import config
-from muki_pipeline.config import Params, place_of_teacher
+from muki_pipeline.blocks import place_of_teacher
+from muki_pipeline.config import Params
 from muki_pipeline.corpus.formats import read_table
 from muki_pipeline.corpus.prepare import prepare
 from muki_pipeline.corpus.readers import check_filled

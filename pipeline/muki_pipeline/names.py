@@ -1,14 +1,28 @@
 """Names in settings and files: of teachers, labels and columns."""
 
 import unicodedata
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
+
+_NAMED = 8
 
 
 def comparable(name: str) -> str:
     """A label's name in Unicode's composed form (NFC) without outer blanks: names that look the same are one label."""
     return unicodedata.normalize("NFC", name).strip()
+
+
+def name_unknown(unknown: Mapping[str, int], union: Sequence[str]) -> str:
+    """Unknown labels in words, the most frequent first, with the label of the union that each resembles."""
+    words = []
+    for label, count in list(unknown.items())[:_NAMED]:
+        folded = {each.casefold(): each for each in union}
+        near = get_close_matches(label.casefold(), list(folded), n=1)
+        words.append(f"{label!r} ({count:,}{f', did you mean {folded[near[0]]!r}?' if near else ''})")
+    return ", ".join(words) + (f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else "")
 
 
 TeacherName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]

@@ -13,7 +13,7 @@ from muki_pipeline.engines.ray import RayWorkers
 from muki_pipeline.errors import MukiError, chosen
 from muki_pipeline.labelling.answer_file.run import AnswerSummary
 from muki_pipeline.labelling.run import LabellingSummary, label_with
-from muki_pipeline.labels.unknown import name_unknown
+from muki_pipeline.names import name_unknown
 from muki_stages.options import PARAMS, Address, Engine, ParamsFile
 from muki_stages.project import open_project
 from muki_stages.terminal import clock, progress, quiet_libraries, say, warn

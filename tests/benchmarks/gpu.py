@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from muki_pipeline.config import Dtype, Label, Teacher
+from muki_pipeline.blocks import Teacher
+from muki_pipeline.config import Dtype, Label
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.models.devices import fast_dtype
 from muki_pipeline.models.teachers import locate

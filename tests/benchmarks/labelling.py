@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from muki_pipeline.config import Dtype, Label, Source, Teacher, TeacherTraining
+from muki_pipeline.blocks import Source, Teacher
+from muki_pipeline.config import Dtype, Label, TeacherTraining
 from muki_pipeline.corpus.readers import read_source
 from muki_pipeline.corpus.table import with_ids, write_corpus
 from muki_pipeline.labelling.labeller import Labeller

@@ -10,7 +10,8 @@ import pyarrow as pa
 import torch
 from transformers import PrinterCallback
 
-from muki_pipeline.config import Arithmetic, Params, Prepare, Source, StudentSettings, Teacher
+from muki_pipeline.blocks import Source, Teacher
+from muki_pipeline.config import Arithmetic, Params, Prepare, StudentSettings
 from muki_pipeline.evaluation.comparison.students import StudentJob, StudentProcesses
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.devices import fast_dtype

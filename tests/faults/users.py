@@ -14,7 +14,8 @@ import pyarrow as pa
 from ruamel.yaml import YAML
 
 from muki_pipeline import config
-from muki_pipeline.config import Label, Teacher
+from muki_pipeline.blocks import Teacher
+from muki_pipeline.config import Label
 from muki_pipeline.corpus.dialects import Dialect
 from muki_pipeline.corpus.formats import read_table
 from muki_pipeline.errors import MukiError

@@ -5,7 +5,8 @@ from itertools import product
 
 import polars as pl
 
-from muki_pipeline.config import Prepare, Source
+from muki_pipeline.blocks import Source
+from muki_pipeline.config import Prepare
 from muki_pipeline.corpus.ids import Ids, first_ids
 from muki_pipeline.corpus.readers import local_files, read_parts, read_source
 from muki_pipeline.corpus.table import with_ids, write_corpus_parts

@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from muki_pipeline.config import Source
+from muki_pipeline.blocks import Source
 from muki_pipeline.corpus.dialects import Dialect
 from muki_pipeline.corpus.formats import arrow_frame, describe_dialect, full_dialect, kind_of, names_of, read_table
 from muki_pipeline.errors import MukiError, brief, choice

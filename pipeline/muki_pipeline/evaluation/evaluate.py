@@ -28,8 +28,8 @@ from muki_pipeline.labelling.answer_file.store import StoredAnswers
 from muki_pipeline.labelling.store import StoredTeacher
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.labels.tables import open_labelled_corpus
-from muki_pipeline.labels.unknown import name_unknown
 from muki_pipeline.layout import MAKE_CORPUS, Layout
+from muki_pipeline.names import name_unknown
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.routing.answers import read_answers
 from muki_pipeline.routing.embeddings import open_embeddings

@@ -1,5 +1,6 @@
 """Gold labels, where they are known: for measuring only."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +9,8 @@ from numpy.typing import NDArray
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labels.space import LabelSpace
-from muki_pipeline.labels.unknown import name_unknown, unknown_labels
 from muki_pipeline.layout import MAKE_CORPUS, Layout
+from muki_pipeline.names import name_unknown
 from muki_pipeline.store import files, schema
 from muki_pipeline.store.columns import frame
 from muki_pipeline.store.table import read_table_file
@@ -81,3 +82,9 @@ def read_test(layout: Layout, label_space: LabelSpace) -> TestSet:
         raise MukiError(what, where=str(layout.test), fix="Set integrate.aliases")
     columns = np.array([label_space.labels.index(label) for label in known["label"]], dtype=np.intp)
     return TestSet(known, columns, unknown)
+
+
+def unknown_labels(labels: pl.Series, union: Sequence[str]) -> dict[str, int]:
+    """How often each label occurs that is not in the union, most first."""
+    counts = labels.filter(~labels.is_in(list(union))).value_counts(sort=True)
+    return dict(counts.iter_rows())

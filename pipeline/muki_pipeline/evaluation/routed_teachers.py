@@ -8,7 +8,8 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from muki_pipeline.config import AnswerFile, Params
+from muki_pipeline.blocks import AnswerFile
+from muki_pipeline.config import Params
 from muki_pipeline.corpus.table import content_digest, with_ids
 from muki_pipeline.embedding.encoder import NeutralEncoder, find_encoder
 from muki_pipeline.errors import MukiError

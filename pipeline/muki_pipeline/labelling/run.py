@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from muki_pipeline.config import AnswerFile, AnyTeacher, Label
+from muki_pipeline.blocks import AnswerFile, AnyTeacher
+from muki_pipeline.config import Label
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.engines.local import ThisProcess
 from muki_pipeline.engines.loop import Engine, run_jobs

@@ -9,7 +9,8 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from muki_pipeline.config import AnswerFile, AnyTeacher, Label, Params
+from muki_pipeline.blocks import AnswerFile, AnyTeacher
+from muki_pipeline.config import Label, Params
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.errors import MukiError, shortlist
 from muki_pipeline.labels.space import LabelSpace, unite

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from muki_pipeline.config import Teacher
+from muki_pipeline.blocks import Teacher
 from muki_pipeline.errors import MukiError, needs_package
 from muki_pipeline.models import locations
 from muki_pipeline.models.checks.folder_kinds import check_model_folder
@@ -54,10 +54,10 @@ def base_folder(folder: Path, settings: Teacher, root: Path, where: str) -> Path
     if (kind := str(_config(folder).get("peft_type"))) in _INTO_INPUTS:
         what = f"is an adapter of the kind {kind}, which cannot be merged into its base model"
         raise MukiError(what, where=where, fix="Store its answers in a file instead: teachers.NAME.answers")
+    reference = base_reference(folder, settings)
     if not exists(folder / _WEIGHTS) and not (settings.allow_pickle_weights and exists(folder / _PICKLED)):
         what = f"is an adapter without {_WEIGHTS}"
         raise MukiError(what, where=where, fix=f"{_SAVE_AGAIN}, in safetensors")
-    reference = base_reference(folder, settings)
     model, _, revision = reference.partition("@")
     is_here = model.startswith(locations.PACKAGE) or locations.local(model, root) is not None
     if not is_here and (locations.looks_like_path(model) or not revision):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from muki_pipeline.config import Teacher
+from muki_pipeline.blocks import Teacher
 from muki_pipeline.errors import MukiError
 from muki_pipeline.models import locations
 from muki_pipeline.store.files import exists, read_json

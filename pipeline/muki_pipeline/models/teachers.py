@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from muki_pipeline.config import Teacher
+from muki_pipeline.blocks import Teacher
 from muki_pipeline.errors import MukiError, shortlist
 from muki_pipeline.models import adapters, locations, setfit
 from muki_pipeline.models.checks.folder_kinds import check_classifier_folder

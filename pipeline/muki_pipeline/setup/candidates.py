@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from muki_pipeline.config import AnswerFile, Label, Teacher
+from muki_pipeline.blocks import AnswerFile, Teacher
+from muki_pipeline.config import Label
 from muki_pipeline.errors import MukiError, brief
 from muki_pipeline.labelling.answer_file.reading import read_answers
 from muki_pipeline.labelling.labeller import Labeller

@@ -6,14 +6,16 @@ from functools import partial
 
 import polars as pl
 
-from muki_pipeline.config import AnswerFile, Params, Source
+from muki_pipeline.blocks import AnswerFile, Source
+from muki_pipeline.config import Params
 from muki_pipeline.corpus.readers import describe, read_source
 from muki_pipeline.corpus.table import with_ids
 from muki_pipeline.errors import MukiError, brief
+from muki_pipeline.evaluation.gold_labels import unknown_labels
 from muki_pipeline.labelling.answer_file.store import StoredAnswers
 from muki_pipeline.labels.space import unite
-from muki_pipeline.labels.unknown import name_unknown, unknown_labels
 from muki_pipeline.layout import Layout
+from muki_pipeline.names import name_unknown
 from muki_pipeline.setup.finding import Finding
 from muki_pipeline.setup.look import pairs_of_labels
 from muki_pipeline.store.columns import arrow

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from muki_pipeline import strict_yaml
-from muki_pipeline.config import AnswerFile, AnyTeacher, Params, Source, Training
+from muki_pipeline.blocks import AnswerFile, AnyTeacher, Source
+from muki_pipeline.config import Params, Training
 from muki_pipeline.corpus.prepare import sources
 from muki_pipeline.corpus.readers import watched
 from muki_pipeline.errors import MukiError, shortlist
@@ -201,7 +202,8 @@ class _Stages:
     def _teacher(self, teacher: AnyTeacher) -> list[str | None]:
         if isinstance(teacher, AnswerFile):
             return [self._path(Path(teacher.answers))]
-        folder = locations.local(teacher.model, self.layout.root)
+        is_here = not teacher.model.startswith(locations.PACKAGE)
+        folder = locations.local(teacher.model, self.layout.root) if is_here else None
         is_adapter = folder is not None and adapters.is_adapter(folder)
         base = adapters.base_reference(folder, teacher).partition("@")[0] if folder is not None and is_adapter else None
         return [self._model(teacher.model), *([self._model(base)] if base else [])]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from muki_pipeline.config import AnyTeacher
+from muki_pipeline.blocks import AnyTeacher
 from muki_pipeline.corpus.dialects import TEXT_NAMES
 from muki_pipeline.corpus.formats import READERS
 from muki_pipeline.errors import shortlist

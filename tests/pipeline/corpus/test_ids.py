@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muki_pipeline.config import Prepare, Source
+from muki_pipeline.blocks import Source
+from muki_pipeline.config import Prepare
 from muki_pipeline.corpus.ids import Ids, first_ids, place_of, text_id
 from muki_pipeline.corpus.prepare import prepare
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard, with_ids, write_corpus

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from muki_pipeline.config import Source
+from muki_pipeline.blocks import Source
 from muki_pipeline.corpus.formats import READERS
 from muki_pipeline.corpus.readers import describe, read_source, watched
 from muki_pipeline.errors import MukiError

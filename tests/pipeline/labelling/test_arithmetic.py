@@ -6,7 +6,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from muki_pipeline.config import Dtype, Label, Teacher
+from muki_pipeline.blocks import Teacher
+from muki_pipeline.config import Dtype, Label
 from muki_pipeline.corpus import table
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling import trial

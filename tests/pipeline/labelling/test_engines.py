@@ -13,7 +13,8 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from muki_pipeline.config import Label, Teacher
+from muki_pipeline.blocks import Teacher
+from muki_pipeline.config import Label
 from muki_pipeline.corpus.table import with_ids, write_corpus
 from muki_pipeline.engines.processes import Processes
 from muki_pipeline.errors import MukiError

@@ -11,7 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muki_pipeline.config import Label, Teacher
+from muki_pipeline.blocks import Teacher
+from muki_pipeline.config import Label
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.models.devices import choose_device

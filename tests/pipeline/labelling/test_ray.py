@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from muki_pipeline import config
-from muki_pipeline.config import Label, Teacher
+from muki_pipeline.blocks import Teacher
+from muki_pipeline.config import Label
 from muki_pipeline.corpus.table import with_ids, write_corpus, write_corpus_parts
 from muki_pipeline.engines.ray import RayWorkers
 from muki_pipeline.errors import MukiError

@@ -7,7 +7,8 @@ from typing import Any
 import polars as pl
 import torch
 
-from muki_pipeline.config import Label, Teacher
+from muki_pipeline.blocks import Teacher
+from muki_pipeline.config import Label
 from muki_pipeline.corpus import table
 from muki_pipeline.engines.processes import process_context
 from muki_pipeline.labelling.job import LabelJob

@@ -11,7 +11,8 @@ import torch
 from peft import LoraConfig, PeftModel, PrefixTuningConfig, TaskType, get_peft_model
 from transformers import AutoModelForSequenceClassification
 
-from muki_pipeline.config import Label, Teacher
+from muki_pipeline.blocks import Teacher
+from muki_pipeline.config import Label
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.models.teachers import TeacherFiles, locate

@@ -5,7 +5,8 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from muki_pipeline import config
-from muki_pipeline.config import StudentSettings, Teacher
+from muki_pipeline.blocks import Teacher
+from muki_pipeline.config import StudentSettings
 from muki_pipeline.errors import MukiError
 from muki_pipeline.models.averaging import average
 from muki_pipeline.models.teachers import TeacherFiles, locate

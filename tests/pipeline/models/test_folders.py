@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassification
 
 from muki_pipeline import config
-from muki_pipeline.config import Embed, StudentSettings, Teacher
+from muki_pipeline.blocks import Teacher
+from muki_pipeline.config import Embed, StudentSettings
 from muki_pipeline.embedding.encoder import find_encoder
 from muki_pipeline.errors import MukiError
 from muki_pipeline.models import locations

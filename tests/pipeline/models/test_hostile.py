@@ -14,7 +14,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from muki_pipeline.config import Label, Teacher
+from muki_pipeline.blocks import Teacher
+from muki_pipeline.config import Label
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.models.batching import tokenise

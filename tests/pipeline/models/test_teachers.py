@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from muki_pipeline.config import Teacher
+from muki_pipeline.blocks import Teacher
 from muki_pipeline.errors import MukiError
 from muki_pipeline.models.loaded.teacher import load
 from muki_pipeline.models.teachers import TeacherFiles, locate

@@ -11,7 +11,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
 from muki_pipeline import config
-from muki_pipeline.config import Label, Teacher
+from muki_pipeline.blocks import Teacher
+from muki_pipeline.config import Label
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.network.dropout import NoDropoutError
@@ -71,7 +72,7 @@ def test_labels_have_the_numbers_of_transformers(tmp_path: Path, architecture: s
     tiny.cut_on("left" if architecture in LEFT else "right", tmp_path / "m")
     found = candidates.find_teacher("t", "m", tmp_path)
     expected = np.concatenate([plain(tmp_path / "m", TEXTS), plain(tmp_path / "m", ATTACKS, split=True)])
-    np.testing.assert_allclose(label(tmp_path, found.files.settings), expected, atol=1e-3)
+    np.testing.assert_allclose(label(tmp_path, found.settings), expected, atol=1e-3)
     assert expected.std(axis=0).max() > 0.01
 
 

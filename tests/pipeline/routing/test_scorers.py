@@ -17,6 +17,12 @@ class Stored:
     probs: np.ndarray
     entropy: np.ndarray
     expected_entropy: np.ndarray
+    has_logits: bool = True
+    has_samples: bool = True
+
+    @property
+    def is_silent(self) -> np.ndarray:
+        return np.zeros(len(self.logits), dtype=bool)
 
 
 def teacher(labels: int, sharpness: np.ndarray, seed: int) -> Stored:

@@ -63,13 +63,13 @@ def test_teachers_that_read_any_length_set_no_limit(tmp_path: Path) -> None:
 
 def test_dropout_is_set_where_the_config_names_one_that_is_not_applied(tmp_path: Path) -> None:
     tiny.save_teacher(tmp_path / "m", ["a", "b"], "gpt_neox")  # its config has classifier_dropout, which nothing reads
-    assert candidates.find_teacher("m", "m", tmp_path).files.settings.dropout == 0.1
+    assert candidates.find_teacher("m", "m", tmp_path).settings.dropout == 0.1
 
 
 def test_a_model_without_dropout_gets_some(tmp_path: Path) -> None:
     rates = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.0)
     tiny.save_teacher(tmp_path / "m", ["a", "b"], **rates)
-    assert candidates.find_teacher("m", "m", tmp_path).files.settings.dropout == 0.1
+    assert candidates.find_teacher("m", "m", tmp_path).settings.dropout == 0.1
 
 
 @pytest.mark.parametrize("model", ["./nowhere", "/no/such/folder", "a/b/c"])

@@ -4,8 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from muki_pipeline.routing.confidence import entropy
+from scipy.special import entr
 
 SMALLEST = 1e-6
 """Probabilities count as at least this much in logarithms."""
@@ -43,8 +42,13 @@ def average(texts: NDArray[np.intp], probs: NDArray[np.float64], count: int) -> 
         answered, starts = np.unique(texts[order], return_index=True)
         sizes = answers[answered]
         mean[answered] = np.add.reduceat(probs[order], starts, axis=0) / sizes[:, None]
-        expected[answered] = np.add.reduceat(entropy(probs)[order], starts) / sizes
-    return Averages(answers.astype(np.int32), mean, entropy(mean), expected)
+        expected[answered] = np.add.reduceat(entropies(probs)[order], starts) / sizes
+    return Averages(answers.astype(np.int32), mean, entropies(mean), expected)
+
+
+def entropies(probs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of distributions `[rows, labels]`, in nats."""
+    return np.asarray(entr(probs).sum(axis=-1))
 
 
 def logits_of(probs: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from muki_pipeline.config import AnswerFile
+from muki_pipeline.blocks import AnswerFile
 from muki_pipeline.corpus.dialects import Dialect
 from muki_pipeline.corpus.formats import read_table
 from muki_pipeline.corpus.readers import strings

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from muki_pipeline.config import AnswerFile
+from muki_pipeline.blocks import AnswerFile
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.answer_file.reading import describe
 from muki_pipeline.labelling.answer_file.store import StoredAnswers
-from muki_pipeline.labels.unknown import name_unknown
 from muki_pipeline.layout import Layout
+from muki_pipeline.names import name_unknown
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.store import schema
 from muki_pipeline.store.store import Shard

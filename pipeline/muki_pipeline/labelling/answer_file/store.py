@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from muki_pipeline.config import AnswerFile
+from muki_pipeline.blocks import AnswerFile
 from muki_pipeline.corpus.table import with_ids
 from muki_pipeline.labelling.answer_file.averages import average, logits_of
 from muki_pipeline.labelling.answer_file.reading import Answers, answer_path, read_answers

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from muki_pipeline.config import AnswerFile
+from muki_pipeline.blocks import AnswerFile
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.answer_file.reading import Answers, read_answers
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from muki_pipeline import config
-from muki_pipeline.config import AnswerFile
+from muki_pipeline.blocks import AnswerFile
 from muki_pipeline.corpus.prepare import prepare
 from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.errors import MukiError

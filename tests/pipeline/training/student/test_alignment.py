@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from muki_pipeline import config
+from muki_pipeline import blocks, config
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.comparison.compare import compare
 from muki_pipeline.labelling.labeller import Labeller
@@ -173,6 +173,6 @@ def test_without_features_the_error_says_what_to_set(tmp_path: Path) -> None:
 
 def test_a_head_that_reads_every_token_has_no_features(tmp_path: Path) -> None:
     tiny.save_teacher(tmp_path / "m", ["a", "b"], "gpt2", n_embd=16, n_layer=1, n_head=2, n_positions=66)
-    files = locate("t", config.Teacher(model="m"), tmp_path)
+    files = locate("t", blocks.Teacher(model="m"), tmp_path)
     with pytest.raises(MukiError, match="reads every token"):
         Labeller(files, config.Label(dtype="float32", max_length=20, device="cpu")).features(["w1 w2"])
