@@ -1,5 +1,5 @@
 from dataclasses import dataclass
-from typing import get_args
+from typing import ClassVar, get_args
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ class Stored:
     probs: np.ndarray
     entropy: np.ndarray
     expected_entropy: np.ndarray
-    has_logits: bool = True
-    has_samples: bool = True
+    has_logits: ClassVar[bool] = True
+    has_samples: ClassVar[bool] = True
 
     @property
     def is_silent(self) -> np.ndarray:
