@@ -78,7 +78,7 @@ def with_outputs(asked: Asked, given: str) -> Asked:
 
 def is_plain(setting: Setting) -> bool:
     """Whether a setting is a base as it is."""
-    return not (setting.rows or setting.shares or setting.spaceless or setting.misnamed) and setting.is_bound
+    return not (setting.rows or setting.shares or setting.spaceless or setting.misnamed)
 
 
 def figures(rule: str, asked: Asked) -> dict[str, float]:

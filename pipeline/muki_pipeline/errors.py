@@ -66,7 +66,7 @@ def describe_fault(fault: Mapping[str, Any], keys: Iterable[str]) -> str:
     line = f"{where}: {fault['msg']} (got {fault['input']!r:.60})"
     if fault["type"] != "extra_forbidden":
         return line
-    near = get_close_matches(str(fault["loc"][-1]), list(keys), n=1)
+    near = get_close_matches(str(fault["loc"][-1]), [key for key in keys if key != fault["loc"][-1]], n=1)
     return f"{line}, did you mean {near[0]}?" if near else line
 
 

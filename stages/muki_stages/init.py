@@ -3,13 +3,14 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from muki_pipeline import strict_yaml
 from muki_pipeline.corpus.dialects import UNKNOWN, Dialect
 from muki_pipeline.corpus.formats import describe_dialect, full_dialect, read_table
-from muki_pipeline.errors import MukiError
+from muki_pipeline.errors import MukiError, brief
 from muki_pipeline.setup import look
 from muki_pipeline.setup.settings import Texts, render, student_model, write_project
 from muki_stages.options import DELIMITERS, Delimiter, Header, Quote
@@ -48,6 +49,10 @@ def main(
     labels: Annotated[
         list[str] | None, typer.Option("--labels", help="Label names a config lacks: TEACHER=first,second.")
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="More of a teacher's settings, as in params.yaml: TEACHER.KEY=VALUE."),
+    ] = None,
     delimiter: Delimiter = None,
     quote: Quote = None,
     header: Header = None,
@@ -59,11 +64,13 @@ def main(
     root = Path.cwd()
     names = look.teacher_names(models)
     given = dict(_given_labels(each, names) for each in labels or [])
+    more = _given_settings(settings or [], names)
     corpus = _texts(files.texts, files.text, files.dialect)
     from muki_pipeline.setup import candidates  # imports torch: what is wrong with the texts is said before that
 
     teachers = [
-        candidates.find_teacher(name, model, root, given.get(name)) for name, model in zip(names, models, strict=True)
+        candidates.find_teacher(name, model, root, given.get(name), _of_file(model, corpus.text) | more.get(name, {}))
+        for name, model in zip(names, models, strict=True)
     ]
     union = [label for teacher in teachers for label in teacher.labels]
     held_out = None if files.test is None else _labelled(files, corpus.text, union)
@@ -91,6 +98,28 @@ def _given_labels(option: str, names: list[str]) -> tuple[str, list[str]]:
             "is not TEACHER=LABEL,LABEL", where=f"--labels {option}", fix=f"Teachers are {', '.join(names)}"
         )
     return name, [label.strip() for label in labels.split(",")]
+
+
+def _given_settings(options: list[str], names: list[str]) -> dict[str, dict[str, Any]]:
+    """For each teacher the keys that `--set TEACHER.KEY=VALUE` gives, values as in YAML."""
+    found: dict[str, dict[str, Any]] = {}
+    for option in options:
+        place, _, value = option.partition("=")
+        name, _, key = place.partition(".")
+        if name not in names or not key or not value:
+            fix = f"Teachers are {', '.join(names)}"
+            raise MukiError("is not TEACHER.KEY=VALUE", where=f"--set {option}", fix=fix)
+        try:
+            found.setdefault(name, {})[key] = strict_yaml.read(value)
+        except strict_yaml.YAMLError as error:
+            raise MukiError(f"is no YAML ({brief(error)})", where=f"--set {option}", fix="Correct it") from None
+    return found
+
+
+def _of_file(model: str, text: str) -> dict[str, Any]:
+    """That a file of answers calls its texts as the corpus does, where it does."""
+    path = Path(model).expanduser()
+    return {"text": text} if path.is_file() and text != "text" and text in read_table(path).columns else {}
 
 
 def _texts(path: Path, text: str | None, given: Dialect) -> Texts:

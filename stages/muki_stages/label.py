@@ -10,7 +10,8 @@ from muki_pipeline import config
 from muki_pipeline.engines import loop
 from muki_pipeline.engines.processes import Processes
 from muki_pipeline.engines.ray import RayWorkers
-from muki_pipeline.errors import MukiError, chosen
+from muki_pipeline.errors import MukiError, chosen, shortlist
+from muki_pipeline.labelling.answer_file.reading import describe
 from muki_pipeline.labelling.answer_file.run import AnswerSummary
 from muki_pipeline.labelling.run import LabellingSummary, label_with
 from muki_pipeline.names import name_unknown
@@ -20,7 +21,7 @@ from muki_stages.terminal import clock, progress, quiet_libraries, say, warn
 
 ALL = "all"
 _NEARLY_ALL = 0.99
-_MANY_UNANSWERED = 0.01
+_MANY_UNANSWERED, _NAMED = 0.01, 8
 
 
 def main(
@@ -80,12 +81,16 @@ def _tell(teacher: str, done: LabellingSummary | AnswerSummary, params: config.P
 
 def _tell_answers(teacher: str, done: AnswerSummary) -> None:
     read = f"{done.answers:,} answers to {done.rows - done.unanswered:,} of {done.rows:,} texts"
-    say(f"teacher {teacher}: {len(done.labels)} labels, {read}, {done.new_rows:,} of them read now")
+    labels = f"{len(done.labels)} labels ({shortlist(list(done.labels), _NAMED)})"
+    say(f"teacher {teacher}: {labels}, {read}, {done.new_rows:,} of them read now")
     gives = "samples, so with a mutual information" if done.has_samples else "no samples, so no mutual information"
     say(f"teacher {teacher}: {gives}, and no logits, so no energy: in their place the gate reads its entropy")
+    if done.single:
+        texts = "text of its file has" if done.single == 1 else "texts of its file have"
+        warn(f"warning: {done.single:,} {texts} only one answer: without them, the others would be samples")
     if done.unanswered >= _MANY_UNANSWERED * done.rows:
         share = f"{done.unanswered:,} of {done.rows:,} texts ({done.unanswered / done.rows:.1%})"
-        warn(f"warning: teacher {teacher} has no answer to {share}, and no vote on them")
+        warn(f"warning: teacher {teacher} has no answer to {share}, and no vote on them: {describe(done.missing)}")
     if done.unknown_rows:
         named = name_unknown(done.unknown, done.labels)
         warn(f"warning: {done.unknown_rows:,} rows of {teacher} have labels that are none of its own: {named}")

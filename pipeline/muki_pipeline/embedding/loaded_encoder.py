@@ -39,6 +39,10 @@ class LoadedEncoder:
         with torch.no_grad():
             check_reading(encoder.model, encoder.tokenizer, encoder.vectors, self.max_length, name, fix)
         self._encoder = encoder
+        taken = len(encoder.tokenizer(encoder.prompt)["input_ids"]) if encoder.prompt else 0
+        if 2 * taken > self.max_length:
+            what = f"its prompt takes {taken} of the {self.max_length} tokens of embed.max_length"
+            raise MukiError(what, where=name, fix="Shorten embed.prompt, or raise embed.max_length")
         self._length = min(encoder.longest or self.max_length, self.max_length)
 
     @property

@@ -268,10 +268,12 @@ def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> Tes
     )
     predicted = probs.argmax(axis=1)
     sampled = _sample(test.texts["label"], params.evaluate.routing_rows_per_label)
-    sampled &= routed.is_answered(test.texts["text"].to_list())
+    is_answered = routed.is_answered(test.texts["text"].to_list())
+    sampled &= is_answered
     asked = test.texts.filter(sampled)
     measured: dict[str, Any] = {
-        "test_set": _describe_test(test, label_space),
+        "test_set": _describe_test(test, label_space)
+        | ({} if is_answered.all() else {"rows_without_every_answer": int((~is_answered).sum())}),
         "student": {
             "rows": len(test.texts),
             **student_measures(probs, test.columns, label_space, list(routed.teachers)),

@@ -32,7 +32,7 @@ def base_reference(folder: Path, settings: Teacher) -> str:
     content = _config(folder)
     name, revision = content.get("base_model_name_or_path"), content.get("revision")
     if not isinstance(name, str) or not name:
-        fix = "Set teachers.NAME.base to the model that it was trained on"
+        fix = "Name the model that it was trained on: init --set NAME.base=FOLDER, or teachers.NAME.base"
         raise MukiError("is an adapter that does not name its base model", where=str(folder), fix=fix)
     return f"{name}@{revision}" if isinstance(revision, str) and revision else name
 
@@ -58,11 +58,13 @@ def base_folder(folder: Path, settings: Teacher, root: Path, where: str) -> Path
     if not exists(folder / _WEIGHTS) and not (settings.allow_pickle_weights and exists(folder / _PICKLED)):
         what = f"is an adapter without {_WEIGHTS}"
         raise MukiError(what, where=where, fix=f"{_SAVE_AGAIN}, in safetensors")
-    model, _, revision = reference.partition("@")
+    model, revision = reference, ""
+    if locations.local(reference, root) is None:
+        model, _, revision = reference.partition("@")
     is_here = model.startswith(locations.PACKAGE) or locations.local(model, root) is not None
     if not is_here and (locations.looks_like_path(model) or not revision):
         what = f"is an adapter of {model}, which is no folder here, and as a hub id it is not pinned"
-        fix = "Set teachers.NAME.base to its folder, or to ID@COMMIT"
+        fix = "Name its folder, or ID@COMMIT: init --set NAME.base=FOLDER, or teachers.NAME.base"
         raise MukiError(what, where=where, fix=fix)
     base = locations.model_folder(model, root, revision=revision or None)
     check_model_folder(base, f"{where}, base {model}")

@@ -24,9 +24,8 @@ def labels(folder: Path, settings: Teacher, where: str) -> tuple[str, ...]:
     name = where.removeprefix("teacher ")
     if not settings.allow_pickle_weights:
         what = f"is a SetFit model, whose head is pickled ({HEAD}): loading it can run code"
-        raise MukiError(
-            what, where=where, fix=f"Set teachers.{name}.allow_pickle_weights: true if you trust its author"
-        )
+        fix = f"If you trust its author: init --set {name}.allow_pickle_weights=true, or so in params.yaml"
+        raise MukiError(what, where=where, fix=fix)
     if not exists(folder / locations.MODULES):
         what = f"is a SetFit model without {locations.MODULES}, so nobody knows how it reads a text"
         raise MukiError(what, where=where, fix="Save it again with SetFitModel.save_pretrained")

@@ -73,6 +73,14 @@ def _locate_adapter(name: str, folder: Path, settings: Teacher, root: Path) -> T
     _check_code(name, config, base, settings)
     parts = [folder, base]
     digests = [locations.model_digest(part, locations.model_files(part)) for part in parts]
+    if (
+        settings.labels is None
+        and not exists(own)
+        and all(str(each).startswith("LABEL_") for each in config.id2label.values())
+    ):
+        what = "is an adapter without a config.json that names its labels"
+        fix = f"Give them in the order of its outputs: init --labels {name}=first,second, or teachers.{name}.labels"
+        raise MukiError(what, where=where, fix=fix)
     labels = tuple(settings.labels) if settings.labels is not None else _labels(where, config, settings)
     return TeacherFiles(name, folder, _distinct(labels, where), canonical_key({"parts": digests}), settings, base)
 

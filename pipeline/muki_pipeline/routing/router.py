@@ -49,8 +49,15 @@ class Router:
     score: Score
 
     def __call__(self, outputs: TeacherOutputs) -> NDArray[np.float64]:
-        """Scores `[rows, teachers]`, higher for the teacher that is more likely to be right."""
-        scores = np.asarray(self.score(outputs), dtype=np.float64)
+        """Scores `[rows, teachers]`, higher for the teacher that is more likely to be right; see `voting`."""
+        return self.votes(self.scores(outputs), outputs)
+
+    def scores(self, outputs: TeacherOutputs) -> NDArray[np.float64]:
+        """The same, also of teachers that have no answer: how likely they would know one."""
+        return np.asarray(self.score(outputs), dtype=np.float64)
+
+    def votes(self, scores: NDArray[np.float64], outputs: TeacherOutputs) -> NDArray[np.float64]:
+        """Scores by which nobody is chosen who has no answer."""
         return voting(scores, outputs.is_silent, self.scorer in POSTERIORS)
 
     @property

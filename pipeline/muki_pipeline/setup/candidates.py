@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import ValidationError
 from transformers import PreTrainedTokenizerBase
 
 from muki_pipeline.blocks import AnswerFile, Teacher
 from muki_pipeline.config import Label
-from muki_pipeline.errors import MukiError, brief
+from muki_pipeline.corpus.formats import kind_of
+from muki_pipeline.errors import MukiError, brief, describe_fault
 from muki_pipeline.labelling.answer_file.reading import read_answers
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.network.dropout import NoDropoutError
@@ -19,11 +23,18 @@ from muki_pipeline.models.tokenizers import ANY_LENGTH
 from muki_pipeline.setup.look import FoundTeacher, Lengths
 from muki_pipeline.training.base import base_limit
 
+AnyKind = TypeVar("AnyKind", Teacher, AnswerFile)
 _DROPOUT = 0.1
 _SHORTEST, _STEP, _SHARE = 8, 8, 95
 
 
-def find_teacher(name: str, model: str, root: Path, labels: list[str] | None = None) -> FoundTeacher:
+def find_teacher(
+    name: str,
+    model: str,
+    root: Path,
+    labels: list[str] | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> FoundTeacher:
     """Load a classifier, let it answer as `label` will, and read what its settings need to say.
 
     Args:
@@ -32,20 +43,38 @@ def find_teacher(name: str, model: str, root: Path, labels: list[str] | None = N
             file of answers.
         root: What relative paths are relative to.
         labels: Its label names, where its config has none.
+        settings: More keys of its block.
 
     Raises:
         MukiError: See `locate`, `Labeller.rehearse` and `read_answers`; the hub does not answer.
     """
-    if (root / Path(model).expanduser()).is_file():
-        settings = AnswerFile(answers=model, labels=labels)
-        return FoundTeacher(name, read_answers(settings, root).labels, settings)
-    teacher = Teacher(**_where(model, root), labels=labels)
+    given = {**({"labels": labels} if labels else {}), **settings}
+    if (root / Path(model).expanduser()).is_file() or is_table(model):
+        answers = _block(AnswerFile, name, {"answers": model, **given})
+        return FoundTeacher(name, read_answers(answers, root).labels, answers)
+    teacher = _block(Teacher, name, {**_where(model, root), **given})
     try:
         labeller = _checked(name, teacher, root)
     except NoDropoutError:
         labeller = _checked(name, teacher.model_copy(update={"dropout": _DROPOUT}), root)
     files = labeller.files
     return FoundTeacher(name, files.labels, files.settings, labeller.longest, labeller.tokenizer)
+
+
+def is_table(model: str) -> bool:
+    """Whether a name ends as files of answers do."""
+    try:
+        return bool(kind_of(Path(model)))
+    except MukiError:
+        return False
+
+
+def _block(kind: type[AnyKind], name: str, values: Mapping[str, Any]) -> AnyKind:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(describe_fault(fault, kind.model_fields) for fault in error.errors())
+        raise MukiError(faults, where=f"teacher {name}", fix="docs/settings.md lists every key") from None
 
 
 def _checked(name: str, teacher: Teacher, root: Path) -> Labeller:

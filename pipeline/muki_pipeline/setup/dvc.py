@@ -205,7 +205,7 @@ class _Stages:
         is_here = not teacher.model.startswith(locations.PACKAGE)
         folder = locations.local(teacher.model, self.layout.root) if is_here else None
         is_adapter = folder is not None and adapters.is_adapter(folder)
-        base = adapters.base_reference(folder, teacher).partition("@")[0] if folder is not None and is_adapter else None
+        base = adapters.base_reference(folder, teacher) if folder is not None and is_adapter else None
         return [self._model(teacher.model), *([self._model(base)] if base else [])]
 
     def _model(self, model: str) -> str | None:

@@ -22,7 +22,7 @@ from muki_pipeline.store.columns import fixed_size_lists
 from muki_pipeline.store.keys import canonical_key
 from muki_pipeline.store.store import Shard, Store
 from muki_pipeline.store.table import Table, is_finished, part_name, publish
-from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher, golden_targets, teacher_margins
+from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher, golden_targets
 
 
 def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature: float) -> dict[str, Any]:
@@ -127,6 +127,7 @@ class GoldenRows:
     Attributes:
         texts: `id`, `text`.
         scores: `[rows, teachers]`.
+        margins: `[rows]`, see `teacher_margins`.
         target: `[rows, union]`, each row sums to 1.
         weights: `[rows]`.
         teacher_targets: `[rows, labels of all teachers]` for a loss that needs them, else None.
@@ -135,6 +136,7 @@ class GoldenRows:
 
     texts: pa.Table
     scores: NDArray[np.floating]
+    margins: NDArray[np.float64]
     target: NDArray[np.float32]
     weights: NDArray[np.floating]
     teacher_targets: NDArray[np.float32] | None = None
@@ -158,7 +160,7 @@ class GoldenRows:
             "target": fixed_size_lists(self.target),
             "weight": pa.array(self.weights.astype(np.float32)),
             "teacher": pa.DictionaryArray.from_arrays(best, list(teachers)).dictionary_decode(),
-            "margin": pa.array(teacher_margins(self.scores).astype(np.float32)),
+            "margin": pa.array(self.margins.astype(np.float32)),
             "scores": fixed_size_lists(self.scores.astype(np.float32)),
         }
         extras = ((schema.TEACHER_TARGETS, self.teacher_targets), (schema.TEACHER_FEATURES, self.teacher_features))

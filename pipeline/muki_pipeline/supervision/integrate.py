@@ -125,16 +125,16 @@ def _weight_unit(router: Router, sample: TeacherOutputs, settings: Integrate) ->
     Raises:
         MukiError: None of them is taught.
     """
-    weights = _raw_weights(_scores(router, sample), sample, settings)
+    weights = _raw_weights(_rounded(router.scores(sample)), sample, settings)
     if not weights.any():
         what = f"all teachers' {ABSTENTION} scores are below {settings.abstain_below} on every text"
         raise MukiError(what, where="integrate.abstain_below", fix="Lower it")
     return float(weights[weights > 0].mean()) if settings.normalise_weights else 1.0
 
 
-def _scores(router: Router, outputs: TeacherOutputs) -> NDArray[np.float64]:
-    """A router's scores as they are stored."""
-    return router(outputs).astype(np.float32).astype(np.float64)
+def _rounded(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores as they are stored."""
+    return scores.astype(np.float32).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -168,13 +168,15 @@ class GoldenWriter:
         ids = series(texts["id"])
         labels = corpus.tables.read_checked(number, _columns(self.inputs.scorer, self.settings), ids)
         outputs = self.inputs.outputs(number, texts, labels)
-        scores = _scores(self.router, outputs)
-        weights = _raw_weights(scores, outputs, self.settings)
+        every_score = _rounded(self.router.scores(outputs))
+        scores = _rounded(self.router.votes(every_score, outputs))
+        weights = _raw_weights(every_score, outputs, self.settings)
         target, distributions = targets(scores, labels, corpus.label_space, self.settings, self.temperature)
         answered(target, outputs.anchors)
         apart = np.concatenate(distributions, axis=1).astype(np.float32) if strategy.keeps_teachers_apart else None
         features = None if self.features is None else np.concatenate(self.features.read(number, ids), axis=1)
-        rows = GoldenRows(texts, scores, target, weights / self.weight_unit, apart, features)
+        margins = teacher_margins(every_score, outputs.is_silent)
+        rows = GoldenRows(texts, scores, margins, target, weights / self.weight_unit, apart, features)
         label_keys = {name: shards[number].key for name, shards in corpus.tables.shards.items()}
         facts = {**self.facts, "label_keys": label_keys}
         shard = rows.write(corpus.layout.store(self.folder), number, corpus.teachers, facts)
@@ -189,7 +191,8 @@ class GoldenWriter:
 
 def _raw_weights(scores: NDArray[np.floating], outputs: TeacherOutputs, settings: Integrate) -> NDArray[np.float64]:
     """m(x) of each text before scaling (docs/method.md, step 7); 0 where no teacher and no person is sure enough."""
-    weights = teacher_margins(scores) if settings.reweight == "margin" else np.ones(len(scores))
+    is_by_margin = settings.reweight == "margin"
+    weights = teacher_margins(scores, outputs.is_silent) if is_by_margin else np.ones(len(scores))
     is_unsure = np.asarray(outputs.is_silent.all(axis=1))
     if settings.abstain_below is not None:
         is_unsure |= measure(ABSTENTION, outputs).max(axis=1) < settings.abstain_below

@@ -107,12 +107,23 @@ def best_teacher(scores: Floats) -> NDArray[np.intp]:
     return best
 
 
-def teacher_margins(scores: Floats) -> NDArray[np.float64]:
+def teacher_margins(scores: Floats, is_silent: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
     """Best less second-best score, plus `MARGIN_FLOOR`: small where teachers conflict (MUKI, Eq. 9).
 
-    With one teacher there is no conflict: every margin is 1.
+    With one teacher there is no conflict: every margin is 1. Where teachers have no answer, the best one that has is
+    held against all others: a text that seems to be for a silent teacher counts hardly.
+
+    Args:
+        scores: `[rows, teachers]`, of silent teachers too.
+        is_silent: `[rows, teachers]`, whether a teacher has no answer.
     """
     if scores.shape[1] == 1:
         return np.ones(len(scores))
+    if is_silent is not None and is_silent.any():
+        best = np.where(is_silent, -np.inf, scores).argmax(axis=1)[:, None]
+        others = scores.copy()
+        np.put_along_axis(others, best, -np.inf, axis=1)
+        lead = np.take_along_axis(scores, best, axis=1)[:, 0] - others.max(axis=1)
+        return np.asarray(np.maximum(lead, 0.0) + MARGIN_FLOOR, dtype=np.float64)
     two_best = np.partition(scores, -2, axis=1)[:, -2:]
     return np.asarray(two_best[:, 1] - two_best[:, 0] + MARGIN_FLOOR, dtype=np.float64)

@@ -27,14 +27,21 @@ TEXTS = [text for text in tiny.texts(60, seed=3, longest=12) if text]
 
 
 def save(
-    root: Path, classes: list[Any], *, named: list[str] | None = None, pooling: str = "mean", normalise: bool = False
+    root: Path,
+    classes: list[Any],
+    *,
+    named: list[str] | None = None,
+    pooling: str = "mean",
+    normalise: bool = False,
+    prompt: str | None = None,
 ) -> NDArray[np.float64]:
     """A SetFit folder as its library saves it; the probabilities that it gives the texts."""
     tiny.save_teacher(root / "body", ["x", "y"])
     transformer = Transformer(str(root / "body"))
     size = transformer.get_embedding_dimension()
     modules = [transformer, Pooling(size, pooling_mode=pooling), *([Normalize()] if normalise else [])]
-    encoder = SentenceTransformer(modules=modules, device="cpu")
+    prompts = {"prompts": {"q": prompt}, "default_prompt_name": "q"} if prompt else {}
+    encoder = SentenceTransformer(modules=modules, device="cpu", **prompts)
     encoder.save(str(root / "m"))
     embeddings = encoder.encode(TEXTS, normalize_embeddings=normalise)
     gold = [classes[number % len(classes)] for number in range(len(TEXTS))]
@@ -85,12 +92,17 @@ def test_the_head_is_in_the_digest(tmp_path: Path) -> None:
 
 def test_what_cannot_be_used_is_refused_by_its_name(tmp_path: Path) -> None:
     save(tmp_path, [0, 1, 2])
-    with pytest.raises(MukiError, match=r"SetFit model, whose head is pickled.*teachers\.t\.allow_pickle_weights"):
+    with pytest.raises(
+        MukiError, match=r"SetFit model, whose head is pickled.*init --set t\.allow_pickle_weights=true"
+    ):
         teacher(tmp_path, allow_pickle_weights=False)
     with pytest.raises(MukiError, match=r"does not name its labels in config_setfit\.json.*init --labels t="):
         teacher(tmp_path)
     with pytest.raises(MukiError, match=r"its head knows the labels \['a', 'b', '2'\], not"):
         Labeller(teacher(tmp_path, labels=["a", "b"]), SETTINGS).rehearse()
+    save(tmp_path / "prompted", [0, 1, 2], named=LABELS, prompt="w9 ")
+    with pytest.raises(MukiError, match="reads every text after a prompt, 'w9 '"):
+        Labeller(teacher(tmp_path / "prompted"), SETTINGS).rehearse()
     joblib.dump(RandomForestClassifier(), tmp_path / "m" / "model_head.pkl")
     with pytest.raises(MukiError, match=r"its head is RandomForestClassifier.*teachers\.NAME\.answers"):
         Labeller(teacher(tmp_path, labels=LABELS), SETTINGS).rehearse()

@@ -49,8 +49,11 @@ def sample() -> tuple[TeacherOutputs, np.ndarray]:
     return TeacherOutputs(texts, teachers, SPACE, embeddings, names), owner
 
 
+STORED = ("logits", "probs", "entropy", "expected_entropy")
+
+
 def part(outputs: TeacherOutputs, rows: slice) -> TeacherOutputs:
-    teachers = [Stored(*(getattr(each, name)[rows] for name in each.__dataclass_fields__)) for each in outputs.teachers]
+    teachers = [Stored(*(getattr(each, name)[rows] for name in STORED)) for each in outputs.teachers]
     assert outputs.texts is not None
     assert outputs.embeddings is not None
     return TeacherOutputs(outputs.texts[rows], teachers, SPACE, outputs.embeddings[rows], outputs.names)

@@ -29,7 +29,7 @@ from muki_pipeline.store.store import Shard
 from muki_pipeline.store.table import seal, unseal
 from muki_pipeline.supervision.golden_table import GoldenRows, golden_facts
 from muki_pipeline.supervision.integrate import integrate
-from muki_pipeline.supervision.strategies import STRATEGIES
+from muki_pipeline.supervision.strategies import STRATEGIES, teacher_margins
 from muki_pipeline.training.finished import settled
 from muki_pipeline.training.student.plan import training_key
 
@@ -217,9 +217,11 @@ class _Comparer:
         for number in range(len(self.corpus.shards)):
             texts = self.corpus.read(number)
             rows = gold_rows(texts["id"].to_pylist(), self.gold, label_space)
+            scores = label_space.known[rows.columns].astype(np.float64)
             supervision = GoldenRows(
                 texts.filter(pa.array(rows.known)),
-                scores=label_space.known[rows.columns].astype(np.float64),
+                scores=scores,
+                margins=teacher_margins(scores),
                 target=np.eye(len(label_space.labels), dtype=np.float32)[rows.columns],
                 weights=np.ones(len(rows.columns)),
             )

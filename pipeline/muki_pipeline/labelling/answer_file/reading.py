@@ -21,7 +21,12 @@ _PREFIX = "probability of "
 """How `predict --all` names the columns of probabilities."""
 _TOLERANCE = 1e-3
 """Of the sum of a text's probabilities."""
+_FLOAT, _ROUNDED = 1e-9, 0.05
 _NAMED = 20
+_USUAL_PROBABILITIES = ("score", "confidence")
+"""Other names of the column `probability`, as pipelines of transformers and others write it."""
+_MANY_LABELS, _ROWS_A_LABEL = 50, 5
+"""A file with more labels than the first, and fewer rows for each than the second, does not hold labels."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Answers:
         unknown: How often the most frequent labels occur that are none of the teacher's.
         unknown_rows: How many rows have such a label.
         has_samples: Whether every text has several answers, some of which differ: they are samples, as passes are.
+        single: Where most texts have several answers, how many have only one: they are what `has_samples` lacks.
     """
 
     labels: tuple[str, ...]
@@ -47,6 +53,14 @@ class Answers:
     unknown: dict[str, int]
     unknown_rows: int
     has_samples: bool
+    single: int
+
+
+class _Samples(NamedTuple):
+    """See `Answers.has_samples` and `Answers.single`."""
+
+    are_there: bool
+    single: int
 
 
 class _Content(NamedTuple):
@@ -72,15 +86,21 @@ def read_answers(settings: AnswerFile, root: Path) -> Answers:
     """
     path = answer_path(settings, root)
     frame = read_table(path, dialect=Dialect(settings.delimiter, settings.quote, settings.header))
+    named = settings.labels or []
+    if twice := sorted({label for label in named if named.count(label) > 1}):
+        raise MukiError(f"is given the label {twice[0]!r} twice", where=str(path), fix="Correct teachers.NAME.labels")
     if frame.is_empty():
         raise MukiError("holds no answers", where=str(path), fix="Name a file with rows")
     by, keys = _keys(frame, settings, path)
-    others = frame.drop(settings.text, ID, strict=False)
+    others = frame.drop(settings.text if by == "text" else ID)
     columns = _columns_of_labels(others, settings, path)
     content = _one_label(others, keys, settings, path) if columns is None else _every_label(others, columns, path)
+    if "" in content.labels:
+        raise MukiError("has a column for a label without a name", where=str(path), fix="Rename that column")
     if len(content.labels) < 2:
         what = f"names only the labels {list(content.labels)}, so it chooses nothing"
         raise MukiError(what, where=str(path), fix="Give its labels, at least two, in teachers.NAME.labels")
+    samples = _samples(keys, content)
     return Answers(
         labels=content.labels,
         by=by,
@@ -89,7 +109,8 @@ def read_answers(settings: AnswerFile, root: Path) -> Answers:
         is_answer=content.is_answer,
         unknown=dict(content.unknown.value_counts(sort=True).head(_NAMED).iter_rows()),
         unknown_rows=len(content.unknown),
-        has_samples=_has_samples(keys, content),
+        has_samples=samples.are_there,
+        single=samples.single,
     )
 
 
@@ -106,11 +127,19 @@ def answer_path(settings: AnswerFile, root: Path) -> Path:
 
 
 def _keys(frame: pl.DataFrame, settings: AnswerFile, path: Path) -> tuple[str, pl.Series]:
-    column = settings.text if settings.text in frame.columns else ID
+    """What rows name their text by: the text, or the corpus's id where no column of texts is named."""
+    is_named = "text" in settings.model_fields_set
+    column = settings.text if is_named or settings.text in frame.columns else ID
     if column not in frame.columns:
-        what = f"has neither a column {settings.text!r} with the texts nor a column {ID!r} with ids of the corpus"
-        fix = f"{choice(settings.text, frame.columns)}; set teachers.NAME.text"
+        what = f"has no column {settings.text!r} with the texts"
+        what += "" if is_named else f", and no column {ID!r} with ids of the corpus"
+        fix = (
+            f"{choice(settings.text, frame.columns)}; name it by init --set NAME.text=COLUMN, or in teachers.NAME.text"
+        )
         raise MukiError(what, where=str(path), fix=fix)
+    if column == ID and frame[ID].dtype != pl.String:
+        what = f"its column {ID} holds {frame[ID].dtype}, not the ids of data/corpus"
+        raise MukiError(what, where=str(path), fix="Write the texts in a column text, or the corpus's own ids")
     keys = frame.select(strings(frame, column, str(path), is_text=True)).to_series()
     if keys.null_count():
         row = keys.is_null().arg_true()[0] + 1
@@ -134,13 +163,29 @@ def _columns_of_labels(frame: pl.DataFrame, settings: AnswerFile, path: Path) ->
         raise MukiError(what, where=str(path), fix=f"{choice(missing[0], frame.columns)}; correct labels or label")
     if prefixed := {comparable(name[len(_PREFIX) :]): name for name in frame.columns if name.startswith(_PREFIX)}:
         return prefixed
+    numbers = {
+        comparable(name): name for name in frame.columns if _is_numeric(frame[name]) and not _is_index(frame[name])
+    }
     if is_one_label:
-        return None
-    numbers = {comparable(name): name for name in frame.columns if _is_numeric(frame[name])}
+        # The usual layout of pandas: the best label, and a column of probabilities for each.
+        given = {comparable(str(value)) for value in frame[settings.label].drop_nulls().unique()}
+        return (
+            {name: numbers[name] for name in numbers if name in given}
+            if len(given) > 1 and given <= {*numbers}
+            else None
+        )
     if len(numbers) < 2:
         what = f"has neither a column {settings.label!r} with one label nor a column of probabilities for each label"
         raise MukiError(what, where=str(path), fix=f"There is {shortlist(frame.columns, 12)}; set label or labels")
     return numbers
+
+
+def _is_index(column: pl.Series) -> bool:
+    """Whether a column of no name numbers the rows, as pandas writes it."""
+    if not (column.name.startswith("column ") or column.name in ("", "index") or column.name.startswith("Unnamed")):
+        return False
+    numbers = column.cast(pl.Int64, strict=False)
+    return bool((numbers - pl.int_range(len(numbers), eager=True)).n_unique() == 1)
 
 
 def _is_numeric(column: pl.Series) -> bool:
@@ -168,7 +213,7 @@ def _numbers(frame: pl.DataFrame, name: str, path: Path) -> NDArray[np.float64]:
     rejected |= numbers.is_nan().fill_null(False)
     if rejected.any():
         row = rejected.arg_true()[0]
-        what = f"row {row + 1}, column {name} holds {column[row]!r}, which is no probability"
+        what = f"row {row + 1}, column {name!r} holds {column[row]!r}, which is no probability"
         raise MukiError(what, where=str(path), fix="Write numbers from 0 to 1, and leave cells without an answer empty")
     return numbers.fill_null(np.nan).to_numpy()
 
@@ -179,13 +224,15 @@ def _every_label(frame: pl.DataFrame, columns: dict[str, str], path: Path) -> _C
     is_empty = np.isnan(values)
     is_answer = np.asarray(~is_empty.all(axis=1))
     sums = values.sum(axis=1)
-    fix = f"Its columns of labels are {shortlist(list(columns.values()), 12)}; name the right ones in labels"
+    fix = f"Its columns of labels are {shortlist(list(columns.values()), 12)}; if others are meant, name them in labels"
     if (halves := is_empty.any(axis=1) & is_answer).any():
         what = f"row {halves.argmax() + 1} has probabilities for some labels and none for others"
         raise MukiError(what, where=str(path), fix=f"Give all of them or none. {fix}")
-    if (wrong := is_answer & ~(np.abs(sums - 1) <= _TOLERANCE)).any():
+    if (wrong := is_answer & ~(np.abs(sums - 1) <= _TOLERANCE + _FLOAT)).any():
         row = int(wrong.argmax())
         what = f"the probabilities of row {row + 1} sum to {sums[row]:.4g}, not to 1 ({wrong.sum():,} such rows)"
+        is_rounded = np.abs(sums[is_answer] - 1).max() < _ROUNDED
+        fix = "Write more digits, or divide each row by its sum" if is_rounded else fix
         raise MukiError(what, where=str(path), fix=fix)
     values /= sums[:, None]
     same = frame.select(pl.struct(list(columns.values())).hash()).to_series()
@@ -203,9 +250,17 @@ def _one_label(frame: pl.DataFrame, keys: pl.Series, settings: AnswerFile, path:
     columns = np.array([places.get(name, -1) for name in names], dtype=np.intp)
     is_answer = columns >= 0
     unknown = names.filter(pl.Series(~is_answer) & names.is_not_null())
+    if settings.labels is None and len(labels) > max(_MANY_LABELS, len(names) / _ROWS_A_LABEL):
+        values = f"{len(labels):,} values in {len(names):,} rows, say {shortlist(list(labels))}"
+        what = f"column {settings.label} holds {values}"
+        raise MukiError(what, where=str(path), fix="If they are labels, list them in teachers.NAME.labels")
     chosen = np.ones(len(names))
-    if settings.probability in frame.columns:
-        chosen = _numbers(frame, settings.probability, path)
+    usual = [name for name in _USUAL_PROBABILITIES if name in frame.columns]
+    probability = settings.probability if settings.probability in frame.columns else next(iter(usual), None)
+    if probability is None:
+        _refuse_spread(keys, columns, np.zeros(len(names)), is_answer, path)
+    if probability is not None:
+        chosen = _numbers(frame, probability, path)
         if (bare := is_answer & np.isnan(chosen)).any():
             what = f"row {bare.argmax() + 1} has a label and no probability"
             raise MukiError(what, where=str(path), fix="Give the probability, or leave out that column")
@@ -227,25 +282,35 @@ def _refuse_spread(
 ) -> None:
     """Refuse a distribution that is spread over rows, one for each label: read as samples it would mean another one.
 
+    Args:
+        keys: What each row names its text by.
+        columns: `[rows]`, the number of its label.
+        chosen: `[rows]`, its probability; 0 where there is none.
+        is_answer: `[rows]`.
+        path: The file, for the message.
+
     Raises:
-        MukiError: The rows of every text that has several name different labels, and their probabilities sum to 1.
+        MukiError: Most texts have several rows, all with different labels and probabilities that sum to 1 or less, or
+            three rows or more where there are no probabilities.
     """
     rows = pl.DataFrame({"key": keys, "label": columns, "chosen": chosen}).filter(pl.Series(is_answer))
-    several = (
-        rows.group_by("key")
-        .agg(pl.len(), pl.col("chosen").sum(), distinct=pl.col("label").n_unique())
-        .filter(pl.col("len") > 1)
-    )
-    is_spread = (several["distinct"] == several["len"]) & ((several["chosen"] - 1).abs() <= _TOLERANCE)
-    if len(several) and is_spread.all():
-        what = "gives each text's probabilities in several rows, a label each"
-        raise MukiError(what, where=str(path), fix="Give each label a column of its own (a pivot), and each text a row")
+    of_text = rows.group_by("key").agg(pl.len(), pl.col("chosen").sum(), distinct=pl.col("label").n_unique())
+    several = of_text.filter(pl.col("len") > 1)
+    is_spread = (several["distinct"] == several["len"]) & (several["chosen"] <= 1 + _TOLERANCE)
+    is_telling = bool((several["chosen"] > 0).any()) or bool((several["len"] > 2).any())
+    if 2 * len(several) > len(of_text) and is_telling and is_spread.all():
+        what = "gives several labels of each text, a row each: these are no samples, which would repeat some"
+        raise MukiError(
+            what, where=str(path), fix="Give each label a column of probabilities (a pivot), and each text a row"
+        )
 
 
-def _has_samples(keys: pl.Series, content: _Content) -> bool:
+def _samples(keys: pl.Series, content: _Content) -> _Samples:
     rows = pl.DataFrame({"key": keys, "same": content.same}).filter(pl.Series(content.is_answer))
     of_text = rows.group_by("key").agg(pl.len(), distinct=pl.col("same").n_unique())
-    return bool(len(of_text)) and bool((of_text["len"] > 1).all() and (of_text["distinct"] > 1).any())
+    single, differ = int((of_text["len"] == 1).sum()), bool((of_text["distinct"] > 1).any())
+    are_most = differ and 2 * single < len(of_text)
+    return _Samples(are_most and not single, single if are_most else 0)
 
 
 def describe(answers: Sequence[str], limit: int = 3) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from muki_pipeline.blocks import AnswerFile
@@ -16,6 +17,8 @@ from muki_pipeline.store import schema
 from muki_pipeline.store.store import Shard
 from muki_pipeline.store.table import publish
 
+_SHOWN = 3
+
 
 @dataclass(frozen=True)
 class AnswerSummary:
@@ -26,6 +29,8 @@ class AnswerSummary:
         new_rows: Those of them that were read now; the others were finished before.
         answers: Answers that were averaged.
         unanswered: Texts without an answer.
+        missing: The first of them.
+        single: Where most texts have several answers, how many in the file have only one.
         unknown: How often the most frequent labels occur in the file that are none of the teacher's.
         unknown_rows: How many of its rows have such a label.
         labels: The teacher's labels.
@@ -36,6 +41,8 @@ class AnswerSummary:
     new_rows: int
     answers: int
     unanswered: int
+    missing: tuple[str, ...]
+    single: int
     unknown: dict[str, int]
     unknown_rows: int
     labels: tuple[str, ...]
@@ -63,14 +70,14 @@ def label_from_answers(name: str, settings: AnswerFile, layout: Layout, progress
         stored or teacher.labels(read_corpus_shard(shard), shard.key, task)
         for shard, stored in zip(shards, found, strict=True)
     ]
-    summary = _summary(labels, sum(shard.rows for shard in new))
+    summary = _summary(labels, shards, sum(shard.rows for shard in new))
     if summary.unanswered > settings.most_unanswered * summary.rows:
-        raise _too_few(teacher, summary, shards, labels)
+        raise _too_few(teacher, summary)
     publish(layout.labels(name), labels, {"teacher": name})
     return summary
 
 
-def _summary(labels: list[Shard], new_rows: int) -> AnswerSummary:
+def _summary(labels: list[Shard], shards: list[Shard], new_rows: int) -> AnswerSummary:
     counts = [shard.read([schema.ANSWERS.name])[schema.ANSWERS.name] for shard in labels]
     footer = labels[0].footer()
     return AnswerSummary(
@@ -78,6 +85,8 @@ def _summary(labels: list[Shard], new_rows: int) -> AnswerSummary:
         new_rows=new_rows,
         answers=sum(pc.sum(count).as_py() for count in counts),
         unanswered=sum(pc.sum(pc.equal(count, 0)).as_py() for count in counts),
+        missing=tuple(_first_missing(counts, shards)),
+        single=footer["single"],
         unknown=footer["unknown"],
         unknown_rows=footer["unknown_rows"],
         labels=tuple(footer["labels"]),
@@ -85,19 +94,28 @@ def _summary(labels: list[Shard], new_rows: int) -> AnswerSummary:
     )
 
 
-def _too_few(teacher: StoredAnswers, summary: AnswerSummary, shards: list[Shard], labels: list[Shard]) -> MukiError:
-    """The error for a file that lacks too many answers, with the first texts."""
+def _first_missing(counts: list[pa.ChunkedArray], shards: list[Shard]) -> list[str]:
     missing: list[str] = []
-    for shard, stored in zip(shards, labels, strict=True):
-        is_missing = pc.equal(stored.read([schema.ANSWERS.name])[schema.ANSWERS.name], 0)
-        missing += read_corpus_shard(shard)["text"].filter(is_missing).to_pylist()
-        if len(missing) >= 3:
-            break
-    what = (
-        f"answers {summary.rows - summary.unanswered:,} of the corpus's {summary.rows:,} texts, not {describe(missing)}"
-    )
+    for count, shard in zip(counts, shards, strict=True):
+        is_missing = pc.equal(count, 0)
+        if len(missing) < _SHOWN and pc.any(is_missing).as_py():
+            missing += read_corpus_shard(shard, ["text"])["text"].filter(is_missing).to_pylist()
+    return missing[:_SHOWN]
+
+
+def _too_few(teacher: StoredAnswers, summary: AnswerSummary) -> MukiError:
+    """The error for a file that lacks too many answers, with the first texts."""
+    answered = summary.rows - summary.unanswered
+    what = f"answers {answered:,} of the corpus's {summary.rows:,} texts, not {describe(summary.missing)}"
     if summary.unknown:
         what += f"; {summary.unknown_rows:,} of its rows have a label that is none of the teacher's: "
         what += name_unknown(summary.unknown, summary.labels)
-    fix = f"Add answers, or raise teachers.{teacher.name}.most_unanswered above {summary.unanswered / summary.rows:.3g}"
+    if answered:
+        share = summary.unanswered / summary.rows
+        fix = f"Add answers, or raise teachers.{teacher.name}.most_unanswered above {share:.3g}"
+    else:
+        by = teacher.answers.by
+        fix = (
+            f"Its column {teacher.settings.text if by == 'text' else by} must hold the {by}s of data/corpus as they are"
+        )
     return MukiError(what, where=teacher.where, fix=fix)

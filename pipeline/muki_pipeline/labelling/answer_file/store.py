@@ -97,6 +97,7 @@ class StoredAnswers:
             facts = self._facts(corpus_digest) | {
                 "labels": list(self.answers.labels),
                 "gives": ["samples"] if self.answers.has_samples else [],
+                "single": self.answers.single,
                 "unknown": self.answers.unknown,
                 "unknown_rows": self.answers.unknown_rows,
             }

@@ -68,6 +68,9 @@ def load_setfit(files: TeacherFiles, dropout: float | None) -> SetFitNetwork:
         kwargs = {} if dropout is None else {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
         encoder = SentenceTransformer(str(files.folder), device="cpu", local_files_only=True, config_kwargs=kwargs)
         weights, bias = _rows(files, where)
+    if encoder.prompts.get(encoder.default_prompt_name or ""):
+        what = f"its encoder reads every text after a prompt, {encoder.prompts[encoder.default_prompt_name]!r}"
+        raise MukiError(what, where=where, fix=_FIX)
     head = nn.Linear(weights.shape[1], len(weights))
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(weights))

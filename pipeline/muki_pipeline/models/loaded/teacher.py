@@ -1,5 +1,6 @@
 """A located teacher is loaded safely, with its own tokenizer."""
 
+import warnings
 from collections.abc import Mapping
 from functools import reduce
 from typing import Any
@@ -97,7 +98,11 @@ def _merged(model: PreTrainedModel, files: TeacherFiles) -> PreTrainedModel:
     from peft import PeftModel  # an extra
 
     fix = "Give teachers.NAME.labels, a name for each output of the adapter's head, and the base that it was trained on"
-    with refusing("its adapter does not fit the base model", where=f"teacher {files.name}", fix=fix):
+    with (
+        warnings.catch_warnings(),
+        refusing("its adapter does not fit the base model", where=f"teacher {files.name}", fix=fix),
+    ):
+        warnings.simplefilter("ignore", FutureWarning)  # transformers' about what PEFT calls
         merged: PreTrainedModel = PeftModel.from_pretrained(model, files.folder).merge_and_unload(safe_merge=True)
     return merged
 

@@ -14,6 +14,9 @@ from muki_pipeline.labelling.answer_file.reading import Answers, read_answers
 
 
 def read(folder: Path, name: str, content: str | bytes, **settings: Any) -> Answers:
+    if name.endswith(".parquet") and not content:
+        pl.DataFrame({"id": [0, 1], "a": [1.0, 0.0], "b": [0.0, 1.0]}).write_parquet(folder / name)
+        return read_answers(AnswerFile(answers=name, **settings), folder)
     (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     return read_answers(AnswerFile(answers=name, **settings), folder)
 
@@ -44,6 +47,9 @@ WIDE = "text,yes,no\nhello,0.9,0.1\nbye,0.25,0.75\n"
         ),
         ("a.jsonl", '{"text": "hello", "yes": 0.9, "no": 0.1}\n{"text": "bye", "yes": 0.25, "no": 0.75}\n', {}),
         ("a.csv", "text,label,probability\nhello,yes,0.9\nbye,no,0.75\n", {"labels": ["yes", "no"]}),
+        ("a.csv", "text,label,score\nhello,yes,0.9\nbye,no,0.75\n", {"labels": ["yes", "no"]}),
+        ("a.csv", "text,label,yes,no\nhello,yes,0.9,0.1\nbye,no,0.25,0.75\n", {}),
+        ("a.csv", ",text,yes,no\n0,hello,0.9,0.1\n1,bye,0.25,0.75\n", {}),
         ("a.csv", "text,answer,p\nhello, yes ,0.9\nbye,no,0.75\n", {"labels": ["yes", "no"], "label": "answer"}),
     ],
 )
@@ -78,6 +84,24 @@ def test_equal_rows_are_no_samples(tmp_path: Path) -> None:
     assert read(tmp_path, "a.csv", "text,label\nx,a\nx,b\ny,b\ny,b\n").has_samples
 
 
+def test_one_stray_row_is_named(tmp_path: Path) -> None:
+    rows = [f"t{text},{'ab'[(text + sample) % 2]}" for text in range(9) for sample in range(3)]
+    answers = read(tmp_path, "a.csv", "\n".join(["text,label", *rows, "another,a"]))
+    assert (answers.has_samples, answers.single) == (False, 1)
+    again = read(tmp_path, "a.csv", "\n".join(["text,label", *rows]))
+    assert (again.has_samples, again.single) == (True, 0)
+
+
+def test_one_text_with_two_rows_is_no_spread_distribution(tmp_path: Path) -> None:
+    rows = [f"t{text},{'ab'[text % 2]},0.6" for text in range(9)]
+    assert len(read(tmp_path, "a.csv", "\n".join(["text,label,probability", *rows, "t0,b,0.4"])).keys) == 10
+
+
+def test_labels_may_be_called_as_columns_are(tmp_path: Path) -> None:
+    answers = read(tmp_path, "a.csv", "text,id,label\nx,0.9,0.1\ny,0.2,0.8\n", labels=["id", "label"])
+    assert distributions(answers) == [[0.9, 0.1], [0.2, 0.8]]
+
+
 def test_a_probability_below_chance_speaks_for_no_other_label(tmp_path: Path) -> None:
     answers = read(tmp_path, "a.csv", "text,label,probability\nx,a,0.1\ny,b,0.5\nz,c,1\n")
     assert distributions(answers)[0] == [0.3333, 0.3333, 0.3333]
@@ -101,19 +125,19 @@ FAULTS: dict[str, tuple[str, str | bytes, dict[str, Any], str]] = {
     "an array": ("a.jsonl", '["x", "a"]\n', {}, "line 1 holds list"),
     "parquet": ("a.parquet", "PAR1", {}, "cannot be read"),
     "sum": ("a.csv", "text,a,b\nx,1,0\ny,0.5,0.4\n", {}, "row 2 sum to 0.9"),
-    "logits": ("a.csv", "text,a,b\nx,2.5,-1\n", {}, "row 1, column a holds '2.5'"),
-    "negative": ("a.csv", "text,a,b\nx,-0.1,1.1\n", {}, "column a holds '-0.1'"),
-    "percent": ("a.csv", "text,a,b\nx,90,10\n", {}, "column a holds '90'"),
-    "percent sign": ("a.csv", "text,a,b\nx,90%,10%\n", {"labels": ["a", "b"]}, "column a holds '90%'"),
-    "comma": ("a.csv", 'text;a;b\nx;"0,9";"0,1"\n', {"labels": ["a", "b"]}, "column a holds '0,9'"),
-    "NaN": ("a.jsonl", '{"text": "x", "a": NaN, "b": 1.0}\n', {}, "row 1, column a holds nan"),
-    "NaN in a CSV": ("a.csv", "text,a,b\nx,NaN,1\n", {}, "row 1, column a holds 'NaN'"),
-    "infinite": ("a.jsonl", '{"text": "x", "a": Infinity, "b": 0.0}\n', {}, "column a holds inf"),
+    "logits": ("a.csv", "text,a,b\nx,2.5,-1\n", {}, "row 1, column 'a' holds '2.5'"),
+    "negative": ("a.csv", "text,a,b\nx,-0.1,1.1\n", {}, "column 'a' holds '-0.1'"),
+    "percent": ("a.csv", "text,a,b\nx,90,10\n", {}, "column 'a' holds '90'"),
+    "percent sign": ("a.csv", "text,a,b\nx,90%,10%\n", {"labels": ["a", "b"]}, "column 'a' holds '90%'"),
+    "comma": ("a.csv", 'text;a;b\nx;"0,9";"0,1"\n', {"labels": ["a", "b"]}, "column 'a' holds '0,9'"),
+    "NaN": ("a.jsonl", '{"text": "x", "a": NaN, "b": 1.0}\n', {}, "row 1, column 'a' holds nan"),
+    "NaN in a CSV": ("a.csv", "text,a,b\nx,NaN,1\n", {}, "row 1, column 'a' holds 'NaN'"),
+    "infinite": ("a.jsonl", '{"text": "x", "a": Infinity, "b": 0.0}\n', {}, "column 'a' holds inf"),
     "half a row": ("a.csv", "text,a,b\nx,1,\n", {"labels": ["a", "b"]}, "row 1 has probabilities for some labels"),
-    "words": ("a.csv", "text,a,b\nx,high,low\n", {"labels": ["a", "b"]}, "column a holds 'high'"),
+    "words": ("a.csv", "text,a,b\nx,high,low\n", {"labels": ["a", "b"]}, "column 'a' holds 'high'"),
     "lists": ("a.jsonl", '{"text": "x", "a": [1], "b": [0]}\n', {"labels": ["a", "b"]}, "which are no probabilities"),
     "a missing column": ("a.csv", "text,a,b\nx,1,0\n", {"labels": ["a", "b", "c"]}, "no column for the labels 'c'"),
-    "other columns": ("a.csv", "text,a,b,age\nx,1,0,40\n", {}, "column age holds '40'"),
+    "other columns": ("a.csv", "text,a,b,age\nx,1,0,40\n", {}, "column 'age' holds '40'"),
     "nothing to read": ("a.csv", "text,note\nx,fine\n", {}, "neither a column 'label'"),
     "one column": ("a.csv", "text,a\nx,1\n", {}, "neither a column 'label'"),
     "one label": ("a.csv", "text,label\nx,a\ny,a\n", {}, "only the labels ['a']"),
@@ -124,19 +148,53 @@ FAULTS: dict[str, tuple[str, str | bytes, dict[str, Any], str]] = {
         "a.csv",
         "text,label,probability\nx,a,1.5\ny,b,1\n",
         {},
-        "column probability holds '1.5'",
+        "column 'probability' holds '1.5'",
     ),
-    "a negative one": ("a.csv", "text,label,probability\nx,a,-1\ny,b,1\n", {}, "column probability holds '-1'"),
-    "no number": ("a.csv", "text,label,probability\nx,a,sure\ny,b,1\n", {}, "column probability holds 'sure'"),
+    "a negative one": ("a.csv", "text,label,probability\nx,a,-1\ny,b,1\n", {}, "column 'probability' holds '-1'"),
+    "no number": ("a.csv", "text,label,probability\nx,a,sure\ny,b,1\n", {}, "column 'probability' holds 'sure'"),
     "spread over rows": (
         "a.csv",
         "text,label,probability\nx,a,0.7\nx,b,0.3\ny,a,0.2\ny,b,0.8\n",
         {},
-        "in several rows, a label each",
+        "gives several labels of each text, a row each",
     ),
+    "a dump of all labels": (
+        "a.csv",
+        "text,label,score\nx,a,0.7\nx,b,0.2\nx,c,0.1\ny,a,0.2\ny,b,0.7\ny,c,0.1\n",
+        {},
+        "gives several labels of each text, a row each",
+    ),
+    "the best two": (
+        "a.csv",
+        "text,label,probability\nx,a,0.6\nx,b,0.3\ny,a,0.2\ny,c,0.7\n",
+        {},
+        "gives several labels of each text, a row each",
+    ),
+    "all labels without numbers": (
+        "a.csv",
+        "text,label\nx,a\nx,b\nx,c\ny,b\ny,c\ny,a\n",
+        {},
+        "gives several labels of each text, a row each",
+    ),
+    "answers, not labels": (
+        "a.jsonl",
+        "\n".join(f'{{"text": "{n}", "label": "I think that it is {n}"}}' for n in range(60)),
+        {},
+        "column label holds 60 values in 60 rows",
+    ),
+    "a label twice": ("a.csv", "text,a,b\nx,1,0\n", {"labels": ["a", "a "]}, "is given the label 'a' twice"),
+    "no name": ("a.csv", "text,probability of ,probability of a\nx,1,0\n", {}, "a label without a name"),
+    "two digits": ("a.csv", "text,a,b,c\nx,0.33,0.33,0.33\n", {}, "Write more digits"),
+    "numbers as ids": ("a.parquet", "", {}, "not the ids of data/corpus"),
+    "a named column that is not there": ("a.csv", "id,a,b\nx,1,0\n", {"text": "body"}, "has no column 'body'"),
     "two columns of a name": ("a.csv", "text,a,b,a\nx,1,0,1\n", {}, "two columns called 'a'"),
     "ragged": ("a.csv", "text,label\nx,a\ny,b,c,d\nz,a\nw,b\n", {}, "a.csv"),
-    "no header": ("a.csv", "text,label\nx,a\ny,b\n", {"header": False}, "has neither a column 'text'"),
+    "no header": (
+        "a.csv",
+        "text,label\nx,a\ny,b\n",
+        {"header": False},
+        "has no column 'text' with the texts, and no column 'id'",
+    ),
 }
 
 

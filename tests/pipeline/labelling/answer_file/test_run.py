@@ -99,6 +99,7 @@ def test_unanswered_texts_are_uniform_and_counted_and_too_many_are_refused(tmp_p
     with_answers(tmp_path, wide(few))
     done, table = label(path)
     assert done.unanswered >= 3
+    assert {*done.missing} <= {*texts[:3]}
     silent = table.filter(pl.col("answers") == 0)
     assert len(silent) == done.unanswered
     assert silent["probs"].to_list()[0] == [0.5, 0.5]
@@ -106,7 +107,7 @@ def test_unanswered_texts_are_uniform_and_counted_and_too_many_are_refused(tmp_p
     with pytest.raises(MukiError, match=r"answers 27 of the corpus's 30 texts.*raise teachers\.two\.most_unanswered"):
         label(path)
     with_answers(tmp_path, wide(["never seen", "nor this"]))
-    with pytest.raises(MukiError, match="answers 0 of the corpus's 30 texts"):
+    with pytest.raises(MukiError, match=r"answers 0 of .* 30 texts.*must hold the texts of data/corpus"):
         label(path)
 
 
@@ -128,6 +129,27 @@ def test_a_silent_teacher_has_no_vote(tmp_path: Path, scorer: str) -> None:
     of_two = [labels.index(label) for label in LABELS]
     assert golden.filter(silent)["target"].to_numpy()[:, of_two].max() == 0
     np.testing.assert_allclose(golden["target"].to_numpy().sum(axis=1), 1, atol=1e-6)
+
+
+def test_a_silent_teacher_is_not_chosen_where_the_other_knows_nothing(tmp_path: Path) -> None:
+    """A uniform answer has the confidence 0, which is what a silent teacher's would be."""
+    path = with_answers(tmp_path, "")
+    texts = texts_of()
+    with_answers(tmp_path, wide([text for text in texts if text not in texts[:4]]))
+    (tmp_path / "one.csv").write_text("\n".join(["text,apple,pear", *(f'"{text}",0.5,0.5' for text in texts)]))
+    values = yaml.safe_load(path.read_text())
+    values["teachers"]["one"] = {"answers": "one.csv"}
+    path.write_text(yaml.safe_dump(values))
+    for strategy in ("hard", "soft"):
+        tiny.change(path, "integrate", scorer="mc_entropy", strategy=strategy)
+        tiny.label(path)
+        params, layout = config.load(path)
+        integrate(params, layout, layout.golden)
+        golden = Table.open(layout.golden, "").frame()
+        silent = Table.open(layout.labels("two"), "").frame()["answers"] == 0
+        assert np.isfinite(golden["target"].to_numpy()).all()
+        assert set(golden.filter(silent)["teacher"]) == {"one"}
+        assert golden.filter(silent)["margin"].max() < 1e-5  # it leads nobody
 
 
 def test_a_text_that_nobody_answers_is_not_taught(tmp_path: Path) -> None:
@@ -225,7 +247,7 @@ def test_faults_of_the_settings_name_the_key(tmp_path: Path) -> None:
     with pytest.raises(MukiError, match=r"teachers\.two\.labls.*did you mean labels"):
         config.load(path)
     with_answers(tmp_path, "", model="m")
-    with pytest.raises(MukiError, match=r"teachers\.two\.model: Extra"):
+    with pytest.raises(MukiError, match=r"teachers\.two\.model: Extra inputs are not permitted \(got 'm'\)\."):
         config.load(path)
     values = yaml.safe_load(path.read_text())
     values["teachers"]["two"] = {}

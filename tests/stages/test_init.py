@@ -1,0 +1,67 @@
+"""`init` with teachers that need settings of their own."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from muki_pipeline.errors import MukiError
+from muki_stages import init
+from tests import tiny
+from tests.pipeline.models.test_adapters import save_adapter
+
+TEXTS = [text for text in tiny.texts(20, seed=7) if text]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    pl.DataFrame({"body": TEXTS}).write_csv("texts.csv")
+    tiny.save_pretrained_encoder(tmp_path / "student")
+    return tmp_path
+
+
+def teachers(*models: str, **options: Any) -> dict[str, Any]:
+    init.main(list(models), Path("texts.csv"), student="student", force=True, **options)
+    found: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text())["teachers"]
+    return found
+
+
+def answers(name: str, column: str) -> None:
+    labels = ["ab"[number % 2] for number in range(len(TEXTS))]
+    pl.DataFrame({column: TEXTS, "label": labels}).write_csv(name)
+
+
+def test_a_file_may_call_its_texts_as_the_corpus_does(folder: Path) -> None:
+    answers("vendor.csv", "body")
+    assert teachers("vendor.csv") == {"vendor": {"answers": "vendor.csv", "text": "body"}}
+
+
+def test_more_settings(folder: Path) -> None:
+    answers("vendor.csv", "mail")
+    with pytest.raises(MukiError, match=r"no column 'text'.*init --set NAME\.text=COLUMN"):
+        teachers("vendor.csv")
+    found = teachers("vendor.csv", settings=["vendor.text=mail", "vendor.most_unanswered=0.5"])
+    assert found == {"vendor": {"answers": "vendor.csv", "text": "mail", "most_unanswered": 0.5}}
+    with pytest.raises(MukiError, match=r"teacher vendor: txt: Extra inputs.*did you mean text"):
+        teachers("vendor.csv", settings=["vendor.txt=mail"])
+    for wrong in ("vendor", "other.text=mail", "vendor.text=", "=x"):
+        with pytest.raises(MukiError, match=r"is not TEACHER\.KEY=VALUE\. Teachers are vendor"):
+            teachers("vendor.csv", settings=[wrong])
+
+
+def test_an_adapter_whose_base_has_moved(folder: Path) -> None:
+    save_adapter(folder)
+    (folder / "base").rename(folder / "moved")
+    labels = ["adapter=a,b,c"]
+    with pytest.raises(MukiError, match=r"init --set NAME\.base=FOLDER"):
+        teachers("adapter", labels=labels)
+    found = teachers("adapter", labels=labels, settings=["adapter.base=moved"])
+    assert found == {"adapter": {"model": "adapter", "base": "moved", "labels": ["a", "b", "c"]}}
+
+
+def test_a_file_that_is_not_there_is_no_name_on_the_hub(folder: Path) -> None:
+    with pytest.raises(MukiError, match="no such file of answers"):
+        teachers("vendr.csv")
