@@ -112,7 +112,7 @@ def by_heads(
     for head_kept, q, k, v, head_output, *head_biases in by_heads:
         # The scale belongs to the product: it costs no sweep of its own, and no rounding.
         product = torch.baddbmm(unused, q.flatten(0, 1), k.flatten(0, 1).transpose(1, 2), beta=0, alpha=scale)
-        scores = product.unflatten(0, q.shape[:2])  # [batch, step, queries, keys]
+        scores = product.view(*q.shape[:3], k.shape[2])  # [batch, step, queries, keys]
         for bias in head_biases:
             scores += bias
         probs = torch.softmax(scores, dim=-1)

@@ -17,7 +17,7 @@ from muki_pipeline.store.files import exists
 _FIX = "Store its answers in a file instead: teachers.NAME.answers"
 
 
-class SetFitNetwork(PreTrainedModel):
+class SetFitNetwork(PreTrainedModel):  # type: ignore[no-untyped-call]  # transformers leaves __init_subclass__ unannotated
     """A sentence encoder with a linear head.
 
     Args:
@@ -31,13 +31,14 @@ class SetFitNetwork(PreTrainedModel):
     _supports_sdpa = _supports_flash_attn = _supports_attention_backend = True
 
     def __init__(self, modules: list[nn.Module], head: nn.Linear, normalises: bool) -> None:
-        network = modules[0].model
-        super().__init__(network.config)
+        network: Any = modules[0]
+        super().__init__(network.model.config)
         self.encoder, self.head, self.normalises = nn.ModuleList(modules), head, normalises
 
     def get_input_embeddings(self) -> nn.Module:
         """The transformer's."""
-        embeddings: nn.Module = self.encoder[0].model.get_input_embeddings()
+        network: Any = self.encoder[0]
+        embeddings: nn.Module = network.model.get_input_embeddings()
         return embeddings
 
     def forward(self, **inputs: Tensor) -> SequenceClassifierOutput:
@@ -66,10 +67,16 @@ def load_setfit(files: TeacherFiles, dropout: float | None) -> SetFitNetwork:
     where = f"teacher {files.name}"
     with refusing(f"cannot be loaded from {files.folder}", where=where, fix=_FIX):
         kwargs = {} if dropout is None else {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-        encoder = SentenceTransformer(str(files.folder), device="cpu", local_files_only=True, config_kwargs=kwargs)
+        encoder = SentenceTransformer(
+            str(files.folder),
+            device="cpu",
+            local_files_only=True,
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+            config_kwargs=kwargs,
+        )
         weights, bias = _rows(files, where)
-    if encoder.prompts.get(encoder.default_prompt_name or ""):
-        what = f"its encoder reads every text after a prompt, {encoder.prompts[encoder.default_prompt_name]!r}"
+    if prompt := encoder.prompts.get(encoder.default_prompt_name or ""):
+        what = f"its encoder reads every text after a prompt, {prompt!r}"
         raise MukiError(what, where=where, fix=_FIX)
     head = nn.Linear(weights.shape[1], len(weights))
     with torch.no_grad():
@@ -78,7 +85,7 @@ def load_setfit(files: TeacherFiles, dropout: float | None) -> SetFitNetwork:
     network = SetFitNetwork(list(encoder), head, setfit.normalises(files.folder))
     network.config.id2label = dict(enumerate(files.labels))
     network.config.label2id = {label: number for number, label in enumerate(files.labels)}
-    return network.float()
+    return network
 
 
 def _rows(files: TeacherFiles, where: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -90,7 +90,8 @@ def _ready(
     check_length(model, tokenizer, max_length, where, "label.max_length")
     align_padding(model, tokenizer)
     _check_vocabulary(model, tokenizer, where)
-    return model.eval().to(device)
+    ready: PreTrainedModel = model.eval().to(device)  # type: ignore[no-untyped-call]  # transformers leaves it unannotated
+    return ready
 
 
 def _merged(model: PreTrainedModel, files: TeacherFiles) -> PreTrainedModel:
