@@ -13,7 +13,7 @@ from muki_pipeline.setup import dvc
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
-_SETTINGS = ("config.py", "names.py", "store")
+_SETTINGS = ("config.py", "blocks.py", "names.py", "store")
 _MODELS = (*_SETTINGS, "corpus", "models")
 _TRAINING = (*_SETTINGS, "models", "training")
 _ROOMS = {

@@ -185,7 +185,7 @@ def test_a_stage_depends_on_all_the_code_that_it_uses(stage: str) -> None:
 
 
 def test_dvc_depends_on_folders() -> None:
-    assert sum(map(len, CODE.values())) <= 50
+    assert sum(map(len, CODE.values())) <= 60
     assert "__pycache__/" in (ROOT / ".dvcignore").read_text().splitlines()
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from muki_pipeline.blocks import Teacher
 from muki_pipeline.errors import MukiError, shortlist
-from muki_pipeline.models import adapters, locations, setfit
+from muki_pipeline.models import locations
 from muki_pipeline.models.checks.folder_kinds import check_classifier_folder
+from muki_pipeline.models.kinds import adapters, setfit
 from muki_pipeline.models.model_config import ModelConfig, read_model_config
 from muki_pipeline.store.files import exists, read_json
 from muki_pipeline.store.keys import canonical_key

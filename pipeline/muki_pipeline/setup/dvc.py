@@ -11,7 +11,8 @@ from muki_pipeline.corpus.prepare import sources
 from muki_pipeline.corpus.readers import watched
 from muki_pipeline.errors import MukiError, shortlist
 from muki_pipeline.layout import Layout
-from muki_pipeline.models import adapters, locations
+from muki_pipeline.models import locations
+from muki_pipeline.models.kinds import adapters
 from muki_pipeline.store import files
 from muki_pipeline.store.keys import canonical_key
 

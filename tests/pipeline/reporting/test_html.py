@@ -92,7 +92,7 @@ def test_the_report_has_every_section_and_needs_nothing_else(report: Path) -> No
         "Look at the texts",
         "Where it comes from",
     ]
-    assert "costs the routed teachers 8 passes through a network (2 teachers, 4 passes each)" in report.read_text()
+    assert "costs the routed teachers 8 passes through a network (2 networks, 4 passes each)" in report.read_text()
     assert "<td>gate</td><td>0.750 ± 0.071</td>" in report.read_text()
     assert "<td>muki ≈</td><td>0.750</td>" in report.read_text()
     assert list(page.tags).count("script") == 2, "the texts as JSON and the page's own script, no more"

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from muki_pipeline.errors import MukiError, refusing
-from muki_pipeline.models import setfit
+from muki_pipeline.models.kinds import setfit
 from muki_pipeline.models.teachers import TeacherFiles
 from muki_pipeline.store.files import exists
 

@@ -17,8 +17,8 @@ from transformers import (
 )
 
 from muki_pipeline.errors import MukiError, refusing, shortlist
-from muki_pipeline.models import setfit
 from muki_pipeline.models.checks.loaded_weights import check_unused_weights, new_weights
+from muki_pipeline.models.kinds import setfit
 from muki_pipeline.models.loaded.setfit import load_setfit
 from muki_pipeline.models.teachers import TeacherFiles
 from muki_pipeline.models.tokenizers import align_padding, check_length, load_tokenizer, structural_tokens

@@ -1,0 +1,1 @@
+"""Kinds of teachers that are more than a folder of transformers: adapters and SetFit."""
