@@ -108,7 +108,7 @@ def encoder(params: Params, layout: Layout, texts: pl.Series, start: float) -> l
     findings = [Finding("ok", "embed", f"{found.name} loads, {_time(seconds)}; a text is {found.loaded.description}")]
     alike = _mean_cosine(vectors)
     if alike > _ALIKE and not exists(found.folder / MODULES):
-        what = f"to {found.name} different texts are nearly alike (mean cosine {alike:.2f}): is it one for sentences?"
+        what = f"to {found.name} different texts are alike (mean cosine {alike:.2f}): it may be no sentence encoder"
         findings.append(Finding("warning", "embed", what, "Set embed.model to a sentence encoder"))
     return findings
 

@@ -94,5 +94,5 @@ def test_a_refusal_names_the_reason_and_is_the_same_everywhere(tmp_path: Path, a
     content = tiny.params(["t"]) | {"teachers": {"t": settings.model_dump()}}
     params = config.Params.model_validate(content)
     with pytest.raises(MukiError, match=zoo.REFUSED[architecture]) as in_doctor:
-        rehearsal.teacher(params, Layout(tmp_path), "t", pl.Series(TEXTS), {})
+        rehearsal.teacher(params, Layout(tmp_path), "t", pl.Series(TEXTS), {}, 0.0)
     assert str(in_init.value) == str(in_label.value) == str(in_doctor.value)
