@@ -1,4 +1,4 @@
-"""English and Chinese news: data/corpus.csv, data/test.csv and the teachers of this experiment and of `news-en-zh-4`.
+"""English and Chinese news: data/corpus.parquet and data/test.parquet, and teachers, here and for `news-en-zh-4`.
 
     python experiments/news-en-zh/build.py
 
@@ -58,8 +58,8 @@ def main() -> None:
         shuffled(titles / "titles.csv", "text", "label"),
     )
     tested = pl.concat([shuffled(news / "test.csv", "body", "topic")[:TEST], chinese[CORPUS : CORPUS + TEST]])
-    as_gold(pl.concat([english[:CORPUS], chinese[:CORPUS]])).write_csv(HERE / "data" / "corpus.csv")
-    as_gold(tested).write_csv(HERE / "data" / "test.csv")
+    as_gold(pl.concat([english[:CORPUS], chinese[:CORPUS]])).write_parquet(HERE / "data" / "corpus.parquet")
+    as_gold(tested).write_parquet(HERE / "data" / "test.parquet")
     for name, labels in TEACHERS.items():
         is_english = name.startswith("english")
         settings = TeacherTraining(
