@@ -1,5 +1,6 @@
 """Neutral embeddings, read back for stage two: checked against their manifests and the corpus."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +62,9 @@ def open_embeddings(params: Params, layout: Layout, corpus: LabelledCorpus) -> E
     """
     table = Table.open(layout.embeddings, MAKE_EMBEDDINGS)
     facts = table.facts
-    if facts.get("schema") != schema.EMBEDDINGS_VERSION or facts.get("settings") != params.embed.model_dump():
+    if facts.get("schema") != schema.EMBEDDINGS_VERSION or _set(facts.get("settings")) != _set(
+        params.embed.model_dump()
+    ):
         what = "was made with other settings than params.yaml's, or by another version"
         raise MukiError(what, where=str(layout.embeddings), fix=MAKE_EMBEDDINGS)
     if [shard.footer().get("corpus_digest") for shard in table.shards] != [shard.key for shard in corpus.shards]:
@@ -73,5 +76,10 @@ def open_embeddings(params: Params, layout: Layout, corpus: LabelledCorpus) -> E
         raise MukiError("belongs to other labels", where=str(layout.label_names), fix=MAKE_EMBEDDINGS)
     if name_table.facts.get("encoder_digest") != facts.get("encoder_digest"):
         raise MukiError("was made by another encoder", where=str(layout.label_names), fix=MAKE_EMBEDDINGS)
-    encoder = {name: facts.get(name) for name in ("schema", "encoder_digest", "max_length")}
+    encoder = {name: facts[name] for name in ("schema", "encoder_digest", "max_length", "prompt") if name in facts}
     return Embeddings(table.shards, name_shard, matrix(names["embedding"]).T, encoder)
+
+
+def _set(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Those that are set: a table of an older version lacks newer keys, which were not set then."""
+    return {name: value for name, value in (settings or {}).items() if value is not None}

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,9 @@ import pytest
 from muki_pipeline import config
 from muki_pipeline.embedding import run
 from muki_pipeline.embedding.run import embed_corpus
+from muki_pipeline.errors import MukiError
+from muki_pipeline.evaluation.routed_teachers import open_routed_teachers
+from muki_pipeline.supervision.integrate import integrate
 from tests import tiny
 
 
@@ -23,3 +27,25 @@ def test_names_are_found_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     aliases = params.integrate.model_copy(update={"aliases": {"one": {"apple": "Apfel"}}})
     embed_corpus(params.model_copy(update={"integrate": aliases}), layout)
     assert shard.read_bytes() != before
+
+
+def test_a_prompt_goes_the_whole_way(tmp_path: Path) -> None:
+    path = tiny.save_project(tmp_path, integrate={}, embed={"max_length": 24, "prompt": "w9 "})
+    tiny.label(path)
+    params, layout = config.load(path)
+    integrate(params, layout, layout.golden)
+    assert len(open_routed_teachers(params, layout).probs(["w1 w2", "w3"])) == 2
+
+
+def test_a_table_without_a_newer_setting_is_the_one_of_its_default(tmp_path: Path) -> None:
+    path = tiny.save_project(tmp_path, integrate={})
+    tiny.label(path)
+    params, layout = config.load(path)
+    manifest = layout.embeddings / "manifest.json"
+    content = json.loads(manifest.read_text())
+    assert content["settings"].pop("prompt") is None
+    manifest.write_text(json.dumps(content))
+    integrate(params, layout, layout.golden)
+    tiny.change(path, "embed", prompt="w9 ")
+    with pytest.raises(MukiError, match="made with other settings"):
+        integrate(*config.load(path), layout.golden)
