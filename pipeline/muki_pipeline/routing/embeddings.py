@@ -76,7 +76,8 @@ def open_embeddings(params: Params, layout: Layout, corpus: LabelledCorpus) -> E
         raise MukiError("belongs to other labels", where=str(layout.label_names), fix=MAKE_EMBEDDINGS)
     if name_table.facts.get("encoder_digest") != facts.get("encoder_digest"):
         raise MukiError("was made by another encoder", where=str(layout.label_names), fix=MAKE_EMBEDDINGS)
-    encoder = {name: facts[name] for name in ("schema", "encoder_digest", "max_length", "prompt") if name in facts}
+    of_encoder = ("schema", "encoder_digest", "max_length", "prompt")
+    encoder = {name: value for name, value in facts.items() if name in of_encoder}
     return Embeddings(table.shards, name_shard, matrix(names["embedding"]).T, encoder)
 
 
