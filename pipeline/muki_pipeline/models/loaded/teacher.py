@@ -113,7 +113,7 @@ def _without_adapter(report: Mapping[str, Any], files: TeacherFiles) -> set[str]
     path = files.folder / "adapter_model.safetensors"
     if not exists(path):
         return set()
-    with safe_open(path, "np") as weights:  # only names are read
+    with safe_open(path, "np") as weights:  # only names are read, and it is no mapping that could be iterated
         own = {name.removeprefix("base_model.model.") for name in weights.keys()}  # noqa: SIM118
     return set(new_weights(report)) - own
 
