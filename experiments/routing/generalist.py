@@ -17,37 +17,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from experiments.names import self_trained
 from experiments.record import Recorder, slug
 from experiments.routing.judge import Asked, ask, base_of, is_built, judge, shown
 from experiments.routing.outputs import stored
 from experiments.routing.settings import bases, settings
 from muki_pipeline.labels.space import LabelSpace
-from muki_pipeline.routing.confidence import softmax
-from muki_pipeline.routing.gate.calibration import fit_factor, sharpness
-from muki_pipeline.routing.gate.embedded import EmbeddingModel
-from muki_pipeline.routing.gate.gate import Scale
-from muki_pipeline.routing.gate.views import folds_of
-from muki_pipeline.routing.gate.words import WordIndex, WordModel
-from muki_pipeline.routing.scorers import TeacherOutputs
-
-ROUNDS, SURE = 6, 0.9
-
-
-def names_self_trained(outputs: TeacherOutputs) -> NDArray[np.float64]:
-    """Distributions `[texts, union]` from label names, without any teacher."""
-    assert outputs.texts is not None
-    assert outputs.embeddings is not None
-    assert outputs.names is not None
-    similarities = np.asarray(outputs.embeddings @ outputs.names, dtype=np.float64)
-    logits = Scale.fit(similarities)(similarities)
-    bags, folds = WordIndex.fit(outputs.texts).bags(outputs.texts), folds_of(outputs.texts)
-    targets = softmax(logits * sharpness(logits, SURE))
-    for _ in range(ROUNDS):
-        words = WordModel.fit(bags, folds, targets)(bags, folds)
-        embedding = EmbeddingModel.fit(outputs.embeddings, folds, targets)(outputs.embeddings, folds)
-        logits = fit_factor(words, targets) * words + fit_factor(embedding, targets) * embedding
-        targets = softmax(logits * min(sharpness(logits, SURE), 1.0))
-    return targets
 
 
 def with_generalist(asked: Asked, probs: NDArray[np.float64]) -> Asked:
@@ -69,7 +44,11 @@ def main(part: str) -> None:
         if part not in setting.name:
             continue
         asked = ask(setting)
-        probs = names_self_trained(asked.outputs)
+        known = asked.outputs
+        assert known.texts is not None
+        assert known.embeddings is not None
+        assert known.names is not None
+        probs = self_trained(known.texts, known.embeddings, known.names)
         values = {
             "alone": float((probs[asked.known].argmax(axis=1) == asked.columns).mean()),
             "without": judge("gate", asked).target,

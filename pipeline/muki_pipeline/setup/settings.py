@@ -72,7 +72,7 @@ def render(
     training = {
         "epochs": "auto",
         "batch_size": batch,
-        "learning_rate": round(_LEARNING_RATE * math.sqrt(batch / _LEAST_BATCH), 5),
+        "learning_rate": learning_rate_of(batch),
         "max_length": lengths.student,
         "temperature": 1.0,
     }
@@ -105,6 +105,11 @@ def batch_of(length: int) -> int:
     """
     fitting = max(_TOKENS_A_STEP // length, 1)
     return min(max(1 << (fitting.bit_length() - 1), _LEAST_BATCH), _MOST_BATCH)
+
+
+def learning_rate_of(batch: int) -> float:
+    """The highest learning rate for steps of so many texts: it rises by their root."""
+    return round(_LEARNING_RATE * math.sqrt(batch / _LEAST_BATCH), 5)
 
 
 def _proposals(pairs: Sequence[LabelPair]) -> str:

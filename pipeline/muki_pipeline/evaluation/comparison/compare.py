@@ -1,5 +1,6 @@
 """A student per rule and seed from the stored labels, all measured alike, and which differences exceed chance."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from muki_pipeline.evaluation.comparison.significance import paired_tests
 from muki_pipeline.evaluation.comparison.students import StudentJob, StudentProcesses
 from muki_pipeline.evaluation.gold_labels import TestSet, gold_rows, read_corpus_gold, read_test
 from muki_pipeline.evaluation.predict import student_measures
+from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.labels.tables import LabelledCorpus, open_labelled_corpus
 from muki_pipeline.layout import Layout, open_golden
 from muki_pipeline.progress import SILENT, Progress
@@ -49,7 +51,13 @@ class Comparison:
     tests: pl.DataFrame
 
 
-def compare(params: Params, layout: Layout, progress: Progress = SILENT) -> Comparison:
+TargetsOf = Callable[[list[str]], NDArray[np.float32]]
+"""Targets `[rows, union]` of the texts with these ids; a row of zeros leaves its text out."""
+
+
+def compare(
+    params: Params, layout: Layout, progress: Progress = SILENT, others: Mapping[str, TargetsOf] | None = None
+) -> Comparison:
     """Train and measure a student for every rule and seed that has none yet. No teacher is loaded.
 
     A finished student's test predictions are stored in the work folder under a key of its golden table, its settings,
@@ -60,6 +68,7 @@ def compare(params: Params, layout: Layout, progress: Progress = SILENT) -> Comp
         params: All settings; `compare` says which rules and seeds.
         layout: Where the tables lie.
         progress: Counts every golden table, training and prediction.
+        others: Students besides those of the rules, by name, of other targets.
 
     Raises:
         MukiError: There is no test set; see `integrate` and `train_student`.
@@ -67,15 +76,18 @@ def compare(params: Params, layout: Layout, progress: Progress = SILENT) -> Comp
     _check_rules(params.compare.rules or [])
     corpus = open_labelled_corpus(params, layout)
     gold = read_corpus_gold(layout)
-    rules = params.compare.rules or [*_possible_rules(params, corpus), *([SUPERVISED] if gold else [])]
+    rules = params.compare.rules
+    if rules is None:
+        rules = [*_possible_rules(params, corpus), *([SUPERVISED] if gold else [])]
     if SUPERVISED in rules and not gold:
         raise MukiError(
             "the corpus has no gold labels", where=f"compare.rules: {SUPERVISED}", fix="Leave this rule out"
         )
     test = read_test(layout, corpus.label_space)
     with files.only_one(layout.work / "compare.lock", "comparing"), StudentProcesses() as processes:
-        comparer = _Comparer(params, layout, corpus, gold, test, processes, progress)
-        results = {rule: comparer.run(rule) for rule in rules}
+        targets = {SUPERVISED: gold_targets(gold, corpus.label_space), **(others or {})}
+        comparer = _Comparer(params, layout, corpus, gold, test, targets, processes, progress)
+        results = {rule: comparer.run(rule) for rule in (*rules, *(others or {}))}
     students = pl.concat([result.students for result in results.values()], how="diagonal")
     return Comparison(students, paired_tests({rule: result.right for rule, result in results.items()}))
 
@@ -120,6 +132,7 @@ class _Comparer:
         corpus: The corpus and its label tables.
         gold: Gold label of each id of the corpus, empty where they are not known.
         test: The test set.
+        targets: Those of the students that no rule makes, by name.
         processes: Train the students.
         progress: Counts the work.
     """
@@ -129,6 +142,7 @@ class _Comparer:
     corpus: LabelledCorpus
     gold: dict[str, str]
     test: TestSet
+    targets: Mapping[str, TargetsOf]
     processes: StudentProcesses
     progress: Progress
 
@@ -140,9 +154,9 @@ class _Comparer:
         """Integrate by one rule, then train and measure a student for every seed."""
         with folders.scratch_folder(self._work / rule) as scratch:
             golden = scratch / "golden"
-            if rule == SUPERVISED:
+            if rule in self.targets:
                 temperature = 1.0
-                self._write_supervised(golden)
+                self._write(rule, golden)
                 supervision = _NOT_MEASURED
             else:
                 changes, temperature = RULES[rule]
@@ -208,25 +222,38 @@ class _Comparer:
             "kl_to_gold": float(divergence.mean()) if np.isfinite(divergence).all() else None,
         }
 
-    def _write_supervised(self, folder: Path) -> None:
-        """A golden table of the corpus's gold labels themselves, each text with weight 1."""
-        facts = golden_facts(self.params, self.corpus, "kl", 1.0) | {"integrate": {"strategy": SUPERVISED}}
+    def _write(self, name: str, folder: Path) -> None:
+        """A golden table of targets that no rule makes, each text with weight 1."""
+        facts = golden_facts(self.params, self.corpus, "kl", 1.0) | {"integrate": {"strategy": name}}
         label_space = self.corpus.label_space
         unseal(folder)
         shards: list[Shard] = []
         for number in range(len(self.corpus.shards)):
             texts = self.corpus.read(number)
-            rows = gold_rows(texts["id"].to_pylist(), self.gold, label_space)
-            scores = label_space.known[rows.columns].astype(np.float64)
+            target = self.targets[name](texts["id"].to_pylist())
+            taught = target.any(axis=1)
+            scores = target[taught].astype(np.float64) @ label_space.known
             supervision = GoldenRows(
-                texts.filter(pa.array(rows.known)),
+                texts.filter(pa.array(taught)),
                 scores=scores,
                 margins=teacher_margins(scores),
-                target=np.eye(len(label_space.labels), dtype=np.float32)[rows.columns],
-                weights=np.ones(len(rows.columns)),
+                target=target[taught],
+                weights=np.ones(len(scores)),
             )
             shards.append(supervision.write(FolderStore(folder), number, self.corpus.teachers, facts))
         seal(folder, shards, facts)
+
+
+def gold_targets(gold: dict[str, str], label_space: LabelSpace) -> TargetsOf:
+    """The gold labels of these texts; texts that are not among them are left out."""
+
+    def targets(ids: list[str]) -> NDArray[np.float32]:
+        rows = gold_rows(ids, gold, label_space)
+        found = np.zeros((len(ids), len(label_space.labels)), dtype=np.float32)
+        found[np.flatnonzero(rows.known), rows.columns] = 1
+        return found
+
+    return targets
 
 
 _NOT_MEASURED: dict[str, float | None] = dict.fromkeys(("supervision_accuracy", "teacher_selection", "kl_to_gold"))
