@@ -23,7 +23,7 @@ from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.training.teacher.train import fine_tune
 
 DATA = Path(__file__).parent / "data"
-PASSES, LEARNING_RATE, SHARD_ROWS = 8, 2e-4, 1000
+PASSES, SHARD_ROWS = 8, 1000
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ def model_of(name: str) -> str:
 
 def train_teachers(setting: Setting, layout: Layout, progress: Progress) -> None:
     """Train the teachers that are not there."""
-    texts = setting.texts().train
+    texts, batch = setting.texts().train, batch_of(setting.max_length)
     for name, labels in setting.teachers.items():
         training = TeacherTraining(
             model=model_of(setting.models.get(name, MINILM)),
             steps=setting.steps,
-            batch_size=32,
-            learning_rate=LEARNING_RATE,
+            batch_size=batch,
+            learning_rate=learning_rate_of(batch),
             max_length=setting.max_length,
         )
         fine_tune(training, labels, texts, layout.teacher(name), DATA, progress)

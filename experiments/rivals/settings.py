@@ -47,7 +47,7 @@ class Setting:
         title: What tables call it.
         texts: Loads its data set.
         teachers: The labels of each teacher.
-        steps: Training steps of each teacher, of 32 texts.
+        steps: Training steps of each teacher.
         max_length: Tokens that everybody reads.
         models: Pretrained models of teachers, where that is not MiniLM.
         encoder: The pretrained model that becomes the student, and the neutral encoder.
@@ -150,7 +150,7 @@ CHINESE = {
     "chinese-b": ["society", "politics", "sports", "game", "entertainment"],
 }
 TOPICS = {"world-sports": ["World", "Sports"], "business-scitech": ["Business", "SciTech"]}
-INTENTS: Mapping[str, Any] = {"steps": 1000, "max_length": 32}
+INTENTS: Mapping[str, Any] = {"steps": 400, "max_length": 32}
 NEWSGROUPS = {name: NEWS[name] for name in ("comp", "rec", "sci", "belief")}
 
 
@@ -162,7 +162,7 @@ def settings() -> list[Setting]:
     """All settings whose texts and encoders are there."""
     found: list[Setting] = []
     if "AG_NEWS" in os.environ:
-        found.append(Setting("ag-news-2", "AG News, 2", ag_news, TOPICS, steps=300, max_length=64))
+        found.append(Setting("ag-news-2", "AG News, 2", ag_news, TOPICS, steps=200, max_length=64))
     if "BANKING77" in os.environ:
         found += [
             Setting(f"banking77-{parts}", f"BANKING77, {parts}", banking, split(_labels(banking), parts), **INTENTS)
@@ -191,7 +191,7 @@ def settings() -> list[Setting]:
         found += [
             Setting(f"hwu64-{parts}", f"HWU64, {parts}", hwu, teachers, **INTENTS) for parts, teachers in dealt.items()
         ]
-    long: dict[str, Any] = {"steps": 400, "max_length": 64}
+    long: dict[str, Any] = {"steps": 300, "max_length": 48}
     newsgroups, r8, r52 = (partial(bundled, name) for name in ("20newsgroups", "reuters-r8", "reuters-r52"))
     found += [
         Setting("20newsgroups-4", "20 Newsgroups, 4", newsgroups, NEWSGROUPS, **long),
@@ -223,7 +223,7 @@ def settings() -> list[Setting]:
                 models={name: E5 for name in teachers if name.startswith("chinese")},
                 encoder=E5,
                 embed={"prompt": "query: ", "max_length": 48},
-                student={"epochs": 3},
+                student={"epochs": 2},
                 aliases={name: {"Sports": "sports"} for name in teachers if "Sports" in teachers[name]},
             )
             for teachers in (whole, halves)
