@@ -1,7 +1,7 @@
 """Measurements as data: a JSON file in results/ for each, with the command, commit and machine that gave it.
 
-Use: `python -m experiments.record NAME`, after `make demo` (NAME `demo`) or `experiments/run.sh NAME`, for the figures
-that `evaluate` and `compare` left there. Every other command that measures writes its own files.
+Use: `python -m experiments.record`, after `make demo`, for the figures that `evaluate` left there. Every other command
+that measures writes its own files.
 """
 
 import json
@@ -21,7 +21,6 @@ import polars as pl
 import torch
 
 from muki_pipeline import config
-from muki_pipeline.layout import Layout
 from muki_pipeline.models.devices import choose_device, fast_dtype
 
 ROOT = Path(__file__).parents[1]
@@ -131,32 +130,18 @@ def _code() -> dict[str, Any]:
     return {"commit": commit, "modified": bool(changes)}
 
 
-def record_project(name: str, root: Path, folder: Path = RESULTS) -> list[Path]:
-    """Write what `evaluate` and `compare` measured in a project that was run on this machine; returns the files.
+def record_demo(root: Path = ROOT, folder: Path = RESULTS) -> Path:
+    """Write what `evaluate` measured in the demo, if that was run on this machine; returns the file.
 
     Raises:
-        SystemExit: The project was not run here, so that nobody knows on which machine its figures were made.
+        SystemExit: It was not run here, so that nobody knows on which machine its figures were made.
     """
     params, layout = config.load(root / "params.yaml")
     if not (layout.student / "config.json").exists():
-        raise SystemExit(f"{layout.student} has no student: run the project on this machine first")
-    recorder = Recorder("make demo" if name == "demo" else f"experiments/run.sh {name}", folder)
+        raise SystemExit(f"{layout.student} has no student: run make demo on this machine first")
     measured = json.loads(layout.metrics.read_text())
-    written = [recorder.write(f"metrics/{name}", measured, seconds=None, seeds=[params.student.seed])]
-    if layout.comparison.exists():
-        students, tests = pl.read_parquet(layout.comparison), pl.read_parquet(layout.comparison_tests)
-        recorder.write_students(f"compare/{name}", students, tests, texts=_texts(layout))
-        written += [folder / "compare" / name / f"{rule}.json" for rule in students["rule"].unique()]
-    return written
-
-
-def _texts(layout: Layout) -> dict[str, int]:
-    """How many texts students are trained on and tested with."""
-    corpus = sum(pl.scan_parquet(layout.corpus / "*.parquet").select(pl.len()).collect()[:, 0])
-    return {"corpus": int(corpus), "test": len(pl.read_parquet(layout.test))}
+    return Recorder("make demo", folder).write("metrics/demo", measured, seconds=None, seeds=[params.student.seed])
 
 
 if __name__ == "__main__":
-    [chosen] = sys.argv[1:]
-    for path in record_project(chosen, ROOT if chosen == "demo" else ROOT / "experiments" / chosen):
-        print(path.relative_to(ROOT))
+    print(record_demo().relative_to(ROOT))

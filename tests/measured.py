@@ -6,24 +6,17 @@ A table whose files are missing is left out; the page has a line instead.
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 from experiments.record import read
 from experiments.routing.settings import settings
 from muki_pipeline.reporting.results import by_scorer
+from tests import rivals_tables
 from tests.benchmarks.measure import Row
+from tests.rivals_tables import table
 
 Records = Mapping[str, dict[str, Any]]
 MISSING = "Not measured on this version."
-ORDER = ("supervised", "gate", "calibrated", "muki", "uhc", "concat", "cfl", "dfa")
-"""The order of rules in tables of students; others follow."""
-
-
-def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    """A Markdown table."""
-    names = list(headings)
-    return ["|".join(["", *cells, ""]) for cells in (names, ["---"] * len(names), *rows)]
 
 
 def part(folder: str, build: Callable[[Records], list[str]]) -> str:
@@ -136,55 +129,11 @@ def precision(records: Records) -> list[str]:
     ]
 
 
-def by_rule(records: Records) -> list[tuple[str, dict[str, dict[str, Any]]]]:
-    """The values of each folder of students by rule, in the order of `ORDER`."""
-    found = []
-    for folder, names in groupby(records, lambda name: name.rsplit("/", 1)[0]):
-        rules = {name.rsplit("/", 1)[1]: records[name]["values"] for name in names}
-        order = sorted(rules, key=lambda rule: (ORDER.index(rule) if rule in ORDER else len(ORDER), rule))
-        found.append((folder.split("/", 1)[1], {rule: rules[rule] for rule in order}))
-    return found
-
-
 def mean(students: list[dict[str, Any]], measure: str) -> str:
     """Mean, deviation and count over seeds."""
     measured = [student[measure] for student in students]
     deviation = f" ± {statistics.stdev(measured):.3f}" if len(measured) > 1 else ""
     return f"{statistics.mean(measured):.3f}{deviation} ({len(measured)})"
-
-
-def students(records: Records) -> list[str]:
-    """Accuracy of the students of `experiments.curves`: a row for each corpus, a column for each rule."""
-    folders = by_rule(records)
-    present = {rule for _, rules in folders for rule in rules}
-    columns = [*(rule for rule in ORDER if rule in present), *sorted(present - {*ORDER})]
-    rows = []
-    for folder, rules in folders:
-        cells = [mean(rules[rule]["students"], "accuracy") if rule in rules else "" for rule in columns]
-        target = share(rules["gate"]["students"][0]["supervision_accuracy"]) if "gate" in rules else ""
-        rows.append((f"`{folder}`", f"{next(iter(rules.values()))['texts']['corpus']:,}", *cells, target))
-    return table(("corpus", "texts", *(f"`{rule}`" for rule in columns), "target of `gate`"), rows)
-
-
-def compared(records: Records) -> list[str]:
-    """The students of `muki-pipeline compare`: a row for each project and rule."""
-    rows = []
-    for project, rules in by_rule(records):
-        for rule, values in rules.items():
-            own = values["students"]
-            p_value = [test["p_value"] for test in values["tests"] if {test["rule"], test["other"]} == {rule, "gate"}]
-            rows.append(
-                (
-                    project,
-                    f"`{rule}`",
-                    mean(own, "accuracy"),
-                    share(statistics.mean(student["macro_f1"] for student in own)),
-                    share(statistics.mean(student["expected_calibration_error"] for student in own)),
-                    share(own[0]["supervision_accuracy"]),
-                    f"{p_value[0]:.4f}" if p_value else "",
-                )
-            )
-    return table(("project", "rule", "accuracy", "macro-F1", "calibration error", "target right", "p"), rows)
 
 
 def training(records: Records) -> list[str]:
@@ -281,8 +230,10 @@ PARTS: dict[str, Callable[[], str]] = {
     "routing": partial(part, "routing", routing),
     "outputs": partial(part, "outputs", outputs),
     "precision": partial(part, "precision", precision),
-    "students": partial(part, "students", students),
-    "compare": partial(part, "compare", compared),
+    "rivals": partial(part, "rivals", rivals_tables.without_gold),
+    "rivals-gold": partial(part, "rivals", rivals_tables.gold),
+    "rivals-costs": partial(part, "rivals", rivals_tables.costs),
+    "published": rivals_tables.published,
     "training": partial(part, "training", training),
     "answers": partial(part, "answers", answers),
     "benchmarks": partial(part, "benchmarks", benchmarks),

@@ -6,10 +6,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from experiments import curves, record
+from experiments import record
+from experiments.rivals import __main__ as rivals_main
+from experiments.rivals import project, rows
+from experiments.rivals import settings as rivals_settings
 from experiments.routing import audit, build, judge
 from experiments.routing.settings import Base, Setting, Texts
-from tests import measured, tiny
+from tests import measured, rivals_tables, tiny
 
 TEACHERS = {"one": ["apple", "pear"], "two": ["oak", "elm"]}
 
@@ -23,7 +26,7 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     base = Base("tiny", lambda: Texts(rows[:24], rows[24:]), TEACHERS, steps=2, max_length=16, layers=1)
     setting = Setting("20 Newsgroups, 3", "tiny", is_bound=False)
     model = str(tiny.save_pretrained_encoder(tmp_path / "base"))
-    for module in (build, judge, audit, curves):
+    for module in (build, judge, audit):
         for name, value in {
             "bases": lambda: [base],
             "settings": lambda built: [setting],
@@ -32,7 +35,6 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         }.items():
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(curves, "DATA", tmp_path / "curves")
     results = tmp_path / "results"
     # Defaults of parameters are those of the modules as they were imported.
     monkeypatch.setattr(record.Recorder.__init__, "__defaults__", (None, results))
@@ -60,24 +62,46 @@ def test_audit_writes_what_answers_buy(suite: Path, monkeypatch: pytest.MonkeyPa
     assert [line[:3] for line in measured.answers(record.read("answers", suite))[2:]] == ["|0|", "|4|"]
 
 
-def test_curves_write_students_and_the_average(suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = [
-        "curves",
+def test_rivals_write_a_file_for_each_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = [label for known in TEACHERS.values() for label in known]
+    texts = pl.DataFrame({"text": tiny.texts(72, seed=1), "label": labels * 18}).with_columns(
+        pl.concat_str("text", pl.lit(" w"), pl.int_range(pl.len()) % 4)
+    )
+    model = str(tiny.save_pretrained_encoder(tmp_path / "base"))
+    setting = rivals_settings.Setting(
         "tiny",
-        "12",
-        "--seeds",
-        "2",
-        "--epochs",
-        "1",
-        "--layers",
-        "1",
-        "--rules",
-        "gate",
-        "supervised",
-    ]
-    monkeypatch.setattr(sys, "argv", command)
-    curves.main()
-    name, found = "tiny-12-epochs-1-layers-1", record.read("students", suite)
-    assert {*found} == {f"students/{name}/{rule}" for rule in ("gate", "supervised")}
-    assert [*record.read("averages", suite)] == [f"averages/{name}"]
-    assert measured.students(found)[2].startswith(f"|`{name}`|12|")
+        "Tiny, 2",
+        lambda: rivals_settings.Texts(texts[:24], texts[24:48], texts[48:]),
+        TEACHERS,
+        steps=2,
+        max_length=16,
+        models=dict.fromkeys(TEACHERS, model),
+        encoder=model,
+        student={"epochs": 1},
+    )
+    monkeypatch.setattr(rivals_main, "settings", lambda: [setting])
+    monkeypatch.setattr(project, "DATA", tmp_path / "rivals")
+    results = tmp_path / "results"
+    monkeypatch.setattr(record.Recorder.__init__, "__defaults__", (None, results))
+    asked = ["rivals", "tiny", "--sizes", "12", "all", "--seeds", "2"]
+    monkeypatch.setattr(sys, "argv", asked)
+    rivals_main.main()
+    found = record.read("rivals", results)
+    every = {"setting", *rivals_main.PAIRED, *rivals_main.ONCE, *rivals_main.DIRECT}
+    few = {f"gold_{count}" for count in rows.GOLD}
+    assert {name.rsplit("/")[-1] for name in found if "tiny-24" in name} == every - few | {"gold_5"}
+    assert {name.rsplit("/")[-1] for name in found if "tiny-12" in name} == every - few
+    default = found["rivals/tiny-24/gate"]["values"]
+    assert [student["seed"] for student in default["students"]] == [0, 1]
+    assert {test["other"] for test in default["tests"]} == {"muki", "supervised", "names_student"}
+    assert [student["seed"] for student in found["rivals/tiny-24/uhc"]["values"]["students"]] == [0]
+    facts = found["rivals/tiny-24/setting"]["values"]
+    assert facts["teachers"]["one"]["texts"] == 12
+    assert all(cost > 0 for cost in facts["costs"].values())
+    for table in (rivals_tables.without_gold, rivals_tables.gold, rivals_tables.costs):
+        assert [line.split("|")[1:3] for line in table(found)[2:]] == [["Tiny, 2", "12"], ["Tiny, 2", "24"]]
+
+
+def test_gold_labels_are_the_first_of_each_label() -> None:
+    gold = {"1": "a", "2": "b", "3": "a", "4": "a"}
+    assert rows.first_of_each(gold, 2) == {"1": "a", "2": "b", "3": "a"}

@@ -60,19 +60,18 @@ def test_students_are_recorded_by_rule_with_their_tests(tmp_path: Path) -> None:
     assert gate["values"]["tests"] == found["students/news/muki"]["values"]["tests"] == tests.to_dicts()
 
 
-def test_a_project_that_was_not_run_here_is_not_recorded(tmp_path: Path) -> None:
+def test_a_demo_that_was_not_run_here_is_not_recorded(tmp_path: Path) -> None:
     path = tiny.save_project(tmp_path)
-    with pytest.raises(SystemExit, match="run the project on this machine first"):
-        record.record_project("news", path.parent, tmp_path / "results")
+    with pytest.raises(SystemExit, match="run make demo on this machine first"):
+        record.record_demo(path.parent, tmp_path / "results")
 
 
-def test_a_project_is_recorded(tmp_path: Path) -> None:
+def test_the_demo_is_recorded(tmp_path: Path) -> None:
     path = tiny.save_project(tmp_path)
     tiny.finish(path)
     (tmp_path / "data" / "metrics.json").write_text('{"student": {"accuracy": 0.5}}')
-    [written] = record.record_project("news", path.parent, tmp_path / "results")
-    found = json.loads(written.read_text())
-    assert (found["command"], found["values"]) == ("experiments/run.sh news", {"student": {"accuracy": 0.5}})
+    found = json.loads(record.record_demo(path.parent, tmp_path / "results").read_text())
+    assert (found["command"], found["values"]) == ("make demo", {"student": {"accuracy": 0.5}})
 
 
 FILES = sorted((ROOT / "results").rglob("*.json"))
@@ -120,26 +119,6 @@ def test_benchmarks_of_several_lengths_stand_in_one_row() -> None:
         "|pass, 16, 32 tokens|≥ 0.95|0.99, 0.90 missed|",
         "|memory|≤ 1.10|1.20 missed|",
     ]
-
-
-def test_students_are_shown_with_their_spread() -> None:
-    def students(*accuracies: float) -> dict[str, Any]:
-        rows = [{"accuracy": accuracy, "supervision_accuracy": 0.75} for accuracy in accuracies]
-        return {"students": rows, "texts": {"corpus": 1000}}
-
-    found = measured.students(records(students__news__muki=students(0.5), students__news__gate=students(0.7, 0.8)))
-    assert found[0] == "|corpus|texts|`gate`|`muki`|target of `gate`|"
-    assert found[2] == "|`news`|1,000|0.750 ± 0.071 (2)|0.500 (1)|0.750|"
-
-
-def test_a_comparison_is_shown_beside_the_default() -> None:
-    def students(p_values: list[dict[str, Any]]) -> dict[str, Any]:
-        row = {"accuracy": 0.5, "macro_f1": 0.4, "expected_calibration_error": 0.1, "supervision_accuracy": None}
-        return {"students": [row], "tests": p_values}
-
-    pair = [{"rule": "gate", "other": "muki", "p_value": 0.02}]
-    found = measured.compared(records(compare__news__gate=students(pair), compare__news__muki=students(pair)))
-    assert [line.rsplit("|", 2)[1] for line in found[2:]] == ["", "0.0200"]
 
 
 def test_the_routing_suite_is_shown_in_its_order_with_its_gain() -> None:

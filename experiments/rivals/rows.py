@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from experiments.names import self_trained
 from experiments.rivals.project import Project
 from muki_pipeline.embedding.encoder import find_encoder
+from muki_pipeline.engines.local import Threads
 from muki_pipeline.evaluation.comparison.compare import TargetsOf, gold_targets
 from muki_pipeline.evaluation.gold_labels import TestSet, read_corpus_gold, read_test
 from muki_pipeline.evaluation.routed_teachers import open_routed_teachers
@@ -31,6 +32,7 @@ from muki_pipeline.progress import Progress
 from muki_pipeline.routing.embeddings import open_embeddings
 from muki_pipeline.routing.inputs import open_inputs
 from muki_pipeline.routing.router import Router
+from muki_pipeline.routing.scorers import SCORERS
 from muki_pipeline.training.batches import Collator
 from muki_pipeline.training.start import fit_head, load_start
 from muki_pipeline.training.student.distillation import Distillation
@@ -145,11 +147,12 @@ class Rows:
         student, tokenizer = load_start(params.student, list(self.corpus.label_space.labels), layout.root)
         loaded = LoadedStudent(student.eval(), tokenizer, params.student.max_length, CPU, self._files)
         inputs = open_inputs(params, layout)
+        columns = SCORERS[inputs.scorer].columns
         return {
             "label": sum(fastest(each, params.label).estimate(texts) for each in files),
             "embed": seconds(lambda: encoder.embed(texts)) / len(texts),
             "answer": seconds(lambda: loaded.logits(texts)) / len(texts),
-            "gate": seconds(lambda: Router.fit(inputs, inputs.sample())),
+            "gate": seconds(lambda: Router.fit(inputs, inputs.sample(columns, Threads))),
             "names": seconds(lambda: self.name_targets),
         }
 

@@ -1,0 +1,163 @@
+"""The tables of `experiments.rivals` in docs/: settings against rows, gold labels, costs, and what others published."""
+
+import json
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from experiments.record import RESULTS
+from experiments.rivals.rows import GOLD, NAMES
+
+Records = Mapping[str, dict[str, Any]]
+WITHOUT_GOLD = (
+    ("gate", "`gate`"),
+    ("routed", "routed teachers"),
+    ("mutual_information", "`mutual_information`"),
+    ("muki", "`muki`"),
+    ("muki_hard", "`muki_hard`"),
+    ("concat", "`concat`"),
+    ("uhc", "`uhc`"),
+    ("cfl", "`cfl`"),
+    ("dfa", "`dfa`"),
+    ("averaged", "averaged"),
+    ("names", "names"),
+    (NAMES, "names, student"),
+)
+UNDECIDED = 0.05
+PUBLISHED = RESULTS.parent / "experiments" / "rivals" / "published.json"
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table."""
+    return ["|".join(["", *cells, ""]) for cells in (headings, ["---"] * len(headings), *rows)]
+
+
+def by_setting(records: Records) -> Iterator[tuple[dict[str, Any], dict[str, dict[str, Any]]]]:
+    """The facts of each setting and size with its rows by name."""
+    folders: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, record in records.items():
+        folder, row = name.rsplit("/", 1)
+        folders.setdefault(folder, {})[row] = record["values"]
+    for rows in folders.values():
+        if "setting" in rows:
+            yield rows.pop("setting"), rows
+
+
+def accuracies(row: Mapping[str, Any]) -> list[float]:
+    """A row's accuracies, one for each seed; none where it cannot be."""
+    if "students" in row:
+        return [student["accuracy"] for student in row["students"]]
+    return [] if row["accuracy"] is None else [row["accuracy"]]
+
+
+def cell(row: Mapping[str, Any] | None) -> str:
+    """Mean and deviation over seeds; `no` for what cannot be, nothing for what was not run."""
+    if row is None:
+        return ""
+    found = accuracies(row)
+    if not found:
+        return "no"
+    deviation = f" ± {statistics.stdev(found):.3f}" if len(found) > 1 else ""
+    return f"{statistics.mean(found):.3f}{deviation}{' ≈' if is_undecided(row) else ''}"
+
+
+def is_undecided(row: Mapping[str, Any]) -> bool:
+    """Whether the paired test finds no difference from the default rule's students."""
+    tests = [test for test in row.get("tests", []) if "gate" in (test["rule"], test["other"])]
+    name = {student["rule"] for student in row.get("students", [])}
+    return any(name <= {test["rule"], test["other"]} and test["p_value"] >= UNDECIDED for test in tests) and name != {
+        "gate"
+    }
+
+
+def label(facts: Mapping[str, Any]) -> tuple[str, str]:
+    """Setting and texts."""
+    return facts["title"], f"{facts['texts']['corpus']:,}"
+
+
+def without_gold(records: Records) -> list[str]:
+    """All rows that need no gold label, and the teachers' own accuracies."""
+    rows = []
+    for facts, found in by_setting(records):
+        own = [teacher["accuracy"] for teacher in facts["teachers"].values()]
+        cells = [cell(found.get(name)) for name, _ in WITHOUT_GOLD]
+        rows.append((*label(facts), f"{min(own):.3f} to {max(own):.3f}", *cells, target(found.get("gate"))))
+    headings = ("setting", "texts", "teachers, own labels", *(title for _, title in WITHOUT_GOLD), "target of `gate`")
+    return table(headings, rows)
+
+
+def target(row: Mapping[str, Any] | None) -> str:
+    """How many targets of a student are right."""
+    return "" if row is None else f"{row['students'][0]['supervision_accuracy']:.3f}"
+
+
+def gold(records: Records) -> list[str]:
+    """The default rule's student beside those of gold labels, and where these overtake it."""
+    rows = []
+    for facts, found in by_setting(records):
+        if "gate" not in found:
+            continue
+        cells = [cell(found.get(f"gold_{count}")) for count in GOLD]
+        everything = cell(found.get("supervised"))
+        rows.append((*label(facts), cell(found["gate"]), *cells, everything, crossover(facts, found)))
+    headings = ("setting", "texts", "`gate`", *(f"{count} a label" for count in GOLD), "all", "labels to beat `gate`")
+    return table(headings, rows)
+
+
+def crossover(facts: Mapping[str, Any], found: Mapping[str, dict[str, Any]]) -> str:
+    """Gold labels for each label that beat the default rule's student, between measured counts by their logarithm."""
+    curve = [(count, found.get(f"gold_{count}")) for count in GOLD]
+    everything = facts["texts"]["corpus"] / facts["labels"]
+    points = [(count, statistics.mean(accuracies(row))) for count, row in curve if row is not None]
+    if "supervised" in found:
+        points.append((everything, statistics.mean(accuracies(found["supervised"]))))
+    goal = statistics.mean(accuracies(found["gate"]))
+    if not points:
+        return ""
+    if points[0][1] >= goal:
+        return f"fewer than {points[0][0]:.0f}"
+    for (fewer, low), (more, high) in pairwise(points):
+        if low < goal <= high:
+            share = (goal - low) / (high - low)
+            return f"{math.exp(math.log(fewer) + share * (math.log(more) - math.log(fewer))):.0f}"
+    return f"more than {points[-1][0]:.0f}"
+
+
+def costs(records: Records) -> list[str]:
+    """Seconds until something answers, and how fast it answers."""
+    rows = []
+    for facts, found in by_setting(records):
+        each, texts = facts["costs"], facts["texts"]["corpus"]
+        train = {
+            name: statistics.mean(student["seconds"] for student in row["students"])
+            for name, row in found.items()
+            if "students" in row
+        }
+        label_all, embed_all = texts * each["label"], texts * each["embed"]
+        before = {"gate": label_all + embed_all + each["gate"], "muki": label_all, NAMES: embed_all + each["names"]}
+        before["gold_10"] = 0.0
+        cells = [f"{seconds + train[name]:,.0f}" if name in train else "" for name, seconds in before.items()]
+        routed = f"{before['gate']:,.0f}"
+        rates = (1 / each["answer"], 1 / (each["label"] + each["embed"]), 1 / each["embed"])
+        rows.append((*label(facts), *cells, routed, *(f"{rate:,.0f}" for rate in rates)))
+    headings = (
+        *("setting", "texts", "`gate`, s", "`muki`, s", "names, student, s", "gold labels, s", "routed, s"),
+        *("a student, texts/s", "routed, texts/s", "names, texts/s"),
+    )
+    return table(headings, rows)
+
+
+def published() -> str:
+    """What others published on these texts."""
+    rows = [
+        (each["texts"], each["what"], each["labels"], f"{each['accuracy']:.3f}", link(each), each["differs"])
+        for each in json.loads(PUBLISHED.read_text())
+    ]
+    return "\n".join(table(("texts", "what", "labels it needs", "accuracy", "source", "what differs"), rows))
+
+
+def link(row: Mapping[str, str]) -> str:
+    """The source of a published figure."""
+    return f"[{row['source']}]({row['address']})"

@@ -1,0 +1,91 @@
+"""The tables of `experiments.rivals`: spread, what is undecided, where gold labels overtake the default, and costs."""
+
+from typing import Any
+
+import pytest
+
+from tests import rivals_tables
+
+FACTS = {
+    "title": "News, 2",
+    "texts": {"corpus": 1000, "test": 500},
+    "labels": 10,
+    "teachers": {"a": {"accuracy": 0.9}, "b": {"accuracy": 0.8}},
+    "costs": {"label": 0.01, "embed": 0.002, "answer": 0.001, "gate": 3.0, "names": 5.0},
+}
+
+
+def row(rule: str, *accuracies: float, p_value: float | None = None) -> dict[str, Any]:
+    students = [{"rule": rule, "accuracy": each, "supervision_accuracy": 0.75, "seconds": 20.0} for each in accuracies]
+    tests = [] if p_value is None else [{"rule": "gate", "other": rule, "p_value": p_value}]
+    return {"students": students, "tests": tests}
+
+
+def records(**rows: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {f"rivals/news-2-1000/{name}": {"values": values} for name, values in {"setting": FACTS, **rows}.items()}
+
+
+def cells(lines: list[str], heading: str) -> str:
+    """The only row's cell under a heading."""
+    [headings, _, values] = [line.split("|") for line in lines]
+    return values[headings.index(heading)]
+
+
+def test_rows_without_gold_labels_stand_beside_the_default() -> None:
+    found = rivals_tables.without_gold(
+        records(
+            gate=row("gate", 0.7, 0.8),
+            muki=row("muki", 0.6, p_value=0.01),
+            names_student=row("names_student", 0.74, p_value=0.4),
+            names={"accuracy": 0.5},
+            averaged={"accuracy": None, "reason": "other architectures"},
+        )
+    )
+    assert cells(found, "teachers, own labels") == "0.800 to 0.900"
+    assert cells(found, "`gate`") == "0.750 ± 0.071"
+    assert cells(found, "`muki`") == "0.600"
+    assert cells(found, "names, student") == "0.740 ≈"
+    assert cells(found, "names") == "0.500"
+    assert cells(found, "averaged") == "no"
+    assert cells(found, "`uhc`") == ""
+    assert cells(found, "target of `gate`") == "0.750"
+
+
+@pytest.mark.parametrize(
+    ("few", "everything", "expected"),
+    [
+        ({"gold_5": 0.8}, 0.9, "fewer than 5"),
+        ({"gold_5": 0.6, "gold_10": 0.7}, 0.74, "more than 100"),
+        ({"gold_5": 0.6, "gold_10": 0.7, "gold_20": 0.8}, 0.9, "14"),
+        ({"gold_10": 0.7}, 0.8, "32"),
+        ({}, 0.9, "fewer than 100"),
+    ],
+)
+def test_gold_labels_overtake_the_default_between_two_counts(
+    few: dict[str, float], everything: float, expected: str
+) -> None:
+    rows = {name: row(name, accuracy) for name, accuracy in few.items()}
+    found = rivals_tables.gold(records(gate=row("gate", 0.75), supervised=row("supervised", everything), **rows))
+    assert cells(found, "labels to beat `gate`") == expected
+
+
+def test_costs_are_those_of_the_corpus_and_of_an_answer() -> None:
+    found = rivals_tables.costs(
+        records(gate=row("gate", 0.7), muki=row("muki", 0.6), names_student=row("names_student", 0.7))
+    )
+    assert cells(found, "`gate`, s") == "35"  # 10 of labels, 2 of embeddings, 3 of the gate, 20 of training
+    assert cells(found, "`muki`, s") == "30"
+    assert cells(found, "names, student, s") == "27"
+    assert cells(found, "gold labels, s") == ""
+    assert cells(found, "routed, s") == "15"
+    assert cells(found, "a student, texts/s") == "1,000"
+    assert cells(found, "routed, texts/s") == "83"
+    assert cells(found, "names, texts/s") == "500"
+
+
+def test_a_setting_without_its_facts_is_left_out() -> None:
+    assert list(rivals_tables.by_setting({"rivals/news/gate": {"values": row("gate", 0.5)}})) == []
+
+
+def test_published_figures_name_their_source() -> None:
+    assert "|BANKING77|fine-tuned|10 a label|0.843|[Few-Shot-Intent-Detection](https://" in rivals_tables.published()
