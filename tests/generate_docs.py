@@ -12,13 +12,15 @@ from typing import Any, Literal, get_args, get_origin
 import pyarrow as pa
 from pydantic import BaseModel
 
+from experiments.record import read
 from muki_pipeline import config
 from muki_pipeline.blocks import Block
 from muki_pipeline.evaluation.comparison.rules import RULES
+from muki_pipeline.reporting.figures import png
 from muki_pipeline.routing.scorers import SCORERS
 from muki_pipeline.store import schema
 from muki_pipeline.supervision.strategies import STRATEGIES
-from tests import measured, repository
+from tests import measured, repository, rivals_tables
 from tests.measured import table
 
 PAGES = [repository.ROOT / "README.md", *sorted((repository.ROOT / "docs").glob("*.md"))]
@@ -200,9 +202,11 @@ def current(page: str) -> str:
 
 
 def main() -> None:
-    """Write the pages, and the demo's dvc.yaml."""
+    """Write the pages and their figure, and the demo's dvc.yaml."""
     for path in PAGES:
         path.write_text(current(path.read_text()))
+    if (figure := rivals_tables.gold_figure(read("rivals"))) is not None:
+        (repository.ROOT / "docs" / "gold_labels.png").write_bytes(png(figure))
     (repository.ROOT / "dvc.yaml").write_text(repository.stages(repository.ROOT / "params.yaml"))
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from experiments.record import RESULTS
 from experiments.rivals.rows import GOLD, NAMES
 
@@ -26,6 +28,7 @@ WITHOUT_GOLD = (
     (NAMES, "names, student"),
 )
 UNDECIDED = 0.05
+PANELS_A_LINE = 3
 PUBLISHED = RESULTS.parent / "experiments" / "rivals" / "published.json"
 
 
@@ -106,23 +109,49 @@ def gold(records: Records) -> list[str]:
     return table(headings, rows)
 
 
+def points(facts: Mapping[str, Any], found: Mapping[str, dict[str, Any]]) -> list[tuple[float, float]]:
+    """Gold labels for each label, and the accuracy of their student."""
+    counts = {f"gold_{count}": float(count) for count in GOLD}
+    counts["supervised"] = facts["texts"]["corpus"] / facts["labels"]
+    return [(count, statistics.mean(accuracies(found[name]))) for name, count in counts.items() if name in found]
+
+
 def crossover(facts: Mapping[str, Any], found: Mapping[str, dict[str, Any]]) -> str:
     """Gold labels for each label that beat the default rule's student, between measured counts by their logarithm."""
-    curve = [(count, found.get(f"gold_{count}")) for count in GOLD]
-    everything = facts["texts"]["corpus"] / facts["labels"]
-    points = [(count, statistics.mean(accuracies(row))) for count, row in curve if row is not None]
-    if "supervised" in found:
-        points.append((everything, statistics.mean(accuracies(found["supervised"]))))
-    goal = statistics.mean(accuracies(found["gate"]))
-    if not points:
+    curve, goal = points(facts, found), statistics.mean(accuracies(found["gate"]))
+    if not curve:
         return ""
-    if points[0][1] >= goal:
-        return f"fewer than {points[0][0]:.0f}"
-    for (fewer, low), (more, high) in pairwise(points):
+    if curve[0][1] >= goal:
+        return f"fewer than {curve[0][0]:.0f}"
+    for (fewer, low), (more, high) in pairwise(curve):
         if low < goal <= high:
             share = (goal - low) / (high - low)
             return f"{math.exp(math.log(fewer) + share * (math.log(more) - math.log(fewer))):.0f}"
-    return f"more than {points[-1][0]:.0f}"
+    return f"more than {curve[-1][0]:.0f}"
+
+
+def gold_figure(records: Records) -> Figure | None:
+    """Accuracy against gold labels for each label, a panel for each setting; None where nothing was measured."""
+    panels = [
+        (facts, found) for facts, found in by_setting(records) if "gate" in found and len(points(facts, found)) > 1
+    ]
+    if not panels:
+        return None
+    lines = -(-len(panels) // PANELS_A_LINE)
+    figure = Figure(figsize=(3.2 * PANELS_A_LINE, 2.6 * lines), layout="constrained")
+    for number, (facts, found) in enumerate(panels):
+        axis = figure.add_subplot(lines, PANELS_A_LINE, number + 1)
+        counts, measured = zip(*points(facts, found), strict=True)
+        axis.plot(counts, measured, color="#e07b39", marker="o", markersize=3)
+        axis.axhline(statistics.mean(accuracies(found["gate"])), color="#2a7fb8")
+        axis.set_xscale("log")
+        axis.set_xticks(counts, [f"{count:.0f}" for count in counts], minor=False)
+        axis.set_xticks([], minor=True)
+        axis.set_title(f"{facts['title']}, {facts['texts']['corpus']:,} texts", fontsize=9)
+        axis.tick_params(labelsize=8)
+    figure.supxlabel("gold labels for each label", fontsize=9)
+    figure.supylabel("accuracy of the student", fontsize=9)
+    return figure
 
 
 def costs(records: Records) -> list[str]:

@@ -89,3 +89,15 @@ def test_a_setting_without_its_facts_is_left_out() -> None:
 
 def test_published_figures_name_their_source() -> None:
     assert "|BANKING77|fine-tuned|10 a label|0.843|[Few-Shot-Intent-Detection](https://" in rivals_tables.published()
+
+
+def test_the_figure_has_a_panel_for_each_setting_with_gold_labels() -> None:
+    curve = {"gold_5": row("gold_5", 0.6), "supervised": row("supervised", 0.9)}
+    figure = rivals_tables.gold_figure(records(gate=row("gate", 0.75), **curve))
+    assert figure is not None
+    [axis] = figure.axes
+    assert axis.get_title() == "News, 2, 1,000 texts"
+    drawn, level = (line.get_ydata() for line in axis.lines)
+    assert [*drawn] == [0.6, 0.9]
+    assert {*level} == {0.75}
+    assert rivals_tables.gold_figure(records(gate=row("gate", 0.75))) is None

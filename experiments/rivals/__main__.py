@@ -16,6 +16,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+import polars as pl
+
 from experiments.record import Recorder
 from experiments.rivals.project import Project, build
 from experiments.rivals.rows import GOLD, NAMES, Rows
@@ -24,6 +26,7 @@ from muki_pipeline.config import Compare
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.comparison.compare import Comparison, compare
 from muki_pipeline.evaluation.comparison.rules import RULES, SUPERVISED
+from muki_pipeline.setup import rehearsal
 from muki_stages.terminal import progress, quiet_libraries
 
 PAIRED = ("gate", "muki", SUPERVISED, NAMES)
@@ -69,12 +72,21 @@ def measure(project: Project, rows: Rows, chosen: Sequence[str], seeds: int, rec
     for name in DIRECT:
         if name in chosen:
             recorder.write(f"{folder}/{name}", about | direct(rows, name), seconds=recorder.lap())
+    print(setting.name, rows.corpus.rows, "texts:", planned(rows, chosen, seeds), flush=True)
     for names, count in ((ONCE, 1), (PAIRED, seeds)):
         found = students(rows, [name for name in names if name in chosen], count)
         if found is not None:
             recorder.write_students(folder, found.students, found.tests, **about)
             for student in found.students.select("rule", "seed", "accuracy", "seconds").rows():
                 print(setting.name, rows.corpus.rows, *student, flush=True)
+
+
+def planned(rows: Rows, chosen: Sequence[str], seeds: int) -> str:
+    """How many students there will be, and what one takes."""
+    count = seeds * sum(name in chosen for name in PAIRED) + sum(name in chosen for name in ONCE)
+    params, layout, labels = rows.project.params, rows.project.layout, dict(rows.project.setting.teachers)
+    [found] = rehearsal.student(params, layout, pl.Series(rows.texts), labels, start=0.0)
+    return f"at most {count} students, each {found.what}"
 
 
 def sizes_of(setting: Setting, asked: Sequence[int | None]) -> list[int]:

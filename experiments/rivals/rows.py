@@ -96,6 +96,12 @@ class Rows:
     def _tables(self) -> list[pa.Table]:
         return [self.corpus.read(number) for number in range(len(self.corpus.shards))]
 
+    @property
+    def texts(self) -> list[str]:
+        """The corpus."""
+        texts: list[str] = pa.concat_tables(self._tables)["text"].to_pylist()
+        return texts
+
     @cached_property
     def _rows(self) -> dict[str, int]:
         return {text_id: row for row, text_id in enumerate(pa.concat_tables(self._tables)["id"].to_pylist())}
@@ -105,8 +111,7 @@ class Rows:
         """`[corpus, union]`: what label names know of the corpus's texts."""
         embeddings = open_embeddings(self.project.params, self.project.layout, self.corpus)
         vectors = [embeddings.read(number, table["id"]) for number, table in enumerate(self._tables)]
-        texts = pa.concat_tables(self._tables)["text"].to_pylist()
-        return self_trained(texts, np.concatenate(vectors), embeddings.names).astype(np.float32)
+        return self_trained(self.texts, np.concatenate(vectors), embeddings.names).astype(np.float32)
 
     def direct(self) -> dict[str, Callable[[], float]]:
         """What answers without a training: the nearest label name, the routed teachers, their averaged weights."""
