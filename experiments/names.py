@@ -1,5 +1,7 @@
 """What label names know by themselves: the nearest name, then what the corpus adds. No teacher is asked."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,9 @@ from muki_pipeline.routing.gate.words import WordIndex, WordModel
 ROUNDS, SURE = 6, 0.9
 
 
-def self_trained(texts: list[str], embeddings: NDArray[np.float32], names: NDArray[np.float32]) -> NDArray[np.float64]:
+def self_trained(
+    texts: Sequence[str], embeddings: NDArray[np.float32], names: NDArray[np.float32]
+) -> NDArray[np.float64]:
     """Distributions `[texts, labels]`: words and embedding learn the nearest names, and answer themselves, in turns.
 
     Args:

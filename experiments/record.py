@@ -80,7 +80,7 @@ class Recorder:
             own = students.filter(rule=rule)
             paired = tests.filter((pl.col("rule") == rule) | (pl.col("other") == rule))
             found = {**values, "students": own.to_dicts(), "tests": paired.to_dicts()}
-            self.write(f"{name}/{rule}", found, seconds=own["seconds"].sum(), seeds=own["seed"])
+            self.write(f"{name}/{rule}", found, seconds=float(own["seconds"].sum()), seeds=own["seed"])
 
 
 def read(folder: str, root: Path = RESULTS) -> dict[str, dict[str, Any]]:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +47,8 @@ VARIANTS = ("default", "own", "none", "average")
 @contextmanager
 def instead(dropout: type[AbstractContextManager[Any]]) -> Iterator[None]:
     """Inside, a student in training has this in place of its dropout."""
-    ours = distillation.CheapDropout  # a class that mypy lets nobody replace: an experiment does
-    distillation.CheapDropout = dropout  # type: ignore[misc,assignment]
-    try:
+    with patch.object(distillation, "CheapDropout", dropout):
         yield
-    finally:
-        distillation.CheapDropout = ours  # type: ignore[misc]
 
 
 class _NoDropout(TorchFunctionMode):

@@ -150,7 +150,7 @@ class Rows:
         files = [locate(name, teacher, layout.root) for name, teacher in params.networks.items()]
         encoder = find_encoder(params, layout.root).loaded
         student, tokenizer = load_start(params.student, list(self.corpus.label_space.labels), layout.root)
-        loaded = LoadedStudent(student.eval(), tokenizer, params.student.max_length, CPU, self._files)
+        loaded = LoadedStudent(student.train(False), tokenizer, params.student.max_length, CPU, self._files)
         inputs = open_inputs(params, layout)
         columns = SCORERS[inputs.scorer].columns
         return {

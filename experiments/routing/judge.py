@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.record import Recorder, slug
-from experiments.routing.build import LABEL, params_of
+from experiments.routing.build import DTYPE, LABEL, params_of
 from experiments.routing.settings import DATA, Base, Setting, bases, settings
 from muki_pipeline.config import Dtype
 from muki_pipeline.embedding.run import embed_corpus
@@ -97,7 +97,7 @@ def base_of(name: str) -> Base:
 
 
 @cache
-def stored(name: str, data: Path = DATA, dtype: Dtype = LABEL.dtype) -> tuple[TeacherOutputs, list[str]]:
+def stored(name: str, data: Path = DATA, dtype: Dtype = DTYPE) -> tuple[TeacherOutputs, list[str]]:
     """All texts of a base in a folder of bases labelled in one arithmetic, and their gold labels."""
     base = base_of(name)
     layout, params = Layout(data / base.name), params_of(base, dtype)
@@ -124,7 +124,7 @@ def is_built(base: Base) -> bool:
     return all(is_finished(layout.labels(name)) for name in base.teachers)
 
 
-def ask(setting: Setting, data: Path = DATA, dtype: Dtype = LABEL.dtype) -> Asked:
+def ask(setting: Setting, data: Path = DATA, dtype: Dtype = DTYPE) -> Asked:
     """The texts of a setting; see `stored`."""
     base = base_of(setting.base)
     outputs, gold = stored(setting.base, data, dtype)
@@ -138,7 +138,7 @@ def ask(setting: Setting, data: Path = DATA, dtype: Dtype = LABEL.dtype) -> Aske
         rows = rows[drawn.random(len(rows)) < share[owner]]
     if setting.rows is not None:
         rows = np.sort(drawn.choice(rows, setting.rows, replace=False))
-    texts = [str(outputs.texts[row]) for row in rows] if outputs.texts else []
+    texts = [str(outputs.texts[row]) for row in rows.tolist()] if outputs.texts else []
     assert outputs.embeddings is not None
     assert outputs.names is not None
     names = outputs.names[:, drawn.permutation(outputs.names.shape[1])] if setting.misnamed else outputs.names
