@@ -233,6 +233,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "rivals": partial(part, "rivals", rivals_tables.without_gold),
     "rivals-gold": partial(part, "rivals", rivals_tables.gold),
     "rivals-costs": partial(part, "rivals", rivals_tables.costs),
+    "rivals-summary": partial(part, "rivals", rivals_tables.summary),
     "published": rivals_tables.published,
     "training": partial(part, "training", training),
     "answers": partial(part, "answers", answers),

@@ -109,6 +109,33 @@ def gold(records: Records) -> list[str]:
     return table(headings, rows)
 
 
+def mean_of(found: Mapping[str, dict[str, Any]], name: str) -> float | None:
+    """A row's mean accuracy; None where it was not run or cannot be."""
+    measured = accuracies(found[name]) if name in found else []
+    return statistics.mean(measured) if measured else None
+
+
+def summary(records: Records) -> list[str]:
+    """Who needs no teachers, in two sentences: against gold labels, and against label names."""
+    settings = list(by_setting(records))
+    beaten = []
+    for count in GOLD:
+        pairs = [(mean_of(found, "gate"), mean_of(found, f"gold_{count}")) for _, found in settings]
+        both = [(gate, few) for gate, few in pairs if gate is not None and few is not None]
+        if both:
+            beaten.append(f"{count} on {sum(few >= gate for gate, few in both)} of {len(both)} settings")
+    pairs = [(mean_of(found, "gate"), mean_of(found, NAMES)) for _, found in settings]
+    gains = [100 * (gate - names) for gate, names in pairs if gate is not None and names is not None]
+    sentences = []
+    if beaten:
+        sentences.append(f"Fine-tuning on a few gold labels of each label beats it: {', '.join(beaten)}.")
+    if gains:
+        sentences.append(
+            f"Label names and an encoder, without any teacher, are {min(gains):.1f} to {max(gains):.1f} points behind."
+        )
+    return sentences
+
+
 def points(facts: Mapping[str, Any], found: Mapping[str, dict[str, Any]]) -> list[tuple[float, float]]:
     """Gold labels for each label, and the accuracy of their student."""
     counts = {f"gold_{count}": float(count) for count in GOLD}

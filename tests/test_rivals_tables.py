@@ -101,3 +101,12 @@ def test_the_figure_has_a_panel_for_each_setting_with_gold_labels() -> None:
     assert [*drawn] == [0.6, 0.9]
     assert {*level} == {0.75}
     assert rivals_tables.gold_figure(records(gate=row("gate", 0.75))) is None
+
+
+def test_the_first_page_says_who_needs_no_teachers() -> None:
+    few = {"gold_5": row("gold_5", 0.6), "gold_10": row("gold_10", 0.8)}
+    found = rivals_tables.summary(records(gate=row("gate", 0.75), names_student=row("names_student", 0.7), **few))
+    assert found == [
+        "Fine-tuning on a few gold labels of each label beats it: 5 on 0 of 1 settings, 10 on 1 of 1 settings.",
+        "Label names and an encoder, without any teacher, are 5.0 to 5.0 points behind.",
+    ]
