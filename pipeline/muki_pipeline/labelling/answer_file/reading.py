@@ -14,13 +14,17 @@ from muki_pipeline.corpus.dialects import Dialect
 from muki_pipeline.corpus.formats import read_table
 from muki_pipeline.corpus.readers import strings
 from muki_pipeline.errors import MukiError, choice, shortlist
+from muki_pipeline.labelling.answer_file.refusals import (
+    TOLERANCE,
+    refuse_decimal_commas,
+    refuse_spread,
+    refuse_variants,
+)
 from muki_pipeline.names import comparable
 
 ID = "id"
 _PREFIX = "probability of "
 """How `predict --all` names the columns of probabilities."""
-_TOLERANCE = 1e-3
-"""Of the sum of a text's probabilities."""
 _FLOAT, _ROUNDED = 1e-9, 0.05
 _NAMED = 20
 _USUAL_PROBABILITIES = ("score", "confidence")
@@ -175,6 +179,7 @@ def _columns_of_labels(frame: pl.DataFrame, settings: AnswerFile, path: Path) ->
             else None
         )
     if len(numbers) < 2:
+        refuse_decimal_commas(frame, path)
         what = f"has neither a column {settings.label!r} with one label nor a column of probabilities for each label"
         raise MukiError(what, where=str(path), fix=f"There is {shortlist(frame.columns, 12)}; set label or labels")
     return numbers
@@ -209,7 +214,7 @@ def _numbers(frame: pl.DataFrame, name: str, path: Path) -> NDArray[np.float64]:
         what = f"column {name} holds {column.dtype}, which are no probabilities"
         raise MukiError(what, where=str(path), fix="Write numbers from 0 to 1, or name the labels in labels")
     numbers = column.cast(pl.Float64, strict=False)
-    rejected = (numbers.is_null() & column.is_not_null()) | ~numbers.is_between(0, 1 + _TOLERANCE).fill_null(True)
+    rejected = (numbers.is_null() & column.is_not_null()) | ~numbers.is_between(0, 1 + TOLERANCE).fill_null(True)
     rejected |= numbers.is_nan().fill_null(False)
     if rejected.any():
         row = rejected.arg_true()[0]
@@ -228,7 +233,7 @@ def _every_label(frame: pl.DataFrame, columns: dict[str, str], path: Path) -> _C
     if (halves := is_empty.any(axis=1) & is_answer).any():
         what = f"row {halves.argmax() + 1} has probabilities for some labels and none for others"
         raise MukiError(what, where=str(path), fix=f"Give all of them or none. {fix}")
-    if (wrong := is_answer & ~(np.abs(sums - 1) <= _TOLERANCE + _FLOAT)).any():
+    if (wrong := is_answer & ~(np.abs(sums - 1) <= TOLERANCE + _FLOAT)).any():
         row = int(wrong.argmax())
         what = f"the probabilities of row {row + 1} sum to {sums[row]:.4g}, not to 1 ({wrong.sum():,} such rows)"
         is_rounded = np.abs(sums[is_answer] - 1).max() < _ROUNDED
@@ -245,6 +250,8 @@ def _one_label(frame: pl.DataFrame, keys: pl.Series, settings: AnswerFile, path:
     distinct = given.drop_nulls().unique()
     plain = [comparable(each) or None for each in distinct]
     names = given.replace_strict(distinct, plain, default=None, return_dtype=pl.String)
+    if settings.labels is None:
+        refuse_variants(distinct, path)
     labels = tuple(settings.labels) if settings.labels is not None else tuple(names.drop_nulls().unique().sort())
     places = {label: place for place, label in enumerate(labels)}
     columns = np.array([places.get(name, -1) for name in names], dtype=np.intp)
@@ -258,13 +265,13 @@ def _one_label(frame: pl.DataFrame, keys: pl.Series, settings: AnswerFile, path:
     usual = [name for name in _USUAL_PROBABILITIES if name in frame.columns]
     probability = settings.probability if settings.probability in frame.columns else next(iter(usual), None)
     if probability is None:
-        _refuse_spread(keys, columns, np.zeros(len(names)), is_answer, path)
+        refuse_spread(keys, columns, np.zeros(len(names)), is_answer, path)
     if probability is not None:
         chosen = _numbers(frame, probability, path)
         if (bare := is_answer & np.isnan(chosen)).any():
             what = f"row {bare.argmax() + 1} has a label and no probability"
             raise MukiError(what, where=str(path), fix="Give the probability, or leave out that column")
-        _refuse_spread(keys, columns, chosen, is_answer, path)
+        refuse_spread(keys, columns, chosen, is_answer, path)
         chosen = np.clip(chosen, 1 / max(len(labels), 1), 1.0)  # less than chance would speak for the other labels
 
     def probs(rows: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -275,34 +282,6 @@ def _one_label(frame: pl.DataFrame, keys: pl.Series, settings: AnswerFile, path:
 
     same = pl.DataFrame({"label": columns, "chosen": chosen}).select(pl.struct("label", "chosen").hash()).to_series()
     return _Content(labels, probs, is_answer, unknown, same)
-
-
-def _refuse_spread(
-    keys: pl.Series, columns: NDArray[np.intp], chosen: NDArray[np.float64], is_answer: NDArray[np.bool_], path: Path
-) -> None:
-    """Refuse a distribution that is spread over rows, one for each label: read as samples it would mean another one.
-
-    Args:
-        keys: What each row names its text by.
-        columns: `[rows]`, the number of its label.
-        chosen: `[rows]`, its probability; 0 where there is none.
-        is_answer: `[rows]`.
-        path: The file, for the message.
-
-    Raises:
-        MukiError: Most texts have several rows, all with different labels and probabilities that sum to 1 or less, or
-            three rows or more where there are no probabilities.
-    """
-    rows = pl.DataFrame({"key": keys, "label": columns, "chosen": chosen}).filter(pl.Series(is_answer))
-    of_text = rows.group_by("key").agg(pl.len(), pl.col("chosen").sum(), distinct=pl.col("label").n_unique())
-    several = of_text.filter(pl.col("len") > 1)
-    is_spread = (several["distinct"] == several["len"]) & (several["chosen"] <= 1 + _TOLERANCE)
-    is_telling = bool((several["chosen"] > 0).any()) or bool((several["len"] > 2).any())
-    if 2 * len(several) > len(of_text) and is_telling and is_spread.all():
-        what = "gives several labels of each text, a row each: these are no samples, which would repeat some"
-        raise MukiError(
-            what, where=str(path), fix="Give each label a column of probabilities (a pivot), and each text a row"
-        )
 
 
 def _samples(keys: pl.Series, content: _Content) -> _Samples:

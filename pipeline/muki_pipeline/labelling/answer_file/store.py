@@ -23,6 +23,8 @@ from muki_pipeline.store.store import Shard
 
 _LOG = logging.getLogger(__name__)
 _NOT_THE_CONTENT = {"answers", "most_unanswered"}
+_CODE = 2
+"""Raised where the same file gives other labels."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class StoredAnswers:
         """
         path = answer_path(settings, layout.root)
         read = settings.model_dump(exclude=_NOT_THE_CONTENT)
-        return cls(name, settings, layout, canonical_key({"file": file_digest(path), "read": read}))
+        return cls(name, settings, layout, canonical_key({"code": _CODE, "file": file_digest(path), "read": read}))
 
     @cached_property
     def answers(self) -> Answers:
@@ -122,8 +124,8 @@ class StoredAnswers:
         """For each answer to one of the texts: the text's number, and the answer's row in the file."""
         answers = self.answers
         rows = np.flatnonzero(answers.is_answer)
-        answered = pl.DataFrame({"key": answers.keys, "row": np.arange(len(answers.keys))})[rows]
-        asked = pl.DataFrame({"key": series(texts[answers.by]), "text": np.arange(len(texts))})
+        answered = pl.DataFrame({"key": _lines(answers.keys), "row": np.arange(len(answers.keys))})[rows]
+        asked = pl.DataFrame({"key": _lines(series(texts[answers.by])), "text": np.arange(len(texts))})
         joined = asked.join(answered, on="key", maintain_order="left_right")
         return joined["text"].to_numpy().astype(np.intp), joined["row"].to_numpy().astype(np.intp)
 
@@ -153,3 +155,8 @@ class StoredAnswers:
             "teacher_digest": self.digest,
             "corpus_digest": corpus_digest,
         }
+
+
+def _lines(texts: pl.Series) -> pl.Series:
+    """Texts with one kind of line end: spreadsheets write another one than they were given."""
+    return texts.str.replace_all("\r\n?", "\n")

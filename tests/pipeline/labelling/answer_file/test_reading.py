@@ -130,6 +130,8 @@ FAULTS: dict[str, tuple[str, str | bytes, dict[str, Any], str]] = {
     "percent": ("a.csv", "text,a,b\nx,90,10\n", {}, "column 'a' holds '90'"),
     "percent sign": ("a.csv", "text,a,b\nx,90%,10%\n", {"labels": ["a", "b"]}, "column 'a' holds '90%'"),
     "comma": ("a.csv", 'text;a;b\nx;"0,9";"0,1"\n', {"labels": ["a", "b"]}, "column 'a' holds '0,9'"),
+    "decimal commas": ("a.csv", "text;a;b\nx;0,9;0,1\n", {"delimiter": ";"}, "row 1, column 'a' holds '0,9', a number"),
+    "variants": ("a.csv", "text,label\nx,Refund\ny,refund\nz,other\n", {}, "'Refund', 'refund', which differ in case"),
     "NaN": ("a.jsonl", '{"text": "x", "a": NaN, "b": 1.0}\n', {}, "row 1, column 'a' holds nan"),
     "NaN in a CSV": ("a.csv", "text,a,b\nx,NaN,1\n", {}, "row 1, column 'a' holds 'NaN'"),
     "infinite": ("a.jsonl", '{"text": "x", "a": Infinity, "b": 0.0}\n', {}, "column 'a' holds inf"),
@@ -205,6 +207,11 @@ def test_faults_are_named(tmp_path: Path, fault: str) -> None:
         read(tmp_path, name, content, **settings)
     assert message in str(error.value), str(error.value)
     assert "a." in error.value.where
+
+
+def test_labels_that_are_listed_may_differ_in_case(tmp_path: Path) -> None:
+    answers = read(tmp_path, "a.csv", "text,label\nx,It\ny,it\n", labels=["It", "it"])
+    assert distributions(answers) == [[1.0, 0.0], [0.0, 1.0]]
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

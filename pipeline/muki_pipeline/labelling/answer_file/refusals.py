@@ -1,0 +1,70 @@
+"""Files of answers that would be read as something else than what was meant."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from muki_pipeline.errors import MukiError, shortlist
+
+TOLERANCE = 1e-3
+"""Of the sum of a text's probabilities."""
+
+
+def refuse_decimal_commas(frame: pl.DataFrame, path: Path) -> None:
+    """Refuse numbers as a spreadsheet writes them in much of Europe.
+
+    Raises:
+        MukiError: A column holds nothing but such numbers; it names the cell.
+    """
+    for column in frame.select(pl.col(pl.String)).iter_columns():
+        filled = column.drop_nulls().filter(column.drop_nulls().str.strip_chars() != "")
+        if len(filled) and filled.str.contains(r"^\s*[01](,\d+)?\s*$").all() and filled.str.contains(",").any():
+            row = column.str.contains(",").fill_null(False).arg_true()[0]
+            what = f"row {row + 1}, column {column.name!r} holds {column[row]!r}, a number with a decimal comma"
+            raise MukiError(what, where=str(path), fix="Write it with a point, as in 0.5")
+
+
+def refuse_variants(labels: pl.Series, path: Path) -> None:
+    """Refuse labels that differ in upper and lower case alone: whoever answered meant one.
+
+    Raises:
+        MukiError: There are such labels, and the settings do not list the labels.
+    """
+    variants = (
+        pl.DataFrame({"label": labels.str.strip_chars()})
+        .unique()
+        .group_by(pl.col("label").str.to_lowercase().alias("same"))
+    )
+    for alike in variants.agg(pl.col("label").sort()).filter(pl.col("label").list.len() > 1).sort("same")["label"]:
+        what = f"has the labels {shortlist(alike.to_list())}, which differ in case alone"
+        raise MukiError(what, where=str(path), fix="Write them alike, or list the labels in teachers.NAME.labels")
+
+
+def refuse_spread(
+    keys: pl.Series, columns: NDArray[np.intp], chosen: NDArray[np.float64], is_answer: NDArray[np.bool_], path: Path
+) -> None:
+    """Refuse a distribution that is spread over rows, one for each label: read as samples it would mean another one.
+
+    Args:
+        keys: What each row names its text by.
+        columns: `[rows]`, the number of its label.
+        chosen: `[rows]`, its probability; 0 where there is none.
+        is_answer: `[rows]`.
+        path: The file, for the message.
+
+    Raises:
+        MukiError: Most texts have several rows, all with different labels and probabilities that sum to 1 or less, or
+            three rows or more where there are no probabilities.
+    """
+    rows = pl.DataFrame({"key": keys, "label": columns, "chosen": chosen}).filter(pl.Series(is_answer))
+    of_text = rows.group_by("key").agg(pl.len(), pl.col("chosen").sum(), distinct=pl.col("label").n_unique())
+    several = of_text.filter(pl.col("len") > 1)
+    is_spread = (several["distinct"] == several["len"]) & (several["chosen"] <= 1 + TOLERANCE)
+    is_telling = bool((several["chosen"] > 0).any()) or bool((several["len"] > 2).any())
+    if 2 * len(several) > len(of_text) and is_telling and is_spread.all():
+        what = "gives several labels of each text, a row each: these are no samples, which would repeat some"
+        raise MukiError(
+            what, where=str(path), fix="Give each label a column of probabilities (a pivot), and each text a row"
+        )
