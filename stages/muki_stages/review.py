@@ -43,8 +43,6 @@ def main(
         f"right teacher: {result.right:,} of {result.judged:,} random texts, {result.right / result.judged:.3f} "
         f"(95 % interval {low:.3f} to {high:.3f})"
     )
-    if result.mean_posterior is not None:
-        say(f"the posterior says {result.mean_posterior:.3f} on these texts")
     named = reference(answers, layout.root)
     say(f"to use the answers, set integrate.answers: {named} in {params_file} and integrate again")
     if result.conflicts:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from muki_pipeline.config import POSTERIORS, Params
+from muki_pipeline.config import Params
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.labels.tables import LabelledCorpus, LabelShard, open_labelled_corpus
@@ -27,7 +27,6 @@ class Review:
         unknown: Answered texts whose label no teacher knows.
         judged: Random texts with a known label.
         right: Those of them whose chosen teacher knows the label.
-        mean_posterior: Mean of the highest posterior on the judged texts; None where scores are no posterior.
         conflicts: Answered texts of least margin with a known label.
         conflicts_right: Those of them whose chosen teacher knows the label.
     """
@@ -37,7 +36,6 @@ class Review:
     unknown: int
     judged: int
     right: int
-    mean_posterior: float | None
     conflicts: int
     conflicts_right: int
 
@@ -98,7 +96,7 @@ def read_review(params: Params, layout: Layout, path: Path) -> Review:
     corpus = open_labelled_corpus(params, layout)
     answers = read_answer_table(path, corpus.label_space)
     answered = answers.filter(pl.col("answer") != "")
-    golden = open_golden(layout.golden).frame(["id", "teacher", "scores"])
+    golden = open_golden(layout.golden).frame(["id", "teacher"])
     joined = answered.join(golden, on="id", how="inner")
     if len(joined) != len(answered):
         what = f"{len(answered) - len(joined)} of its ids are not in the golden table"
@@ -109,14 +107,12 @@ def read_review(params: Params, layout: Layout, path: Path) -> Review:
     judged, conflicts = (labelled.filter(pl.col("drawn") == drawn) for drawn in (RANDOM, CONFLICT))
     if judged.is_empty():
         raise MukiError("no random text has an answer", where=str(path), fix="Answer those with drawn = random first")
-    best = np.asarray(judged["scores"].arr.max().to_numpy(), dtype=np.float64)
     return Review(
         rows=len(answers),
         answered=len(answered),
         unknown=len(answered) - len(labelled),
         judged=len(judged),
         right=int(judged["right"].sum()),
-        mean_posterior=float(best.mean()) if params.integrate.scorer in POSTERIORS else None,
         conflicts=len(conflicts),
         conflicts_right=int(conflicts["right"].sum()),
     )

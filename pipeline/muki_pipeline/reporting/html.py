@@ -20,7 +20,6 @@ from muki_pipeline.layout import TRAINING_CURVE, Layout, make_labels, open_golde
 from muki_pipeline.reporting import figures, results
 from muki_pipeline.reporting.drift_section import drift_section
 from muki_pipeline.reporting.explore import STYLE, explore_section, label_map
-from muki_pipeline.routing.answers import wilson_interval
 from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.store import files
 from muki_pipeline.store.columns import frame, matrix
@@ -30,6 +29,10 @@ from muki_pipeline.supervision.strategies import MARGIN_FLOOR
 CONFLICTS = 20
 """Texts shown on which teachers conflict most."""
 _SHOWN = 600
+_NOBODY_KNOWS = (
+    "Nobody knows: there are no gold labels, and no person has answered. <code>muki-pipeline review</code> "
+    "writes texts for one."
+)
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; --accent: #2a7fb8; }
@@ -239,19 +242,17 @@ def _routing(facts: Mapping[str, Any], layout: Layout) -> list[str]:
     routing = facts["routing"]
     if routing is None:
         return []
-    rows = [["mean posterior of the chosen teacher", f"{routing['mean_posterior']:.3f}", "no label"]]
-    estimate = routing["estimate"]
-    if estimate is not None and sum(estimate["audited"]):
-        right, texts = sum(estimate["audited_right"]), sum(estimate["audited"])
-        low, high = wilson_interval(right, texts)
-        share = f"{right / texts:.3f} (95 % interval {low:.3f} to {high:.3f})"
-        rows.append(["right teacher, by a person's answers", share, f"{texts:,} random texts"])
+    rows = []
+    if (audit := routing.get("audit")) is not None:
+        share = f"{audit['right'] / audit['texts']:.3f} (95 % interval {audit['low']:.3f} to {audit['high']:.3f})"
+        rows.append(["right teacher, by a person's answers", share, f"{audit['texts']:,} random texts"])
     if files.exists(layout.metrics):
         corpus = files.read_json(layout.metrics, "Run muki-pipeline evaluate").get("corpus", {})
         if scorer := corpus.get(facts["integrate"]["scorer"]):
             known = f"{corpus['rows_of_known_labels']:,} gold labels"
             rows.append(["right teacher, by gold labels", f"{scorer['right_teacher_best']:.3f}", known])
-    return [f"<section><h2>Is the right teacher chosen?</h2>{_table(['', 'share', 'from'], rows)}</section>"]
+    found = _table(["", "share", "from"], rows) if rows else f"<p>{_NOBODY_KNOWS}</p>"
+    return [f"<section><h2>Is the right teacher chosen?</h2>{found}</section>"]
 
 
 def _csv(layout: Layout, file: str) -> pl.DataFrame | None:

@@ -184,7 +184,6 @@ class GoldenWriter:
         sums = ShardSums(
             taught=int(np.count_nonzero(weights)),
             chosen=np.bincount(best, minlength=teachers),
-            scores=np.bincount(best, scores.max(axis=1), minlength=teachers).astype(np.float64),
         )
         return shard, sums
 

@@ -8,8 +8,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muki_pipeline.config import POSTERIORS
+from muki_pipeline.routing.answers import wilson_interval
 from muki_pipeline.routing.gate.gate import Estimate
 from muki_pipeline.routing.router import Router
+
+
+@dataclass(frozen=True)
+class Audit:
+    """How often the chosen teacher was right, by a person's answers to random texts.
+
+    Attributes:
+        texts: How many texts.
+        right: Those of them whose chosen teacher knows the label.
+        low: Lower end of the 95 % interval of that share (Wilson 1927).
+        high: Its upper end.
+    """
+
+    texts: int
+    right: int
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -17,14 +35,14 @@ class RoutingSummary:
     """What is known, without labels, about the choice of teachers.
 
     Attributes:
-        mean_posterior: Mean of the highest posterior.
-        teachers: For each teacher, how many texts it is most likely right for, and its mean posterior on them.
+        teachers: For each teacher, how many texts it is most likely right for: `texts`.
         estimate: What the gate knows about itself; None for other scorers and for a single teacher.
+        audit: What a person's answers say; None where there are none.
     """
 
-    mean_posterior: float
-    teachers: dict[str, dict[str, float]]
+    teachers: dict[str, dict[str, int]]
     estimate: Estimate | None
+    audit: Audit | None
 
 
 def read_summary(content: Mapping[str, Any] | None) -> RoutingSummary | None:
@@ -35,7 +53,15 @@ def read_summary(content: Mapping[str, Any] | None) -> RoutingSummary | None:
     if estimate is not None:
         counts = {name: tuple(estimate[name]) for name in ("audited", "audited_right")}
         estimate = Estimate(**estimate | counts)
-    return RoutingSummary(content["mean_posterior"], content["teachers"], estimate)
+    return RoutingSummary(content["teachers"], estimate, audit_of(estimate))
+
+
+def audit_of(estimate: Estimate | None) -> Audit | None:
+    """The answers that a gate has read."""
+    if estimate is None or not sum(estimate.audited):
+        return None
+    right, texts = sum(estimate.audited_right), sum(estimate.audited)
+    return Audit(texts, right, *wilson_interval(right, texts))
 
 
 @dataclass(frozen=True)
@@ -45,12 +71,10 @@ class ShardSums:
     Attributes:
         taught: Texts with a weight above 0.
         chosen: `[teachers]`, texts for which each teacher has the best score.
-        scores: `[teachers]`, sum of the best scores of these texts.
     """
 
     taught: int
     chosen: NDArray[np.int64]
-    scores: NDArray[np.float64]
 
 
 def summarise(router: Router, sums: Sequence[ShardSums]) -> RoutingSummary | None:
@@ -58,9 +82,5 @@ def summarise(router: Router, sums: Sequence[ShardSums]) -> RoutingSummary | Non
     if router.scorer not in POSTERIORS:
         return None
     chosen = np.sum([shard.chosen for shard in sums], axis=0)
-    scores = np.sum([shard.scores for shard in sums], axis=0)
-    teachers = {
-        name: {"texts": int(count), **({"mean_posterior": float(total / count)} if count else {})}
-        for name, count, total in zip(router.teachers, chosen, scores, strict=True)
-    }
-    return RoutingSummary(float(scores.sum() / chosen.sum()), teachers, router.estimate)
+    teachers = {name: {"texts": int(count)} for name, count in zip(router.teachers, chosen, strict=True)}
+    return RoutingSummary(teachers, router.estimate, audit_of(router.estimate))

@@ -31,6 +31,7 @@ def model_card(
     shown = {key: facts[key] for key in ("label_settings", "integrate")} | {"student": settings.model_dump()}
     return _TEMPLATE.render(
         facts=facts,
+        audit=(facts.get("routing") or {}).get("audit"),
         losses=losses,
         examples=examples,
         max_length=settings.max_length,

@@ -38,12 +38,13 @@ def test_figures_and_settings() -> None:
     assert "## Examples" not in lines
 
 
-@pytest.mark.parametrize(
-    ("routing", "sentence"),
-    [
-        (None, "The rule that chose among the teachers gives no"),
-        ({"mean_posterior": 0.876}, "a probability of 0.88 of"),
-    ],
-)
-def test_what_the_rule_believes(routing: dict[str, float] | None, sentence: str) -> None:
-    assert sentence in "\n".join(card({}, routing=routing))
+def test_what_a_person_answered_has_its_interval() -> None:
+    audit = {"texts": 1050, "right": 987, "low": 0.924, "high": 0.953}
+    text = "\n".join(card({}, routing={"teachers": {}, "estimate": None, "audit": audit}))
+    assert "answered 1,050 random texts: the right teacher was chosen for 0.94 of them (95 % interval 0.92 to" in text
+    assert "nobody knows" not in text
+
+
+@pytest.mark.parametrize("routing", [None, {"teachers": {}, "estimate": None, "audit": None}])
+def test_without_answers_nobody_knows_how_often_the_right_teacher_was_chosen(routing: dict[str, Any] | None) -> None:
+    assert "nobody knows: no person has answered" in "\n".join(card({}, routing=routing))
