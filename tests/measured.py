@@ -91,7 +91,6 @@ def routing(records: Records) -> list[str]:
             f"{values['texts']:,}",
             *(share(values["rules"][rule]["right"]) for rule in rules),
             f"{100 * values['gain']:+.1f}",
-            share(values["rules"]["gate"]["posterior"]),
         )
         for values in ordered
     ]
@@ -102,7 +101,7 @@ def routing(records: Records) -> list[str]:
         for where, gains in (("Trained teachers, real names", bound), ("Half-trained or misnamed", others))
         if gains
     ]
-    return [*table(("setting", "texts", *(f"`{r}`" for r in rules), "gain", "posterior"), rows), "", *sentences]
+    return [*table(("setting", "texts", *(f"`{r}`" for r in rules), "gain"), rows), "", *sentences]
 
 
 def outputs(records: Records) -> list[str]:
@@ -152,16 +151,12 @@ def training(records: Records) -> list[str]:
 
 
 def answers(records: Records) -> list[str]:
-    """What a person's answers buy: right teacher and mean posterior on the other texts."""
+    """What a person's answers buy: right teacher on the other texts."""
     measured = list(values_of(records))
-    cells = {
-        (values["setting"], row["answers"]): f"{share(row['right'])} / {share(row['posterior'])}"
-        for values in measured
-        for row in values["rows"]
-    }
+    cells = {(values["setting"], row["answers"]): share(row["right"]) for values in measured for row in values["rows"]}
     names = [values["setting"] for values in measured]
     rows = [(str(row["answers"]), *(cells[name, row["answers"]] for name in names)) for row in measured[0]["rows"]]
-    return table(("answers: right teacher / mean posterior", *names), rows)
+    return table(("answers", *names), rows)
 
 
 def benchmarks(records: Records) -> list[str]:
