@@ -50,14 +50,16 @@ def train_teachers(setting: Setting, layout: Layout, progress: Progress) -> None
     """Train the teachers that are not there."""
     texts, batch = setting.texts().train, batch_of(setting.max_length)
     for name, labels in setting.teachers.items():
-        training = TeacherTraining(
-            model=model_of(setting.models.get(name, MINILM)),
-            steps=setting.steps,
-            batch_size=batch,
-            learning_rate=learning_rate_of(batch),
-            max_length=setting.max_length,
+        training = {
+            "model": model_of(setting.models.get(name, MINILM)),
+            "steps": setting.steps,
+            "batch_size": batch,
+            "learning_rate": learning_rate_of(batch),
+            "max_length": setting.max_length,
+        }
+        fine_tune(
+            TeacherTraining(**{**training, **setting.training}), labels, texts, layout.teacher(name), DATA, progress
         )
-        fine_tune(training, labels, texts, layout.teacher(name), DATA, progress)
 
 
 def build(setting: Setting, size: int | None, progress: Progress) -> Project:

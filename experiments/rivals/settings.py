@@ -49,6 +49,7 @@ class Setting:
         teachers: The labels of each teacher.
         steps: Training steps of each teacher.
         max_length: Tokens that everybody reads.
+        training: More keys of the teachers' training.
         models: Pretrained models of teachers, where that is not MiniLM.
         encoder: The pretrained model that becomes the student, and the neutral encoder.
         embed: More keys of the block `embed`.
@@ -62,6 +63,7 @@ class Setting:
     teachers: dict[str, list[str]]
     steps: int
     max_length: int
+    training: dict[str, Any] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
     encoder: str = MINILM
     embed: dict[str, Any] = field(default_factory=dict)
@@ -218,12 +220,13 @@ def settings() -> list[Setting]:
                 f"English and Chinese news, {len(teachers)}",
                 news_of_two_languages,
                 teachers,
-                steps=200,
+                steps=300,
                 max_length=40,
+                training={"learning_rate": 2e-4},
                 models={name: E5 for name in teachers if name.startswith("chinese")},
                 encoder=E5,
                 embed={"prompt": "query: ", "max_length": 48},
-                student={"epochs": 2},
+                student={"epochs": 4, "learning_rate": 2e-4},
                 aliases={name: {"Sports": "sports"} for name in teachers if "Sports" in teachers[name]},
             )
             for teachers in (whole, halves)
