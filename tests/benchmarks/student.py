@@ -144,13 +144,13 @@ def _at_once(folder: Path) -> list[Row]:
             job.run(SILENT)
 
     with StudentProcesses() as processes:  # which start in the first round: it warms up
-        ratio = side_by_side(in_turn, lambda: processes.run(jobs(), SILENT), ROUNDS)
+        ratio = side_by_side(in_turn, lambda: list(processes.run(jobs(), STUDENTS, SILENT)), ROUNDS)
     return [Row(f"{STUDENTS} students of compare, one after the other / at once, seconds", 1.0, ratio)]
 
 
 def _job(layout: Layout, texts: list[str], params: Params, seed: int) -> StudentJob:
     return StudentJob(
-        name=f"student {seed}",
+        rule="bench",
         settings=StudentSettings(**{**TRAINING, "layers": 3, "epochs": 6}, max_length=16, seed=seed),
         params=params,
         golden=layout.golden,

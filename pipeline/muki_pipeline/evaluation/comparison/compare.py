@@ -1,6 +1,7 @@
 """A student per rule and seed from the stored labels, all measured alike, and which differences exceed chance."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def compare(
     with files.only_one(layout.work / "compare.lock", "comparing"), StudentProcesses() as processes:
         targets = {SUPERVISED: gold_targets(gold, corpus.label_space), **(others or {})}
         comparer = _Comparer(params, layout, corpus, gold, test, targets, processes, progress)
-        results = {rule: comparer.run(rule) for rule in (*rules, *(others or {}))}
+        results = comparer.run(list(dict.fromkeys([*rules, *(others or {})])))
     students = pl.concat([result.students for result in results.values()], how="diagonal")
     return Comparison(students, paired_tests({rule: result.right for rule, result in results.items()}))
 
@@ -123,6 +124,21 @@ class _RuleResult:
 
 
 @dataclass(frozen=True)
+class _RuleTable:
+    """A rule's golden table while its students are trained.
+
+    Attributes:
+        jobs: The students, in the order of the seeds.
+        supervision: What the table is worth, see `Comparison.students`.
+        scratch: Holds the table; closed, it removes it.
+    """
+
+    jobs: list[StudentJob]
+    supervision: dict[str, float | None]
+    scratch: ExitStack
+
+
+@dataclass(frozen=True)
 class _Comparer:
     """What the rules of one comparison have in common.
 
@@ -150,30 +166,55 @@ class _Comparer:
     def _work(self) -> Path:
         return self.layout.work / "compare"
 
-    def run(self, rule: str) -> _RuleResult:
-        """Integrate by one rule, then train and measure a student for every seed."""
-        with folders.scratch_folder(self._work / rule) as scratch:
-            golden = scratch / "golden"
-            if rule in self.targets:
-                temperature = 1.0
-                self._write(rule, golden)
-                supervision = _NOT_MEASURED
-            else:
-                changes, temperature = RULES[rule]
-                student = self.params.student.model_copy(update={"temperature": temperature})
-                rule_settings = self.params.integrate.model_copy(update=changes)
-                params = self.params.model_copy(update={"student": student, "integrate": rule_settings})
-                integrate(params, replace(self.layout, bucket=None), golden, self.progress)
-                supervision = self._measure_supervision(golden, STRATEGIES[rule_settings.strategy].selects)
-            jobs = [self._job(seed, temperature, golden, scratch, rule) for seed in self.params.compare.seeds]
-            self.processes.run(jobs, self.progress)
-            rows, right = [], []
-            for seed, job in zip(self.params.compare.seeds, jobs, strict=True):
-                probs, seconds = job.result()
-                right.append(probs.argmax(axis=1) == self.test.columns)
-                measures = student_measures(probs, self.test.columns, self.corpus.label_space, self.corpus.teachers)
-                per_teacher = {f"accuracy_{name}": value for name, value in measures.pop("block_accuracy").items()}
-                rows.append({"rule": rule, "seed": seed, **measures, **per_teacher, **supervision, "seconds": seconds})
+    def run(self, rules: Sequence[str]) -> dict[str, _RuleResult]:
+        """Integrate by each rule, then train and measure a student for every seed.
+
+        A rule's golden table is made when there is a process for its first student, and removed after its last one.
+        """
+        seeds, results = len(self.params.compare.seeds), dict[str, _RuleResult]()
+        with ExitStack() as scratch:
+            tables: dict[str, _RuleTable] = {}
+            left = dict.fromkeys(rules, seeds)
+            jobs = self._jobs(rules, tables, scratch)
+            for job in self.processes.run(jobs, seeds * len(rules), self.progress):
+                left[job.rule] -= 1
+                if not left[job.rule]:
+                    results[job.rule] = self._result(job.rule, tables[job.rule])
+                    tables[job.rule].scratch.close()
+        return {rule: results[rule] for rule in rules}
+
+    def _jobs(self, rules: Sequence[str], tables: dict[str, _RuleTable], scratch: ExitStack) -> Iterator[StudentJob]:
+        """The students of one rule after the other; each rule's table is noted in `tables`."""
+        for rule in rules:
+            tables[rule] = self._table(rule, scratch.enter_context(ExitStack()))
+            yield from tables[rule].jobs
+
+    def _table(self, rule: str, scratch: ExitStack) -> _RuleTable:
+        folder = scratch.enter_context(folders.scratch_folder(self._work / rule))
+        golden = folder / "golden"
+        if rule in self.targets:
+            temperature, supervision = 1.0, _NOT_MEASURED
+            self._write(rule, golden)
+        else:
+            changes, temperature = RULES[rule]
+            student = self.params.student.model_copy(update={"temperature": temperature})
+            rule_settings = self.params.integrate.model_copy(update=changes)
+            params = self.params.model_copy(update={"student": student, "integrate": rule_settings})
+            integrate(params, replace(self.layout, bucket=None), golden, self.progress)
+            supervision = self._measure_supervision(golden, STRATEGIES[rule_settings.strategy].selects)
+        jobs = [self._job(seed, temperature, golden, folder, rule) for seed in self.params.compare.seeds]
+        return _RuleTable(jobs, supervision, scratch)
+
+    def _result(self, rule: str, table: _RuleTable) -> _RuleResult:
+        """What the students of a rule are worth."""
+        rows, right = [], []
+        for job in table.jobs:
+            probs, seconds = job.result()
+            right.append(probs.argmax(axis=1) == self.test.columns)
+            measures = student_measures(probs, self.test.columns, self.corpus.label_space, self.corpus.teachers)
+            per_teacher = {f"accuracy_{name}": value for name, value in measures.pop("block_accuracy").items()}
+            about = {"rule": rule, "seed": job.settings.seed}
+            rows.append({**about, **measures, **per_teacher, **table.supervision, "seconds": seconds})
         columns = {name: pl.Float64 for name in rows[0] if name not in ("rule", "seed")}
         return _RuleResult(pl.DataFrame(rows, schema_overrides=columns), np.mean(right, axis=0))
 
@@ -191,7 +232,7 @@ class _Comparer:
             lambda each: files.exists(predictions(each)),
         )
         return StudentJob(
-            name=f"student of {rule}, seed {seed}",
+            rule=rule,
             settings=settings,
             params=self.params,
             golden=golden,

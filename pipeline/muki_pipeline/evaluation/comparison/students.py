@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -33,7 +33,7 @@ class StudentJob:
     """A student that a comparison needs.
 
     Attributes:
-        name: What progress calls it.
+        rule: What its golden table was made by.
         settings: The student's training.
         params: All settings.
         golden: Its golden table.
@@ -45,7 +45,7 @@ class StudentJob:
         predictions: The file of its test predictions, which stays.
     """
 
-    name: str
+    rule: str
     settings: StudentSettings
     params: Params
     golden: Path
@@ -56,12 +56,19 @@ class StudentJob:
     root: Path
     predictions: Path
 
+    @property
+    def name(self) -> str:
+        """What progress calls it."""
+        return f"student of {self.rule}, seed {self.settings.seed}"
+
     def is_done(self) -> bool:
         """Whether its predictions are stored."""
         return files.exists(self.predictions)
 
     def run(self, progress: Progress) -> None:
-        """Train the student and store its predictions of the test texts."""
+        """Train the student and store its predictions of the test texts, if they are not there."""
+        if self.is_done():
+            return
         start = time.perf_counter()
         StudentTraining(self.settings, self.golden, self.folder, self.checkpoints, self.root, self.name).run(progress)
         metadata = {"seconds": time.perf_counter() - start}
@@ -94,32 +101,46 @@ class StudentProcesses:
         for _, process in (*self._idle, *self._busy.values()):
             process.join()
 
-    def run(self, jobs: Sequence[StudentJob], progress: Progress) -> None:
-        """Train the students whose predictions are not stored yet.
+    def run(self, jobs: Iterable[StudentJob], count: int, progress: Progress) -> Iterator[StudentJob]:
+        """Train the students whose predictions are not stored yet, and give back each that is finished.
 
         The students are those of a training one after the other with the same number of threads. Another number of
         threads changes the rounding.
 
+        Args:
+            jobs: The students. One is asked for only when there is a process for it.
+            count: How many there are.
+            progress: Receives the training's steps.
+
         Raises:
             MukiError: A student's error; or its process died. A rerun continues from the others' last checkpoints.
         """
-        waiting = [job for job in jobs if not job.is_done()]
-        at_once = min(len(waiting), _room(waiting[0])) if waiting else 0
-        if at_once == 1:
-            for job in waiting:
-                job.run(progress)
-            return
-        threads = max(usable_cores() // max(at_once, 1), 1)
         tasks: dict[tuple[Connection, int], Task] = {}
-        while waiting or self._busy:
-            while waiting and len(self._busy) < at_once:
-                connection, process = self._idle.pop() if self._idle else self._start()
-                self._busy[connection] = waiting.pop(0), process
-                connection.send((self._busy[connection][0], threads))
-            for ready in wait(list(self._busy)):
-                assert isinstance(ready, Connection)
-                if _hear(ready, progress, tasks, self._busy[ready][0].name):
-                    self._idle.append((ready, self._busy.pop(ready)[1]))
+        for job in jobs:
+            at_once = 1 if job.is_done() else min(count, _room(job))
+            if at_once == 1:
+                job.run(progress)
+                yield job
+                continue
+            self._begin(job, max(usable_cores() // at_once, 1))
+            while len(self._busy) == at_once:
+                yield from self._finished(tasks, progress)
+        while self._busy:
+            yield from self._finished(tasks, progress)
+
+    def _begin(self, job: StudentJob, threads: int) -> None:
+        connection, process = self._idle.pop() if self._idle else self._start()
+        self._busy[connection] = job, process
+        connection.send((job, threads))
+
+    def _finished(self, tasks: dict[tuple[Connection, int], Task], progress: Progress) -> Iterator[StudentJob]:
+        """Wait for a message of any process; the students that are finished by it."""
+        for ready in wait(list(self._busy)):
+            assert isinstance(ready, Connection)
+            if _hear(ready, progress, tasks, self._busy[ready][0].name):
+                job, process = self._busy.pop(ready)
+                self._idle.append((ready, process))
+                yield job
 
     def _start(self) -> tuple[Connection, BaseProcess]:
         context = process_context(__name__)

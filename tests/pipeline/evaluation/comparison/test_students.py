@@ -74,6 +74,37 @@ def test_students_trained_at_once_are_those_trained_one_after_the_other(
     ]
 
 
+def test_students_of_different_rules_are_trained_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room_for(2, monkeypatch)
+    path = prepared(tmp_path, epochs=2)
+    params, layout = config.load(path)
+    two = params.model_copy(update={"compare": config.Compare(rules=["muki", "gate", "supervised"], seeds=[3])})
+    at_once = []
+    found = compare(two, layout, Recorder(lambda done: at_once.append(len(multiprocessing.active_children()))))
+    assert max(at_once) == 2
+    assert found.students.select("rule", "seed").rows() == [("muki", 3), ("gate", 3), ("supervised", 3)]
+    assert found.tests.select("rule", "other").rows()[0] == ("muki", "gate")
+    left = [each.name for each in (layout.work / "compare").iterdir() if each.is_dir()]
+    assert left in ([], ["checkpoints"])
+
+
+def test_a_rule_s_golden_table_is_there_only_while_its_students_are_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room_for(1, monkeypatch)
+    path = prepared(tmp_path, epochs=1)
+    params, layout = config.load(path)
+    three = params.model_copy(update={"compare": config.Compare(rules=["muki", "gate", "uhc"], seeds=[0, 1])})
+    seen: set[tuple[str, ...]] = set()
+
+    def look(done: int) -> None:
+        seen.add(tuple(sorted(each.parent.name for each in (layout.work / "compare").glob("*/golden"))))
+
+    compare(three, layout, Recorder(look))
+    assert {("muki",), ("gate",), ("uhc",)} <= seen
+    assert max(map(len, seen)) == 1
+
+
 def test_an_error_in_one_of_them_is_the_command_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room_for(2, monkeypatch)
     with pytest.raises(MukiError, match="the training diverged"):
