@@ -36,11 +36,12 @@ class Recorder:
 
     Attributes:
         command: The command line that repeats the run.
+        folder: Where the files go.
     """
 
     def __init__(self, command: str | None = None, folder: Path = RESULTS) -> None:
         self.command = command or _own_command()
-        self._folder = folder
+        self.folder = folder
         self._code = _code()
         self._last = time.perf_counter()
 
@@ -69,7 +70,7 @@ class Recorder:
             "seconds": None if seconds is None else round(seconds, 1),
             "values": values,
         }
-        path = self._folder / f"{name}.json"
+        path = self.folder / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         return path

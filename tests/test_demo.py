@@ -9,19 +9,7 @@ from muki_pipeline.corpus.readers import read_source
 from muki_pipeline.training.base import load_base
 
 ROOT = Path(__file__).parents[1]
-BUILT = ("news-en-zh", "news-en-zh-4")
-"""Experiments whose teachers a script of their own trains: their texts are of two languages."""
 PARAMS, LAYOUT = config.load(ROOT / "params.yaml")
-
-
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "experiments").glob("*/params.yaml")), ids=lambda path: path.parent.name
-)
-def test_the_experiments_settings_are_valid(path: Path) -> None:
-    params, _ = config.load(path)
-    if path.parent.name not in BUILT:
-        assert params.train_teacher is not None
-        assert set(params.teachers) == set(params.train_teacher.teachers)
 
 
 def test_teachers_know_the_corpus_topics_and_each_its_own() -> None:

@@ -87,16 +87,19 @@ def test_rivals_write_a_file_for_each_row(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "argv", asked)
     rivals_main.main()
     found = record.read("rivals", results)
-    every = {"setting", *rivals_main.PAIRED, *rivals_main.ONCE, *rivals_main.DIRECT}
-    few = {f"gold_{count}" for count in rows.GOLD}
+    every = {"setting", *rivals_main.PAIRED, *rivals_main.ONCE, *rivals_main.FEW, *rivals_main.DIRECT}
+    few = {*rivals_main.FEW}
     assert {name.rsplit("/")[-1] for name in found if "tiny-24" in name} == every - few | {"gold_5"}
     assert {name.rsplit("/")[-1] for name in found if "tiny-12" in name} == every - few
     default = found["rivals/tiny-24/gate"]["values"]
     assert [student["seed"] for student in default["students"]] == [0, 1]
     assert {test["other"] for test in default["tests"]} == {"muki", "supervised", "names_student"}
-    assert [student["seed"] for student in found["rivals/tiny-24/uhc"]["values"]["students"]] == [0]
+    once = found["rivals/tiny-24/uhc"]["values"]
+    assert [student["seed"] for student in once["students"]] == [0]
+    assert ("gate", "uhc") in [(test["rule"], test["other"]) for test in once["tests"]]
     facts = found["rivals/tiny-24/setting"]["values"]
     assert facts["teachers"]["one"]["texts"] == 12
+    assert facts["gold"] == {"gold_5": 5.0, "supervised": 6.0}
     assert all(cost > 0 for cost in facts["costs"].values())
     for table in (rivals_tables.without_gold, rivals_tables.gold, rivals_tables.costs):
         assert [line.split("|")[1:3] for line in table(found)[2:]] == [["Tiny, 2", "12"], ["Tiny, 2", "24"]]

