@@ -228,7 +228,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "rivals": partial(part, "rivals", rivals_tables.without_gold),
     "rivals-gold": partial(part, "rivals", rivals_tables.gold),
     "rivals-costs": partial(part, "rivals", rivals_tables.costs),
-    "rivals-summary": partial(part, "rivals", rivals_tables.summary),
+    "rivals-summary": lambda: " ".join(rivals_tables.summary(read("rivals"))) or MISSING,
     "published": rivals_tables.published,
     "training": partial(part, "training", training),
     "answers": partial(part, "answers", answers),

@@ -123,12 +123,12 @@ def summary(records: Records) -> list[str]:
         pairs = [(mean_of(found, "gate"), mean_of(found, f"gold_{count}")) for _, found in settings]
         both = [(gate, few) for gate, few in pairs if gate is not None and few is not None]
         if both:
-            beaten.append(f"{count} on {sum(few > gate for gate, few in both)} of {len(both)} corpora")
+            beaten.append(f"{sum(few > gate for gate, few in both)} of {len(both)} corpora ({count} labels)")
     pairs = [(mean_of(found, "gate"), mean_of(found, NAMES)) for _, found in settings]
     gains = [100 * (gate - names) for gate, names in pairs if gate is not None and names is not None]
     sentences = []
     if beaten:
-        sentences.append(f"A few gold labels of each label, and no teacher, beat the student: {', '.join(beaten)}.")
+        sentences.append(f"A few gold labels of each label, and no teacher, beat the student on {', '.join(beaten)}.")
     if gains:
         span = f"{-max(gains):+.1f} to {-min(gains):+.1f}"
         sentences.append(f"Label names and an encoder, without any teacher, are at {span} points from it.")
@@ -137,7 +137,7 @@ def summary(records: Records) -> list[str]:
 
 def points(facts: Mapping[str, Any], found: Mapping[str, dict[str, Any]]) -> list[tuple[float, float]]:
     """Gold labels for each label, on the mean, and the accuracy of their student."""
-    counts = sorted(facts["gold"].items(), key=lambda each: each[1])
+    counts = sorted(facts["gold"].items(), key=lambda each: float(each[1]))
     return [(count, statistics.mean(accuracies(found[name]))) for name, count in counts if name in found]
 
 

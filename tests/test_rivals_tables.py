@@ -108,6 +108,7 @@ def test_the_first_page_says_who_needs_no_teachers() -> None:
     few = {"gold_5": row("gold_5", 0.6), "gold_10": row("gold_10", 0.8)}
     found = rivals_tables.summary(records(gate=row("gate", 0.75), names_student=row("names_student", 0.7), **few))
     assert found == [
-        "A few gold labels of each label, and no teacher, beat the student: 5 on 0 of 1 corpora, 10 on 1 of 1 corpora.",
+        "A few gold labels of each label, and no teacher, beat the student on 0 of 1 corpora (5 labels), "
+        "1 of 1 corpora (10 labels).",
         "Label names and an encoder, without any teacher, are at -5.0 to -5.0 points from it.",
     ]
