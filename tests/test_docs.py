@@ -100,7 +100,9 @@ def test_every_scorer_is_shown_and_none_is_measured_that_is_in_no_list() -> None
 def test_the_pages_stay_short() -> None:
     words = {page.name: len(page.read_text().split()) for page in generate_docs.PAGES}
     assert words["README.md"] <= 1000
-    assert sum(words.values()) <= 9000
+    assert words["results.md"] <= 1500
+    # Without what is generated: its tables grow with what is measured, and with the settings.
+    assert sum(len(generate_docs.MARKED.sub("", page.read_text()).split()) for page in generate_docs.PAGES) <= 7000
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
