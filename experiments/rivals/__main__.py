@@ -116,6 +116,7 @@ def main() -> None:
     """Measure the chosen settings, sizes and rows."""
     there = {setting.name: setting for setting in settings()}
     parser = argparse.ArgumentParser()
+    # argparse holds the empty list of no names against the choices too.
     parser.add_argument("names", nargs="*", choices=[*there, []])
     parser.add_argument("--sizes", nargs="+", type=lambda given: None if given == "all" else int(given), default=SIZES)
     parser.add_argument("--seeds", type=int, default=3)
