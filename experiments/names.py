@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.routing.gate.calibration import fit_factor, sharpness
-from muki_pipeline.routing.gate.embedded import EmbeddingModel
 from muki_pipeline.routing.gate.gate import Scale
+from muki_pipeline.routing.gate.gaussian import GaussianModel
 from muki_pipeline.routing.gate.views import folds_of
 from muki_pipeline.routing.gate.words import WordIndex, WordModel
 
@@ -31,7 +31,7 @@ def self_trained(
     targets = softmax(logits * sharpness(logits, SURE))
     for _ in range(ROUNDS):
         words = WordModel.fit(bags, folds, targets)(bags, folds)
-        embedding = EmbeddingModel.fit(embeddings, folds, targets)(embeddings, folds)
+        embedding = GaussianModel.fit(embeddings, folds, targets)(embeddings, folds)
         logits = fit_factor(words, targets) * words + fit_factor(embedding, targets) * embedding
         targets = softmax(logits * min(sharpness(logits, SURE), 1.0))
     return targets

@@ -164,7 +164,9 @@ def judge(scorer: str, asked: Asked) -> Judged:
     is_right = right[np.arange(len(right)), best_teacher(known)]
     is_posterior = np.allclose(scores.sum(axis=1), 1.0)
     weights = scores if is_posterior else soft_weights(scores, TAU)
-    distributions = [softmax(teacher.logits) for teacher in asked.outputs.teachers]
+    powers = score.gate.reader.sharpening if isinstance(score, Gated) else np.ones(len(asked.outputs.teachers))
+    pairs = zip(asked.outputs.teachers, powers.tolist(), strict=True)
+    distributions = [softmax(power * teacher.logits) for teacher, power in pairs]
     target = golden_targets(weights, distributions, asked.outputs.label_space)[asked.known]
     nats = metrics.kl_to_gold(target, asked.columns)
     return Judged(

@@ -177,7 +177,9 @@ def _measure_supervision(params: Params, layout: Layout) -> SupervisionResult:
             outputs = inputs[scorer].outputs(number, texts, labels)
             scores = router(outputs)
             settings = _with_scorer(params.integrate, scorer)
-            target, _ = targets(scores, labels, corpus.label_space, settings, params.student.temperature)
+            target, _ = targets(
+                scores, labels, corpus.label_space, settings, params.student.temperature, router.sharpening
+            )
             answered(target, outputs.anchors)
             known_target = target[rows.known]
             shards[scorer].append(

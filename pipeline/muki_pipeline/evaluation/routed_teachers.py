@@ -76,7 +76,8 @@ class RoutedTeachers:
             task = progress.begin("embed", len(texts), "texts")
             vectors = self.encoder.loaded.embed(texts, task)
             outputs = TeacherOutputs(texts, labels, self.router.label_space, vectors)
-        distributions = [softmax(shard.logits) for shard in labels]
+        pairs = zip(labels, self.router.sharpening.tolist(), strict=True)
+        distributions = [softmax(factor * shard.logits) for shard, factor in pairs]
         return golden_targets(hard_weights(self.router(outputs)), distributions, self.router.label_space)
 
     def is_answered(self, texts: list[str]) -> NDArray[np.bool_]:

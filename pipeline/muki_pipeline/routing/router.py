@@ -61,6 +61,11 @@ class Router:
         return voting(scores, outputs.is_silent, self.scorer in POSTERIORS)
 
     @property
+    def sharpening(self) -> NDArray[np.float64]:
+        """`[teachers]`, the power of each teacher's probabilities at which it is sure enough to be learned from."""
+        return self.score.gate.reader.sharpening if isinstance(self.score, Gated) else np.ones(len(self.teachers))
+
+    @property
     def label_space(self) -> LabelSpace:
         """The union of the teachers' labels."""
         return LabelSpace(self.labels, tuple(np.array(each["columns"], np.intp) for each in self.teachers.values()))

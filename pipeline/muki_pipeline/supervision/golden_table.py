@@ -16,6 +16,7 @@ from muki_pipeline.labels.tables import Features, LabelledCorpus, LabelShard
 from muki_pipeline.layout import MAKE_GOLDEN
 from muki_pipeline.routing.answers import Anchors
 from muki_pipeline.routing.confidence import energy, softmax
+from muki_pipeline.routing.gate.calibration import sharpened
 from muki_pipeline.routing.silence import voting
 from muki_pipeline.store import schema
 from muki_pipeline.store.columns import fixed_size_lists
@@ -90,6 +91,7 @@ def targets(
     label_space: LabelSpace,
     settings: Integrate,
     temperature: float,
+    sharpening: NDArray[np.float64],
 ) -> tuple[NDArray[np.float32], list[NDArray[np.floating]]]:
     """Golden targets of one shard, `[rows, union]`, and each teacher's distributions, `[rows, its labels]`.
 
@@ -99,10 +101,11 @@ def targets(
         label_space: The union of their labels.
         settings: The `integrate` block.
         temperature: T of the teachers' softmax (the student's `temperature`).
+        sharpening: `[teachers]`, see `Router.sharpening`.
     """
     distributions = [
-        softmax(shard.logits, temperature) if settings.teacher_distribution == "deterministic" else shard.probs
-        for shard in labels
+        _distribution(shard, settings, temperature, factor)
+        for shard, factor in zip(labels, sharpening.tolist(), strict=True)
     ]
     strategy = STRATEGIES[settings.strategy]
     energies = np.empty_like(scores)
@@ -112,6 +115,13 @@ def targets(
     is_silent = np.stack([shard.is_silent for shard in labels], axis=1)
     weights = voting(np.asarray(weights, dtype=np.float64), is_silent, is_posterior=True)
     return golden_targets(weights, distributions, label_space), distributions
+
+
+def _distribution(shard: LabelShard, settings: Integrate, temperature: float, factor: float) -> NDArray[np.floating]:
+    """A teacher's distribution, `[rows, its labels]`."""
+    if settings.teacher_distribution == "deterministic":
+        return softmax(shard.logits * factor, temperature)
+    return shard.probs if factor == 1.0 else sharpened(shard.probs, factor)
 
 
 def answered(target: NDArray[np.float32], anchors: Anchors | None) -> None:

@@ -171,7 +171,9 @@ class GoldenWriter:
         every_score = _rounded(self.router.scores(outputs))
         scores = _rounded(self.router.votes(every_score, outputs))
         weights = _raw_weights(every_score, outputs, self.settings)
-        target, distributions = targets(scores, labels, corpus.label_space, self.settings, self.temperature)
+        target, distributions = targets(
+            scores, labels, corpus.label_space, self.settings, self.temperature, self.router.sharpening
+        )
         answered(target, outputs.anchors)
         apart = np.concatenate(distributions, axis=1).astype(np.float32) if strategy.keeps_teachers_apart else None
         features = None if self.features is None else np.concatenate(self.features.read(number, ids), axis=1)

@@ -1,5 +1,6 @@
 import re
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 from muki_pipeline.labels.space import LabelSpace, unite
 from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.routing.gate.agreement import SLIGHT, estimated_accuracies, has_drifted, kappa
-from muki_pipeline.routing.gate.calibration import Calibration, fit_factor, sharpness
-from muki_pipeline.routing.gate.embedded import EmbeddingModel
-from muki_pipeline.routing.gate.gate import Gate, GateInputs
+from muki_pipeline.routing.gate.calibration import Calibration, fit_factor, sharpened, sharpness
+from muki_pipeline.routing.gate.gate import Gate, GateInputs, Reader
+from muki_pipeline.routing.gate.gaussian import GaussianModel
+from muki_pipeline.routing.gate.meaning import Meaning
+from muki_pipeline.routing.gate.views import ContentView
 from muki_pipeline.routing.gate.words import FOLDS, WordIndex, WordModel
 
 TOPICS = [["ball", "goal", "team"], ["star", "orbit", "moon"], ["vote", "law", "court"], ["cell", "gene", "drug"]]
@@ -116,6 +119,63 @@ def test_texts_without_common_words_are_routed(texts: list[str]) -> None:
     assert world.share_right(Gate.fit(bare, world.names)(bare)) > 0.8
 
 
+def test_a_modest_teacher_is_heard_as_well_as_a_sure_one() -> None:
+    world = World(signal=0.5)
+    modest, sure = (softmax(factor * np.log(world.texts.distributions[0])) for factor in (0.1, 1.0))
+    found = {}
+    for name, distribution in {"modest": modest, "sure": sure}.items():
+        texts = replace(world.texts, distributions=[distribution, world.texts.distributions[1]])
+        gate = Gate.fit(texts, world.names)
+        found[name] = world.share_right(gate(texts))
+        assert (gate.reader.sharpening > 1).tolist() == [name == "modest", False]
+    assert modest.max(axis=1).mean() < 0.7
+    assert sharpened(modest, gate_of(world, modest).reader.sharpening[0]).max(axis=1).mean() == pytest.approx(0.8)
+    assert found["modest"] == pytest.approx(found["sure"], abs=0.01)
+
+
+def gate_of(world: World, distribution: np.ndarray, is_silent: np.ndarray | None = None) -> Gate:
+    distributions = [distribution, world.texts.distributions[1]]
+    return Gate.fit(replace(world.texts, distributions=distributions, is_silent=is_silent), world.names)
+
+
+def test_unanswered_texts_do_not_make_a_teacher_modest() -> None:
+    world = World()
+    is_silent = np.zeros((600, 2), dtype=bool)
+    is_silent[::2, 0] = True
+    answers = np.where(is_silent[:, :1], 0.5, world.texts.distributions[0])
+    assert gate_of(world, answers, is_silent).reader.sharpening.tolist() == [1.0, 1.0]
+    assert gate_of(world, answers).reader.sharpening[0] > 1
+    assert gate_of(world, np.full((600, 2), 0.5), np.tile([True, False], (600, 1))).reader.sharpening[0] == 1.0
+
+
+def test_answers_tell_apart_what_words_and_embedding_do_not() -> None:
+    world, drawn = World(1200), np.random.default_rng(4)
+    # Each teacher takes every foreign label for one of its own, a little less surely: to itself that tells nothing.
+    logits = 3.0 * (np.eye(4) + 0.5 * np.eye(4)[[2, 3, 0, 1]])[world.label] + drawn.normal(scale=0.5, size=(1200, 4))
+    blind = replace(
+        world.texts,
+        texts=[f"the same words {number}" for number in range(1200)],
+        embeddings=drawn.normal(size=(1200, SIZE)),
+        distributions=[softmax(logits[:, columns]) for columns in world.space.columns],
+    )
+    prepared = Reader.fit(blind, world.names)(blind)
+    without = replace(prepared, meaning=prepared.meaning[:, :SIZE])
+    targets = np.eye(4)[world.label]
+    found = [world.share_right(ContentView.fit(texts, targets, targets)(texts)) for texts in (prepared, without)]
+    assert found[0] > 0.9
+    assert found[1] < 0.7
+
+
+def test_embedding_and_answers_have_the_same_variance() -> None:
+    drawn = np.random.default_rng(0)
+    embeddings = 0.01 * drawn.normal(size=(500, 7)) + 3.0
+    distributions = [softmax(4 * drawn.normal(size=(500, labels))) for labels in (2, 3)]
+    vectors = Meaning.fit(embeddings, distributions)(embeddings, distributions)
+    assert vectors.shape == (500, 12)
+    np.testing.assert_allclose([half.var(axis=0).sum() for half in (vectors[:, :7], vectors[:, 7:])], 1.0, rtol=1e-4)
+    np.testing.assert_allclose(vectors.mean(axis=0), 0.0, atol=1e-5)
+
+
 def test_one_teacher_is_always_right() -> None:
     world = World(50)
     space = unite({"one": ["a", "b", "c", "d"]}, {})
@@ -148,7 +208,7 @@ def test_a_text_never_votes_for_itself() -> None:
     embeddings = np.random.default_rng(0).normal(size=(5, 3))
     for view in (
         lambda t: WordModel.fit(bags, folds, t)(bags, folds),
-        lambda t: EmbeddingModel.fit(embeddings, folds, t)(embeddings, folds),
+        lambda t: GaussianModel.fit(embeddings, folds, t)(embeddings, folds),
     ):
         before, after = view(targets), view(changed)
         np.testing.assert_allclose(after[0], before[0], atol=1e-5)
@@ -189,7 +249,7 @@ def test_a_gaussian_per_label_finds_the_label() -> None:
     drawn = np.random.default_rng(0)
     label = np.arange(300) % 3
     embeddings = drawn.normal(size=(3, 5))[label] * 3 + drawn.normal(size=(300, 5))
-    likelihoods = EmbeddingModel.fit(embeddings, np.arange(300) % FOLDS, np.eye(3)[label])(
+    likelihoods = GaussianModel.fit(embeddings, np.arange(300) % FOLDS, np.eye(3)[label])(
         embeddings, np.arange(300) % FOLDS
     )
     assert (likelihoods.argmax(axis=1) == label).mean() > 0.9

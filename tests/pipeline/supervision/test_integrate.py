@@ -24,6 +24,7 @@ from muki_pipeline.layout import Layout
 from muki_pipeline.routing import inputs
 from muki_pipeline.routing.confidence import entropy_of_logits, softmax
 from muki_pipeline.routing.gate.agreement import SLIGHT
+from muki_pipeline.routing.router import Router
 from muki_pipeline.store.folder import FolderStore
 from muki_pipeline.store.table import MANIFEST, Table, seal
 from muki_pipeline.supervision import integrate as stage
@@ -110,6 +111,23 @@ def test_every_setting_gives_distributions_and_mean_weight_one(
         if distribution == "mc":
             probs = read_labels(layout, "one")["probs"].to_numpy()
             np.testing.assert_allclose(target[first][:, :3], probs[first], atol=1e-6)
+
+
+@pytest.mark.parametrize("distribution", ["deterministic", "mc"])
+def test_the_default_sharpens_the_targets_of_modest_teachers(copy: Path, distribution: str) -> None:
+    tiny.change(copy, "integrate", scorer="gate", strategy="posterior", teacher_distribution=distribution)
+    frame, layout = integrate(copy)
+    posterior, powers = frame["scores"].to_numpy(), Router.load(layout.router).sharpening
+    assert (powers > 1).all()  # tiny teachers are random
+    parts = []
+    for number, name in enumerate(tiny.TEACHER_LABELS):
+        labels = read_labels(layout, name)
+        sharp = softmax(powers[number] * labels["logits"].to_numpy())
+        assert sharp.max(axis=1).mean() == pytest.approx(0.8, abs=1e-3)
+        probs = labels["probs"].to_numpy() ** powers[number]
+        given = sharp if distribution == "deterministic" else probs / probs.sum(axis=1, keepdims=True)
+        parts.append(posterior[:, [number]] * given)
+    np.testing.assert_allclose(frame["target"].to_numpy(), np.concatenate(parts, 1), atol=1e-5)
 
 
 def test_weights_raw_or_all_one(copy: Path) -> None:

@@ -13,6 +13,7 @@ Floats = NDArray[np.floating]
 _RIDGE = 1e-3
 _FACTORS = (-7.0, 7.0)
 """Range of a factor's natural logarithm."""
+_SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,16 @@ def sharpness(logits: Floats, accuracy: float) -> float:
     if surplus(high) <= 0:
         return float(np.exp(high))
     return float(np.exp(brentq(surplus, low, high, xtol=1e-10)))
+
+
+def sharpening_to(distribution: Floats, certainty: float) -> float:
+    """The power of probabilities `[texts, labels]` at which the mean of the highest one is `certainty`."""
+    return sharpness(np.log(np.maximum(distribution, _SMALLEST)), certainty)
+
+
+def sharpened(distribution: Floats, factor: float) -> NDArray[np.float64]:
+    """Probabilities to the power of a factor, `[texts, labels]`, each row sums to 1."""
+    return np.asarray(softmax(factor * np.log(np.maximum(distribution, _SMALLEST)), axis=1))
 
 
 def fit_factor(log_likelihoods: Floats, targets: Floats) -> float:

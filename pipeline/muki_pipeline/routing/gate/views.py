@@ -16,7 +16,7 @@ from scipy.special import logsumexp
 
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.routing.gate.calibration import Calibration, fit_factor
-from muki_pipeline.routing.gate.embedded import EmbeddingModel
+from muki_pipeline.routing.gate.gaussian import GaussianModel
 from muki_pipeline.routing.gate.words import FOLDS, WordModel
 
 Floats = NDArray[np.floating]
@@ -32,16 +32,16 @@ class Prepared:
         scores: `[texts, teachers, 2]`, energy and -log mutual information, standardised over the corpus.
         names: `[texts, teachers, 2]`, see `name_features`.
         words: `[texts, words]`, see `WordIndex.bags`.
-        embeddings: `[texts, size]`, neutral embeddings of length 1.
+        meaning: `[texts, size + labels of all teachers]`, neutral embedding and answers, see `gate.Reader`.
         folds: `[texts]`, see `folds_of`.
-        distributions: For each teacher `[texts, its labels]`, its distribution without dropout.
+        distributions: For each teacher `[texts, its labels]`, its distribution without dropout, sharpened.
         label_space: The union, and each teacher's columns of it.
     """
 
     scores: Floats
     names: Floats
     words: csr_array
-    embeddings: Floats
+    meaning: Floats
     folds: NDArray[np.intp]
     distributions: Sequence[Floats]
     label_space: LabelSpace
@@ -105,33 +105,33 @@ class NameView(_CalibratedView):
 
 @dataclass(frozen=True)
 class ContentView:
-    """Words and embedding, each a generative model of every label of the union.
+    """Words, and embedding with answers, each a generative model of every label of the union.
 
     A teacher's evidence is log Σ_y q_i(y|x) p(x|y): how likely the text is, if the teacher's own answer is right.
     """
 
     words: WordModel
     word_factor: float
-    embedding: EmbeddingModel
-    embedding_factor: float
+    meaning: GaussianModel
+    meaning_factor: float
 
     @classmethod
     def fit(cls, texts: Prepared, posterior: Floats, targets: Floats) -> Self:
         """See `View`."""
         words = WordModel.fit(texts.words, texts.folds, targets)
-        embedding = EmbeddingModel.fit(texts.embeddings, texts.folds, targets)
+        meaning = GaussianModel.fit(texts.meaning, texts.folds, targets)
         return cls(
             words,
             fit_factor(words(texts.words, texts.folds), targets),
-            embedding,
-            fit_factor(embedding(texts.embeddings, texts.folds), targets),
+            meaning,
+            fit_factor(meaning(texts.meaning, texts.folds), targets),
         )
 
     def __call__(self, texts: Prepared) -> NDArray[np.float64]:
         """See `View`."""
         words = self.word_factor * self.words(texts.words, texts.folds)  # [texts, labels]
-        embedding = self.embedding_factor * self.embedding(texts.embeddings, texts.folds)
-        return _teacher_evidence(words, texts) + _teacher_evidence(embedding, texts)
+        meaning = self.meaning_factor * self.meaning(texts.meaning, texts.folds)
+        return _teacher_evidence(words, texts) + _teacher_evidence(meaning, texts)
 
 
 def _teacher_evidence(log_likelihoods: Floats, texts: Prepared) -> NDArray[np.float64]:

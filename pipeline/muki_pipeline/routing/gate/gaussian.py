@@ -1,4 +1,4 @@
-"""A text's neutral embedding as a view of which label it has: a Gaussian per label with one covariance."""
+"""A text's vector as a view of which label it has: a Gaussian per label with one covariance."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -17,7 +17,7 @@ _PRIOR_TEXTS = 1.0
 
 
 @dataclass(frozen=True)
-class EmbeddingModel:
+class GaussianModel:
     """Linear discriminant analysis with soft counts; a text is judged by the other folds, never by its own.
 
     Attributes:
@@ -29,31 +29,31 @@ class EmbeddingModel:
     offsets: NDArray[np.float64]
 
     @classmethod
-    def fit(cls, embeddings: Floats, folds: NDArray[np.intp], targets: Floats) -> Self:
+    def fit(cls, vectors: Floats, folds: NDArray[np.intp], targets: Floats) -> Self:
         """The model of some texts.
 
         Args:
-            embeddings: `[texts, size]`.
+            vectors: `[texts, size]`.
             folds: `[texts]`, which fold each text is in.
             targets: `[texts, labels]`, each text's distribution over the labels.
         """
-        sums = [_moments(embeddings[folds == fold], targets[folds == fold]) for fold in range(FOLDS)]
+        sums = [_moments(vectors[folds == fold], targets[folds == fold]) for fold in range(FOLDS)]
         total = [sum(parts) for parts in zip(*sums, strict=True)]
         discriminants = [_discriminant(*(whole - part for whole, part in zip(total, own, strict=True))) for own in sums]
         directions, offsets = (np.stack(each) for each in zip(*discriminants, strict=True))
-        return cls(directions.astype(embeddings.dtype), offsets)  # in the precision of what is judged, a whole corpus
+        return cls(directions.astype(vectors.dtype), offsets)  # in the precision of what is judged, a whole corpus
 
-    def __call__(self, embeddings: Floats, folds: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Log p(embedding | label) of texts up to a term that is the same for all labels, `[texts, labels]`."""
-        likelihoods = np.empty((len(embeddings), self.offsets.shape[1]))
+    def __call__(self, vectors: Floats, folds: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Log p(vector | label) of texts up to a term that is the same for all labels, `[texts, labels]`."""
+        likelihoods = np.empty((len(vectors), self.offsets.shape[1]))
         for fold in range(FOLDS):
             chosen = folds == fold
-            likelihoods[chosen] = embeddings[chosen] @ self.directions[fold] + self.offsets[fold]
+            likelihoods[chosen] = vectors[chosen] @ self.directions[fold] + self.offsets[fold]
         return likelihoods
 
 
 def _moments(x: Floats, targets: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Texts per label `[labels]`, sums of embeddings `[labels, size]` and of their squares `[size, size]`."""
+    """Texts per label `[labels]`, sums of vectors `[labels, size]` and of their squares `[size, size]`."""
     x = x.astype(np.float64)
     return targets.sum(axis=0), targets.T @ x, (x.T * targets.sum(axis=1)) @ x
 
