@@ -6,6 +6,7 @@ from typing import Any
 
 from muki_pipeline.engines.local import Threads
 from muki_pipeline.engines.ray import RayWorkers
+from muki_pipeline.errors import shortlist
 from muki_pipeline.routing.answers import wilson_interval
 from muki_pipeline.routing.gate.agreement import SLIGHT
 from muki_pipeline.routing.gate.gate import Estimate
@@ -33,6 +34,14 @@ def main(params_file: ParamsFile = PARAMS, engine: Engine = "local", address: Ad
 def _say_routing(routing: RoutingSummary) -> None:
     shares = ", ".join(f"{name} {teacher['texts']:,}" for name, teacher in routing.teachers.items())
     say(f"routing: texts per teacher: {shares}")
+    if routing.starved:
+        worst = routing.starved[0]
+        warn(
+            f"warning: hardly any text is taught as {shortlist([each.label for each in routing.starved])}. A teacher "
+            f"gives {worst.label!r} to {worst.answered:,} texts: {worst.taught:,} are taught as it, {worst.taken:,} as "
+            f"{worst.rival!r}. Either the corpus lacks such texts, or another teacher's label takes them; "
+            "muki-pipeline review asks about them first"
+        )
     estimate = routing.estimate
     if estimate is None:
         return

@@ -1,6 +1,8 @@
 """An audit by a person: texts to check, and how often the right teacher is chosen by the answers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,12 @@ import polars as pl
 from muki_pipeline.config import Params
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labels.space import LabelSpace
-from muki_pipeline.labels.tables import LabelledCorpus, LabelShard, open_labelled_corpus
+from muki_pipeline.labels.tables import LabelledCorpus, open_labelled_corpus
 from muki_pipeline.layout import Layout, open_golden
 from muki_pipeline.routing.answers import CONFLICT, RANDOM, none_answer, read_answer_table, wilson_interval
 from muki_pipeline.routing.confidence import softmax
+from muki_pipeline.store.table import Table
+from muki_pipeline.supervision.summary import Starved, read_summary
 
 _SEED = 0
 
@@ -48,8 +52,9 @@ class Review:
 def sample_review(params: Params, layout: Layout, texts: int) -> pl.DataFrame:
     """Texts of the golden table for a person to check.
 
-    Half of them are drawn at random, because only they tell the accuracy. The other half have the least margins: they
-    show what kind of text the teachers conflict on.
+    Half of them are drawn at random, because only they tell the accuracy. The other half show where teachers conflict:
+    up to half of them are texts that a teacher gives a label which hardly any text is taught as, in turns of these
+    labels; the others have the least margins.
 
     Args:
         params: All settings.
@@ -64,19 +69,26 @@ def sample_review(params: Params, layout: Layout, texts: int) -> pl.DataFrame:
         MukiError: There is no golden table, or a table is damaged.
     """
     corpus = open_labelled_corpus(params, layout)
-    golden = open_golden(layout.golden).frame(["id", "text", "teacher", "margin"])
+    table = open_golden(layout.golden)
+    golden = table.frame(["id", "text", "teacher", "margin"])
+    answers = {name: _answers(corpus, number) for number, name in enumerate(corpus.teachers)}
     order = np.random.default_rng(_SEED).permutation(len(golden))
     at_random = order[: -(-texts // 2)]
     others = golden.with_row_index("row").filter(~pl.col("row").is_in(at_random.tolist()))
-    conflicts = others.sort("margin", "row")["row"][: texts // 2].to_numpy()
+    by_margin = others.sort("margin", "row")["row"].to_list()
+    starved = [each.label for each in _starved(table)]
+    asked = _in_turns(starved, by_margin, [each["united"].to_list() for each in answers.values()])[: texts // 4]
+    conflicts = np.array([*asked, *(row for row in by_margin if row not in {*asked})][: texts // 2], dtype=np.int64)
     parts = []
     for rows, drawn in ((at_random, RANDOM), (conflicts, CONFLICT)):
         chosen = golden[rows].select("id", "text", chosen="teacher")
         parts.append(chosen.with_columns(drawn=pl.lit(drawn), row=pl.Series(rows.astype(np.int64))))
     sample = pl.concat(parts)
-    answers = {name: _most_likely(corpus, number) for number, name in enumerate(corpus.teachers)}
     columns = [
-        pl.Series(f"teacher {name}", [answered[row] for row in sample["row"]]) for name, answered in answers.items()
+        answered[sample["row"]]
+        .select(pl.format("{} ({})", "label", "probability").alias(f"teacher {name}"))
+        .to_series()
+        for name, answered in answers.items()
     ]
     return sample.select("id", "text", *columns, "chosen", "drawn", answer=pl.lit(""))
 
@@ -118,15 +130,31 @@ def read_review(params: Params, layout: Layout, path: Path) -> Review:
     )
 
 
-def _most_likely(corpus: LabelledCorpus, teacher: int) -> list[str]:
-    """A teacher's most likely label of every text, with its probability."""
-    labels = list(corpus.tables.labels.values())[teacher]
-    answers = []
+def _answers(corpus: LabelledCorpus, teacher: int) -> pl.DataFrame:
+    """A teacher's most likely `label` of every text, its name in the union and its `probability` with two decimals."""
+    labels = np.array(list(corpus.tables.labels.values())[teacher])
+    united = np.array(corpus.label_space.labels)[corpus.label_space.columns[teacher]]
+    parts = []
     for number in range(len(corpus.shards)):
-        shard: LabelShard = corpus.tables.read(number, ["logits"])[teacher]
-        probs = softmax(shard.logits)
-        answers += [f"{labels[row.argmax()]} ({row.max():.2f})" for row in probs]
-    return answers
+        probs = softmax(corpus.tables.read(number, ["logits"])[teacher].logits)
+        written = [f"{value:.2f}" for value in probs.max(axis=1)]
+        best = probs.argmax(axis=1)
+        given = {"label": labels[best].tolist(), "united": united[best].tolist(), "probability": written}
+        parts.append(pl.DataFrame(given))
+    return pl.concat(parts)
+
+
+def _starved(golden: Table) -> tuple[Starved, ...]:
+    """See `RoutingSummary.starved`; none where scores are no posterior."""
+    summary = read_summary(golden.facts["routing"])
+    return () if summary is None else summary.starved
+
+
+def _in_turns(labels: Sequence[str], rows: Sequence[int], answers: Sequence[list[str]]) -> list[int]:
+    """Of some rows those that a teacher gives one of the labels: the first of each label, then the second of each."""
+    found = [[row for row in rows if any(given[row] == label for given in answers)] for label in labels]
+    in_turns = [row for turn in zip_longest(*found) for row in turn if row is not None]
+    return list(dict.fromkeys(in_turns))
 
 
 def _is_right(rows: pl.DataFrame, label_space: LabelSpace, teachers: list[str]) -> list[bool]:

@@ -25,7 +25,7 @@ from muki_pipeline.store import files
 from muki_pipeline.store.columns import frame, matrix
 from muki_pipeline.store.table import Table, read_table_file
 from muki_pipeline.supervision.strategies import MARGIN_FLOOR
-from muki_pipeline.supervision.summary import read_summary
+from muki_pipeline.supervision.summary import RoutingSummary, read_summary
 
 CONFLICTS = 20
 """Texts shown on which teachers conflict most."""
@@ -254,7 +254,23 @@ def _routing(facts: Mapping[str, Any], layout: Layout) -> list[str]:
             known = f"{corpus['rows_of_known_labels']:,} gold labels"
             rows.append(["right teacher, by gold labels", f"{scorer['right_teacher_best']:.3f}", known])
     found = _table(["", "share", "from"], rows) if rows else f"<p>{_NOBODY_KNOWS}</p>"
-    return [f"<section><h2>Is the right teacher chosen?</h2>{found}</section>"]
+    return [f"<section><h2>Is the right teacher chosen?</h2>{found}</section>", *_starved(summary)]
+
+
+def _starved(summary: RoutingSummary | None) -> list[str]:
+    """The labels that hardly any text is taught as."""
+    if summary is None or not summary.starved:
+        return []
+    rows = [
+        [each.label, f"{each.answered:,}", f"{each.taught:,}", f"{each.taken:,}", each.rival]
+        for each in summary.starved
+    ]
+    table = _table(["label", "texts that its teacher gives it", "taught as it", "taught as its rival", "rival"], rows)
+    what = (
+        "Either the corpus lacks such texts, or another teacher's label takes them. <code>muki-pipeline review</code> "
+        "asks about these texts first."
+    )
+    return [f"<section><h2>Labels that hardly any text is taught as</h2><p>{what}</p>{table}</section>"]
 
 
 def _csv(layout: Layout, file: str) -> pl.DataFrame | None:

@@ -1,6 +1,7 @@
 """Label tables become a golden table: the router scores each shard's texts, and scores become targets and weights."""
 
 import logging
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from muki_pipeline.supervision.golden_table import (
     targets,
 )
 from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher, teacher_margins
-from muki_pipeline.supervision.summary import RoutingSummary, ShardSums, read_summary, summarise
+from muki_pipeline.supervision.summary import RoutingSummary, ShardSums, pairs, read_summary, summarise
 
 _LOG = logging.getLogger(__name__)
 
@@ -186,6 +187,8 @@ class GoldenWriter:
         sums = ShardSums(
             taught=int(np.count_nonzero(weights)),
             chosen=np.bincount(best, minlength=teachers),
+            targets=Counter(target.argmax(axis=1).tolist()),
+            taught_as=pairs(target, distributions, outputs.is_silent, corpus.label_space),
         )
         return shard, sums
 

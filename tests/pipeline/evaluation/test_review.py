@@ -16,7 +16,9 @@ from muki_pipeline.evaluation.review import read_review, sample_review
 from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.reporting.html import write_report
 from muki_pipeline.routing.answers import read_answers, reference, wilson_interval
+from muki_pipeline.supervision import summary
 from muki_pipeline.supervision.integrate import integrate
+from muki_pipeline.supervision.summary import Starved
 from muki_stages import integrate as stage
 from muki_stages import review
 from tests import tiny
@@ -48,6 +50,32 @@ def test_half_is_random_and_half_has_the_least_margins(finished: Path) -> None:
     row = sample.row(0, named=True)
     assert row["teacher one"].split(" ")[0] in tiny.TEACHER_LABELS["one"]
     assert len(sample_review(params, layout, 1000)) == 30
+
+
+def test_labels_that_hardly_any_text_is_taught_as_are_named_and_asked_about_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tiny.save_project(tmp_path, rows=60)
+    aliases = {"one": {"plum": "prune"}}
+    tiny.change(path, "integrate", scorer="gate", strategy="posterior", aliases=aliases)
+    tiny.label(path)
+    starved = [Starved("prune", 1041, 2, "oak", 39), Starved("elm", 10, 0, "oak", 9)]
+    monkeypatch.setattr(summary, "starved_labels", lambda *given: starved)
+    stage.main(path)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "hardly any text is taught as 'prune', 'elm'. A teacher gives 'prune' to 1,041 texts" in said
+    assert "2 are taught as it, 39 as 'oak'" in said
+    params, layout = config.load(path)
+    sample = sample_review(params, layout, 24)
+    assert sample["drawn"].to_list() == ["random"] * 12 + ["conflict"] * 12
+    assert sample["id"].n_unique() == 24
+    first = sample[12:18]
+    plums, elms = (first[f"teacher {name}"].str.starts_with(label) for name, label in (("one", "plum"), ("two", "elm")))
+    assert (plums | elms).all()
+    assert plums[0]
+    assert elms[1]
+    others = pl.read_parquet(layout.golden / "*.parquet").filter(~pl.col("id").is_in(sample["id"][:18].to_list()))
+    assert set(sample["id"][18:]) == set(others.sort("margin")["id"][:6])
 
 
 def test_gold_answers_give_the_share_of_right_teachers(finished: Path, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def model_card(
     return _TEMPLATE.render(
         facts=facts,
         audit=(facts.get("routing") or {}).get("audit"),
+        starved=(facts.get("routing") or {}).get("starved", ()),
         losses=losses,
         examples=examples,
         max_length=settings.max_length,

@@ -52,3 +52,10 @@ def test_without_answers_nobody_knows_how_often_the_right_teacher_was_chosen(rou
     assert "nobody knows: no person has answered texts drawn at random. No label was" in "\n".join(
         card({}, routing=routing)
     )
+
+
+def test_labels_that_the_student_will_hardly_know_are_named() -> None:
+    starved = {"label": LABEL, "answered": 1041, "taught": 2, "rival": "oak", "taken": 39}
+    lines = card({}, routing={"teachers": {}, "estimate": None, "audit": None, "starved": [starved]})
+    assert f"| {LABEL} | 1,041 | 2 | 39 | oak |" in lines
+    assert "hardly know" not in "\n".join(card({}))
