@@ -151,12 +151,30 @@ def training(records: Records) -> list[str]:
 
 
 def answers(records: Records) -> list[str]:
-    """What a person's answers buy: right teacher on the other texts."""
-    measured = list(values_of(records))
-    cells = {(values["setting"], row["answers"]): share(row["right"]) for values in measured for row in values["rows"]}
-    names = [values["setting"] for values in measured]
-    rows = [(str(row["answers"]), *(cells[name, row["answers"]] for name in names)) for row in measured[0]["rows"]]
-    return table(("answers", *names), rows)
+    """What a few answers tell of the share of right teachers, and what the gate makes of many."""
+    measured = sorted(values_of(records), key=lambda values: str(values["setting"]))
+    counts = [row["answers"] for row in measured[0]["rows"]]
+    rows = [
+        (
+            values["setting"],
+            share(values["right"]),
+            *(f"±{share(each['half_width'])}, {each['coverage']:.2f}" for each in values["told"].values()),
+            *(f"{each['needed']:.0f}" for each in values["told"].values()),
+            *(share(row["right"]) for row in values["rows"]),
+        )
+        for values in measured
+    ]
+    few, width = measured[0]["answers"], measured[0]["width"]
+    headings = (
+        "setting",
+        "right",
+        f"{few} answers: interval, coverage",
+        "the same, all texts alike",
+        f"answers for ±{width}",
+        "the same, all texts alike",
+        *(f"right on the others after {count}" for count in counts),
+    )
+    return table(headings, rows)
 
 
 def benchmarks(records: Records) -> list[str]:

@@ -7,9 +7,7 @@ from typing import Any
 from muki_pipeline.engines.local import Threads
 from muki_pipeline.engines.ray import RayWorkers
 from muki_pipeline.errors import shortlist
-from muki_pipeline.routing.answers import wilson_interval
 from muki_pipeline.routing.gate.agreement import SLIGHT
-from muki_pipeline.routing.gate.gate import Estimate
 from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.supervision.summary import RoutingSummary
 from muki_stages.options import PARAMS, Address, Engine, ParamsFile
@@ -47,8 +45,8 @@ def _say_routing(routing: RoutingSummary) -> None:
         return
     if (audit := routing.audit) is not None:
         say(
-            f"accuracy of the routing by {audit.texts:,} answers: {audit.right / audit.texts:.2f} (95 % interval "
-            f"{audit.low:.2f} to {audit.high:.2f}); {', '.join(_teacher_accuracies(routing, estimate))}"
+            f"accuracy of the routing by {audit.texts:,} answers: {audit.share:.3f} (95 % interval {audit.low:.3f} to "
+            f"{audit.high:.3f})"
         )
     else:
         say("how often that is right, nobody knows without answers: muki-pipeline review writes texts for a person")
@@ -65,13 +63,3 @@ def _say_routing(routing: RoutingSummary) -> None:
             f"warning: {'; and '.join(doubts)}. Are all teachers fully trained? Do the labels' names say what they "
             "mean? Do the teachers know this corpus? Check a sample with muki-pipeline review before you train on this"
         )
-
-
-def _teacher_accuracies(routing: RoutingSummary, estimate: Estimate) -> list[str]:
-    """For each teacher that was chosen for an answered text, how often that was right, with its interval."""
-    lines = []
-    for name, texts, right in zip(routing.teachers, estimate.audited, estimate.audited_right, strict=True):
-        if texts:
-            low, high = wilson_interval(right, texts)
-            lines.append(f"{name} {right} of {texts} ({low:.2f} to {high:.2f})")
-    return lines

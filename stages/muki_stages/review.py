@@ -9,6 +9,7 @@ from muki_pipeline import config
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.review import read_review, sample_review
 from muki_pipeline.labels.tables import open_labelled_corpus
+from muki_pipeline.routing.accuracy import WIDTH
 from muki_pipeline.routing.answers import none_answer, reference
 from muki_pipeline.store import files
 from muki_pipeline.store.columns import spreadsheet_csv
@@ -36,14 +37,16 @@ def main(
         )
         return
     result = read_review(params, layout, answers)
-    low, high = result.interval
     unknown = f"; no teacher knows the label of {result.unknown:,} of them" if result.unknown else ""
     say(f"{result.answered:,} of {result.rows:,} texts answered{unknown}")
+    right = result.right
     say(
-        f"right teacher: {result.right:,} of {result.judged:,} random texts, {result.right / result.judged:.3f} "
-        f"(95 % interval {low:.3f} to {high:.3f})"
+        f"right teacher: {right.share:.3f} of the corpus (95 % interval {right.low:.3f} to {right.high:.3f}), by "
+        f"{result.judged:,} random texts"
     )
+    if result.missing:
+        say(f"about {result.missing:,} more answers would make that interval ±{WIDTH}")
+    else:
+        say(f"that is enough: the interval is ±{WIDTH} or less")
     named = reference(answers, layout.root)
     say(f"to use the answers, set integrate.answers: {named} in {params_file} and integrate again")
-    if result.conflicts:
-        say(f"right teacher on the texts of least margin: {result.conflicts_right:,} of {result.conflicts:,}")

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from muki_pipeline.config import Params
+from muki_pipeline.config import POSTERIORS, Params
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.labels.tables import LabelledCorpus, open_labelled_corpus
 from muki_pipeline.layout import Layout, open_golden
-from muki_pipeline.routing.answers import CONFLICT, RANDOM, none_answer, read_answer_table, wilson_interval
+from muki_pipeline.routing.accuracy import Share, chances, draw, missing, share_of_random, share_right
+from muki_pipeline.routing.answers import RANDOM, STARVED, none_answer, read_answer_table
 from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.store.table import Table
 from muki_pipeline.supervision.summary import Starved, read_summary
@@ -29,32 +31,25 @@ class Review:
         rows: Texts in the file.
         answered: Those of them with an answer.
         unknown: Answered texts whose label no teacher knows.
-        judged: Random texts with a known label.
-        right: Those of them whose chosen teacher knows the label.
-        conflicts: Answered texts of least margin with a known label.
-        conflicts_right: Those of them whose chosen teacher knows the label.
+        judged: Texts with a known label that were drawn at random.
+        right: The share of the corpus whose right teacher is chosen, by these.
+        missing: About how many more answers make its interval as narrow as `accuracy.WIDTH`.
     """
 
     rows: int
     answered: int
     unknown: int
     judged: int
-    right: int
-    conflicts: int
-    conflicts_right: int
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % interval of the share right (Wilson 1927)."""
-        return wilson_interval(self.right, self.judged)
+    right: Share
+    missing: int
 
 
 def sample_review(params: Params, layout: Layout, texts: int) -> pl.DataFrame:
     """Texts of the golden table for a person to check.
 
-    Half of them are drawn at random, because only they tell the accuracy. The other half show where teachers conflict:
-    up to half of them are texts that a teacher gives a label which hardly any text is taught as, in turns of these
-    labels; the others have the least margins.
+    Up to a quarter are texts that a teacher gives a label which hardly any text is taught as, in turns of these labels.
+    The others are drawn at random, because only they tell the accuracy; where scores are a posterior, unsure texts more
+    often (see `routing/accuracy.py`).
 
     Args:
         params: All settings.
@@ -63,34 +58,37 @@ def sample_review(params: Params, layout: Layout, texts: int) -> pl.DataFrame:
 
     Returns:
         `id`, `text`, a column `teacher NAME` for each teacher with its most likely label, `chosen` (teacher), `drawn`
-        (random or conflict), and `answer`, empty.
+        (random or starved), `stands_for` (how many texts a random one stands for), and `answer`, empty.
 
     Raises:
         MukiError: There is no golden table, or a table is damaged.
     """
     corpus = open_labelled_corpus(params, layout)
     table = open_golden(layout.golden)
-    golden = table.frame(["id", "text", "teacher", "margin"])
+    golden = table.frame(["id", "text", "teacher", "margin", "scores"])
     answers = {name: _answers(corpus, number) for number, name in enumerate(corpus.teachers)}
-    order = np.random.default_rng(_SEED).permutation(len(golden))
-    at_random = order[: -(-texts // 2)]
-    others = golden.with_row_index("row").filter(~pl.col("row").is_in(at_random.tolist()))
-    by_margin = others.sort("margin", "row")["row"].to_list()
     starved = [each.label for each in _starved(table)]
-    asked = _in_turns(starved, by_margin, [each["united"].to_list() for each in answers.values()])[: texts // 4]
-    conflicts = np.array([*asked, *(row for row in by_margin if row not in {*asked})][: texts // 2], dtype=np.int64)
-    parts = []
-    for rows, drawn in ((at_random, RANDOM), (conflicts, CONFLICT)):
-        chosen = golden[rows].select("id", "text", chosen="teacher")
-        parts.append(chosen.with_columns(drawn=pl.lit(drawn), row=pl.Series(rows.astype(np.int64))))
-    sample = pl.concat(parts)
+    by_margin = np.argsort(golden["margin"].to_numpy(), kind="stable").tolist()
+    named = _in_turns(starved, by_margin, [each["united"].to_list() for each in answers.values()])[: texts // 4]
+    others = np.setdiff1d(np.arange(len(golden)), named)
+    certainty = _certainty(params, golden)
+    count = min(texts - len(named), len(others))
+    chance = chances(None if certainty is None else certainty[others], len(others), count)
+    at_random = draw(chance, count, _SEED)
+    rows = np.concatenate([np.array(named, dtype=np.intp), others[at_random]])
+    sample = (
+        golden[rows]
+        .select("id", "text", chosen="teacher")
+        .with_columns(
+            drawn=pl.Series([STARVED] * len(named) + [RANDOM] * count, dtype=pl.String),
+            stands_for=pl.Series([None] * len(named) + (1.0 / chance[at_random]).round(3).tolist(), dtype=pl.Float64),
+        )
+    )
     columns = [
-        answered[sample["row"]]
-        .select(pl.format("{} ({})", "label", "probability").alias(f"teacher {name}"))
-        .to_series()
+        answered[rows].select(pl.format("{} ({})", "label", "probability").alias(f"teacher {name}")).to_series()
         for name, answered in answers.items()
     ]
-    return sample.select("id", "text", *columns, "chosen", "drawn", answer=pl.lit(""))
+    return sample.select("id", "text", *columns, "chosen", "drawn", "stands_for", answer=pl.lit(""))
 
 
 def read_review(params: Params, layout: Layout, path: Path) -> Review:
@@ -108,26 +106,37 @@ def read_review(params: Params, layout: Layout, path: Path) -> Review:
     corpus = open_labelled_corpus(params, layout)
     answers = read_answer_table(path, corpus.label_space)
     answered = answers.filter(pl.col("answer") != "")
-    golden = open_golden(layout.golden).frame(["id", "teacher"])
+    golden = open_golden(layout.golden).frame(["id", "teacher", "scores"])
     joined = answered.join(golden, on="id", how="inner")
     if len(joined) != len(answered):
         what = f"{len(answered) - len(joined)} of its ids are not in the golden table"
         raise MukiError(what, where=str(path), fix="Make a new sample with muki-pipeline review")
     labelled = joined.filter(pl.col("answer") != none_answer(corpus.label_space))
     is_right = pl.Series("right", _is_right(labelled, corpus.label_space, corpus.teachers), dtype=pl.Boolean)
-    labelled = labelled.with_columns(is_right)
-    judged, conflicts = (labelled.filter(pl.col("drawn") == drawn) for drawn in (RANDOM, CONFLICT))
+    judged = labelled.with_columns(is_right).filter(pl.col("drawn") == RANDOM)
     if judged.is_empty():
         raise MukiError("no random text has an answer", where=str(path), fix="Answer those with drawn = random first")
+    certainty = _certainty(params, golden)
+    if certainty is None:
+        found = share_of_random(int(judged["right"].sum()), len(judged))
+    else:
+        asked = judged["scores"].arr.max().to_numpy().astype(np.float64)
+        found = share_right(certainty, asked, judged["right"].to_numpy())
     return Review(
         rows=len(answers),
         answered=len(answered),
         unknown=len(answered) - len(labelled),
         judged=len(judged),
-        right=int(judged["right"].sum()),
-        conflicts=len(conflicts),
-        conflicts_right=int(conflicts["right"].sum()),
+        right=found,
+        missing=missing(found, len(judged)),
     )
+
+
+def _certainty(params: Params, golden: pl.DataFrame) -> NDArray[np.float64] | None:
+    """`[rows]`, posterior of the chosen teacher; None where scores are no posterior."""
+    if params.integrate.scorer not in POSTERIORS:
+        return None
+    return golden["scores"].arr.max().to_numpy().astype(np.float64)
 
 
 def _answers(corpus: LabelledCorpus, teacher: int) -> pl.DataFrame:

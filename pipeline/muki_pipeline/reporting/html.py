@@ -246,7 +246,7 @@ def _routing(facts: Mapping[str, Any], layout: Layout) -> list[str]:
     rows = []
     summary = read_summary(routing)
     if summary is not None and (audit := summary.audit) is not None:
-        share = f"{audit.right / audit.texts:.3f} (95 % interval {audit.low:.3f} to {audit.high:.3f})"
+        share = f"{audit.share:.3f} (95 % interval {audit.low:.3f} to {audit.high:.3f})"
         rows.append(["right teacher, by a person's answers", share, f"{audit.texts:,} random texts"])
     if files.exists(layout.metrics):
         corpus = files.read_json(layout.metrics, "Run muki-pipeline evaluate").get("corpus", {})

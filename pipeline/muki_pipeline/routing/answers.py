@@ -16,8 +16,9 @@ from muki_pipeline.names import comparable
 from muki_pipeline.store.files import exists
 from muki_pipeline.store.keys import file_digest
 
-RANDOM, CONFLICT = "random", "conflict"
+RANDOM, STARVED = "random", "starved"
 _DIGITS = 12
+_COLUMNS = ["id", "drawn", "stands_for", "answer"]
 
 
 def wilson_interval(right: int, rows: int) -> tuple[float, float]:
@@ -35,15 +36,21 @@ class Anchors:
     Attributes:
         rows: `[anchors]`, which texts.
         columns: `[anchors]`, the union's column of their label.
-        is_random: `[anchors]`, whether the text was drawn at random, so that it tells an accuracy.
+        stands_for: `[anchors]`, how many texts it stands for where it was drawn at random, so that it tells an
+            accuracy; 0 where it was not.
     """
 
     rows: NDArray[np.intp]
     columns: NDArray[np.intp]
-    is_random: NDArray[np.bool_]
+    stands_for: NDArray[np.float64]
+
+    @property
+    def is_random(self) -> NDArray[np.bool_]:
+        """`[anchors]`, whether the text was drawn at random."""
+        return self.stands_for > 0
 
 
-NO_ANCHORS = Anchors(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, np.bool_))
+NO_ANCHORS = Anchors(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0))
 
 
 @dataclass(frozen=True)
@@ -52,11 +59,11 @@ class Answers:
 
     Attributes:
         columns: For each id, the union's column of its label.
-        random: The ids that were drawn at random.
+        stands_for: For each id that was drawn at random, how many texts it stands for.
     """
 
     columns: dict[str, int]
-    random: frozenset[str]
+    stands_for: dict[str, float]
 
     def anchors(self, ids: Sequence[str]) -> Anchors:
         """The anchors among some texts."""
@@ -64,7 +71,7 @@ class Answers:
         return Anchors(
             np.array(rows, dtype=np.intp),
             np.array([self.columns[ids[row]] for row in rows], dtype=np.intp),
-            np.array([ids[row] in self.random for row in rows], dtype=np.bool_),
+            np.array([self.stands_for.get(ids[row], 0.0) for row in rows], dtype=np.float64),
         )
 
 
@@ -77,15 +84,21 @@ def none_answer(label_space: LabelSpace) -> str:
 
 
 def read_answer_table(path: Path, label_space: LabelSpace) -> pl.DataFrame:
-    """`id`, `drawn`, `answer` of a review file, checked; unanswered texts have an empty answer.
+    """`id`, `drawn`, `stands_for`, `answer` of a review file, checked; unanswered texts have an empty answer.
 
     Raises:
-        MukiError: The file is missing or lacks a column; an id occurs twice; an answer is no label of the union.
+        MukiError: The file is missing or lacks a column; an id occurs twice; an answer is no label of the union; a text
+            that was drawn at random stands for no number of texts.
     """
-    table = read_table(path, ["id", "drawn", "answer"], Dialect(header=True))
-    if missing := sorted({"id", "drawn", "answer"} - set(table.columns)):
+    table = read_table(path, _COLUMNS, Dialect(header=True))
+    if missing := sorted({*_COLUMNS} - set(table.columns)):
         raise MukiError(f"has no column {missing}", where=str(path), fix="Fill in a file that review has written")
-    answers = table.select("id", "drawn", answer=pl.col("answer").cast(pl.String).fill_null(""))
+    stands_for = pl.col("stands_for").cast(pl.Float64, strict=False).fill_null(0.0).fill_nan(0.0)
+    answers = table.select("id", "drawn", stands_for, answer=pl.col("answer").cast(pl.String).fill_null(""))
+    unweighted = answers.filter((pl.col("drawn") == RANDOM) & ~pl.col("stands_for").is_between(1.0, 1e18))
+    if not unweighted.is_empty():
+        what = f"stands_for is no number from 1 on for {shortlist(unweighted['id'].to_list())}"
+        raise MukiError(what, where=str(path), fix="Leave the columns drawn and stands_for as review wrote them")
     # spreadsheet_csv puts an apostrophe before labels that look like formulas, and they may be copied with it.
     answers = answers.with_columns(pl.col("answer").str.strip_chars().str.replace(r"^'([=+\-@])", "$1"))
     answers = answers.with_columns(pl.Series("answer", [comparable(each) for each in answers["answer"]], pl.String))
@@ -136,5 +149,5 @@ def read_answers(named: str | None, root: Path, label_space: LabelSpace) -> Answ
     columns = {label: column for column, label in enumerate(label_space.labels)}
     return Answers(
         {text_id: columns[label] for text_id, label in given.select("id", "answer").iter_rows()},
-        frozenset(given.filter(pl.col("drawn") == RANDOM)["id"]),
+        dict(given.filter(pl.col("drawn") == RANDOM).select("id", "stands_for").iter_rows()),
     )

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muki_pipeline.labels.space import LabelSpace
+from muki_pipeline.routing.accuracy import Share, share_right
 from muki_pipeline.routing.answers import Anchors
 
 Floats = NDArray[np.floating]
@@ -38,14 +39,21 @@ class Audit:
         teachers = logits[self.anchors.rows[is_random]].argmax(axis=1)
         return teachers, self.label_space.known[self.anchors.columns[is_random], teachers]
 
-    def counts(self, posterior: Floats) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """For each teacher, the random anchors that it is chosen for, and those of them whose label it knows."""
-        teachers, right = self.choices(posterior)
-        counted = (np.bincount(each, minlength=len(self.label_space.columns)) for each in (teachers, teachers[right]))
-        chosen, known = (tuple(int(count) for count in each) for each in counted)
-        return chosen, known
+    def share_right(self, posterior: Floats) -> tuple[int, Share]:
+        """How many anchors were drawn at random, and the share of the corpus whose right teacher they say is chosen.
+
+        Args:
+            posterior: `[texts, teachers]` of the views, which do not know the anchors.
+        """
+        _, right = self.choices(posterior)
+        certainty = posterior.max(axis=1)
+        return len(right), share_right(certainty, certainty[self.anchors.rows[self.anchors.is_random]], right)
 
     def accuracy(self, logits: Floats, estimate: float) -> float:
         """A view's accuracy: what was estimated, corrected by the anchors as far as there are enough."""
         _, right = self.choices(logits)
-        return float((right.sum() + _PRIOR_TEXTS * estimate) / (len(right) + _PRIOR_TEXTS))
+        weights = self.anchors.stands_for[self.anchors.is_random]
+        if not len(weights):
+            return estimate
+        worth = weights.sum() ** 2 / np.square(weights).sum()  # as many equal answers tell as much (Kish 1965)
+        return float((worth * np.average(right, weights=weights) + _PRIOR_TEXTS * estimate) / (worth + _PRIOR_TEXTS))

@@ -129,7 +129,7 @@ def router_key(inputs: RoutingInputs) -> str:
         "version": [schema.ROUTER_VERSION, schema.GOLDEN_VERSION],  # the second one speaks for the scorers' numbers
         "scorer": inputs.scorer,
         "corpus": corpus_digest(inputs.corpus.shards),
-        "answers": None if answers is None else [sorted(answers.columns.items()), sorted(answers.random)],
+        "answers": None if answers is None else [sorted(answers.columns.items()), sorted(answers.stands_for.items())],
         "read": {name: [shard.sha256 for shard in each] for name, each in read.items()},
     }
     return canonical_key(facts | _facts(inputs.corpus))

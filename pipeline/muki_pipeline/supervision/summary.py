@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from muki_pipeline.config import POSTERIORS
 from muki_pipeline.labels.space import LabelSpace
-from muki_pipeline.routing.answers import wilson_interval
 from muki_pipeline.routing.gate.gate import Estimate
 from muki_pipeline.routing.router import Router
 
@@ -24,17 +23,17 @@ _FEWEST = 10
 
 @dataclass(frozen=True)
 class Audit:
-    """How often the chosen teacher was right, by a person's answers to random texts.
+    """How often the right teacher is chosen, by a person's answers to random texts; see `routing/accuracy.py`.
 
     Attributes:
-        texts: How many texts.
-        right: Those of them whose chosen teacher knows the label.
-        low: Lower end of the 95 % interval of that share (Wilson 1927).
+        texts: How many texts were answered.
+        share: The share of the corpus whose right teacher is chosen.
+        low: Lower end of its 95 % interval.
         high: Its upper end.
     """
 
     texts: int
-    right: int
+    share: float
     low: float
     high: float
 
@@ -84,18 +83,17 @@ def read_summary(content: Mapping[str, Any] | None) -> RoutingSummary | None:
         return None
     estimate = content["estimate"]
     if estimate is not None:
-        counts = {name: tuple(estimate[name]) for name in ("audited", "audited_right")}
-        estimate = Estimate(**estimate | counts)
+        estimate = Estimate(**estimate | {"audit": tuple(estimate["audit"])})
     starved = tuple(Starved(**each) for each in content["starved"])
     return RoutingSummary(content["teachers"], estimate, audit_of(estimate), starved)
 
 
 def audit_of(estimate: Estimate | None) -> Audit | None:
     """The answers that a gate has read."""
-    if estimate is None or not sum(estimate.audited):
+    if estimate is None or not estimate.audit:
         return None
-    right, texts = sum(estimate.audited_right), sum(estimate.audited)
-    return Audit(texts, right, *wilson_interval(right, texts))
+    texts, share, low, high = estimate.audit
+    return Audit(int(texts), share, low, high)
 
 
 @dataclass(frozen=True)

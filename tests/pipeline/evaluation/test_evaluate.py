@@ -201,7 +201,7 @@ def test_what_is_measured_is_the_rule_that_the_student_learned_from(finished: Pa
     path = tmp_path / "p" / "params.yaml"
     params, layout = config.load(path)
     gold = pl.read_parquet(layout.corpus_gold)
-    answers = gold[::2].select("id", drawn=pl.lit("random"), answer=pl.col("label"))
+    answers = gold[::2].select("id", drawn=pl.lit("random"), stands_for=pl.lit(2.0), answer=pl.col("label"))
     answers.write_csv(tmp_path / "p" / "answers.csv")
     gate = {"strategy": "posterior", "scorer": "gate"}
     content = yaml.safe_load(path.read_text())

@@ -15,6 +15,7 @@ from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.review import read_review, sample_review
 from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.reporting.html import write_report
+from muki_pipeline.routing.accuracy import missing, share_of_random
 from muki_pipeline.routing.answers import read_answers, reference, wilson_interval
 from muki_pipeline.supervision import summary
 from muki_pipeline.supervision.integrate import integrate
@@ -38,17 +39,27 @@ def answer(path: Path, target: Path, answers: dict[str, str]) -> Path:
     return target
 
 
-def test_half_is_random_and_half_has_the_least_margins(finished: Path) -> None:
-    params, layout = config.load(finished)
+def test_texts_are_drawn_at_random_and_unsure_ones_more_often(tmp_path: Path) -> None:
+    path = gate_project(tmp_path)
+    params, layout = config.load(path)
+    integrate(params, layout, layout.golden)
     sample = sample_review(params, layout, 12)
-    assert sample.columns == ["id", "text", "teacher one", "teacher two", "chosen", "drawn", "answer"]
-    assert sample["drawn"].to_list() == ["random"] * 6 + ["conflict"] * 6
+    assert sample.columns == ["id", "text", "teacher one", "teacher two", "chosen", "drawn", "stands_for", "answer"]
+    assert set(sample["drawn"]) == {"random"}
     assert sample["id"].n_unique() == 12
     golden = pl.read_parquet(layout.golden / "*.parquet")
-    others = golden.filter(~pl.col("id").is_in(sample["id"][:6].to_list()))
-    assert set(sample["id"][6:]) == set(others.sort("margin")["id"][:6])
+    stands_for = sample.join(golden, on="id").sort(pl.col("scores").arr.max())["stands_for"].to_list()
+    assert stands_for == sorted(stands_for)
+    assert stands_for[0] < 60 / 12 < stands_for[-1]
     row = sample.row(0, named=True)
     assert row["teacher one"].split(" ")[0] in tiny.TEACHER_LABELS["one"]
+    assert len(sample_review(params, layout, 1000)) == 60
+
+
+def test_where_scores_are_no_posterior_all_texts_have_the_same_chance(finished: Path) -> None:
+    params, layout = config.load(finished)
+    assert params.integrate.scorer == "mc_entropy"
+    assert set(sample_review(params, layout, 12)["stands_for"]) == {2.5}
     assert len(sample_review(params, layout, 1000)) == 30
 
 
@@ -67,15 +78,14 @@ def test_labels_that_hardly_any_text_is_taught_as_are_named_and_asked_about_firs
     assert "2 are taught as it, 39 as 'oak'" in said
     params, layout = config.load(path)
     sample = sample_review(params, layout, 24)
-    assert sample["drawn"].to_list() == ["random"] * 12 + ["conflict"] * 12
+    assert sample["drawn"].to_list() == ["starved"] * 6 + ["random"] * 18
+    assert sample["stands_for"].is_null().to_list() == [True] * 6 + [False] * 18
     assert sample["id"].n_unique() == 24
-    first = sample[12:18]
+    first = sample[:6]
     plums, elms = (first[f"teacher {name}"].str.starts_with(label) for name, label in (("one", "plum"), ("two", "elm")))
     assert (plums | elms).all()
     assert plums[0]
     assert elms[1]
-    others = pl.read_parquet(layout.golden / "*.parquet").filter(~pl.col("id").is_in(sample["id"][:18].to_list()))
-    assert set(sample["id"][18:]) == set(others.sort("margin")["id"][:6])
 
 
 def test_gold_answers_give_the_share_of_right_teachers(finished: Path, tmp_path: Path) -> None:
@@ -84,8 +94,9 @@ def test_gold_answers_give_the_share_of_right_teachers(finished: Path, tmp_path:
     result = read_review(params, layout, answer(finished, tmp_path / "a.csv", gold))
     sample = sample_review(params, layout, 12)
     right = [gold[row["id"]] in tiny.TEACHER_LABELS[row["chosen"]] for row in sample.iter_rows(named=True)]
-    assert (result.rows, result.answered, result.unknown, result.judged) == (12, 12, 0, 6)
-    assert (result.right, result.conflicts_right) == (sum(right[:6]), sum(right[6:]))
+    assert (result.rows, result.answered, result.unknown, result.judged) == (12, 12, 0, 12)
+    assert result.right == share_of_random(sum(right), 12)
+    assert result.missing == missing(result.right, 12) > 100
 
 
 def test_texts_without_an_answer_or_without_a_teacher_are_left_out(finished: Path, tmp_path: Path) -> None:
@@ -110,11 +121,11 @@ def test_wrong_answers_are_refused(finished: Path, tmp_path: Path, answers: dict
 def test_a_foreign_file_is_refused(finished: Path, tmp_path: Path) -> None:
     params, layout = config.load(finished)
     path = tmp_path / "a.csv"
-    path.write_text("id,drawn,answer\nalien,random,oak\n")
+    path.write_text("id,drawn,stands_for,answer\nalien,random,2.5,oak\n")
     with pytest.raises(MukiError, match="1 of its ids are not in the golden table"):
         read_review(params, layout, path)
     path.write_text("id\nalien\n")
-    with pytest.raises(MukiError, match=r"has no column \['answer', 'drawn'\]"):
+    with pytest.raises(MukiError, match=r"has no column \['answer', 'drawn', 'stands_for'\]"):
         read_review(params, layout, path)
 
 
@@ -155,9 +166,9 @@ def test_answered_texts_have_their_teacher_and_tell_the_accuracy(tmp_path: Path)
         assert gold[row["id"]] in tiny.TEACHER_LABELS[row["teacher"]]
         assert max(row["scores"]) == 1
         assert row["margin"] == pytest.approx(1, abs=1e-5)
-    estimate = manifest["routing"]["estimate"]
-    assert sum(estimate["audited"]) == 20
-    assert all(right <= texts for right, texts in zip(estimate["audited_right"], estimate["audited"], strict=True))
+    texts, share, low, high = manifest["routing"]["estimate"]["audit"]
+    assert texts == 40
+    assert 0 < low < share < high < 1
     others = golden.filter(pl.col("drawn").is_null())
     assert others["scores"].arr.max().min() < 1
 
@@ -193,7 +204,7 @@ def test_without_answers_nothing_is_audited_and_numbers_are_as_before(tmp_path: 
     before = pl.read_parquet(layout.golden / "*.parquet")
     golden, manifest = with_answers(path, {})
     assert golden.drop("drawn").equals(before)
-    assert manifest["routing"]["estimate"]["audited"] == []
+    assert manifest["routing"]["estimate"]["audit"] == []
 
 
 def test_answers_that_changed_are_refused(tmp_path: Path) -> None:
@@ -209,8 +220,11 @@ def test_answers_that_changed_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["alien,random,oak"], "1 of the answered texts are not in the corpus"),
-        (["alien,random,oak", "alien,random,elm"], "these ids occur more than once: 'alien'"),
+        (["alien,random,1.5,oak"], "1 of the answered texts are not in the corpus"),
+        (["alien,random,2,oak", "alien,random,2,elm"], "these ids occur more than once: 'alien'"),
+        (["alien,random,,oak"], "stands_for is no number from 1 on for 'alien'"),
+        (["alien,random,0.5,oak"], "stands_for is no number from 1 on for 'alien'"),
+        (["alien,random,all,oak"], "stands_for is no number from 1 on for 'alien'"),
         (None, "no such file"),
     ],
 )
@@ -218,7 +232,7 @@ def test_answers_that_do_not_fit_are_refused(tmp_path: Path, lines: list[str] | 
     path = gate_project(tmp_path)
     params, layout = config.load(path)
     file = path.parent / "review.csv"
-    file.write_text("\n".join(["id,drawn,answer", *(lines or [])]) + "\n")
+    file.write_text("\n".join(["id,drawn,stands_for,answer", *(lines or [])]) + "\n")
     settings = params.integrate.model_copy(update={"answers": reference(file, layout.root)})
     if lines is None:
         file.unlink()
@@ -226,13 +240,14 @@ def test_answers_that_do_not_fit_are_refused(tmp_path: Path, lines: list[str] | 
         integrate(params.model_copy(update={"integrate": settings}), layout, layout.golden)
 
 
-def test_answers_about_conflicts_alone_tell_no_accuracy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_answers_about_starved_labels_alone_tell_no_accuracy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = gate_project(tmp_path)
     gold = dict(pl.read_parquet(config.load(path)[1].corpus_gold).iter_rows())
     with_answers(path, gold)
     file = path.parent / "review.csv"
-    table = pl.read_csv(file)
-    table.filter(pl.col("drawn") == "conflict").write_csv(file)
+    pl.read_csv(file).with_columns(drawn=pl.lit("starved"), stands_for=None).write_csv(file)
     content = yaml.safe_load(path.read_text())
     content["integrate"] = {"answers": reference(file, path.parent)}
     path.write_text(yaml.safe_dump(content))
@@ -255,7 +270,7 @@ def test_the_command_says_how_to_use_answers_and_what_they_tell(
     params, layout = config.load(path)
     write_report(params, layout)
     assert "right teacher, by a person&#x27;s answers" in layout.report.read_text()
-    assert re.search(r"accuracy of the routing by 20 answers: 0\.\d\d \(95 % interval", capsys.readouterr().err)
+    assert re.search(r"accuracy of the routing by 40 answers: 0\.\d{3} \(95 % interval", capsys.readouterr().err)
 
 
 RESERVED = {"text": ["none", "(none)"], "id": ["drawn", " = x "], "chosen": ["answer", "Caf\u00e9"]}

@@ -185,17 +185,15 @@ class Estimate:
             they agreed best is then kept.
         accuracies: Estimated accuracy of each view.
         rounds: How many rounds there were.
-        audited: Anchors that were drawn at random, by the teacher that the views choose; empty where there
-            are none.
-        audited_right: Those of them whose chosen teacher knows the label.
+        audit: How many anchors were drawn at random, the share of right teachers by them, and the ends of its 95 %
+            interval; empty where there are none.
     """
 
     agreement: float
     has_drifted: bool
     accuracies: dict[str, float]
     rounds: int
-    audited: tuple[int, ...] = ()
-    audited_right: tuple[int, ...] = ()
+    audit: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -236,11 +234,11 @@ class Gate:
         is_silent = np.zeros(sample.scores.shape[:2], dtype=bool) if sample.is_silent is None else sample.is_silent
         agreement, drifted, rounds = _rounds(texts, audit, is_silent)
         chosen = max(rounds, key=lambda one: one.agreement) if drifted else rounds[-1]
-        audited: tuple[int, ...] = ()
-        audited_right: tuple[int, ...] = ()
+        said: tuple[float, ...] = ()
         if anchors.is_random.any():
-            audited, audited_right = audit.counts(chosen.views.posterior(chosen.views.evidence(texts)))
-        estimate = Estimate(agreement, drifted, chosen.accuracies, len(rounds), audited, audited_right)
+            answers, found = audit.share_right(chosen.views.posterior(chosen.views.evidence(texts)))
+            said = (answers, found.share, found.low, found.high)
+        estimate = Estimate(agreement, drifted, chosen.accuracies, len(rounds), said)
         return cls(reader, chosen.views, estimate)
 
     def __call__(self, texts: GateInputs) -> NDArray[np.float64]:

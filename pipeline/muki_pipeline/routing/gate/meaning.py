@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 
-_RAREST_ANSWER = 1e-6
+_RAREST_ANSWER = 1e-4
 """Probabilities below it are taken as it: their logarithms tell nothing."""
 
 

@@ -1,0 +1,103 @@
+"""How often the right teacher is chosen, by a few answers: which texts to ask about, and what their answers tell.
+
+A posterior ranks texts well, however wrong it is as a number: of the surer half hardly a text goes to a wrong teacher.
+So unsure texts are asked about more often (active testing, Kossen et al. 2021, arXiv:2103.05331), and what is left to
+learn are two numbers: log-odds of the right choice = a + b · log-odds of the posterior.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from muki_pipeline.routing.answers import wilson_interval
+
+Floats = NDArray[np.floating]
+
+WIDTH = 0.025
+"""Half of the 95 % interval at which there are enough answers."""
+_LEAST = 0.1
+"""Chance of a text that is quite sure to be asked about, as a share of the mean: nothing is taken for granted."""
+_SURE = 1e-6
+_A, _B = np.meshgrid(np.linspace(-4.0, 6.0, 81), np.linspace(0.0, 3.0, 61), indexing="ij")
+_PRIOR = -0.5 * (_A / 2.0) ** 2 - 0.5 * ((_B - 1.0) / 0.5) ** 2
+"""Logarithm of the prior of a and b: a posterior that is right as it is, within wide bounds."""
+_BINS = 200
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of right choices.
+
+    Attributes:
+        share: It.
+        low: Lower end of its 95 % interval.
+        high: The upper end.
+    """
+
+    share: float
+    low: float
+    high: float
+
+
+def chances(certainty: Floats | None, texts: int, count: int) -> NDArray[np.float64]:
+    """Chance of every text to be asked about, `[texts]`; they sum to `count`, or to `texts` if there are fewer.
+
+    Args:
+        certainty: `[texts]`, posterior of the chosen teacher; None where there is none, and all texts are equal.
+        texts: How many there are.
+        count: How many to ask about.
+    """
+    wanted = np.ones(texts) if certainty is None else np.sqrt(certainty * (1.0 - certainty))
+    wanted = wanted / max(float(wanted.mean()), 1e-12) + _LEAST
+    found = np.ones(texts)
+    free = np.full(texts, count < texts)
+    while free.any():  # nobody's chance is above 1: what is too much goes to the others
+        found[free] = wanted[free] * ((count - (~free).sum()) / wanted[free].sum())
+        free, before = free & (found < 1.0), free
+        found[before & ~free] = 1.0
+        if (free == before).all():
+            break
+    return found
+
+
+def draw(chance: NDArray[np.float64], count: int, seed: int) -> NDArray[np.intp]:
+    """`count` different texts, each with its chance (Pareto sampling, Rosén 1997)."""
+    numbers = np.random.default_rng(seed).random(len(chance))
+    with np.errstate(divide="ignore"):
+        keys = (numbers / (1.0 - numbers)) * ((1.0 - chance) / chance)
+    return np.argsort(keys, kind="stable")[:count]
+
+
+def share_right(certainty: Floats, asked: Floats, is_right: NDArray[np.bool_]) -> Share:
+    """The share of texts whose right teacher is chosen, from the answers to some of them, however these were drawn.
+
+    Args:
+        certainty: `[texts]`, posterior of the chosen teacher of every text.
+        asked: `[answers]`, the same of the texts that were answered.
+        is_right: `[answers]`, whether the right teacher was chosen.
+    """
+    odds = logit(np.clip(asked, _SURE, 1.0 - _SURE))
+    log_likelihood = _PRIOR.copy()
+    for one, right in zip(odds, is_right, strict=True):
+        log_odds = _A + _B * one
+        log_likelihood -= np.logaddexp(0.0, -log_odds if right else log_odds)
+    weights = np.exp(log_likelihood - log_likelihood.max()).ravel()
+    every = logit(np.clip(certainty, _SURE, 1.0 - _SURE))
+    middles = np.quantile(every, (np.arange(_BINS) + 0.5) / _BINS)
+    shares = np.mean([expit(_A + _B * middle) for middle in middles], axis=0).ravel()
+    order = np.argsort(shares)
+    reached = np.cumsum(weights[order]) / weights.sum()
+    low, high = (float(shares[order][np.searchsorted(reached, quantile)]) for quantile in (0.025, 0.975))
+    return Share(float(weights @ shares / weights.sum()), low, high)
+
+
+def share_of_random(right: int, texts: int) -> Share:
+    """The same where every text had the same chance and there is no posterior."""
+    return Share(right / texts, *wilson_interval(right, texts))
+
+
+def missing(found: Share, answers: int) -> int:
+    """About how many more answers make the interval as narrow as `WIDTH`: it narrows with the root of their number."""
+    return max(round(answers * (((found.high - found.low) / (2.0 * WIDTH)) ** 2 - 1.0)), 0)
