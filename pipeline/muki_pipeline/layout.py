@@ -71,6 +71,7 @@ class Layout:
     label_names = _Below("data/embeddings/names")
     """Neutral embeddings of the labels' names."""
     review = _Below("data/review.csv")
+    review_page = _Below("data/review.html")
     """The texts that a person is asked about."""
     router = _Below("data/router")
     """The router that the golden table was made with: `router.json`, `arrays.safetensors`."""

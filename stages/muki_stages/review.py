@@ -8,7 +8,7 @@ import typer
 from muki_pipeline import config
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.review import read_review, sample_review
-from muki_pipeline.labels.tables import open_labelled_corpus
+from muki_pipeline.reporting.review_page import review_page
 from muki_pipeline.routing.accuracy import WIDTH
 from muki_pipeline.routing.answers import none_answer, reference
 from muki_pipeline.store import files
@@ -21,20 +21,25 @@ def main(
     params_file: ParamsFile = PARAMS,
     texts: Annotated[int, typer.Option("--texts", min=2, help="How many texts to ask about.")] = 100,
     answers: Annotated[Path | None, typer.Option("--read", help="Read the answers in this file.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing review.csv.")] = False,
+    html: Annotated[
+        bool, typer.Option("--html", help="Write a page to answer in a browser, instead of a CSV file.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write texts for a person to check, or read the answers: how often is the right teacher chosen?"""
     params, layout = config.load(params_file)
     if answers is None:
-        if files.exists(layout.review) and not force:
-            raise MukiError("is there already", where=str(layout.review), fix="Move it, or overwrite it with --force")
+        target = layout.review_page if html else layout.review
+        if files.exists(target) and not force:
+            raise MukiError("is there already", where=str(target), fix="Move it, or overwrite it with --force")
         sample = sample_review(params, layout, texts)
-        files.write_bytes(layout.review, spreadsheet_csv(sample))
-        none = none_answer(open_labelled_corpus(params, layout).label_space)
-        say(
-            f"{layout.review}: {len(sample):,} texts. Write each text's label, or {none}, into the column answer, then "
-            "run muki-pipeline review --read FILE"
+        files.write_bytes(target, review_page(sample).encode() if html else spreadsheet_csv(sample.table))
+        how = (
+            "Open it in a browser, and save the answers"
+            if html
+            else f"Write each text's label, or {none_answer(sample.label_space)}, into the column answer"
         )
+        say(f"{target}: {len(sample.table):,} texts. {how}, then run muki-pipeline review --read FILE")
         return
     result = read_review(params, layout, answers)
     unknown = f"; no teacher knows the label of {result.unknown:,} of them" if result.unknown else ""

@@ -44,7 +44,27 @@ class Review:
     missing: int
 
 
-def sample_review(params: Params, layout: Layout, texts: int) -> pl.DataFrame:
+@dataclass(frozen=True)
+class Sample:
+    """Texts for a person to check.
+
+    Attributes:
+        table: `id`, `text`, a column `teacher NAME` for each teacher with its most likely label, `chosen` (teacher),
+            `drawn` (random or starved), `stands_for` (how many texts a random one stands for), and `answer`, empty.
+        answers: For each teacher, its answer to each of them: `label`, `united` (its name in the union), `probability`.
+        certainty: `[corpus]`, posterior of the chosen teacher of every text; None where scores are no posterior.
+        rows: `[texts]`, where they lie in the corpus.
+        label_space: The union, and each teacher's columns of it.
+    """
+
+    table: pl.DataFrame
+    answers: dict[str, pl.DataFrame]
+    certainty: NDArray[np.float64] | None
+    rows: NDArray[np.intp]
+    label_space: LabelSpace
+
+
+def sample_review(params: Params, layout: Layout, texts: int) -> Sample:
     """Texts of the golden table for a person to check.
 
     Up to a quarter are texts that a teacher gives a label which hardly any text is taught as, in turns of these labels.
@@ -55,10 +75,6 @@ def sample_review(params: Params, layout: Layout, texts: int) -> pl.DataFrame:
         params: All settings.
         layout: Where the tables lie.
         texts: How many; all if there are fewer.
-
-    Returns:
-        `id`, `text`, a column `teacher NAME` for each teacher with its most likely label, `chosen` (teacher), `drawn`
-        (random or starved), `stands_for` (how many texts a random one stands for), and `answer`, empty.
 
     Raises:
         MukiError: There is no golden table, or a table is damaged.
@@ -76,19 +92,23 @@ def sample_review(params: Params, layout: Layout, texts: int) -> pl.DataFrame:
     chance = chances(None if certainty is None else certainty[others], len(others), count)
     at_random = draw(chance, count, _SEED)
     rows = np.concatenate([np.array(named, dtype=np.intp), others[at_random]])
-    sample = (
-        golden[rows]
-        .select("id", "text", chosen="teacher")
-        .with_columns(
-            drawn=pl.Series([STARVED] * len(named) + [RANDOM] * count, dtype=pl.String),
-            stands_for=pl.Series([None] * len(named) + (1.0 / chance[at_random]).round(3).tolist(), dtype=pl.Float64),
-        )
-    )
+    given = {name: each[rows] for name, each in answers.items()}
     columns = [
-        answered[rows].select(pl.format("{} ({})", "label", "probability").alias(f"teacher {name}")).to_series()
-        for name, answered in answers.items()
+        each.select(pl.format("{} ({})", "label", pl.col("probability").map_elements("{:.2f}".format, pl.String)))
+        .to_series()
+        .alias(f"teacher {name}")
+        for name, each in given.items()
     ]
-    return sample.select("id", "text", *columns, "chosen", "drawn", "stands_for", answer=pl.lit(""))
+    sample = golden[rows].select(
+        "id",
+        "text",
+        *columns,
+        chosen="teacher",
+        drawn=pl.Series([STARVED] * len(named) + [RANDOM] * count, dtype=pl.String),
+        stands_for=pl.Series([None] * len(named) + (1.0 / chance[at_random]).round(3).tolist(), dtype=pl.Float64),
+        answer=pl.lit(""),
+    )
+    return Sample(sample, given, certainty, rows, corpus.label_space)
 
 
 def read_review(params: Params, layout: Layout, path: Path) -> Review:
@@ -140,15 +160,14 @@ def _certainty(params: Params, golden: pl.DataFrame) -> NDArray[np.float64] | No
 
 
 def _answers(corpus: LabelledCorpus, teacher: int) -> pl.DataFrame:
-    """A teacher's most likely `label` of every text, its name in the union and its `probability` with two decimals."""
+    """A teacher's most likely `label` of every text, its name in the union (`united`) and its `probability`."""
     labels = np.array(list(corpus.tables.labels.values())[teacher])
     united = np.array(corpus.label_space.labels)[corpus.label_space.columns[teacher]]
     parts = []
     for number in range(len(corpus.shards)):
         probs = softmax(corpus.tables.read(number, ["logits"])[teacher].logits)
-        written = [f"{value:.2f}" for value in probs.max(axis=1)]
         best = probs.argmax(axis=1)
-        given = {"label": labels[best].tolist(), "united": united[best].tolist(), "probability": written}
+        given = {"label": labels[best].tolist(), "united": united[best].tolist(), "probability": probs.max(axis=1)}
         parts.append(pl.DataFrame(given))
     return pl.concat(parts)
 

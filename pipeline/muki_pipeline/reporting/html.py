@@ -20,21 +20,17 @@ from muki_pipeline.layout import TRAINING_CURVE, Layout, make_labels, open_golde
 from muki_pipeline.reporting import figures, results
 from muki_pipeline.reporting.drift_section import drift_section
 from muki_pipeline.reporting.explore import STYLE, explore_section, label_map
+from muki_pipeline.reporting.html_table import html_table
+from muki_pipeline.reporting.routing_section import routing_section
 from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.store import files
 from muki_pipeline.store.columns import frame, matrix
 from muki_pipeline.store.table import Table, read_table_file
 from muki_pipeline.supervision.strategies import MARGIN_FLOOR
-from muki_pipeline.supervision.summary import RoutingSummary, read_summary
 
 CONFLICTS = 20
 """Texts shown on which teachers conflict most."""
 _SHOWN = 600
-_NOBODY_KNOWS = (
-    "Nobody knows yet. <code>muki-pipeline evaluate</code> tells where the corpus has gold labels, "
-    "<code>muki-pipeline review</code> writes texts for a person to answer."
-)
-
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; --accent: #2a7fb8; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
@@ -116,7 +112,7 @@ def write_report(params: Params, layout: Layout) -> None:
     sections = [
         *_results(facts, layout),
         *drift_section(layout),
-        *_routing(facts, layout),
+        *routing_section(facts, layout),
         *_plot(layout, "uncertainty.csv", "How uncertain right and wrong teachers are", figures.uncertainty_figure),
         _section(
             "Who teaches what",
@@ -207,15 +203,6 @@ def _section(title: str, note: str, *drawn: Figure) -> str:
     return f"<section><h2>{escape(title)}</h2><p>{escape(note)}</p>{pictures}</section>"
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], best: int = -1) -> str:
-    head = "".join(f"<th>{escape(each)}</th>" for each in headings)
-    lines = "".join(
-        f"<tr{' class=best' if number == best else ''}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for number, row in enumerate(rows)
-    )
-    return f'<div class="wide"><table><tr>{head}</tr>{lines}</table></div>'
-
-
 def _results(facts: Mapping[str, Any], layout: Layout) -> list[str]:
     if not files.exists(layout.metrics):
         return []
@@ -234,43 +221,8 @@ def _results(facts: Mapping[str, Any], layout: Layout) -> list[str]:
     )
     named = measured.get("test_set", {}).get("unknown_labels")
     left_out = f"<p>Left out, because no teacher knows their labels: {escape(named)}.</p>" if named else ""
-    table = _table(*results.by_teacher(measured))
+    table = html_table(*results.by_teacher(measured))
     return [f'<section><h2>Result</h2><div class="figures">{shown}</div>{left_out}<p>{cost}</p>{table}</section>']
-
-
-def _routing(facts: Mapping[str, Any], layout: Layout) -> list[str]:
-    """How often the right teacher is chosen: what answers say, and what gold labels say."""
-    routing = facts["routing"]
-    if routing is None:
-        return []
-    rows = []
-    summary = read_summary(routing)
-    if summary is not None and (audit := summary.audit) is not None:
-        share = f"{audit.share:.3f} (95 % interval {audit.low:.3f} to {audit.high:.3f})"
-        rows.append(["right teacher, by a person's answers", share, f"{audit.texts:,} random texts"])
-    if files.exists(layout.metrics):
-        corpus = files.read_json(layout.metrics, "Run muki-pipeline evaluate").get("corpus", {})
-        if scorer := corpus.get(facts["integrate"]["scorer"]):
-            known = f"{corpus['rows_of_known_labels']:,} gold labels"
-            rows.append(["right teacher, by gold labels", f"{scorer['right_teacher_best']:.3f}", known])
-    found = _table(["", "share", "from"], rows) if rows else f"<p>{_NOBODY_KNOWS}</p>"
-    return [f"<section><h2>Is the right teacher chosen?</h2>{found}</section>", *_starved(summary)]
-
-
-def _starved(summary: RoutingSummary | None) -> list[str]:
-    """The labels that hardly any text is taught as."""
-    if summary is None or not summary.starved:
-        return []
-    rows = [
-        [each.label, f"{each.answered:,}", f"{each.taught:,}", f"{each.taken:,}", each.rival]
-        for each in summary.starved
-    ]
-    table = _table(["label", "texts that its teacher gives it", "taught as it", "taught as its rival", "rival"], rows)
-    what = (
-        "Either the corpus lacks such texts, or another teacher's label takes them. <code>muki-pipeline review</code> "
-        "asks about these texts first."
-    )
-    return [f"<section><h2>Labels that hardly any text is taught as</h2><p>{what}</p>{table}</section>"]
 
 
 def _csv(layout: Layout, file: str) -> pl.DataFrame | None:
@@ -316,7 +268,7 @@ def _comparison(layout: Layout) -> list[str]:
         spread = "" if row["deviation"] is None else f" ± {row['deviation']:.3f}"
         cells = ["" if row[each] is None else f"{row[each]:.3f}" for each in measures]
         rows.append([row["rule"] + (" ≈" if row["rule"] in best[1:] else ""), f"{row['accuracy']:.3f}{spread}", *cells])
-    table = _table(
+    table = html_table(
         ["rule", "accuracy", "macro-F1", "calibration error", "target right", "right teacher", "KL to gold"],
         rows,
         means["rule"].to_list().index(best[0]) if best else -1,
@@ -333,7 +285,7 @@ def _conflicts(conflicts: Sequence[Conflict]) -> str:
     for conflict in conflicts:
         rows = [[a.teacher, f"{a.score:.3f}", a.label, f"{a.probability:.3f}"] for a in conflict.answers]
         cut = conflict.text[:_SHOWN] + ("…" if len(conflict.text) > _SHOWN else "")
-        table = _table(["teacher", "score", "label", "probability"], rows)
+        table = html_table(["teacher", "score", "label", "probability"], rows)
         summary = f"margin {conflict.margin:.4f}: {conflict.text[:90]}"
         shown.append(
             f"<details><summary>{escape(summary)}</summary><blockquote>{escape(cut)}</blockquote>{table}</details>"
@@ -350,7 +302,7 @@ def _provenance(params: Params, layout: Layout, facts: Mapping[str, Any]) -> str
         rows.append([name, str(len(teacher["labels"])), teacher["digest"][:16], passes, made])
     settings = {key: facts[key] for key in ("label_settings", "integrate", "temperature")}
     settings["student"] = params.student.model_dump()
-    table = _table(["teacher", "labels", "digest of its files", "passes", "labelled with"], rows)
+    table = html_table(["teacher", "labels", "digest of its files", "passes", "labelled with"], rows)
     return (
         f"<section><h2>Where it comes from</h2>{table}<p>Corpus digest {escape(facts['corpus_digest'][:16])}.</p>"
         f"<pre>{escape(json.dumps(settings, indent=1))}</pre></section>"

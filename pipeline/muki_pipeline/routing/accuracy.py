@@ -20,7 +20,7 @@ WIDTH = 0.025
 _LEAST = 0.1
 """Chance of a text that is quite sure to be asked about, as a share of the mean: nothing is taken for granted."""
 _SURE = 1e-6
-_A, _B = np.meshgrid(np.linspace(-4.0, 6.0, 81), np.linspace(0.0, 3.0, 61), indexing="ij")
+_A, _B = np.meshgrid(np.linspace(-4.0, 6.0, 81), np.linspace(0.0, 3.0, 61), indexing="ij")  # as in review_page.js
 _PRIOR = -0.5 * (_A / 2.0) ** 2 - 0.5 * ((_B - 1.0) / 0.5) ** 2
 """Logarithm of the prior of a and b: a posterior that is right as it is, within wide bounds."""
 _BINS = 200
@@ -78,19 +78,27 @@ def share_right(certainty: Floats, asked: Floats, is_right: NDArray[np.bool_]) -
         asked: `[answers]`, the same of the texts that were answered.
         is_right: `[answers]`, whether the right teacher was chosen.
     """
-    odds = logit(np.clip(asked, _SURE, 1.0 - _SURE))
+    odds = log_odds(asked)
     log_likelihood = _PRIOR.copy()
     for one, right in zip(odds, is_right, strict=True):
-        log_odds = _A + _B * one
-        log_likelihood -= np.logaddexp(0.0, -log_odds if right else log_odds)
+        line = _A + _B * one
+        log_likelihood -= np.logaddexp(0.0, -line if right else line)
     weights = np.exp(log_likelihood - log_likelihood.max()).ravel()
-    every = logit(np.clip(certainty, _SURE, 1.0 - _SURE))
-    middles = np.quantile(every, (np.arange(_BINS) + 0.5) / _BINS)
-    shares = np.mean([expit(_A + _B * middle) for middle in middles], axis=0).ravel()
+    shares = np.mean([expit(_A + _B * middle) for middle in typical(certainty)], axis=0).ravel()
     order = np.argsort(shares)
     reached = np.cumsum(weights[order]) / weights.sum()
     low, high = (float(shares[order][np.searchsorted(reached, quantile)]) for quantile in (0.025, 0.975))
     return Share(float(weights @ shares / weights.sum()), low, high)
+
+
+def log_odds(certainty: Floats) -> NDArray[np.float64]:
+    """Logarithm of p / (1 - p), within bounds."""
+    return np.asarray(logit(np.clip(certainty, _SURE, 1.0 - _SURE)))
+
+
+def typical(certainty: Floats) -> NDArray[np.float64]:
+    """Log-odds that stand for those of a whole corpus: the middles of equal parts."""
+    return np.asarray(np.quantile(log_odds(certainty), (np.arange(_BINS) + 0.5) / _BINS))
 
 
 def share_of_random(right: int, texts: int) -> Share:

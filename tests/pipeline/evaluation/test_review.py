@@ -34,7 +34,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def answer(path: Path, target: Path, answers: dict[str, str]) -> Path:
     params, layout = config.load(path)
-    sample = sample_review(params, layout, 12)
+    sample = sample_review(params, layout, 12).table
     sample.with_columns(answer=pl.col("id").replace_strict(answers, default="")).write_csv(target)
     return target
 
@@ -43,7 +43,7 @@ def test_texts_are_drawn_at_random_and_unsure_ones_more_often(tmp_path: Path) ->
     path = gate_project(tmp_path)
     params, layout = config.load(path)
     integrate(params, layout, layout.golden)
-    sample = sample_review(params, layout, 12)
+    sample = sample_review(params, layout, 12).table
     assert sample.columns == ["id", "text", "teacher one", "teacher two", "chosen", "drawn", "stands_for", "answer"]
     assert set(sample["drawn"]) == {"random"}
     assert sample["id"].n_unique() == 12
@@ -53,14 +53,14 @@ def test_texts_are_drawn_at_random_and_unsure_ones_more_often(tmp_path: Path) ->
     assert stands_for[0] < 60 / 12 < stands_for[-1]
     row = sample.row(0, named=True)
     assert row["teacher one"].split(" ")[0] in tiny.TEACHER_LABELS["one"]
-    assert len(sample_review(params, layout, 1000)) == 60
+    assert len(sample_review(params, layout, 1000).table) == 60
 
 
 def test_where_scores_are_no_posterior_all_texts_have_the_same_chance(finished: Path) -> None:
     params, layout = config.load(finished)
     assert params.integrate.scorer == "mc_entropy"
-    assert set(sample_review(params, layout, 12)["stands_for"]) == {2.5}
-    assert len(sample_review(params, layout, 1000)) == 30
+    assert set(sample_review(params, layout, 12).table["stands_for"]) == {2.5}
+    assert len(sample_review(params, layout, 1000).table) == 30
 
 
 def test_labels_that_hardly_any_text_is_taught_as_are_named_and_asked_about_first(
@@ -77,7 +77,7 @@ def test_labels_that_hardly_any_text_is_taught_as_are_named_and_asked_about_firs
     assert "hardly any text is taught as 'prune', 'elm'. A teacher gives 'prune' to 1,041 texts" in said
     assert "2 are taught as it, 39 as 'oak'" in said
     params, layout = config.load(path)
-    sample = sample_review(params, layout, 24)
+    sample = sample_review(params, layout, 24).table
     assert sample["drawn"].to_list() == ["starved"] * 6 + ["random"] * 18
     assert sample["stands_for"].is_null().to_list() == [True] * 6 + [False] * 18
     assert sample["id"].n_unique() == 24
@@ -92,7 +92,7 @@ def test_gold_answers_give_the_share_of_right_teachers(finished: Path, tmp_path:
     params, layout = config.load(finished)
     gold = dict(pl.read_parquet(layout.corpus_gold).iter_rows())
     result = read_review(params, layout, answer(finished, tmp_path / "a.csv", gold))
-    sample = sample_review(params, layout, 12)
+    sample = sample_review(params, layout, 12).table
     right = [gold[row["id"]] in tiny.TEACHER_LABELS[row["chosen"]] for row in sample.iter_rows(named=True)]
     assert (result.rows, result.answered, result.unknown, result.judged) == (12, 12, 0, 12)
     assert result.right == share_of_random(sum(right), 12)
@@ -101,7 +101,7 @@ def test_gold_answers_give_the_share_of_right_teachers(finished: Path, tmp_path:
 
 def test_texts_without_an_answer_or_without_a_teacher_are_left_out(finished: Path, tmp_path: Path) -> None:
     params, layout = config.load(finished)
-    ids = sample_review(params, layout, 12)["id"]
+    ids = sample_review(params, layout, 12).table["id"]
     result = read_review(params, layout, answer(finished, tmp_path / "a.csv", {ids[0]: "oak", ids[1]: "none"}))
     assert (result.answered, result.unknown, result.judged) == (2, 1, 1)
 
@@ -112,7 +112,7 @@ def test_texts_without_an_answer_or_without_a_teacher_are_left_out(finished: Pat
 )
 def test_wrong_answers_are_refused(finished: Path, tmp_path: Path, answers: dict[str, str], message: str) -> None:
     params, layout = config.load(finished)
-    ids = sample_review(params, layout, 12)["id"]
+    ids = sample_review(params, layout, 12).table["id"]
     path = answer(finished, tmp_path / "a.csv", dict(zip(ids[:1], answers.values(), strict=False)))
     with pytest.raises(MukiError, match=message):
         read_review(params, layout, path)
@@ -147,7 +147,7 @@ def with_answers(
     """The golden table by these answers and other changes of the `integrate` block, and its manifest."""
     params, layout = config.load(path)
     integrate(params, layout, layout.golden)
-    sample = sample_review(params, layout, texts)
+    sample = sample_review(params, layout, texts).table
     file = path.parent / "review.csv"
     sample.with_columns(answer=pl.col("id").replace_strict(answers, default="")).write_csv(file)
     settings = params.integrate.model_copy(update={**changes, "answers": reference(file, layout.root)})
@@ -281,7 +281,7 @@ def test_reserved_words_share_no_space_with_names(tmp_path: Path) -> None:
     path = tiny.save_project(tmp_path, teachers=RESERVED)
     tiny.finish(path)
     params, layout = config.load(path)
-    sample = sample_review(params, layout, 12)
+    sample = sample_review(params, layout, 12).table
     assert {"teacher text", "teacher id", "teacher chosen", "chosen", "text", "id"} <= set(sample.columns)
     given = dict(zip(sample["id"], ["none", "((none))", "= x", "Cafe\u0301", "(none)", "drawn"], strict=False))
     # As Excel saves it in half of Europe.

@@ -3,15 +3,11 @@
 import asyncio
 import json
 import re
-import shutil
 import subprocess
-from collections.abc import Awaitable, Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
-import aiohttp
 import polars as pl
 import pytest
 
@@ -19,9 +15,9 @@ from muki_pipeline import config
 from muki_pipeline.reporting import explore
 from muki_pipeline.reporting.html import write_report
 from tests import tiny
+from tests.browser import CHROMIUM, Page, use
 
 HOSTILE = "</script><script>document.title='ran'</script><!-- <b>bold</b>"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -129,63 +125,6 @@ def test_a_browser_filters_by_word_teacher_label_and_margin(path: Path, tmp_path
         assert browse(path, tmp_path, **{name: value}).count == f"{wanted} of 31 texts", name
 
 
-class Page:
-    """A page in a real browser, spoken to by the DevTools protocol."""
-
-    def __init__(self, socket: Any) -> None:
-        self.socket, self.number = socket, 0
-
-    async def call(self, method: str, **parameters: Any) -> Any:
-        self.number += 1
-        await self.socket.send_json({"id": self.number, "method": method, "params": parameters})
-        while (answer := await self.socket.receive_json()).get("id") != self.number:
-            pass
-        return answer["result"]
-
-    async def value(self, expression: str) -> Any:
-        found = await self.call("Runtime.evaluate", expression=expression, returnByValue=True)
-        return found["result"].get("value")
-
-    async def click(self, selector: str) -> None:
-        """Move a mouse to an element's middle and press its button."""
-        x, y = await self.value(
-            f"(() => {{ const e = document.querySelector({selector!r}); e.scrollIntoView();"
-            " const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
-        )
-        for kind in ("mousePressed", "mouseReleased"):
-            await self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
-
-    async def write(self, text: str) -> None:
-        """Type on a keyboard."""
-        for letter in text:
-            await self.call("Input.dispatchKeyEvent", type="char", text=letter)
-
-
-async def use(path: Path, profile: Path, visit: Callable[[Page], Awaitable[None]]) -> None:
-    """Open the report in a browser and visit it."""
-    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
-    command += [f"--user-data-dir={profile}", (path.parent / "data" / "report.html").as_uri()]
-    browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        port_file = profile / "DevToolsActivePort"
-        for _ in range(600):
-            if port_file.exists() and port_file.read_text().count("\n"):
-                break
-            await asyncio.sleep(0.1)
-        port = port_file.read_text().splitlines()[0]
-        async with aiohttp.ClientSession() as session:
-            async with session.get(f"http://127.0.0.1:{port}/json") as answer:
-                [address] = [each["webSocketDebuggerUrl"] for each in await answer.json() if each["type"] == "page"]
-            async with session.ws_connect(address, max_msg_size=0) as socket:
-                page = Page(socket)
-                while not await page.value("document.querySelector('#texts details') !== null"):
-                    await asyncio.sleep(0.1)
-                await visit(page)
-    finally:
-        browser.terminate()
-        browser.wait()
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed, so no browser clicks in the report")
 def test_a_click_shows_what_every_teacher_said(path: Path, tmp_path: Path) -> None:
@@ -207,4 +146,5 @@ def test_a_click_shows_what_every_teacher_said(path: Path, tmp_path: Path) -> No
         wanted = sum("w1 " in str(each["text"]) for each in stored(path))
         assert await page.value("document.querySelector('#count').textContent") == f"{wanted} of 31 texts"
 
-    asyncio.run(use(path, tmp_path, visit))
+    ready = "document.querySelector('#texts details') !== null"
+    asyncio.run(use(path.parent / "data" / "report.html", tmp_path, ready, visit))

@@ -1,0 +1,119 @@
+"""The page of a review, read as a file and used in a real browser."""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from muki_pipeline import config
+from muki_pipeline.evaluation.review import read_review, sample_review
+from muki_pipeline.reporting.review_page import review_page
+from muki_pipeline.routing.answers import read_answer_table
+from muki_pipeline.supervision.integrate import integrate
+from muki_stages import review
+from tests import tiny
+from tests.browser import CHROMIUM, Page, use
+
+NASTY = "</script><script>document.title = 'hacked'</script>, \"=1+1\"\nand <b>a second line</b>"
+READY = "document.getElementById('text').textContent !== ''"
+
+
+def project(root: Path, scorer: str = "gate") -> Path:
+    path = tiny.save_project(root, rows=30)
+    lines = (root / "corpus.csv").read_text().splitlines()
+    doubled = NASTY.replace('"', '""')
+    (root / "corpus.csv").write_text("\n".join([lines[0], f'oak,"{doubled}"', *lines[1:]]) + "\n")
+    strategy = "posterior" if scorer == "gate" else "soft"
+    tiny.change(path, "integrate", scorer=scorer, strategy=strategy, aliases={"one": {"plum": "=plum"}})
+    tiny.label(path)
+    params, layout = config.load(path)
+    integrate(params, layout, layout.golden)
+    return path
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return project(tmp_path_factory.mktemp("review"))
+
+
+def test_the_page_offers_what_teachers_say_and_no_text_is_html(path: Path) -> None:
+    params, layout = config.load(path)
+    sample = sample_review(params, layout, 31)
+    page = review_page(sample)
+    assert "hacked'</script>" not in page
+    [inline] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    content = json.loads(inline)
+    assert NASTY in [each["text"] for each in content["texts"]]
+    assert content["knows"] == {"one": ["apple", "pear", "=plum"], "two": ["oak", "elm"]}
+    for number, each in enumerate(content["texts"]):
+        said = [sample.answers[name]["united"][number] for name in ("one", "two")]
+        assert sorted(offer["label"] for offer in each["offers"]) == sorted(said)
+        assert each["chosen"] not in "".join(offer["label"] for offer in each["offers"])
+
+
+def test_the_command_writes_a_page_and_overwrites_none(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layout = config.load(path)[1]
+    review.main(path, 12, None, True, True)
+    assert f"{layout.review_page}: 12 texts. Open it in a browser" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(review.MukiError, match="is there already"):
+        review.main(path, 12, None, True, False)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed, so nobody answers a review in a browser")
+@pytest.mark.parametrize("scorer", ["gate", "mc_entropy"])
+def test_a_review_is_answered_in_a_browser_and_read_back(tmp_path: Path, scorer: str) -> None:
+    path = project(tmp_path, scorer)
+    params, layout = config.load(path)
+    gold = dict(pl.read_parquet(layout.corpus_gold).iter_rows()) | {}
+    gold = {text_id: "=plum" if label == "plum" else label for text_id, label in gold.items()}
+    sample = sample_review(params, layout, 31).table
+    review.main(path, 31, None, True, True)
+    profile = tmp_path / "profile"
+    first, told = sample["id"][0], []
+
+    async def answer(page: Page) -> None:
+        await page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+        assert await page.value("document.title") == "Review of 31 texts"
+        await page.click("#none")
+        await page.press("ArrowLeft")
+        assert await page.text("#state") == "answered: none"
+        await page.press("u")
+        await page.press("ArrowLeft")
+        assert await page.text("#state") == "unsure"
+        for text_id in sample["id"]:
+            assert await page.text("#text") == sample.filter(pl.col("id") == text_id)["text"][0]
+            offers = await page.value("[...document.querySelectorAll('#offers b')].map(each => each.textContent)")
+            label = gold[text_id]
+            if label in offers:
+                await page.press(str(offers.index(label) + 1))
+            else:  # no teacher said so
+                await page.press("/")
+                await page.write(label[:-1].upper())
+                assert label in await page.value(
+                    "[...document.querySelectorAll('#found button')].map(b => b.textContent)"
+                )
+                await page.press("Enter")
+        told.append(await page.text("#told"))
+        await page.press("s")
+        while not (tmp_path / "answers.csv").exists():
+            await asyncio.sleep(0.1)
+        assert page.errors == []
+
+    async def come_back(page: Page) -> None:
+        assert await page.text("#told") == told[0]
+        assert await page.value("document.documentElement.scrollWidth <= window.innerWidth")
+
+    asyncio.run(use(layout.review_page, profile, READY, answer))
+    asyncio.run(use(layout.review_page, profile, READY, come_back))
+    answers = read_answer_table(tmp_path / "answers.csv", sample_review(params, layout, 31).label_space)
+    assert dict(answers.select("id", "answer").iter_rows()) == gold
+    assert gold[first] != "none"
+    found = read_review(params, layout, tmp_path / "answers.csv")
+    right = found.right
+    assert f"right teacher: {right.share:.3f} of the corpus" in told[0]
+    assert f"(95 % interval {right.low:.3f} to {right.high:.3f})" in told[0]
+    assert f"about {found.missing} more answers for" in told[0]
