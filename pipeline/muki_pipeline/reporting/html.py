@@ -18,10 +18,9 @@ from muki_pipeline.evaluation.gold_labels import read_corpus_gold
 from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import TRAINING_CURVE, Layout, make_labels, open_golden
 from muki_pipeline.reporting import figures, results
-from muki_pipeline.reporting.drift_section import drift_section
+from muki_pipeline.reporting.at_a_glance import at_a_glance
 from muki_pipeline.reporting.explore import STYLE, explore_section, label_map
-from muki_pipeline.reporting.html_table import html_table
-from muki_pipeline.reporting.routing_section import routing_section
+from muki_pipeline.reporting.sections import drift_section, html_table, routing_section
 from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.store import files
 from muki_pipeline.store.columns import frame, matrix
@@ -41,7 +40,9 @@ th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align
 th:first-child, td:first-child { text-align: left; } tr.best td { font-weight: 700; }
 .figures { display: flex; flex-wrap: wrap; gap: 2rem; }
 .figures > div { padding: .6rem 1.2rem; background: var(--soft); }
-.figures b { display: block; font-size: 1.8rem; color: var(--accent); }
+.figures b { display: block; font-size: 1.8rem; line-height: 1.3; color: var(--accent); }
+h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; } .next { padding: .6rem 1.2rem; border-left: 4px solid var(--accent); }
+@media print { details { display: block; } .filters, #texts { display: none; } }
 details { margin: .4rem 0; } blockquote { margin: .4rem 0; padding: .3rem .8rem; border-left: 3px solid var(--line); }
 pre { background: var(--soft); padding: .8rem; overflow-x: auto; }
 """
@@ -140,6 +141,7 @@ def write_report(params: Params, layout: Layout) -> None:
 <title>{escape(title)}</title><link rel="icon" href="data:,"><style>{_STYLE}{STYLE}</style></head>
 <body><h1>{escape(title)}</h1>
 <p>Integrated from {facts["rows"]:,} unlabelled texts.</p>
+{at_a_glance(facts, layout)}
 {"".join(sections)}
 </body></html>
 """

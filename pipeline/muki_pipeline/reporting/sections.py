@@ -1,17 +1,59 @@
-"""The report's sections on the choice of teachers: how often it is right, and which labels it starves."""
+"""Sections of the report: how far the test set is from the corpus, how often the right teacher is chosen; tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 from muki_pipeline.layout import Layout
-from muki_pipeline.reporting.html_table import html_table
 from muki_pipeline.store import files
 from muki_pipeline.supervision.summary import RoutingSummary, read_summary
 
+_FAR = 1.5
+"""New words in the test set, as a multiple of those in a half of the corpus, from which on it is about other things."""
 _NOBODY_KNOWS = (
     "Nobody knows yet. <code>muki-pipeline evaluate</code> tells where the corpus has gold labels, "
     "<code>muki-pipeline review</code> writes texts for a person to answer."
 )
+
+
+def html_table(headings: Sequence[str], rows: Sequence[Sequence[str]], best: int = -1) -> str:
+    """A table with headings; `best` is the number of the row that stands out."""
+    head = "".join(f"<th>{escape(each)}</th>" for each in headings)
+    lines = "".join(
+        f"<tr{' class=best' if number == best else ''}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+        for number, row in enumerate(rows)
+    )
+    return f'<div class="wide"><table><tr>{head}</tr>{lines}</table></div>'
+
+
+def drift_section(layout: Layout) -> list[str]:
+    """The section, where `evaluate` has measured a drift."""
+    if not files.exists(layout.metrics):
+        return []
+    found = files.read_json(layout.metrics, "Run muki-pipeline evaluate").get("drift")
+    if found is None:
+        return []
+    rows = "".join(
+        f"<tr><td>{name}</td><td>{corpus}</td><td>{test}</td></tr>"
+        for name, corpus, test in (
+            ("words in a text, median", f"{found['median_words_corpus']:.0f}", f"{found['median_words_test']:.0f}"),
+            (
+                "words that half of the corpus lacks",
+                f"{found['new_words_corpus']:.1%} of the other half",
+                f"{found['new_words_test']:.1%}",
+            ),
+        )
+    )
+    is_foreign = found["new_words_test"] > _FAR * found["new_words_corpus"]
+    note = (
+        "The test set has many more new words than the corpus itself: the student was taught about other things."
+        if is_foreign
+        else "The test set's words are about as familiar as the corpus's own: it is about the same things."
+    )
+    return [
+        f"<section><h2>Corpus and test set</h2><p>{note}</p>"
+        f'<div class="wide"><table><tr><th></th><th>corpus</th><th>test set</th></tr>{rows}</table></div></section>'
+    ]
 
 
 def routing_section(facts: Mapping[str, Any], layout: Layout) -> list[str]:
