@@ -109,7 +109,7 @@ def test_from_two_models_and_a_file_to_a_student_in_use(environment: Path, tmp_p
     params.write_text(params.read_text().replace("passes: 16", "passes: 3").replace("epochs: auto", "epochs: 1"))
     # It warns of the empty texts.
     assert "2 texts are empty" in run(muki, "doctor", codes=(1,))
-    assert "next: muki-pipeline report" in run(muki, "run")
+    assert "muki-pipeline report         one page about all of this" in run(muki, "run")
     assert len(pl.read_parquet(tmp_path / "data" / "labels" / "one" / "*.parquet")) == 30
     assert "0 of them labelled now" in run(muki, "run")
     run(muki, "predict", "test.csv", "--text", "body", "--out", "answers.csv")

@@ -1,12 +1,20 @@
 """Command `run`: all stages in order, without DVC. What is finished is not done again."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from muki_pipeline import config
+from muki_pipeline.routing.answers import wilson_interval
 from muki_pipeline.setup.dvc import has_gold
 from muki_stages import embed, evaluate, integrate, label, prepare, train_student, train_teacher
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import say
+
+_NEXT = {
+    "report": "one page about all of this",
+    "review --html": "a page to find out how often the right teacher is chosen",
+    "predict FILE": "the student's labels of new texts",
+}
 
 
 def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
@@ -21,5 +29,17 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
     done["train-student"] = train_student.main(params_file)
     if has_gold(params):
         done["evaluate"] = evaluate.main(params_file)
-    say(f"the student is in {layout.student}; next: muki-pipeline report, or muki-pipeline predict FILE")
+    say(_how_good(done.get("evaluate", {}).get("student")))
+    say(f"the student is in {layout.student}")
+    for command, what in _NEXT.items():
+        say(f"  muki-pipeline {command:<14} {what}")
     return done
+
+
+def _how_good(student: Mapping[str, Any] | None) -> str:
+    if student is None:
+        return "how good it is, nobody knows: prepare.test names labelled texts, or a person answers a review"
+    texts = student["rows"]
+    low, high = wilson_interval(round(student["accuracy"] * texts), texts)
+    right = f"{student['accuracy']:.3f} of {texts:,} test texts (95 % interval {low:.3f} to {high:.3f})"
+    return f"the student is right on {right}"

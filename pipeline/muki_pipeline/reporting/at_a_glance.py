@@ -106,6 +106,7 @@ def _worst(layout: Layout) -> list[Suffering]:
     if not files.exists(path):
         return []
     pairs = pl.read_csv(io.BytesIO(files.read_bytes(path, _EVALUATE)), infer_schema=False)
+    pairs = pairs.with_columns(pl.all().str.replace(r"^'([=+\-@])", "$1"))  # see spreadsheet_csv
     found = []
     for (label,), part in pairs.group_by("actual", maintain_order=True):
         right = int((part["predicted"] == label).sum())

@@ -51,10 +51,18 @@ def test_answers_tell_the_routing_where_there_is_no_gold(tmp_path: Path) -> None
 
 
 def test_the_worst_labels_are_named_with_what_they_are_called(tmp_path: Path) -> None:
-    confused = [("<a>", "b")] * 4 + [("<a>", "c")] * 3 + [("<a>", "<a>")] * 3 + [("b", "b")] * 6 + [("rare", "b")] * 4
+    confused = (
+        [("<a>", "b")] * 4
+        + [("<a>", "c")] * 3
+        + [("<a>", "<a>")] * 3
+        + [("b", "b")] * 6
+        + [("rare", "b")] * 4
+        + [("'=b", "'=b")] * 5
+    )
     page = glance(tmp_path, STUDENT, ANSWERED, confused=tuple(confused))
     assert "<td>&lt;a&gt;</td><td>3 of 10</td><td>b</td>" in page
     assert page.index("&lt;a&gt;") < page.index("<td>b</td><td>6 of 6</td><td></td>")
+    assert "<td>=b</td><td>5 of 5</td>" in page
     assert "rare" not in page
     assert "see why &lt;a&gt; is called b" in page
 
