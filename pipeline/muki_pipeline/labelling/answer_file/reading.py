@@ -16,9 +16,11 @@ from muki_pipeline.corpus.readers import strings
 from muki_pipeline.errors import MukiError, choice, shortlist
 from muki_pipeline.labelling.answer_file.refusals import (
     TOLERANCE,
+    refuse_cell,
     refuse_decimal_commas,
     refuse_spread,
     refuse_variants,
+    refuse_zeros,
 )
 from muki_pipeline.names import comparable
 
@@ -99,6 +101,8 @@ def read_answers(settings: AnswerFile, root: Path) -> Answers:
     others = frame.drop(settings.text if by == "text" else ID)
     columns = _columns_of_labels(others, settings, path)
     content = _one_label(others, keys, settings, path) if columns is None else _every_label(others, columns, path)
+    if columns is not None and settings.labels is None:
+        refuse_zeros(others, [name for name in columns.values() if not name.startswith(_PREFIX)], path)
     if "" in content.labels:
         raise MukiError("has a column for a label without a name", where=str(path), fix="Rename that column")
     if len(content.labels) < 2:
@@ -222,9 +226,7 @@ def _numbers(frame: pl.DataFrame, name: str, path: Path) -> NDArray[np.float64]:
     rejected = (numbers.is_null() & column.is_not_null()) | ~numbers.is_between(0, 1 + TOLERANCE).fill_null(True)
     rejected |= numbers.is_nan().fill_null(False)
     if rejected.any():
-        row = rejected.arg_true()[0]
-        what = f"row {row + 1}, column {name!r} holds {column[row]!r}, which is no probability"
-        raise MukiError(what, where=str(path), fix="Write numbers from 0 to 1, and leave cells without an answer empty")
+        refuse_cell(column, int(rejected.arg_true()[0]), path)
     return numbers.fill_null(np.nan).to_numpy()
 
 
@@ -256,7 +258,7 @@ def _one_label(frame: pl.DataFrame, keys: pl.Series, settings: AnswerFile, path:
     plain = [comparable(each) or None for each in distinct]
     names = given.replace_strict(distinct, plain, default=None, return_dtype=pl.String)
     if settings.labels is None:
-        refuse_variants(distinct, path)
+        refuse_variants(pl.Series(plain, dtype=pl.String).drop_nulls(), path)
     labels = tuple(settings.labels) if settings.labels is not None else tuple(names.drop_nulls().unique().sort())
     places = {label: place for place, label in enumerate(labels)}
     columns = np.array([places.get(name, -1) for name in names], dtype=np.intp)

@@ -1,6 +1,9 @@
 """Files of answers that would be read as something else than what was meant."""
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import polars as pl
@@ -22,22 +25,46 @@ def refuse_decimal_commas(frame: pl.DataFrame, path: Path) -> None:
     for column in frame.select(pl.col(pl.String)).iter_columns():
         filled = column.drop_nulls().filter(column.drop_nulls().str.strip_chars() != "")
         if len(filled) and filled.str.contains(_NUMBER).all() and filled.str.contains(",").any():
-            row = column.str.contains(",").fill_null(False).arg_true()[0]
-            what = f"row {row + 1}, column {column.name!r} holds {column[row]!r}, a number with a decimal comma"
-            raise MukiError(what, where=str(path), fix="Write it with a point, as in 0.5")
+            refuse_cell(column, int(column.str.contains(",").fill_null(False).arg_true()[0]), path)
+
+
+def refuse_cell(column: pl.Series, row: int, path: Path) -> NoReturn:
+    """Refuse a cell that is no probability.
+
+    Raises:
+        MukiError: Always; it names the cell.
+    """
+    what = f"row {row + 1}, column {column.name!r} holds {column[row]!r}"
+    if isinstance(column[row], str) and "," in column[row] and re.fullmatch(_NUMBER, column[row]):
+        fix = "Write it with a point, as in 0.5"
+        raise MukiError(f"{what}, a number with a decimal comma", where=str(path), fix=fix)
+    fix = "Write numbers from 0 to 1, and leave cells without an answer empty"
+    raise MukiError(f"{what}, which is no probability", where=str(path), fix=fix)
+
+
+def refuse_zeros(frame: pl.DataFrame, columns: Iterable[str], path: Path) -> None:
+    """Refuse a column of numbers that might be a label's and is 0 everywhere, where nobody has listed the labels.
+
+    Raises:
+        MukiError: There is one.
+    """
+    for name in columns:
+        if (frame[name].cast(pl.Float64, strict=False).fill_null(0.0) == 0.0).all():
+            what = f"column {name!r} is 0 in every row, so it may be a label or something else"
+            raise MukiError(what, where=str(path), fix="List the labels in teachers.NAME.labels, with it or without it")
 
 
 def refuse_variants(labels: pl.Series, path: Path) -> None:
     """Refuse labels that differ in upper and lower case alone: whoever answered meant one.
 
+    Args:
+        labels: Their names as the union compares them, see `names.comparable`.
+        path: The file, for the message.
+
     Raises:
         MukiError: There are such labels, and the settings do not list the labels.
     """
-    variants = (
-        pl.DataFrame({"label": labels.str.strip_chars()})
-        .unique()
-        .group_by(pl.col("label").str.to_lowercase().alias("same"))
-    )
+    variants = pl.DataFrame({"label": labels}).unique().group_by(pl.col("label").str.to_lowercase().alias("same"))
     for alike in variants.agg(pl.col("label").sort()).filter(pl.col("label").list.len() > 1).sort("same")["label"]:
         what = f"has the labels {shortlist(alike.to_list())}, which differ in case alone"
         raise MukiError(what, where=str(path), fix="Write them alike, or list the labels in teachers.NAME.labels")

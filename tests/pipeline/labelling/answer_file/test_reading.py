@@ -78,6 +78,17 @@ def test_several_labels_of_a_text_are_samples(tmp_path: Path) -> None:
     assert distributions(answers)[:2] == [[0.0, 1.0], [1.0, 0.0]]
 
 
+def test_a_text_is_one_whatever_its_line_ends(tmp_path: Path) -> None:
+    rows = ["a", "a", "b"]
+    texts = ["one\ntwo", "one\r\ntwo", "one\rtwo"]
+    pl.DataFrame({"text": [*texts, "other"] * 2, "label": [*rows, "b", *rows, "a"]}).write_parquet(
+        tmp_path / "a.parquet"
+    )
+    found = read_answers(AnswerFile(answers="a.parquet"), tmp_path)
+    assert found.has_samples
+    assert found.keys.to_list() == ["one\ntwo"] * 3 + ["other"] + ["one\ntwo"] * 3 + ["other"]
+
+
 def test_equal_rows_are_no_samples(tmp_path: Path) -> None:
     assert not read(tmp_path, "a.csv", "text,label\nx,a\nx,a\ny,b\ny,b\n").has_samples
     assert not read(tmp_path, "a.csv", "text,label\nx,a\nx,b\ny,b\n").has_samples
@@ -131,6 +142,19 @@ FAULTS: dict[str, tuple[str, str | bytes, dict[str, Any], str]] = {
     "percent sign": ("a.csv", "text,a,b\nx,90%,10%\n", {"labels": ["a", "b"]}, "column 'a' holds '90%'"),
     "comma": ("a.csv", 'text;a;b\nx;"0,9";"0,1"\n', {"labels": ["a", "b"]}, "column 'a' holds '0,9'"),
     "decimal commas": ("a.csv", "text;a;b\nx;0,9;0,1\n", {"delimiter": ";"}, "row 1, column 'a' holds '0,9', a number"),
+    "a score with a comma": (
+        "a.csv",
+        "text;label;score\nx;a;0,9\ny;b;1\n",
+        {"delimiter": ";"},
+        "row 1, column 'score' holds '0,9', a number with a decimal comma",
+    ),
+    "zeros": ("a.csv", "text,a,b,age\nx,1,0,0\ny,0,1,0\n", {}, "column 'age' is 0 in every row"),
+    "variants in another form": (
+        "a.csv",
+        "text,label\nx,Caf\u00e9\ny,cafe\u0301\nz,other\n",
+        {},
+        "'Caf\u00e9', 'caf\u00e9', which differ in case",
+    ),
     "variants": ("a.csv", "text,label\nx,Refund\ny,refund\nz,other\n", {}, "'Refund', 'refund', which differ in case"),
     "NaN": ("a.jsonl", '{"text": "x", "a": NaN, "b": 1.0}\n', {}, "row 1, column 'a' holds nan"),
     "NaN in a CSV": ("a.csv", "text,a,b\nx,NaN,1\n", {}, "row 1, column 'a' holds 'NaN'"),
