@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import subprocess
 from collections.abc import Awaitable, Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,19 @@ class Page:
         """What a script's expression gives."""
         found = await self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         return found["result"].get("value")
+
+    async def faults(self, scheme: str) -> list[str]:
+        """What axe-core finds wrong with contrast, roles, names and landmarks, in a `light` or `dark` scheme."""
+        await self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        await self.value(resources.files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
+        found = await self.call(
+            "Runtime.evaluate",
+            expression="axe.run().then(found => found.violations.map(each => `${each.id}: ${each.nodes[0].html}`))",
+            awaitPromise=True,
+            returnByValue=True,
+        )
+        faults: list[str] = found["result"]["value"]
+        return faults
 
     async def text(self, selector: str) -> str:
         """The text of an element."""

@@ -1,8 +1,10 @@
 """Figures, from tables. As SVG they take the page's text colour, so that they can be read in light and dark mode."""
 
 import io
+import re
 import warnings
 from collections.abc import Sequence
+from zlib import crc32
 
 import matplotlib
 import numpy as np
@@ -25,12 +27,14 @@ def svg(figure: Figure) -> str:
     for axis in figure.axes:
         _ink(axis)
     content = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none"}), warnings.catch_warnings():
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "muki"}), warnings.catch_warnings():
         # Texts stay texts, for which the browser has the glyphs that this machine's font may lack.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     drawn = content.getvalue()
-    return drawn[drawn.index("<svg") :].replace(_INK, "currentColor")
+    drawn = drawn[drawn.index("<svg") :].replace(_INK, "currentColor")
+    own = f"f{crc32(drawn.encode()):08x}-"  # matplotlib gives every figure the same ids, and a page has several
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}", drawn)
 
 
 def png(figure: Figure) -> bytes:

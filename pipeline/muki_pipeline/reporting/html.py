@@ -31,7 +31,9 @@ CONFLICTS = 20
 """Texts shown on which teachers conflict most."""
 _SHOWN = 600
 _STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8882; --accent: #2a7fb8; }
+:root { color-scheme: light dark; --line: #8884; --soft: #8882; --accent: #1f6fa8; }
+@media (prefers-color-scheme: dark) { :root { --accent: #6db5e8; } }
+html { background: Canvas; color: CanvasText; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.7rem; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
 figure { margin: 1rem 0; overflow-x: auto; } svg { max-width: 100%; height: auto; }
@@ -139,11 +141,11 @@ def write_report(params: Params, layout: Layout) -> None:
     page = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{escape(title)}</title><link rel="icon" href="data:,"><style>{_STYLE}{STYLE}</style></head>
-<body><h1>{escape(title)}</h1>
+<body><main><h1>{escape(title)}</h1>
 <p>Integrated from {facts["rows"]:,} unlabelled texts.</p>
 {at_a_glance(facts, layout)}
 {"".join(sections)}
-</body></html>
+</main></body></html>
 """
     files.write_bytes(layout.report, page.encode())
 

@@ -141,6 +141,8 @@ def test_a_click_shows_what_every_teacher_said(path: Path, tmp_path: Path) -> No
         for teacher, (_, label, _) in zip(tiny.TEACHER_LABELS, answers, strict=True):
             assert teacher in shown
             assert label in shown
+        for scheme in ("light", "dark"):
+            assert await page.faults(scheme) == []
         await page.click("#search")
         await page.write("w1 ")
         wanted = sum("w1 " in str(each["text"]) for each in stored(path))

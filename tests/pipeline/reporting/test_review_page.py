@@ -106,6 +106,8 @@ def test_a_review_is_answered_in_a_browser_and_read_back(tmp_path: Path, scorer:
     async def come_back(page: Page) -> None:
         assert await page.text("#told") == told[0]
         assert await page.value("document.documentElement.scrollWidth <= window.innerWidth")
+        for scheme in ("light", "dark"):
+            assert await page.faults(scheme) == []
 
     asyncio.run(use(layout.review_page, profile, READY, answer))
     asyncio.run(use(layout.review_page, profile, READY, come_back))
