@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: demo test test-all test-lowest lint bench docs routing faults scale
+.PHONY: demo test test-all test-lowest lint bench docs screenshots routing faults scale
 
 demo: .venv/demo.stamp
 	dvc repro --quiet
@@ -41,6 +41,10 @@ lint: .venv/test.stamp
 
 docs: .venv/test.stamp
 	python -m tests.generate_docs
+
+# The demo's report and review in Chromium; `make demo` first.
+screenshots: .venv/test.stamp
+	python -m tests.screenshots
 
 # Trains the suite's teachers once (about an hour on 2 cores), then judges in minutes; see experiments/README.md.
 routing: .venv/demo.stamp

@@ -1,0 +1,58 @@
+"""Draws docs/screenshots: the demo's report and review page in Chromium, narrow to wide, light and dark.
+
+Use: `make screenshots`, after `make demo`.
+"""
+
+import asyncio
+import base64
+import tempfile
+from pathlib import Path
+
+from muki_pipeline import config
+from muki_stages import review
+from tests.browser import Page, use
+from tests.repository import ROOT
+
+FOLDER = ROOT / "docs" / "screenshots"
+WIDTHS, HEIGHT = (390, 1000, 1600), 900
+SCHEMES = ("light", "dark")
+READY = "document.readyState === 'complete'"
+
+
+async def shoot(page: Page, name: str) -> None:
+    """The first screen at every width, light and dark."""
+    for width in WIDTHS:
+        await page.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=HEIGHT, deviceScaleFactor=1, mobile=width < 500
+        )
+        for scheme in SCHEMES:
+            await page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+            shot = await page.call("Page.captureScreenshot", format="webp", quality=60)
+            (FOLDER / f"{name}_{width}_{scheme}.webp").write_bytes(base64.b64decode(shot["data"]))
+
+
+async def report(page: Page) -> None:
+    """The report's first screen."""
+    await shoot(page, "report")
+
+
+async def answered(page: Page) -> None:
+    """The review after some answers, by the keys that a person would press."""
+    for key in "112111211112":
+        await page.press(key)
+    await shoot(page, "review")
+
+
+def main() -> None:
+    """Draw them all."""
+    path = ROOT / "params.yaml"
+    layout = config.load(path)[1]
+    review.main(path, 60, None, True, True)
+    FOLDER.mkdir(exist_ok=True)
+    for file, visit in ((layout.report, report), (layout.review_page, answered)):
+        with tempfile.TemporaryDirectory() as profile:
+            asyncio.run(use(file, Path(profile), READY, visit))
+
+
+if __name__ == "__main__":
+    main()
