@@ -104,9 +104,12 @@ async def use(file: Path, profile: Path, ready: str, visit: Callable[[Page], Awa
             async with session.ws_connect(address, max_msg_size=0) as socket:
                 page = Page(socket)
                 await page.call("Runtime.enable")
-                while not await page.value(ready):
-                    await asyncio.sleep(0.1)
-                await visit(page)
+                async with asyncio.timeout(120):
+                    while not await page.value(ready):
+                        await asyncio.sleep(0.1)
+                    await visit(page)
+                await page.socket.send_json({"id": 0, "method": "Browser.close"})  # it keeps what pages stored
+                browser.wait(timeout=60)
     finally:
         browser.terminate()
         browser.wait()

@@ -172,7 +172,7 @@ def answers(records: Records) -> list[str]:
         "the same, all texts alike",
         f"answers for ±{width}",
         "the same, all texts alike",
-        *(f"right on the others after {count}" for count in counts),
+        *(f"right on others after {count}" for count in counts),
     )
     return table(headings, rows)
 

@@ -34,29 +34,23 @@ FEW, DRAWS = 60, 500
 """Answers whose interval is judged, and how often they are drawn."""
 
 
-def judge(asked: Asked, posterior: NDArray[np.float64], anchors: Anchors) -> dict[str, float]:
-    """Right teacher and calibration on the texts that nobody was asked about."""
-    rest = np.setdiff1d(np.arange(len(asked.columns)), anchors.rows)
-    best = posterior[rest].argmax(axis=1)
-    right = asked.right[rest, best]
-    return {
-        "right": float(right.mean()),
-        "posterior": float(posterior[rest].max(axis=1).mean()),
-        "calibration_error": metrics.expected_calibration_error(posterior[rest], np.where(right, best, -1)),
-    }
-
-
 def routed(asked: Asked, plain: Gate, posterior: NDArray[np.float64]) -> list[dict[str, float]]:
-    """The rule with each count of answers."""
+    """The rule with each count of answers about one half of the texts, judged on the other half."""
     texts, names = gate_inputs(asked.outputs), asked.outputs.names
     assert names is not None
+    shuffled = np.random.default_rng(1).permutation(len(posterior))
+    open_half, rest = shuffled[::2], shuffled[1::2]
     rows = []
     for count in ANSWERS:
-        chance = chances(posterior.max(axis=1), len(posterior), count)
-        chosen = draw(chance, count, seed=0)
-        anchors = Anchors(chosen, asked.columns[chosen], 1.0 / chance[chosen])
+        chance = chances(posterior[open_half].max(axis=1), len(open_half), count)
+        drawn = draw(chance, count, seed=0)
+        anchors = Anchors(open_half[drawn], asked.columns[open_half[drawn]], 1.0 / chance[drawn])
         router = Gate.fit(texts, names, anchors) if count else plain
-        rows.append({"answers": count, **judge(asked, router(texts), anchors)})
+        found = router(texts)[rest]
+        best = found.argmax(axis=1)
+        right = asked.right[rest, best]
+        error = metrics.expected_calibration_error(found, np.where(right, best, -1))
+        rows.append({"answers": count, "right": float(right.mean()), "calibration_error": error})
     return rows
 
 
@@ -82,7 +76,7 @@ def told(asked: Asked, posterior: NDArray[np.float64], *, is_active: bool) -> di
         "half_width": float(np.mean([(each.high - each.low) / 2 for each in found])),
         "error": float(np.mean([abs(each.share - truth) for each in found])),
         "coverage": float(np.mean([each.low <= truth <= each.high for each in found])),
-        "needed": float(np.mean([FEW + missing(each, FEW) for each in found])),
+        "needed": float(np.mean([FEW + missing(each, FEW, len(posterior) - FEW) for each in found])),
     }
 
 

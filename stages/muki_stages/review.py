@@ -9,7 +9,7 @@ from muki_pipeline import config
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.review import read_review, sample_review
 from muki_pipeline.reporting.review_page import review_page
-from muki_pipeline.routing.accuracy import WIDTH
+from muki_pipeline.routing.accuracy import FEWEST, WIDTH
 from muki_pipeline.routing.answers import none_answer, reference
 from muki_pipeline.store import files
 from muki_pipeline.store.columns import spreadsheet_csv
@@ -42,16 +42,20 @@ def main(
         say(f"{target}: {len(sample.table):,} texts. {how}, then run muki-pipeline review --read FILE")
         return
     result = read_review(params, layout, answers)
-    unknown = f"; no teacher knows the label of {result.unknown:,} of them" if result.unknown else ""
-    say(f"{result.answered:,} of {result.rows:,} texts answered{unknown}")
-    right = result.right
-    say(
-        f"right teacher: {right.share:.3f} of the corpus (95 % interval {right.low:.3f} to {right.high:.3f}), by "
-        f"{result.judged:,} random texts"
-    )
-    if result.missing:
-        say(f"about {result.missing:,} more answers would make that interval ±{WIDTH}")
+    say(f"{result.answered:,} of {result.rows:,} texts answered")
+    if result.unknown:
+        say(f"no teacher knows the label of {result.unknown:,} of {result.judged + result.unknown:,} random texts")
+    if result.right is None:
+        known = "known labels of random texts"
+        say(f"how often the right teacher is chosen is told from {FEWEST} {known} on: {result.missing:,} more")
     else:
-        say(f"that is enough: the interval is ±{WIDTH} or less")
-    named = reference(answers, layout.root)
-    say(f"to use the answers, set integrate.answers: {named} in {params_file} and integrate again")
+        interval = f"95 % interval {result.right.low:.3f} to {result.right.high:.3f}"
+        say(
+            f"right teacher: {result.right.share:.3f} of the texts whose label a teacher knows ({interval}), by "
+            f"{result.judged:,} random texts"
+        )
+        enough = f"that is enough: the interval is ±{WIDTH} or less" if result.left else "every text is answered"
+        say(f"about {result.missing:,} more answers would make that interval ±{WIDTH}" if result.missing else enough)
+    if params.integrate.scorer == "gate":
+        named = reference(answers, layout.root)
+        say(f"to use the answers, set integrate.answers: {named} in {params_file} and integrate again")

@@ -38,7 +38,7 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
 
 def _how_good(student: Mapping[str, Any] | None) -> str:
     if student is None:
-        return "how good it is, nobody knows: prepare.test names labelled texts, or a person answers a review"
+        return "how good it is, nobody knows: name labelled texts in prepare.test"
     texts = student["rows"]
     low, high = wilson_interval(round(student["accuracy"] * texts), texts)
     right = f"{student['accuracy']:.3f} of {texts:,} test texts (95 % interval {low:.3f} to {high:.3f})"

@@ -12,15 +12,23 @@ from numpy.typing import NDArray
 from muki_pipeline.config import POSTERIORS, Params
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labels.space import LabelSpace
-from muki_pipeline.labels.tables import LabelledCorpus, open_labelled_corpus
-from muki_pipeline.layout import Layout, open_golden
-from muki_pipeline.routing.accuracy import Share, chances, draw, missing, share_of_random, share_right
+from muki_pipeline.labels.tables import LabelledCorpus, LabelShard, open_labelled_corpus
+from muki_pipeline.layout import MAKE_GOLDEN, Layout, open_golden
+from muki_pipeline.routing.accuracy import FEWEST, Share, chances, draw, missing, share_of_random, share_right
 from muki_pipeline.routing.answers import RANDOM, STARVED, none_answer, read_answer_table
 from muki_pipeline.routing.confidence import softmax
+from muki_pipeline.routing.embeddings import open_embeddings
+from muki_pipeline.routing.inputs import RoutingInputs
+from muki_pipeline.routing.router import Router
+from muki_pipeline.routing.scorers import SCORERS
+from muki_pipeline.routing.silence import choice
+from muki_pipeline.store.columns import series
 from muki_pipeline.store.table import Table
+from muki_pipeline.supervision.golden_table import golden_facts
 from muki_pipeline.supervision.summary import Starved, read_summary
 
 _SEED = 0
+_AGAIN = "Make a new sample with muki-pipeline review"
 
 
 @dataclass(frozen=True)
@@ -30,18 +38,21 @@ class Review:
     Attributes:
         rows: Texts in the file.
         answered: Those of them with an answer.
-        unknown: Answered texts whose label no teacher knows.
-        judged: Texts with a known label that were drawn at random.
-        right: The share of the corpus whose right teacher is chosen, by these.
+        unknown: Texts drawn at random whose label no teacher knows.
+        judged: Texts drawn at random with a known label.
+        right: Of the texts whose label a teacher knows, the share whose right teacher is chosen; None with fewer than
+            `accuracy.FEWEST` such answers, which say too little.
         missing: About how many more answers make its interval as narrow as `accuracy.WIDTH`.
+        left: Texts of the corpus that are not answered.
     """
 
     rows: int
     answered: int
     unknown: int
     judged: int
-    right: Share
+    right: Share | None
     missing: int
+    left: int
 
 
 @dataclass(frozen=True)
@@ -51,9 +62,11 @@ class Sample:
     Attributes:
         table: `id`, `text`, a column `teacher NAME` for each teacher with its most likely label, `chosen` (teacher),
             `drawn` (random or starved), `stands_for` (how many texts a random one stands for), and `answer`, empty.
-        answers: For each teacher, its answer to each of them: `label`, `united` (its name in the union), `probability`.
+        answers: For each teacher, its answer to each of them: `label`, `united` (its name in the union), `probability`;
+            null where it has none.
         certainty: `[corpus]`, posterior of the chosen teacher of every text; None where scores are no posterior.
         rows: `[texts]`, where they lie in the corpus.
+        corpus_rows: Texts of the corpus.
         label_space: The union, and each teacher's columns of it.
     """
 
@@ -61,15 +74,35 @@ class Sample:
     answers: dict[str, pl.DataFrame]
     certainty: NDArray[np.float64] | None
     rows: NDArray[np.intp]
+    corpus_rows: int
     label_space: LabelSpace
+
+
+@dataclass(frozen=True)
+class _Routed:
+    """A corpus as the project's router chooses for it, whatever a person has answered.
+
+    Attributes:
+        corpus: The corpus and its labels.
+        golden: The golden table.
+        ids: `[corpus]`.
+        chosen: `[corpus]`, the chosen teacher's number.
+        certainty: `[corpus]`, its posterior; None where scores are no posterior.
+    """
+
+    corpus: LabelledCorpus
+    golden: Table
+    ids: list[str]
+    chosen: NDArray[np.intp]
+    certainty: NDArray[np.float64] | None
 
 
 def sample_review(params: Params, layout: Layout, texts: int) -> Sample:
     """Texts of the golden table for a person to check.
 
-    Up to a quarter are texts that a teacher gives a label which hardly any text is taught as, in turns of these labels.
-    The others are drawn at random, because only they tell the accuracy; where scores are a posterior, unsure texts more
-    often (see `routing/accuracy.py`).
+    Most are drawn at random from the whole corpus, because only they tell the accuracy; where scores are a posterior,
+    unsure texts more often (see `routing/accuracy.py`). Up to a quarter are texts that a teacher gives a label which
+    hardly any text is taught as, in turns of these labels.
 
     Args:
         params: All settings.
@@ -77,42 +110,42 @@ def sample_review(params: Params, layout: Layout, texts: int) -> Sample:
         texts: How many; all if there are fewer.
 
     Raises:
-        MukiError: There is no golden table, or a table is damaged.
+        MukiError: There is no golden table, it is not of this corpus and these teachers, or there is only one teacher.
     """
-    corpus = open_labelled_corpus(params, layout)
-    table = open_golden(layout.golden)
-    golden = table.frame(["id", "text", "teacher", "margin", "scores"])
+    routed = _route(params, layout)
+    corpus, rows = routed.corpus, len(routed.ids)
     answers = {name: _answers(corpus, number) for number, name in enumerate(corpus.teachers)}
-    starved = [each.label for each in _starved(table)]
-    by_margin = np.argsort(golden["margin"].to_numpy(), kind="stable").tolist()
-    named = _in_turns(starved, by_margin, [each["united"].to_list() for each in answers.values()])[: texts // 4]
-    others = np.setdiff1d(np.arange(len(golden)), named)
-    certainty = _certainty(params, golden)
-    count = min(texts - len(named), len(others))
-    chance = chances(None if certainty is None else certainty[others], len(others), count)
+    named = _starved_rows(routed.golden, list(answers.values()))
+    most = min(texts, rows)
+    count = most - min(most // 4, len(named))
+    chance = chances(routed.certainty, rows, count)
     at_random = draw(chance, count, _SEED)
-    rows = np.concatenate([np.array(named, dtype=np.intp), others[at_random]])
-    given = {name: each[rows] for name, each in answers.items()}
+    drawn = set(at_random.tolist())
+    starved = [row for row in named if row not in drawn][: most - count]
+    chosen_rows = np.array([*starved, *at_random.tolist()], dtype=np.intp)
+    given = {name: each[chosen_rows] for name, each in answers.items()}
     columns = [
         each.select(pl.format("{} ({})", "label", pl.col("probability").map_elements("{:.2f}".format, pl.String)))
         .to_series()
+        .fill_null("")
         .alias(f"teacher {name}")
         for name, each in given.items()
     ]
-    sample = golden[rows].select(
+    golden = routed.golden.frame(["id", "text"])
+    table = golden[chosen_rows].select(
         "id",
         "text",
         *columns,
-        chosen="teacher",
-        drawn=pl.Series([STARVED] * len(named) + [RANDOM] * count, dtype=pl.String),
-        stands_for=pl.Series([None] * len(named) + (1.0 / chance[at_random]).round(3).tolist(), dtype=pl.Float64),
+        chosen=pl.Series([corpus.teachers[routed.chosen[row]] for row in chosen_rows], dtype=pl.String),
+        drawn=pl.Series([STARVED] * len(starved) + [RANDOM] * count, dtype=pl.String),
+        stands_for=pl.Series([None] * len(starved) + (1.0 / chance[at_random]).round(3).tolist(), dtype=pl.Float64),
         answer=pl.lit(""),
     )
-    return Sample(sample, given, certainty, rows, corpus.label_space)
+    return Sample(table, given, routed.certainty, chosen_rows, rows, corpus.label_space)
 
 
 def read_review(params: Params, layout: Layout, path: Path) -> Review:
-    """Hold a person's answers against the golden table.
+    """Hold a person's answers against the project's router.
 
     Args:
         params: All settings.
@@ -120,75 +153,101 @@ def read_review(params: Params, layout: Layout, path: Path) -> Review:
         path: A file that `sample_review` made, with answers.
 
     Raises:
-        MukiError: The file lacks a column, an id is not the corpus's, an answer is no label of the union, or no random
-            text has an answer.
+        MukiError: The file lacks a column, an id is not the corpus's, an answer is no label of the union, no random
+            text has an answer, or the texts were drawn under another rule; see `sample_review`.
     """
-    corpus = open_labelled_corpus(params, layout)
-    answers = read_answer_table(path, corpus.label_space)
+    routed = _route(params, layout)
+    space = routed.corpus.label_space
+    answers = read_answer_table(path, space)
     answered = answers.filter(pl.col("answer") != "")
-    golden = open_golden(layout.golden).frame(["id", "teacher", "scores"])
-    joined = answered.join(golden, on="id", how="inner")
-    if len(joined) != len(answered):
-        what = f"{len(answered) - len(joined)} of its ids are not in the golden table"
-        raise MukiError(what, where=str(path), fix="Make a new sample with muki-pipeline review")
-    labelled = joined.filter(pl.col("answer") != none_answer(corpus.label_space))
-    is_right = pl.Series("right", _is_right(labelled, corpus.label_space, corpus.teachers), dtype=pl.Boolean)
-    judged = labelled.with_columns(is_right).filter(pl.col("drawn") == RANDOM)
-    if judged.is_empty():
+    rows = {text_id: row for row, text_id in enumerate(routed.ids)}
+    if alien := [text_id for text_id in answered["id"] if text_id not in rows]:
+        raise MukiError(f"{len(alien)} of its ids are not in the golden table", where=str(path), fix=_AGAIN)
+    random = answered.filter(pl.col("drawn") == RANDOM)
+    if random.is_empty():
         raise MukiError("no random text has an answer", where=str(path), fix="Answer those with drawn = random first")
-    certainty = _certainty(params, golden)
-    if certainty is None:
-        found = share_of_random(int(judged["right"].sum()), len(judged))
-    else:
-        asked = judged["scores"].arr.max().to_numpy().astype(np.float64)
-        found = share_right(certainty, asked, judged["right"].to_numpy())
+    columns = {label: column for column, label in enumerate(space.labels)}
+    known = random.filter(pl.col("answer") != none_answer(space))
+    asked = np.array([rows[text_id] for text_id in known["id"]], dtype=np.intp)
+    right = space.known[[columns[label] for label in known["answer"]], routed.chosen[asked]]
+    if routed.certainty is None and known["stands_for"].n_unique() > 1:
+        raise MukiError("its texts were drawn with unequal chances, under another rule", where=str(path), fix=_AGAIN)
+    left = len(rows) - len(random)
+    found = None
+    if len(known) >= FEWEST:
+        found = (
+            share_of_random(int(right.sum()), len(known))
+            if routed.certainty is None
+            else share_right(routed.certainty, routed.certainty[asked], right)
+        )
     return Review(
         rows=len(answers),
         answered=len(answered),
-        unknown=len(answered) - len(labelled),
-        judged=len(judged),
+        unknown=len(random) - len(known),
+        judged=len(known),
         right=found,
-        missing=missing(found, len(judged)),
+        missing=FEWEST - len(known) if found is None else missing(found, len(known), left),
+        left=left,
     )
 
 
-def _certainty(params: Params, golden: pl.DataFrame) -> NDArray[np.float64] | None:
-    """`[rows]`, posterior of the chosen teacher; None where scores are no posterior."""
-    if params.integrate.scorer not in POSTERIORS:
-        return None
-    return golden["scores"].arr.max().to_numpy().astype(np.float64)
+def _route(params: Params, layout: Layout) -> _Routed:
+    """The corpus, routed."""
+    corpus, golden = open_labelled_corpus(params, layout), open_golden(layout.golden)
+    if len(corpus.teachers) < 2:
+        raise MukiError("there is only one teacher, so none is chosen", where="teachers", fix="There is no need")
+    current = golden_facts(params, corpus, golden.facts["loss"], golden.facts["temperature"])
+    if any(golden.facts[name] != current[name] for name in ("corpus_digest", "labels", "teachers", "label_settings")):
+        raise MukiError("is of another corpus, or of other labels of it", where=str(layout.golden), fix=MAKE_GOLDEN)
+    router = Router.load(layout.router)
+    if router.teachers != corpus.teacher_facts or router.scorer != golden.facts["integrate"]["scorer"]:
+        raise MukiError("belongs to another golden table", where=str(layout.router), fix=MAKE_GOLDEN)
+    scorer = SCORERS[router.scorer]
+    embeddings = open_embeddings(params, layout, corpus) if scorer.reads_texts else None
+    inputs = RoutingInputs(router.scorer, corpus, embeddings, answers=None)
+    ids: list[str] = []
+    chosen, certainty = [], []
+    for number in range(len(corpus.shards)):
+        texts = corpus.read(number)
+        labels = corpus.tables.read_checked(number, list(scorer.columns), series(texts["id"]))
+        outputs = inputs.outputs(number, texts, labels)
+        scores = router.scores(outputs)
+        ids += texts["id"].to_pylist()
+        chosen.append(choice(scores, outputs.is_silent, is_posterior=router.scorer in POSTERIORS))
+        certainty.append(np.take_along_axis(scores, chosen[-1][:, None], axis=1)[:, 0])
+    is_posterior = router.scorer in POSTERIORS
+    return _Routed(corpus, golden, ids, np.concatenate(chosen), np.concatenate(certainty) if is_posterior else None)
 
 
 def _answers(corpus: LabelledCorpus, teacher: int) -> pl.DataFrame:
-    """A teacher's most likely `label` of every text, its name in the union (`united`) and its `probability`."""
+    """A teacher's most likely `label` of every text, `united` (its name in the union) and `probability`; or nulls."""
     labels = np.array(list(corpus.tables.labels.values())[teacher])
     united = np.array(corpus.label_space.labels)[corpus.label_space.columns[teacher]]
     parts = []
     for number in range(len(corpus.shards)):
-        probs = softmax(corpus.tables.read(number, ["logits"])[teacher].logits)
+        shard: LabelShard = corpus.tables.read(number, ["logits"])[teacher]
+        probs = softmax(shard.logits)
         best = probs.argmax(axis=1)
         given = {"label": labels[best].tolist(), "united": united[best].tolist(), "probability": probs.max(axis=1)}
-        parts.append(pl.DataFrame(given))
+        says = pl.Series(~shard.is_silent)
+        parts.append(pl.DataFrame(given).select(pl.when(says).then(pl.all())))
     return pl.concat(parts)
 
 
-def _starved(golden: Table) -> tuple[Starved, ...]:
-    """See `RoutingSummary.starved`; none where scores are no posterior."""
+def _starved_rows(golden: Table, answers: Sequence[pl.DataFrame]) -> list[int]:
+    """Texts that a teacher gives a label which hardly any text is taught as, in turns of these labels."""
     summary = read_summary(golden.facts["routing"])
-    return () if summary is None else summary.starved
-
-
-def _in_turns(labels: Sequence[str], rows: Sequence[int], answers: Sequence[list[str]]) -> list[int]:
-    """Of some rows those that a teacher gives one of the labels: the first of each label, then the second of each."""
-    found = [[row for row in rows if any(given[row] == label for given in answers)] for label in labels]
+    starved: tuple[Starved, ...] = () if summary is None else summary.starved
+    if not starved:
+        return []
+    order = np.argsort(golden.frame(["margin"])["margin"].to_numpy(), kind="stable")
+    found = []
+    for each in starved:
+        is_given = pl.concat(
+            [(given["united"] == each.label).alias(str(n)).to_frame() for n, given in enumerate(answers)],
+            how="horizontal",
+        )
+        rows = is_given.select(pl.any_horizontal(pl.all()).fill_null(False)).to_series().to_numpy()
+        found.append(order[rows[order]].tolist())
     in_turns = [row for turn in zip_longest(*found) for row in turn if row is not None]
     return list(dict.fromkeys(in_turns))
-
-
-def _is_right(rows: pl.DataFrame, label_space: LabelSpace, teachers: list[str]) -> list[bool]:
-    """Whether the chosen teacher knows the answer's label."""
-    labels = {label: number for number, label in enumerate(label_space.labels)}
-    return [
-        bool(label_space.known[labels[answer], teachers.index(teacher)])
-        for answer, teacher in rows.select("answer", "teacher").iter_rows()
-    ]

@@ -49,7 +49,9 @@ def at_a_glance(facts: Mapping[str, Any], layout: Layout) -> str:
     measured = files.read_json(layout.metrics, _EVALUATE) if files.exists(layout.metrics) else {}
     summary = read_summary(facts["routing"])
     worst = _worst(layout)
-    cards = [_student(measured), _teachers(measured), _routing(facts, measured, summary)]
+    cards = [_student(measured), _teachers(measured)]
+    if len(facts["teachers"]) > 1:
+        cards.append(_routing(facts, measured, summary))
     shown = "".join(
         f"<div>{escape(title)}<b>{escape(value)}</b>{escape(note)}</div>" for title, value, note in cards if value
     )
@@ -59,7 +61,7 @@ def at_a_glance(facts: Mapping[str, Any], layout: Layout) -> str:
         table = "<h3>The labels that suffer most</h3>" + html_table(
             ["label", "test texts that the student calls so", "most others are called"], rows
         )
-    step = _next(measured, summary, worst)
+    step = _next(facts, measured, summary, worst)
     return f'<section><div class="figures">{shown}</div>{table}<p class="next"><b>Next:</b> {step}</p></section>'
 
 
@@ -95,7 +97,7 @@ def _routing(
         texts = measured["corpus"]["rows_of_known_labels"]
         return title, f"{gold['right_teacher_best']:.3f}", f"of the corpus, by {texts:,} gold labels"
     if summary is not None and (audit := summary.audit) is not None:
-        note = f"of the corpus, by {audit.texts:,} answers (95 %: {audit.low:.3f} to {audit.high:.3f})"
+        note = f"of known texts, by {audit.texts:,} answers (95 %: {audit.low:.3f} to {audit.high:.3f})"
         return title, f"{audit.share:.3f}", note
     return title, "nobody knows", "no text of the corpus has been answered"
 
@@ -117,14 +119,17 @@ def _worst(layout: Layout) -> list[Suffering]:
     return sorted(found, key=lambda each: each.right / each.texts)[:_WORST]
 
 
-def _next(measured: Mapping[str, Any], summary: RoutingSummary | None, worst: list[Suffering]) -> str:
+def _next(
+    facts: Mapping[str, Any], measured: Mapping[str, Any], summary: RoutingSummary | None, worst: list[Suffering]
+) -> str:
     """The one thing that is worth most now, as HTML."""
-    review = "<code>muki-pipeline review --html</code>"
-    if summary is not None and summary.starved:
+    review = "<code>muki-pipeline review --html --texts 60</code>"
+    has_choice, is_answered = len(facts["teachers"]) > 1, facts["integrate"].get("answers") is not None
+    if summary is not None and summary.starved and not is_answered:
         label, rival = (escape(each) for each in (summary.starved[0].label, summary.starved[0].rival))
         return f"hardly any text is taught as {label}; {rival} takes them. {review} asks about these texts first."
-    if summary is not None and summary.audit is None and "corpus" not in measured:
-        return f"find out how often the right teacher is chosen: {review}, ten minutes for 60 texts."
+    if has_choice and summary is not None and summary.audit is None and "corpus" not in measured:
+        return f"find out how often the right teacher is chosen: {review} writes a page for a person to answer."
     if "student" not in measured:
         return "measure the student on labelled texts of your own: <code>prepare.test</code> in params.yaml."
     routed = measured.get("routed_teachers", {})

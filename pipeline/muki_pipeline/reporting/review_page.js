@@ -12,10 +12,10 @@ const element = (tag, text, parent) => {
 // What is answered so far lies in the browser, under the digest of the sample.
 const UNSURE = { unsure: true };
 const SHOWN = 20; // labels that are listed at once
-let answers = {};
+let answers = Object.create(null);
 let stored = true;
 try {
-  answers = JSON.parse(localStorage.getItem(data.key) || "{}");
+  Object.assign(answers, JSON.parse(localStorage.getItem(data.key) || "{}"));
 } catch {
   stored = false;
 }
@@ -82,13 +82,18 @@ const tell = () => {
   const all = done === data.texts.length ? ", all: save the answers" : "";
   const parts = [`${done} of ${data.texts.length} texts${all}`];
   let enough = false;
-  if (found.length) {
+  if (found.length && found.length < data.fewest) {
+    parts.push(`what they say is told from ${data.fewest} known labels of random texts on`);
+  } else if (found.length) {
     const { share, low, high } = data.typical ? fitted(found) : wilson(found);
     const half = (high - low) / 2;
-    const missing = Math.max(Math.round(found.length * ((half / data.width) ** 2 - 1)), 0);
+    const wanted = Math.max(Math.round(found.length * ((half / data.width) ** 2 - 1)), 0);
+    const random = data.texts.filter(each => each.random && given(each)).length;
+    const missing = Math.min(wanted, data.corpus - random);
     enough = missing === 0;
-    parts.push(`right teacher: ${share.toFixed(3)} of the corpus (95 % interval ${low.toFixed(3)} to ${high.toFixed(3)})`);
-    parts.push(enough ? `enough: the interval is ±${data.width} or less`
+    parts.push(`right teacher: ${share.toFixed(3)} of the texts whose label a teacher knows (95 % interval ${low.toFixed(3)} to ${high.toFixed(3)})`);
+    parts.push(wanted && !missing ? "every text of the corpus is answered"
+             : enough ? `enough: the interval is ±${data.width} or less`
                       : `about ${missing} more answers for ±${data.width}`);
   }
   at("told").textContent = parts.join("; ");
@@ -128,11 +133,19 @@ const show = () => {
 const matching = () => {
   const words = at("search").value.trim().toLowerCase();
   if (!words) return data.labels.length <= SHOWN ? data.labels : [];
-  return data.labels.filter(label => label.toLowerCase().includes(words));
+  // The label itself first, then those that begin so, then those that hold it.
+  const rank = label => (label === words ? 0 : label.startsWith(words) ? 1 : label.includes(words) ? 2 : 3);
+  return data.labels
+    .map(label => [rank(label.toLowerCase()), label])
+    .filter(([place]) => place < 3)
+    .sort(([one], [other]) => one - other)
+    .map(([, label]) => label);
 };
 const list = () => {
   at("found").replaceChildren();
-  matching().slice(0, SHOWN).forEach(label => {
+  const labels = matching();
+  at("hidden").textContent = labels.length > SHOWN ? `and ${labels.length - SHOWN} more: write more of it` : "";
+  labels.slice(0, SHOWN).forEach(label => {
     const button = element("button", label, at("found"));
     button.type = "button";
     button.addEventListener("click", () => choose(label));
@@ -160,6 +173,7 @@ at("save").addEventListener("click", save);
 at("search").addEventListener("input", list);
 at("search").addEventListener("keydown", event => {
   const [first] = matching();
+  if (event.isComposing) return; // Enter ends the word of an input method
   if (event.key === "Enter" && at("search").value.trim() && first !== undefined) {
     event.preventDefault();
     at("search").blur();
@@ -170,7 +184,7 @@ at("search").addEventListener("keydown", event => {
   event.stopPropagation();
 });
 document.addEventListener("keydown", event => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   const offer = data.texts[place].offers[Number(event.key) - 1];
   const keys = {
     n: () => choose(data.none), u: () => choose(UNSURE), s: save, "/": () => at("search").focus(),

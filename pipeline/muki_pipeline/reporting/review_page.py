@@ -13,7 +13,7 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from muki_pipeline.evaluation.review import Sample
-from muki_pipeline.routing.accuracy import WIDTH, log_odds, typical
+from muki_pipeline.routing.accuracy import FEWEST, WIDTH, log_odds, typical
 from muki_pipeline.routing.answers import RANDOM, none_answer
 
 _PAGE = Environment(
@@ -32,6 +32,8 @@ def review_page(sample: Sample) -> str:
         "labels": list(labels),
         "none": none_answer(sample.label_space),
         "width": WIDTH,
+        "fewest": FEWEST,
+        "corpus": sample.corpus_rows,
         "typical": None if sample.certainty is None else typical(sample.certainty).tolist(),
         "knows": {
             name: [labels[column] for column in columns]
@@ -62,6 +64,8 @@ def _offers(answers: Mapping[str, pl.DataFrame], row: int) -> list[dict[str, Any
     found: dict[str, list[tuple[float, str]]] = {}
     for name, given in answers.items():
         _, united, probability = given.row(row)
+        if united is None:  # it has no answer
+            continue
         found.setdefault(united, []).append((probability, name))
     surest = sorted(found, key=lambda label: -max(found[label])[0])
     return [

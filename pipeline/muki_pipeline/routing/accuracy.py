@@ -17,6 +17,8 @@ Floats = NDArray[np.floating]
 
 WIDTH = 0.025
 """Half of the 95 % interval at which there are enough answers."""
+FEWEST = 20
+"""Answers that a share is told from: with fewer, the prior speaks."""
 _LEAST = 0.1
 """Chance of a text that is quite sure to be asked about, as a share of the mean: nothing is taken for granted."""
 _SURE = 1e-6
@@ -63,11 +65,14 @@ def chances(certainty: Floats | None, texts: int, count: int) -> NDArray[np.floa
 
 
 def draw(chance: NDArray[np.float64], count: int, seed: int) -> NDArray[np.intp]:
-    """`count` different texts, each with its chance (Pareto sampling, Rosén 1997)."""
-    numbers = np.random.default_rng(seed).random(len(chance))
-    with np.errstate(divide="ignore"):
-        keys = (numbers / (1.0 - numbers)) * ((1.0 - chance) / chance)
-    return np.argsort(keys, kind="stable")[:count]
+    """`count` different texts, each with its chance (Pareto sampling, Rosén 1997), in random order.
+
+    The order matters to whoever stops before the end: the first answers are then a fair part of all.
+    """
+    random = np.random.default_rng(seed)
+    numbers = random.random(len(chance))
+    keys = (numbers / (1.0 - numbers)) * ((1.0 - chance) / chance)
+    return random.permutation(np.argsort(keys, kind="stable")[:count])
 
 
 def share_right(certainty: Floats, asked: Floats, is_right: NDArray[np.bool_]) -> Share:
@@ -106,6 +111,13 @@ def share_of_random(right: int, texts: int) -> Share:
     return Share(right / texts, *wilson_interval(right, texts))
 
 
-def missing(found: Share, answers: int) -> int:
-    """About how many more answers make the interval as narrow as `WIDTH`: it narrows with the root of their number."""
-    return max(round(answers * (((found.high - found.low) / (2.0 * WIDTH)) ** 2 - 1.0)), 0)
+def missing(found: Share, answers: int, left: int) -> int:
+    """About how many more answers make the interval as narrow as `WIDTH`: it narrows with the root of their number.
+
+    Args:
+        found: What the answers so far say.
+        answers: How many they are.
+        left: How many texts have no answer.
+    """
+    wanted = round(answers * (((found.high - found.low) / (2.0 * WIDTH)) ** 2 - 1.0))
+    return min(max(wanted, 0), left)

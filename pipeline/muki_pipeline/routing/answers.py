@@ -92,7 +92,9 @@ def read_answer_table(path: Path, label_space: LabelSpace) -> pl.DataFrame:
     """
     table = read_table(path, _COLUMNS, Dialect(header=True))
     if missing := sorted({*_COLUMNS} - set(table.columns)):
-        raise MukiError(f"has no column {missing}", where=str(path), fix="Fill in a file that review has written")
+        raise MukiError(
+            f"has no column {missing}", where=str(path), fix="Fill in a file that review of this version has written"
+        )
     stands_for = pl.col("stands_for").cast(pl.Float64, strict=False).fill_null(0.0).fill_nan(0.0)
     answers = table.select("id", "drawn", stands_for, answer=pl.col("answer").cast(pl.String).fill_null(""))
     unweighted = answers.filter((pl.col("drawn") == RANDOM) & ~pl.col("stands_for").is_between(1.0, 1e18))

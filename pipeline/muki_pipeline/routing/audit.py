@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.routing.accuracy import Share, share_right
 from muki_pipeline.routing.answers import Anchors
+from muki_pipeline.routing.silence import choice
 
 Floats = NDArray[np.floating]
 
@@ -32,28 +34,35 @@ class Audit:
 
     anchors: Anchors
     label_space: LabelSpace
+    is_silent: NDArray[np.bool_]
+    """`[texts, teachers]`, whether a teacher has no answer: it is not chosen."""
 
-    def choices(self, logits: Floats) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """The teacher that a view prefers for each random anchor, and whether it knows the label."""
-        is_random = self.anchors.is_random
-        teachers = logits[self.anchors.rows[is_random]].argmax(axis=1)
-        return teachers, self.label_space.known[self.anchors.columns[is_random], teachers]
-
-    def share_right(self, posterior: Floats) -> tuple[int, Share]:
-        """How many anchors were drawn at random, and the share of the corpus whose right teacher they say is chosen.
+    def choices(self, posterior: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """The teacher that is chosen for each random anchor, and whether it knows the label.
 
         Args:
-            posterior: `[texts, teachers]` of the views, which do not know the anchors.
+            posterior: `[texts, teachers]`, before silent teachers lose their vote.
+        """
+        is_random = self.anchors.is_random
+        teachers = choice(posterior, self.is_silent, is_posterior=True)[self.anchors.rows[is_random]]
+        return teachers, self.label_space.known[self.anchors.columns[is_random], teachers]
+
+    def share_right(self, posterior: NDArray[np.float64]) -> tuple[int, Share]:
+        """How many anchors were drawn at random, and the share of right choices that they tell.
+
+        Args:
+            posterior: See `choices`; of the views, which do not know the anchors.
         """
         _, right = self.choices(posterior)
-        certainty = posterior.max(axis=1)
+        chosen = choice(posterior, self.is_silent, is_posterior=True)
+        certainty = np.take_along_axis(posterior, chosen[:, None], axis=1)[:, 0]
         return len(right), share_right(certainty, certainty[self.anchors.rows[self.anchors.is_random]], right)
 
     def accuracy(self, logits: Floats, estimate: float) -> float:
         """A view's accuracy: what was estimated, corrected by the anchors as far as there are enough."""
-        _, right = self.choices(logits)
         weights = self.anchors.stands_for[self.anchors.is_random]
         if not len(weights):
             return estimate
+        _, right = self.choices(np.asarray(softmax(logits, axis=1)))
         worth = weights.sum() ** 2 / np.square(weights).sum()  # as many equal answers tell as much (Kish 1965)
         return float((worth * np.average(right, weights=weights) + _PRIOR_TEXTS * estimate) / (worth + _PRIOR_TEXTS))

@@ -26,3 +26,9 @@ def voting(scores: NDArray[np.float64], is_silent: NDArray[np.bool_], is_posteri
     result = scores.copy()
     result[must_change] = changed
     return result
+
+
+def choice(scores: NDArray[np.float64], is_silent: NDArray[np.bool_], is_posterior: bool) -> NDArray[np.intp]:
+    """`[rows]`, the number of the teacher that is chosen: the best one that has an answer."""
+    chosen: NDArray[np.intp] = voting(scores, is_silent, is_posterior).argmax(axis=1)
+    return chosen

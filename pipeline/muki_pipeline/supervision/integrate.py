@@ -184,11 +184,17 @@ class GoldenWriter:
         facts = {**self.facts, "label_keys": label_keys}
         shard = rows.write(corpus.layout.store(self.folder), number, corpus.teachers, facts)
         best, teachers = best_teacher(scores), scores.shape[1]
+        is_taught = weights > 0
         sums = ShardSums(
             taught=int(np.count_nonzero(weights)),
             chosen=np.bincount(best, minlength=teachers),
-            targets=Counter(target.argmax(axis=1).tolist()),
-            taught_as=pairs(target, distributions, outputs.is_silent, corpus.label_space),
+            targets=Counter(target[is_taught].argmax(axis=1).tolist()),
+            taught_as=pairs(
+                target[is_taught],
+                [each[is_taught] for each in distributions],
+                outputs.is_silent[is_taught],
+                corpus.label_space,
+            ),
         )
         return shard, sums
 

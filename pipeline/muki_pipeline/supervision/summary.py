@@ -103,9 +103,9 @@ class ShardSums:
     Attributes:
         taught: Texts with a weight above 0.
         chosen: `[teachers]`, texts for which each teacher has the best score.
-        targets: How many texts have each label, by its column of the union, as their target.
+        targets: How many taught texts have each label, by its column of the union, as their target.
         taught_as: For every pair of a label that a teacher gives a text and the label that the text is taught as, by
-            their columns of the union: how many texts.
+            their columns of the union: how many taught texts.
     """
 
     taught: int
@@ -155,7 +155,7 @@ def starved_labels(
     shares = {answer: taught[answer] / (usual * count) for answer, count in answered.items() if count >= _FEWEST}
     found = []
     for answer in sorted(shares, key=lambda each: (shares[each], each)):
-        if shares[answer] < _STARVED:
+        if shares[answer] < _STARVED and answer in rivals:
             [(rival, taken)] = rivals[answer].most_common(1)
             found.append(Starved(labels[answer], answered[answer], taught[answer], labels[rival], taken))
     return found

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,10 +14,13 @@ import yaml
 from muki_pipeline import config
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.review import read_review, sample_review
+from muki_pipeline.labels.space import unite
 from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.reporting.html import write_report
-from muki_pipeline.routing.accuracy import missing, share_of_random
-from muki_pipeline.routing.answers import read_answers, reference, wilson_interval
+from muki_pipeline.reporting.review_page import review_page
+from muki_pipeline.routing.accuracy import share_of_random
+from muki_pipeline.routing.answers import Anchors, read_answers, reference, wilson_interval
+from muki_pipeline.routing.audit import Audit
 from muki_pipeline.supervision import summary
 from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.supervision.summary import Starved
@@ -32,9 +36,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def answer(path: Path, target: Path, answers: dict[str, str]) -> Path:
+def answer(path: Path, target: Path, answers: dict[str, str], texts: int = 12) -> Path:
     params, layout = config.load(path)
-    sample = sample_review(params, layout, 12).table
+    sample = sample_review(params, layout, texts).table
     sample.with_columns(answer=pl.col("id").replace_strict(answers, default="")).write_csv(target)
     return target
 
@@ -91,12 +95,36 @@ def test_labels_that_hardly_any_text_is_taught_as_are_named_and_asked_about_firs
 def test_gold_answers_give_the_share_of_right_teachers(finished: Path, tmp_path: Path) -> None:
     params, layout = config.load(finished)
     gold = dict(pl.read_parquet(layout.corpus_gold).iter_rows())
-    result = read_review(params, layout, answer(finished, tmp_path / "a.csv", gold))
-    sample = sample_review(params, layout, 12).table
-    right = [gold[row["id"]] in tiny.TEACHER_LABELS[row["chosen"]] for row in sample.iter_rows(named=True)]
-    assert (result.rows, result.answered, result.unknown, result.judged) == (12, 12, 0, 12)
-    assert result.right == share_of_random(sum(right), 12)
-    assert result.missing == missing(result.right, 12) > 100
+    few = read_review(params, layout, answer(finished, tmp_path / "a.csv", gold))
+    assert (few.rows, few.answered, few.unknown, few.judged, few.right, few.missing) == (12, 12, 0, 12, None, 8)
+    result = read_review(params, layout, answer(finished, tmp_path / "b.csv", gold, texts=24))
+    sample = sample_review(params, layout, 24).table
+    right = sum(gold[row["id"]] in tiny.TEACHER_LABELS[row["chosen"]] for row in sample.iter_rows(named=True))
+    assert result.right == share_of_random(right, 24)
+    assert (result.left, result.missing) == (6, 6)
+
+
+def test_answers_drawn_under_another_rule_are_refused(finished: Path, tmp_path: Path) -> None:
+    params, layout = config.load(finished)
+    gold = dict(pl.read_parquet(layout.corpus_gold).iter_rows())
+    path = answer(finished, tmp_path / "a.csv", gold)
+    table = pl.read_csv(path)
+    table.with_columns(stands_for=pl.int_range(len(table)) + 2.0).write_csv(path)
+    with pytest.raises(MukiError, match="drawn with unequal chances, under another rule"):
+        read_review(params, layout, path)
+
+
+def test_a_review_is_of_the_present_table_and_of_several_teachers(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished.parent, tmp_path / "p")
+    path = tmp_path / "p" / "params.yaml"
+    tiny.change(path, "label", passes=4)
+    tiny.label(path)
+    with pytest.raises(MukiError, match="is of another corpus, or of other labels of it"):
+        sample_review(*config.load(path), 12)
+    alone = tiny.save_project(tmp_path / "alone", teachers={"one": ["apple", "pear"]})
+    tiny.finish(alone)
+    with pytest.raises(MukiError, match="there is only one teacher"):
+        sample_review(*config.load(alone), 12)
 
 
 def test_texts_without_an_answer_or_without_a_teacher_are_left_out(finished: Path, tmp_path: Path) -> None:
@@ -261,13 +289,24 @@ def test_the_command_says_how_to_use_answers_and_what_they_tell(
     path = gate_project(tmp_path)
     gold = dict(pl.read_parquet(config.load(path)[1].corpus_gold).iter_rows())
     with_answers(path, gold)
-    review.main(path, 40, path.parent / "review.csv", False)
-    (named,) = re.findall(r"set integrate\.answers: (\S+) in", capsys.readouterr().err)
+    review.main(path, 40, path.parent / "review.csv", False, False)
+    said = capsys.readouterr().err
+    (named,) = re.findall(r"set integrate\.answers: (\S+) in", said)
+    (share,) = re.findall(r"right teacher: (\S+) of the texts whose label a teacher knows", said)
+    assert 0 < float(share) < 1
+    params, layout = config.load(path)
+    before = read_review(params, layout, path.parent / "review.csv")
     content = yaml.safe_load(path.read_text())
     content["integrate"] = {"answers": named}
     path.write_text(yaml.safe_dump(content))
     stage.main(path)
     params, layout = config.load(path)
+    # Answered texts are not taken for right because they were answered.
+    after = read_review(params, layout, path.parent / "review.csv")
+    assert before.right is not None
+    assert after.right is not None
+    assert (after.judged, after.right.share) == (40, pytest.approx(before.right.share, abs=0.25))
+    assert after.right.high - after.right.low < 0.4
     write_report(params, layout)
     assert "right teacher, by a person&#x27;s answers" in layout.report.read_text()
     assert re.search(r"accuracy of the routing by 40 answers: 0\.\d{3} \(95 % interval", capsys.readouterr().err)
@@ -294,3 +333,36 @@ def test_reserved_words_share_no_space_with_names(tmp_path: Path) -> None:
     )
     assert answers is not None
     assert len(answers.columns) == 5
+
+
+@pytest.mark.parametrize("scorer", ["gate", "calibrated"])
+def test_a_silent_teacher_says_nothing_and_makes_nobody_sure(tmp_path: Path, scorer: str) -> None:
+    path = tiny.save_project(tmp_path)
+    texts = tiny.texts(30, 1)
+    rows = [f'"{text}",oak' for text in texts[:12]] + [f'"{text}",elm' for text in texts[12:24]]
+    (tmp_path / "two.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    content = yaml.safe_load(path.read_text())
+    content["teachers"]["two"] = {"answers": "two.csv", "most_unanswered": 0.5}
+    content["integrate"] = {"scorer": scorer, "strategy": "posterior"}
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    tiny.label(path)
+    params, layout = config.load(path)
+    integrate(params, layout, layout.golden)
+    sample = sample_review(params, layout, 30)
+    is_silent = ~sample.table["text"].is_in(texts[:24])
+    assert is_silent.sum() >= 6
+    assert (sample.table.filter(is_silent)["teacher two"] == "").all()
+    assert (sample.table.filter(is_silent)["chosen"] == "one").all()
+    assert sample.answers["two"].filter(is_silent)["united"].is_null().all()
+    assert sample.certainty is not None
+    assert sample.certainty.max() < 1
+    review_page(sample)
+
+
+def test_an_audit_judges_who_is_chosen_where_a_teacher_is_silent() -> None:
+    space = unite({"one": ["a"], "two": ["b"]}, {})
+    anchors = Anchors(np.arange(4), np.array([0, 0, 1, 1]), np.ones(4))
+    posterior = np.tile([0.2, 0.8], (4, 1))
+    is_silent = np.array([[False, True], [False, False], [False, False], [False, True]])
+    chosen, right = Audit(anchors, space, is_silent).choices(posterior)
+    assert (chosen.tolist(), right.tolist()) == ([0, 1, 1, 0], [True, False, True, False])

@@ -35,7 +35,8 @@ def glance(
         lines = [",".join(each) for each in (("actual", "predicted"), *confused)]
         (layout.plots / "confusion.csv").write_text("\n".join(lines) + "\n")
     routing = RoutingSummary({"one": {"texts": 7}}, estimate, audit_of(estimate), starved)
-    return at_a_glance({"routing": asdict(routing), "integrate": {"scorer": "gate"}}, layout)
+    facts = {"routing": asdict(routing), "integrate": {"scorer": "gate"}, "teachers": {"one": {}, "two": {}}}
+    return at_a_glance(facts, layout)
 
 
 def test_figures_stand_with_what_they_are_from(tmp_path: Path) -> None:
@@ -47,7 +48,7 @@ def test_figures_stand_with_what_they_are_from(tmp_path: Path) -> None:
 
 
 def test_answers_tell_the_routing_where_there_is_no_gold(tmp_path: Path) -> None:
-    assert "<b>0.931</b>of the corpus, by 60 answers (95 %: 0.900 to 0.955)" in glance(tmp_path, {}, ANSWERED)
+    assert "<b>0.931</b>of known texts, by 60 answers (95 %: 0.900 to 0.955)" in glance(tmp_path, {}, ANSWERED)
 
 
 def test_the_worst_labels_are_named_with_what_they_are_called(tmp_path: Path) -> None:

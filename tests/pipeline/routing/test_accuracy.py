@@ -59,5 +59,6 @@ def test_a_posterior_that_is_always_sure_and_often_wrong_is_found_out() -> None:
 
 
 def test_how_many_answers_are_missing() -> None:
-    assert missing(Share(0.9, 0.85, 0.95), 50) == 150
-    assert missing(Share(0.9, 0.88, 0.92), 50) == 0
+    assert missing(Share(0.9, 0.85, 0.95), 50, 1000) == 150
+    assert missing(Share(0.9, 0.85, 0.95), 50, 9) == 9
+    assert missing(Share(0.9, 0.88, 0.92), 50, 1000) == 0

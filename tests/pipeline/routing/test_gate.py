@@ -148,6 +148,12 @@ def test_unanswered_texts_do_not_make_a_teacher_modest() -> None:
     assert gate_of(world, np.full((600, 2), 0.5), np.tile([True, False], (600, 1))).reader.sharpening[0] == 1.0
 
 
+def test_nearly_equal_answers_do_not_become_certainties() -> None:
+    world = World()
+    tied = np.where(np.arange(600)[:, None] % 2, [[0.5, 0.5]], [[0.65, 0.35]])
+    assert gate_of(world, tied).reader.sharpening[0] == 10.0
+
+
 def test_answers_tell_apart_what_words_and_embedding_do_not() -> None:
     world, drawn = World(1200), np.random.default_rng(4)
     # Each teacher takes every foreign label for one of its own, a little less surely: to itself that tells nothing.

@@ -26,6 +26,7 @@ def test_a_label_whose_texts_another_one_takes_is_named_with_its_rival() -> None
     taught = Counter({1: 139, 2: 70, 0: 2})
     assert starved_labels(taught_as, taught, labels) == [Starved("lost", 42, 2, "stolen", 39)]
     assert starved_labels({}, Counter(), labels) == []
+    assert starved_labels({(0, 0): 100, (1, 1): 100}, Counter({0: 900, 1: 20}), labels) == []
 
 
 def test_many_teachers_make_no_label_seem_starved() -> None:

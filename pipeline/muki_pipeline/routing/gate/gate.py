@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from muki_pipeline.labels.space import LabelSpace
+from muki_pipeline.routing.accuracy import FEWEST
 from muki_pipeline.routing.answers import NO_ANCHORS, Anchors
 from muki_pipeline.routing.audit import Audit, anchored
 from muki_pipeline.routing.gate.agreement import estimated_accuracies, has_drifted, kappa, least_agreement
@@ -37,6 +38,8 @@ _SETTLED = 0.005
 _SURE = 0.8
 """Least mean of a teacher's highest probability over the corpus. Trained to the end, teachers have 0.7 to 0.95 there,
 foreign texts included; one that was hardly trained has 0.4, though 0.9 of its answers to its own texts are right."""
+_MOST_SHARPENED = 10.0
+"""Answers that are equal cannot be told apart by any power, and those that nearly are must not become certainties."""
 _BELIEVED = 0.9
 """Mean of the highest posterior that a round may pass on: views that believe themselves more drift faster."""
 
@@ -186,7 +189,7 @@ class Estimate:
         accuracies: Estimated accuracy of each view.
         rounds: How many rounds there were.
         audit: How many anchors were drawn at random, the share of right teachers by them, and the ends of its 95 %
-            interval; empty where there are none.
+            interval; empty with fewer than `accuracy.FEWEST`.
     """
 
     agreement: float
@@ -229,13 +232,13 @@ class Gate:
             anchors: Texts of the sample whose label is known.
         """
         anchors = NO_ANCHORS if anchors is None else anchors
-        reader, audit = Reader.fit(sample, names), Audit(anchors, sample.label_space)
-        texts = reader(sample)
         is_silent = np.zeros(sample.scores.shape[:2], dtype=bool) if sample.is_silent is None else sample.is_silent
+        reader, audit = Reader.fit(sample, names), Audit(anchors, sample.label_space, is_silent)
+        texts = reader(sample)
         agreement, drifted, rounds = _rounds(texts, audit, is_silent)
         chosen = max(rounds, key=lambda one: one.agreement) if drifted else rounds[-1]
         said: tuple[float, ...] = ()
-        if anchors.is_random.any():
+        if anchors.is_random.sum() >= FEWEST:
             answers, found = audit.share_right(chosen.views.posterior(chosen.views.evidence(texts)))
             said = (answers, found.share, found.low, found.high)
         estimate = Estimate(agreement, drifted, chosen.accuracies, len(rounds), said)
@@ -303,7 +306,7 @@ def _sharpening(sample: GateInputs) -> NDArray[np.float64]:
     for teacher, distribution in enumerate(sample.distributions):
         given = distribution if sample.is_silent is None else distribution[~sample.is_silent[:, teacher]]
         is_modest = given.shape[1] > 1 and len(given) > 0 and given.max(axis=1).mean() < _SURE
-        factors.append(sharpening_to(given, _SURE) if is_modest else 1.0)
+        factors.append(min(sharpening_to(given, _SURE), _MOST_SHARPENED) if is_modest else 1.0)
     return np.array(factors)
 
 
