@@ -5,17 +5,22 @@ Use: `make screenshots`, after `make demo`.
 
 import asyncio
 import base64
+import json
 import tempfile
 from pathlib import Path
+
+import polars as pl
 
 from muki_pipeline import config
 from muki_stages import review
 from tests.browser import Page, use
 from tests.repository import ROOT
 
+PARAMS = ROOT / "params.yaml"
 FOLDER = ROOT / "docs" / "screenshots"
 WIDTHS, HEIGHT = (390, 1000, 1600), 900
 SCHEMES = ("light", "dark")
+_SHORTEST = "place = data.texts.indexOf(data.texts.reduce((a, b) => (b.text.length < a.text.length ? b : a))); show()"
 READY = "document.readyState === 'complete'"
 
 
@@ -37,17 +42,19 @@ async def report(page: Page) -> None:
 
 
 async def answered(page: Page) -> None:
-    """The review after some answers, by the keys that a person would press."""
-    for key in "112111211112":
-        await page.press(key)
+    """The review after some answers, those of the gold labels."""
+    gold = dict(pl.read_parquet(config.load(PARAMS)[1].corpus_gold).iter_rows())
+    await page.value(
+        f"const gold = {json.dumps(gold)}; data.texts.slice(0, 36).forEach(e => answers[e.id] = gold[e.id])"
+    )
+    await page.value(_SHORTEST)
     await shoot(page, "review")
 
 
 def main() -> None:
     """Draw them all."""
-    path = ROOT / "params.yaml"
-    layout = config.load(path)[1]
-    review.main(path, 60, None, True, True)
+    layout = config.load(PARAMS)[1]
+    review.main(PARAMS, 60, None, True, True)
     FOLDER.mkdir(exist_ok=True)
     for file, visit in ((layout.report, report), (layout.review_page, answered)):
         with tempfile.TemporaryDirectory() as profile:

@@ -40,8 +40,8 @@ figure { margin: 1rem 0; overflow-x: auto; } svg { max-width: 100%; height: auto
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; } .wide { overflow-x: auto; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: right; }
 th:first-child, td:first-child { text-align: left; } tr.best td { font-weight: 700; }
-.figures { display: flex; flex-wrap: wrap; gap: 2rem; }
-.figures > div { padding: .6rem 1.2rem; background: var(--soft); }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: 1rem; }
+.figures > div { padding: .6rem 1rem; background: var(--soft); }
 .figures b { display: block; font-size: 1.8rem; line-height: 1.3; color: var(--accent); }
 h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; } .next { padding: .6rem 1.2rem; border-left: 4px solid var(--accent); }
 @media print { details { display: block; } .filters, #texts { display: none; } }

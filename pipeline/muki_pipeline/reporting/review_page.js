@@ -83,7 +83,7 @@ const tell = () => {
   const parts = [`${done} of ${data.texts.length} texts${all}`];
   let enough = false;
   if (found.length && found.length < data.fewest) {
-    parts.push(`what they say is told from ${data.fewest} known labels of random texts on`);
+    parts.push(`the share of right teachers is told from ${data.fewest} random texts on`);
   } else if (found.length) {
     const { share, low, high } = data.typical ? fitted(found) : wilson(found);
     const half = (high - low) / 2;
