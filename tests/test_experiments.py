@@ -57,9 +57,17 @@ def test_judge_writes_every_rule_of_a_setting(suite: Path) -> None:
 
 
 def test_audit_writes_what_answers_buy(suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "ANSWERS", (0, 4))
+    for name, value in {"SETTINGS": ("20 Newsgroups, 3",), "ANSWERS": (0, 4), "FEW": 20, "DRAWS": 3}.items():
+        monkeypatch.setattr(audit, name, value)
     audit.main()
-    assert [line[:3] for line in measured.answers(record.read("answers", suite))[2:]] == ["|0|", "|4|"]
+    found = record.read("answers", suite)
+    heading, _, row = measured.answers(found)
+    assert "20 answers: interval, coverage" in heading
+    assert "right on others after 4" in heading
+    [values] = [each["values"] for each in found.values()]
+    assert row.startswith(f"|20 Newsgroups, 3|{values['right']:.3f}|±{values['told']['active']['half_width']:.3f}, ")
+    assert values["told"]["active"]["coverage"] in (0, 1 / 3, 2 / 3, 1)
+    assert values["told"]["active"]["needed"] <= 24
 
 
 def test_rivals_write_a_file_for_each_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

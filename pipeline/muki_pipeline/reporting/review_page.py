@@ -6,7 +6,6 @@ The texts lie in the page as JSON, and its script sets them as text alone, so no
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
 import polars as pl
@@ -55,8 +54,7 @@ def review_page(sample: Sample) -> str:
     }
     # No text can end the script element, or begin a comment in it.
     inline = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
-    script = resources.files("muki_pipeline.reporting").joinpath("review_page.js").read_text(encoding="utf-8")
-    return _PAGE.render(count=len(table), content=inline, script=script)
+    return _PAGE.render(count=len(table), content=inline)
 
 
 def _offers(answers: Mapping[str, pl.DataFrame], row: int) -> list[dict[str, Any]]:
