@@ -71,7 +71,8 @@ def draw(chance: NDArray[np.float64], count: int, seed: int) -> NDArray[np.intp]
     """
     random = np.random.default_rng(seed)
     numbers = random.random(len(chance))
-    keys = (numbers / (1.0 - numbers)) * ((1.0 - chance) / chance)
+    with np.errstate(divide="ignore"):  # where none is drawn, no text has a chance
+        keys = (numbers / (1.0 - numbers)) * ((1.0 - chance) / chance)
     return random.permutation(np.argsort(keys, kind="stable")[:count])
 
 
