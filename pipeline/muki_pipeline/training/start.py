@@ -112,10 +112,10 @@ def fit_head(
     def objective() -> Tensor:
         optimizer.zero_grad()
         value = loss(nn.functional.linear(centred, weight, bias), supervision) + _RIDGE / 2 * weight.square().sum()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         return value
 
-    optimizer.step(objective)  # type: ignore[no-untyped-call]
+    optimizer.step(objective)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
     with torch.no_grad():
         head.weight.copy_(weight)
         head.bias.copy_(bias - weight @ mean)

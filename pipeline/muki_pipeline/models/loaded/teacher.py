@@ -163,7 +163,7 @@ def _embedding_rows(model: PreTrainedModel) -> int | None:
     """Rows of the table of token embeddings; None for a network without one (CANINE hashes characters)."""
     try:
         table = model.get_input_embeddings()
-    except NotImplementedError:
+    except NotImplementedError:  # transformers' answer for a network whose embeddings it cannot find
         return None
     weight = getattr(table, "weight", None)
     return len(weight) if isinstance(table, nn.Module) and isinstance(weight, torch.Tensor) else None
