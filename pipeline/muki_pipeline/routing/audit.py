@@ -38,14 +38,14 @@ class Audit:
     """`[texts, teachers]`, whether a teacher has no answer: it is not chosen."""
 
     def choices(self, posterior: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """The teacher that is chosen for each random anchor, and whether it knows the label.
+        """The teacher that is chosen for each text, and whether that of each random anchor knows its label.
 
         Args:
             posterior: `[texts, teachers]`, before silent teachers lose their vote.
         """
         is_random = self.anchors.is_random
-        teachers = choice(posterior, self.is_silent, is_posterior=True)[self.anchors.rows[is_random]]
-        return teachers, self.label_space.known[self.anchors.columns[is_random], teachers]
+        chosen = choice(posterior, self.is_silent, is_posterior=True)
+        return chosen, self.label_space.known[self.anchors.columns[is_random], chosen[self.anchors.rows[is_random]]]
 
     def share_right(self, posterior: NDArray[np.float64]) -> tuple[int, Share]:
         """How many anchors were drawn at random, and the share of right choices that they tell.
@@ -53,8 +53,7 @@ class Audit:
         Args:
             posterior: See `choices`; of the views, which do not know the anchors.
         """
-        _, right = self.choices(posterior)
-        chosen = choice(posterior, self.is_silent, is_posterior=True)
+        chosen, right = self.choices(posterior)
         certainty = np.take_along_axis(posterior, chosen[:, None], axis=1)[:, 0]
         return len(right), share_right(certainty, certainty[self.anchors.rows[self.anchors.is_random]], right)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muki_pipeline.config import Integrate, Params
+from muki_pipeline.config import POSTERIORS, Integrate, Params
 from muki_pipeline.engines.local import Threads
 from muki_pipeline.engines.loop import Engine, run
 from muki_pipeline.errors import MukiError
@@ -184,15 +184,16 @@ class GoldenWriter:
         facts = {**self.facts, "label_keys": label_keys}
         shard = rows.write(corpus.layout.store(self.folder), number, corpus.teachers, facts)
         best, teachers = best_teacher(scores), scores.shape[1]
-        is_taught = weights > 0
+        # The summary, which names starved labels, is made of posteriors alone.
+        is_counted = (weights > 0) & (self.router.scorer in POSTERIORS)
         sums = ShardSums(
             taught=int(np.count_nonzero(weights)),
             chosen=np.bincount(best, minlength=teachers),
-            targets=Counter(target[is_taught].argmax(axis=1).tolist()),
+            targets=Counter(target[is_counted].argmax(axis=1).tolist()),
             taught_as=pairs(
-                target[is_taught],
-                [each[is_taught] for each in distributions],
-                outputs.is_silent[is_taught],
+                target[is_counted],
+                [each[is_counted] for each in distributions],
+                outputs.is_silent[is_counted],
                 corpus.label_space,
             ),
         )
