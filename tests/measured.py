@@ -26,14 +26,15 @@ def part(folder: str, build: Callable[[Records], list[str]]) -> str:
 
 
 def source(records: Iterable[Mapping[str, Any]]) -> str:
-    """A line with the commands, commits and machines of some records."""
-    found: dict[str, list[str]] = {"commands": [], "commits": [], "machines": []}
+    """A line with the commands, commits and machines of some records. Each file names its own."""
+    commands: dict[str, set[str]] = {}
+    commits, machines = {}, {}
     for record in records:
-        found["commands"].append(f"`{record['command']}`")
-        commit = record["commit"] or "not recorded"
-        found["commits"].append(f"commit {commit}{' with changes' if record['modified'] else ''}")
-        found["machines"].append(machine(record["machine"]))
-    return f"*{'; '.join(', '.join(dict.fromkeys(values)) for values in found.values())}*"
+        commands.setdefault(" ".join(record["command"].split()[:3]), set()).add(record["command"])
+        commits[f"{record['commit'] or 'not recorded'}{' with changes' if record['modified'] else ''}"] = None
+        machines[machine(record["machine"])] = None
+    shown = [f"`{each.pop() if len(each) == 1 else f'{start} …'}`" for start, each in commands.items()]
+    return f"*{'; '.join((', '.join(shown), 'commit ' + ', '.join(commits), ', '.join(machines)))}*"
 
 
 def machine(facts: Mapping[str, Any] | None) -> str:

@@ -75,7 +75,7 @@ def is_undecided(row: Mapping[str, Any]) -> bool:
     }
 
 
-def label(facts: Mapping[str, Any]) -> tuple[str, str]:
+def label_of(facts: Mapping[str, Any]) -> tuple[str, str]:
     """Setting and texts."""
     return facts["title"], f"{facts['texts']['corpus']:,}"
 
@@ -86,7 +86,7 @@ def without_gold(records: Records) -> list[str]:
     for facts, found in by_setting(records):
         own = [teacher["accuracy"] for teacher in facts["teachers"].values()]
         cells = [cell(found.get(name)) for name, _ in WITHOUT_GOLD]
-        rows.append((*label(facts), f"{min(own):.3f} to {max(own):.3f}", *cells, target(found.get("gate"))))
+        rows.append((*label_of(facts), f"{min(own):.3f} to {max(own):.3f}", *cells, target(found.get("gate"))))
     headings = ("setting", "texts", "teachers, own labels", *(title for _, title in WITHOUT_GOLD), "target of `gate`")
     return table(headings, rows)
 
@@ -104,7 +104,7 @@ def gold(records: Records) -> list[str]:
             continue
         cells = [cell(found.get(f"gold_{count}")) for count in GOLD]
         everything = cell(found.get("supervised"))
-        rows.append((*label(facts), cell(found["gate"]), *cells, everything, crossover(facts, found)))
+        rows.append((*label_of(facts), cell(found["gate"]), *cells, everything, crossover(facts, found)))
     headings = ("setting", "texts", "`gate`", *(f"{count} a label" for count in GOLD), "all", "labels to beat `gate`")
     return table(headings, rows)
 
@@ -183,19 +183,19 @@ def costs(records: Records) -> list[str]:
     """Seconds until something answers, and how fast it answers."""
     rows = []
     for facts, found in by_setting(records):
-        each, texts = facts["costs"], facts["texts"]["corpus"]
-        train = {
-            name: statistics.mean(student["seconds"] for student in row["students"])
-            for name, row in found.items()
-            if "students" in row
-        }
-        label_all, embed_all = texts * each["label"], texts * each["embed"]
-        before = {"gate": label_all + embed_all + each["gate"], "muki": label_all, NAMES: embed_all + each["names"]}
-        before["gold_10"] = 0.0
-        cells = [f"{seconds + train[name]:,.0f}" if name in train else "" for name, seconds in before.items()]
-        routed = f"{before['gate']:,.0f}"
+        if "costs" not in found:
+            continue
+        each, texts = found["costs"]["seconds"], facts["texts"]["corpus"]
+        label, embed = texts * each["label"], texts * each["embed"]
+        seconds = (
+            label + embed + each["gate"] + each["train"],
+            label + each["train"],
+            embed + each["names"] + each["train"],
+            each["train_10"],
+            label + embed + each["gate"],
+        )
         rates = (1 / each["answer"], 1 / (each["label"] + each["embed"]), 1 / each["embed"])
-        rows.append((*label(facts), *cells, routed, *(f"{rate:,.0f}" for rate in rates)))
+        rows.append((*label_of(facts), *(f"{value:,.0f}" for value in (*seconds, *rates))))
     headings = (
         *("setting", "texts", "`gate`, s", "`muki`, s", "names, student, s", "10 gold labels a label, s", "routed, s"),
         *("a student, texts/s", "routed, texts/s", "names, texts/s"),

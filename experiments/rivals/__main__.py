@@ -7,7 +7,8 @@ settings; all by default. Teachers, labels and students that are finished are no
 - `supervised`: a student of the corpus's gold labels; `gold_5` and so on: of at most so many gold labels of each label;
 - `names_student`: a student of the label names alone, self-trained on the corpus;
 - `names`: the nearest label name by the neutral encoder; `routed`: each text's best teacher, by the default rule;
-  `averaged`: the average of the teachers' weights with a head fitted to the default rule's targets.
+  `averaged`: the average of the teachers' weights with a head fitted to the default rule's targets;
+- `costs`: seconds of each step, on this machine while nothing else runs.
 
 `gate`, `muki`, `supervised` and `names_student` are trained from several seeds, the others once.
 """
@@ -34,6 +35,8 @@ PAIRED = (DEFAULT, "muki", SUPERVISED, NAMES)
 ONCE = ("mutual_information", "muki_hard", "concat", "uhc", "cfl", "dfa")
 FEW = tuple(f"gold_{count}" for count in GOLD)
 DIRECT = ("names", "routed", "averaged")
+COSTS = "costs"
+ROWS = (*PAIRED, *ONCE, *FEW, *DIRECT, COSTS)
 SIZES = (1000, 4000, None)
 """Texts of the corpus; None are all."""
 LEAST_MORE = 1.25
@@ -73,9 +76,11 @@ def measure(project: Project, rows: Rows, chosen: Sequence[str], seeds: int, rec
         "texts": {"corpus": rows.corpus.rows, "test": len(rows.tested)},
     }
     recorder.lap()
-    facts = about | {"labels": len(rows.corpus.label_space.labels), "teachers": rows.teachers(), "costs": rows.costs()}
+    facts = about | {"labels": len(rows.corpus.label_space.labels), "teachers": rows.teachers()}
     facts["gold"] = rows.labelled()
     recorder.write(f"{folder}/setting", facts, seconds=recorder.lap())
+    if COSTS in chosen:
+        recorder.write(f"{folder}/{COSTS}", about | {"seconds": rows.costs()}, seconds=recorder.lap())
     for name in DIRECT:
         if name in chosen:
             recorder.write(f"{folder}/{name}", about | direct(rows, name), seconds=recorder.lap())
@@ -120,9 +125,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[*there, []])
     parser.add_argument("--sizes", nargs="+", type=lambda given: None if given == "all" else int(given), default=SIZES)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument(
-        "--rows", nargs="+", choices=[*PAIRED, *ONCE, *FEW, *DIRECT], default=[*PAIRED, *ONCE, *FEW, *DIRECT]
-    )
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS)
     asked = parser.parse_args()
     quiet_libraries()
     recorder = Recorder()

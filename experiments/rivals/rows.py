@@ -33,6 +33,7 @@ from muki_pipeline.routing.embeddings import open_embeddings
 from muki_pipeline.routing.inputs import open_inputs
 from muki_pipeline.routing.router import Router
 from muki_pipeline.routing.scorers import SCORERS
+from muki_pipeline.setup import rehearsal
 from muki_pipeline.training.batches import Collator
 from muki_pipeline.training.start import fit_head, load_start
 from muki_pipeline.training.student.distillation import Distillation
@@ -117,6 +118,9 @@ class Rows:
     @cached_property
     def name_targets(self) -> NDArray[np.float32]:
         """`[corpus, union]`: what label names know of the corpus's texts."""
+        return self._name_targets()
+
+    def _name_targets(self) -> NDArray[np.float32]:
         embeddings = open_embeddings(self.project.params, self.project.layout, self.corpus)
         vectors = [embeddings.read(number, table["id"]) for number, table in enumerate(self._tables)]
         return self_trained(self.texts, np.concatenate(vectors), embeddings.names).astype(np.float32)
@@ -152,7 +156,9 @@ class Rows:
         """What a text and a fit cost, in seconds.
 
         `label` and `embed` are a text's in stage one, all teachers together; `answer` is the student's answer to one;
-        `gate` and `names` are the fit of the default rule and that of the label names to this corpus.
+        `gate` and `names` are the fit of the default rule and that of the label names to this corpus; `train` and
+        `train_10` the training of a student on the corpus and on ten gold labels of each label. Each has the whole
+        machine.
         """
         params, layout, texts = self.project.params, self.project.layout, self.tested[:TIMED]
         files = [locate(name, teacher, layout.root) for name, teacher in params.networks.items()]
@@ -161,12 +167,17 @@ class Rows:
         loaded = LoadedStudent(student.train(False), tokenizer, params.student.max_length, CPU, self._files)
         inputs = open_inputs(params, layout)
         columns = SCORERS[inputs.scorer].columns
+        settings, few = params.student, params.student.model_copy(update={"epochs": "auto"})
+        answer = seconds(lambda: loaded.logits(texts)) / len(texts)
+        step = rehearsal.seconds_a_step(settings, student, tokenizer, pl.Series(self.texts))
         return {
             "label": sum(fastest(each, params.label).estimate(texts) for each in files),
             "embed": seconds(lambda: encoder.embed(texts)) / len(texts),
-            "answer": seconds(lambda: loaded.logits(texts)) / len(texts),
+            "answer": answer,
             "gate": seconds(lambda: Router.fit(inputs, inputs.sample(columns, Threads))),
-            "names": seconds(lambda: self.name_targets),
+            "names": seconds(self._name_targets),
+            "train": step * rehearsal.steps_of(settings, self.corpus.rows),
+            "train_10": step * rehearsal.steps_of(few, len(first_of_each(read_corpus_gold(layout), 10))),
         }
 
     def teachers(self) -> dict[str, dict[str, Any]]:

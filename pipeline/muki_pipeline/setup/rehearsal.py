@@ -7,9 +7,9 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from muki_pipeline.config import Params
+from muki_pipeline.config import Params, StudentSettings
 from muki_pipeline.embedding.encoder import find_encoder
 from muki_pipeline.errors import shortlist
 from muki_pipeline.labelling.trial import fastest
@@ -132,17 +132,29 @@ def student(
     union = list(unite(labels, params.integrate.aliases).labels)
     model, tokenizer = load_start(settings, union, layout.root)
     weights = sum(tensor.numel() for tensor in model.parameters())
-    tokens = tokenise(tokenizer, sample(texts, _STEPS_TIMED * settings.batch_size), settings.max_length)
-    by_length = np.array_split(np.argsort(-tokens.lengths), _STEPS_TIMED)  # as in training
-    batches = [collate(tokens, rows, model.config.pad_token_id, torch.device("cpu")).inputs for rows in by_length]
-    steps = len(texts) / settings.batch_size * epochs_of(settings, len(texts))
-    seconds = start + time.perf_counter() - begin + _seconds_a_step(model, batches, settled(settings).precision) * steps
+    step, steps = seconds_a_step(settings, model, tokenizer, texts), steps_of(settings, len(texts))
+    seconds = start + time.perf_counter() - begin + step * steps
     memory = weights * _TRAINING_BYTES / 1e9
     what = f"{len(union)} labels from {settings.model}, {_time(seconds)}, {memory:.1f} GB for its weights"
     return [Finding("ok", "student", what)]
 
 
-def _seconds_a_step(model: PreTrainedModel, batches: list[dict[str, Tensor]], precision: str) -> float:
+def steps_of(settings: StudentSettings, texts: int) -> float:
+    """How many steps a student's training has."""
+    return texts / settings.batch_size * epochs_of(settings, texts)
+
+
+def seconds_a_step(
+    settings: StudentSettings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: pl.Series
+) -> float:
+    """What a step of the student's training takes on the mean of some batches. The weights stay as they are."""
+    tokens = tokenise(tokenizer, sample(texts, _STEPS_TIMED * settings.batch_size), settings.max_length)
+    by_length = np.array_split(np.argsort(-tokens.lengths), _STEPS_TIMED)  # as in training
+    batches = [collate(tokens, rows, model.config.pad_token_id, torch.device("cpu")).inputs for rows in by_length]
+    return _mean_step(model, batches, settled(settings).precision)
+
+
+def _mean_step(model: PreTrainedModel, batches: list[dict[str, Tensor]], precision: str) -> float:
     """What a training step takes on the mean of some batches. Of the embeddings, a training updates few rows."""
     model.get_input_embeddings().requires_grad_(False)
     optimizer = torch.optim.AdamW((each for each in model.parameters() if each.requires_grad), lr=0.0, fused=True)
