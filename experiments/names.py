@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.routing.gate.calibration import fit_factor, sharpness
-from muki_pipeline.routing.gate.gate import Scale
 from muki_pipeline.routing.gate.gaussian import GaussianModel
+from muki_pipeline.routing.gate.scale import Scale
 from muki_pipeline.routing.gate.views import folds_of
 from muki_pipeline.routing.gate.words import WordIndex, WordModel
 

@@ -116,6 +116,15 @@ def outputs(records: Records) -> list[str]:
     return table(headings, rows)
 
 
+def unknown(records: Records) -> list[str]:
+    """How many foreign texts are left out while 95 % of the known ones stay."""
+    rules, rows = ("mc_entropy", "mutual_information", "max_probability", "energy", "gate"), []
+    for values in values_of(records):
+        cells = (share(values["rules"][rule]["left_out"]) for rule in rules)
+        rows.append((values["setting"], f"{values['texts']:,}", f"{values['foreign'] / values['texts']:.2f}", *cells))
+    return table(("setting", "texts", "share of them foreign", *(f"`{rule}`" for rule in rules)), rows)
+
+
 def precision(records: Records) -> list[str]:
     """What labels in bfloat16 change, in a sentence."""
     changes = [
@@ -243,6 +252,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "scorers": partial(part, "metrics/demo", scorers),
     "routing": partial(part, "routing", routing),
     "outputs": partial(part, "outputs", outputs),
+    "unknown": partial(part, "unknown", unknown),
     "precision": partial(part, "precision", precision),
     "rivals": partial(part, "rivals", rivals_tables.without_gold),
     "rivals-gold": partial(part, "rivals", rivals_tables.gold),

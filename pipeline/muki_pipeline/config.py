@@ -178,8 +178,9 @@ class Integrate(Block):
     """Weigh texts by the margin between the two best teachers, or equally."""
     normalise_weights: bool = True
     """Scale the weights to a mean of 1."""
-    abstain_below: float | None = None
-    """Texts on which no teacher's `mutual_information` score (0 to 1) reaches this get weight 0."""
+    unknown_share: Annotated[float, Field(ge=0.0, le=0.9)] = 0.0
+    """Share of the corpus that belongs to no label of any teacher, say by `review`: so many texts, those that are least
+    familiar to teachers and label names, get weight 0."""
     answers: Annotated[str, Field(pattern=r".+@[0-9a-f]{12}$")] | None = None
     """A person's answers, `FILE@DIGEST` as `review --read` says: each is the target of its text, and the gate learns
     from them how accurate it is."""

@@ -21,9 +21,9 @@ def main(params_file: ParamsFile = PARAMS, engine: Engine = "local", address: Ad
     workers = Threads if engine == "local" else partial(RayWorkers, address)
     with progress() as bars:
         done = integrate(params, layout, layout.golden, bars, workers)
-    abstained = f"; {done.abstained:,} of them have weight 0, because no teacher is sure" if done.abstained else ""
+    left_out = f"; {done.abstained:,} of them have weight 0: no teacher answers or knows them" if done.abstained else ""
     again = "" if done.is_new else ", as it was before"
-    say(f"golden supervision: {done.rows:,} texts from {len(params.teachers)} teachers{again}{abstained}")
+    say(f"golden supervision: {done.rows:,} texts from {len(params.teachers)} teachers{again}{left_out}")
     if done.routing is not None:
         _say_routing(done.routing)
     return asdict(done)

@@ -45,6 +45,9 @@ def main(
     say(f"{result.answered:,} of {result.rows:,} texts answered")
     if result.unknown:
         say(f"no teacher knows the label of {result.unknown:,} of {result.judged + result.unknown:,} random texts")
+    if (foreign := result.unknown_share) is not None:
+        say(f"that is {foreign.share:.3f} of the corpus (95 % interval {foreign.low:.3f} to {foreign.high:.3f})")
+        say(f"integrate.unknown_share: {foreign.share:.2f} makes so many texts, the least familiar ones, teach nothing")
     if result.right is None:
         known = "known labels of random texts"
         say(f"how often the right teacher is chosen is told from {FEWEST} {known} on: {result.missing:,} more")

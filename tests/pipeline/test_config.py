@@ -15,7 +15,7 @@ NUMBERS = {
     "label.seed": (-1, 2**32, 0.5),
     "label.max_length": (3, -1, "long"),
     "integrate.temperature": (0, -1, ".inf", "-.inf", ".nan", "1e999"),
-    "integrate.abstain_below": (".nan", ".inf", "x"),
+    "integrate.unknown_share": (".nan", "-0.1", "0.95", "x"),
     "student.learning_rate": (0, ".nan", ".inf", "fast"),
     "student.weight_decay": (-0.1, ".nan"),
     "student.warmup": (1, 1.5, -0.1),

@@ -117,28 +117,23 @@ def test_rules_are_compared_and_reported(project: Path, run: Run) -> None:
     assert err.count("student of gate") == 2, "students of another base model are other students"
 
 
-def test_texts_that_no_teacher_is_sure_of_weigh_nothing(project: Path, run: Run) -> None:
+@pytest.mark.parametrize("scorer", ["gate", "mc_entropy"])
+def test_the_least_familiar_texts_weigh_nothing(project: Path, run: Run, scorer: str) -> None:
     params = ("--params", str(project))
-    labels = [pl.read_parquet(project.parent / "data" / "labels" / name / "*.parquet") for name in ("one", "two")]
-    scores = [
-        np.array(1 - (said["entropy"] - said["expected_entropy"]) / log) for said, log in zip(labels, LOGS, strict=True)
-    ]
-    surest = pl.Series(np.maximum(*scores))
-    change(project, "integrate", {"abstain_below": float(surest.median())})  # the gate, as by default
+    change(project, "integrate", {"unknown_share": 0.5, "scorer": scorer, "strategy": "soft"})
     code, _, err = run("integrate", *params)
     assert code == 0
     frame = pl.read_parquet(project.parent / "data" / "golden" / "*.parquet")
-    unsure = surest < surest.median()
-    assert unsure.sum() == 15
-    assert "15 of them have weight 0" in err
-    doubt = "warning: at first the teachers' certainty, the texts and the labels' names agreed only slightly"
-    assert doubt in err, "these teachers are random"
-    assert (frame.filter(unsure)["weight"] == 0).all()
-    assert frame.filter(~unsure)["weight"].mean() == pytest.approx(1, rel=1e-5)
-    change(project, "integrate.abstain_below", 1.5)
-    code, _, err = run("integrate", *params)
-    assert code == 2
-    assert "integrate.abstain_below: all teachers' mutual_information scores are below 1.5 on every text" in err
+    assert "15 of them have weight 0: no teacher answers or knows them" in err
+    assert (frame["weight"] == 0).sum() == 15
+    assert frame.filter(pl.col("weight") > 0)["weight"].mean() == pytest.approx(1, rel=1e-5)
+    if scorer == "gate":
+        doubt = "warning: at first the teachers' certainty, the texts and the labels' names agreed only slightly"
+        assert doubt in err, "these teachers are random"
+        return
+    labels = [pl.read_parquet(project.parent / "data" / "labels" / name / "*.parquet") for name in ("one", "two")]
+    surest = np.maximum(*(1 - said["entropy"] / log for said, log in zip(labels, LOGS, strict=True)))
+    assert surest[frame["weight"] == 0].max() < surest[frame["weight"] > 0].min()
 
 
 def test_labelling_again_does_nothing(project: Path, run: Run) -> None:

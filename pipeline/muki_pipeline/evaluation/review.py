@@ -14,7 +14,16 @@ from muki_pipeline.errors import MukiError
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.labels.tables import LabelledCorpus, LabelShard, open_labelled_corpus
 from muki_pipeline.layout import MAKE_GOLDEN, Layout, open_golden
-from muki_pipeline.routing.accuracy import FEWEST, Share, chances, draw, missing, share_of_random, share_right
+from muki_pipeline.routing.accuracy import (
+    FEWEST,
+    Share,
+    chances,
+    draw,
+    missing,
+    share_of_random,
+    share_of_weighted,
+    share_right,
+)
 from muki_pipeline.routing.answers import RANDOM, STARVED, none_answer, read_answer_table
 from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.routing.embeddings import open_embeddings
@@ -39,6 +48,7 @@ class Review:
         rows: Texts in the file.
         answered: Those of them with an answer.
         unknown: Texts drawn at random whose label no teacher knows.
+        unknown_share: Their share of the corpus; None where none was found.
         judged: Texts drawn at random with a known label.
         right: Of the texts whose label a teacher knows, the share whose right teacher is chosen; None with fewer than
             `accuracy.FEWEST` such answers, which say too little.
@@ -49,6 +59,7 @@ class Review:
     rows: int
     answered: int
     unknown: int
+    unknown_share: Share | None
     judged: int
     right: Share | None
     missing: int
@@ -172,6 +183,8 @@ def read_review(params: Params, layout: Layout, path: Path) -> Review:
     right = space.known[[columns[label] for label in known["answer"]], routed.chosen[asked]]
     if routed.certainty is None and known["stands_for"].n_unique() > 1:
         raise MukiError("its texts were drawn with unequal chances, under another rule", where=str(path), fix=_AGAIN)
+    is_unknown = (random["answer"] == none_answer(space)).to_numpy()
+    weighted = is_unknown, random["stands_for"].to_numpy()
     left = len(rows) - len(random)
     found = None
     if len(known) >= FEWEST:
@@ -184,6 +197,7 @@ def read_review(params: Params, layout: Layout, path: Path) -> Review:
         rows=len(answers),
         answered=len(answered),
         unknown=len(random) - len(known),
+        unknown_share=share_of_weighted(*weighted) if len(known) < len(random) else None,
         judged=len(known),
         right=found,
         missing=FEWEST - len(known) if found is None else missing(found, len(known), left),

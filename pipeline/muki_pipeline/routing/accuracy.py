@@ -30,7 +30,7 @@ _BINS = 200
 
 @dataclass(frozen=True)
 class Share:
-    """A share of right choices.
+    """A share of the corpus, by some answers.
 
     Attributes:
         share: It.
@@ -110,6 +110,20 @@ def typical(certainty: Floats) -> NDArray[np.float64]:
 def share_of_random(right: int, texts: int) -> Share:
     """The same where every text had the same chance and there is no posterior."""
     return Share(right / texts, *wilson_interval(right, texts))
+
+
+def share_of_weighted(is_so: NDArray[np.bool_], stands_for: Floats) -> Share:
+    """The share of texts that are so, by some that were drawn with unequal chances.
+
+    Its interval is Wilson's for as many texts as would tell as much with equal chances (Kish 1965).
+
+    Args:
+        is_so: `[answers]`.
+        stands_for: `[answers]`, how many texts each of them stands for.
+    """
+    share = float(np.average(is_so, weights=stands_for))
+    texts = max(round(float(stands_for.sum() ** 2 / np.square(stands_for).sum())), 1)
+    return Share(share, *wilson_interval(round(share * texts), texts))
 
 
 def missing(found: Share, answers: int, left: int) -> int:

@@ -1,7 +1,7 @@
 """A person's answers to a review: for some texts the right label is known, so the gate need not guess there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,11 +38,13 @@ class Anchors:
         columns: `[anchors]`, the union's column of their label.
         stands_for: `[anchors]`, how many texts it stands for where it was drawn at random, so that it tells an
             accuracy; 0 where it was not.
+        foreign: Texts whose label is known to be one of no teacher; they are no anchors.
     """
 
     rows: NDArray[np.intp]
     columns: NDArray[np.intp]
     stands_for: NDArray[np.float64]
+    foreign: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
 
     @property
     def is_random(self) -> NDArray[np.bool_]:
@@ -60,10 +62,12 @@ class Answers:
     Attributes:
         columns: For each id, the union's column of its label.
         stands_for: For each id that was drawn at random, how many texts it stands for.
+        foreign: The ids of texts whose label no teacher knows.
     """
 
     columns: dict[str, int]
     stands_for: dict[str, float]
+    foreign: frozenset[str]
 
     def anchors(self, ids: Sequence[str]) -> Anchors:
         """The anchors among some texts."""
@@ -72,6 +76,7 @@ class Answers:
             np.array(rows, dtype=np.intp),
             np.array([self.columns[ids[row]] for row in rows], dtype=np.intp),
             np.array([self.stands_for.get(ids[row], 0.0) for row in rows], dtype=np.float64),
+            np.array([row for row, text_id in enumerate(ids) if text_id in self.foreign], dtype=np.intp),
         )
 
 
@@ -147,9 +152,11 @@ def read_answers(named: str | None, root: Path, label_space: LabelSpace) -> Answ
         fix = f"Set integrate.answers to {reference(path, root)}"
         raise MukiError("has changed since it was named in params.yaml", where=str(path), fix=fix)
     answers = read_answer_table(path, label_space)
-    given = answers.filter(~pl.col("answer").is_in(["", none_answer(label_space)]))
+    is_foreign = pl.col("answer") == none_answer(label_space)
+    given = answers.filter((pl.col("answer") != "") & ~is_foreign)
     columns = {label: column for column, label in enumerate(label_space.labels)}
     return Answers(
         {text_id: columns[label] for text_id, label in given.select("id", "answer").iter_rows()},
         dict(given.filter(pl.col("drawn") == RANDOM).select("id", "stands_for").iter_rows()),
+        frozenset(answers.filter(is_foreign)["id"]),
     )

@@ -17,8 +17,6 @@ from muki_pipeline.routing.embeddings import Embeddings, open_embeddings
 from muki_pipeline.routing.scorers import SCORERS, TeacherOutputs
 from muki_pipeline.store.columns import series
 
-ABSTENTION = "mutual_information"
-"""The scorer that finds texts that no teacher knows: unlike a posterior, it can call all teachers unsure."""
 SAMPLE_ROWS = 50_000
 """Most texts that a scorer is fitted to: evenly spaced over the corpus, so that memory does not grow with it."""
 
@@ -113,8 +111,6 @@ def _check_given(corpus: LabelledCorpus, scorer: str, settings: Integrate) -> No
         MukiError: There is such a teacher.
     """
     needs = {"integrate.scorer": (scorer, SCORERS[scorer].needs)}
-    if settings.abstain_below is not None:
-        needs["integrate.abstain_below"] = (str(settings.abstain_below), SCORERS[ABSTENTION].needs)
     if settings.strategy in NEED_LOGITS:
         needs["integrate.strategy"] = (settings.strategy, ("logits",))
     for where, (value, needed) in needs.items():

@@ -18,11 +18,13 @@ from muki_pipeline.labels.tables import NUMBER_SETTINGS, LabelledCorpus, is_answ
 from muki_pipeline.layout import MAKE_GOLDEN, Layout
 from muki_pipeline.routing.gate.gate import Estimate
 from muki_pipeline.routing.inputs import RoutingInputs
-from muki_pipeline.routing.scorers import SCORERS, Gated, Score, TeacherOutputs
+from muki_pipeline.routing.scorers import SCORERS, Gated, Score, TeacherOutputs, gate_inputs, measure
 from muki_pipeline.routing.silence import voting
 from muki_pipeline.store import files, folders, schema
 from muki_pipeline.store.keys import canonical_key
 
+SUREST = "mc_entropy"
+"""The confidence by which scorers other than the gate find texts that no teacher knows: every teacher has it."""
 _FACTS, _ARRAYS = "router.json", "arrays.safetensors"
 
 
@@ -55,6 +57,15 @@ class Router:
     def scores(self, outputs: TeacherOutputs) -> NDArray[np.float64]:
         """The same, also of teachers that have no answer: how likely they would know one."""
         return np.asarray(self.score(outputs), dtype=np.float64)
+
+    def familiarity(self, outputs: TeacherOutputs) -> NDArray[np.float64]:
+        """`[rows]`, higher for a text that is more likely to have a label that some teacher knows.
+
+        The gate has witnesses of its own, see `gate/scope.py`; by other scorers it is what the surest teacher says.
+        """
+        if isinstance(self.score, Gated):
+            return self.score.gate.familiarity(gate_inputs(outputs))
+        return np.asarray(measure(SUREST, outputs).max(axis=1))
 
     def votes(self, scores: NDArray[np.float64], outputs: TeacherOutputs) -> NDArray[np.float64]:
         """Scores by which nobody is chosen who has no answer."""

@@ -16,7 +16,8 @@ from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.routing.answers import Anchors
 from muki_pipeline.routing.audit import anchored
 from muki_pipeline.routing.confidence import CONFIDENCES, StoredOutputs, softmax, two_scores
-from muki_pipeline.routing.gate.gate import Gate, GateInputs, Scale
+from muki_pipeline.routing.gate.gate import Gate, GateInputs
+from muki_pipeline.routing.gate.scale import Scale
 
 Floats = NDArray[np.floating]
 

@@ -16,7 +16,7 @@ LABELS_VERSION = 6
 """Label shards: the columns and the numbers in them (`pipeline/muki_pipeline/labelling/`)."""
 GOLDEN_VERSION = 9
 """Golden tables: scores, targets and weights, and what the manifest says (`supervision/`)."""
-ROUTER_VERSION = 4
+ROUTER_VERSION = 5
 """Fitted routers (`routing/`)."""
 FEATURES_VERSION = 1
 """What teachers' heads read (`pipeline/muki_pipeline/labelling/store.py`)."""

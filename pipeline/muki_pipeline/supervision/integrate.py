@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from muki_pipeline.config import POSTERIORS, Integrate, Params
 from muki_pipeline.engines.local import Threads
 from muki_pipeline.engines.loop import Engine, run
-from muki_pipeline.errors import MukiError
 from muki_pipeline.labels.tables import Features, open_features
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Progress
-from muki_pipeline.routing.inputs import ABSTENTION, RoutingInputs, open_inputs
-from muki_pipeline.routing.router import Router, load_or_fit, router_key
-from muki_pipeline.routing.scorers import SCORERS, TeacherOutputs, measure
+from muki_pipeline.routing.inputs import RoutingInputs, open_inputs
+from muki_pipeline.routing.router import SUREST, Router, load_or_fit, router_key
+from muki_pipeline.routing.scorers import SCORERS
 from muki_pipeline.store import files
 from muki_pipeline.store.columns import series
 from muki_pipeline.store.store import Shard
@@ -34,6 +32,7 @@ from muki_pipeline.supervision.golden_table import (
 )
 from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher, teacher_margins
 from muki_pipeline.supervision.summary import RoutingSummary, ShardSums, pairs, read_summary, summarise
+from muki_pipeline.supervision.weights import Weigher, rounded
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ class IntegrationSummary:
 
     Attributes:
         rows: Texts of the golden table.
-        abstained: Those of them with weight 0, because no teacher is sure enough.
+        abstained: Those of them with weight 0, because no teacher has an answer or knows its label.
         routing: What is known about the choice of teachers, see `RoutingSummary`; None where scores are no posterior.
         is_new: Whether the table was made now; else it was there already.
     """
@@ -75,7 +74,7 @@ def integrate(
         engine: Makes the workers; by default threads of this process.
 
     Raises:
-        MukiError: See `open_inputs` and `LabelTables.read_checked`; `abstain_below` leaves no text.
+        MukiError: See `open_inputs` and `LabelTables.read_checked`; no text is left to teach.
     """
     inputs = open_inputs(params, layout)
     corpus, strategy = inputs.corpus, STRATEGIES[params.integrate.strategy]
@@ -94,9 +93,9 @@ def integrate(
         sample = inputs.sample(_columns(inputs.scorer, params.integrate), engine)
         router = load_or_fit(inputs, layout, lambda: sample)
         _LOG.info("router %s is ready; %d texts are scored", inputs.scorer, corpus.rows)
-        unit = _weight_unit(router, sample, params.integrate)
+        weigher = Weigher.fit(router, sample, params.integrate)
         writer = GoldenWriter(
-            inputs, router, params.integrate, params.student.temperature, unit, folder, features, facts
+            inputs, router, params.integrate, params.student.temperature, weigher, folder, features, facts
         )
         task = progress.begin("integrate", corpus.rows, "rows")
         unseal(folder)
@@ -115,27 +114,9 @@ def integrate(
 
 
 def _columns(scorer: str, settings: Integrate) -> list[str]:
-    """The columns of a label shard that a scorer, abstention and targets read."""
-    abstention = SCORERS[ABSTENTION].columns if settings.abstain_below is not None else ()
-    return sorted({*SCORERS[scorer].columns, *abstention, *target_columns(settings)})
-
-
-def _weight_unit(router: Router, sample: TeacherOutputs, settings: Integrate) -> float:
-    """What raw weights are divided by: their mean over the sampled texts that are taught, or 1.
-
-    Raises:
-        MukiError: None of them is taught.
-    """
-    weights = _raw_weights(_rounded(router.scores(sample)), sample, settings)
-    if not weights.any():
-        what = f"all teachers' {ABSTENTION} scores are below {settings.abstain_below} on every text"
-        raise MukiError(what, where="integrate.abstain_below", fix="Lower it")
-    return float(weights[weights > 0].mean()) if settings.normalise_weights else 1.0
-
-
-def _rounded(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores as they are stored."""
-    return scores.astype(np.float32).astype(np.float64)
+    """The columns of a label shard that a scorer, its search for foreign texts and targets read."""
+    foreign = SCORERS[SUREST].columns if settings.unknown_share else ()
+    return sorted({*SCORERS[scorer].columns, *foreign, *target_columns(settings)})
 
 
 @dataclass(frozen=True)
@@ -147,7 +128,7 @@ class GoldenWriter:
         router: Scores the texts.
         settings: The `integrate` block.
         temperature: T of the teachers' softmax.
-        weight_unit: What raw weights are divided by.
+        weigher: Weighs the texts.
         folder: The golden table.
         features: What the teachers' heads read, None where the strategy does not need it.
         facts: What every shard's footer says.
@@ -157,7 +138,7 @@ class GoldenWriter:
     router: Router
     settings: Integrate
     temperature: float
-    weight_unit: float
+    weigher: Weigher
     folder: Path
     features: Features | None
     facts: dict[str, Any]
@@ -169,9 +150,9 @@ class GoldenWriter:
         ids = series(texts["id"])
         labels = corpus.tables.read_checked(number, _columns(self.inputs.scorer, self.settings), ids)
         outputs = self.inputs.outputs(number, texts, labels)
-        every_score = _rounded(self.router.scores(outputs))
-        scores = _rounded(self.router.votes(every_score, outputs))
-        weights = _raw_weights(every_score, outputs, self.settings)
+        every_score = rounded(self.router.scores(outputs))
+        scores = rounded(self.router.votes(every_score, outputs))
+        weights = self.weigher(every_score, outputs)
         target, distributions = targets(
             scores, labels, corpus.label_space, self.settings, self.temperature, self.router.sharpening
         )
@@ -179,7 +160,7 @@ class GoldenWriter:
         apart = np.concatenate(distributions, axis=1).astype(np.float32) if strategy.keeps_teachers_apart else None
         features = None if self.features is None else np.concatenate(self.features.read(number, ids), axis=1)
         margins = teacher_margins(every_score, outputs.is_silent)
-        rows = GoldenRows(texts, scores, margins, target, weights / self.weight_unit, apart, features)
+        rows = GoldenRows(texts, scores, margins, target, weights, apart, features)
         label_keys = {name: shards[number].key for name, shards in corpus.tables.shards.items()}
         facts = {**self.facts, "label_keys": label_keys}
         shard = rows.write(corpus.layout.store(self.folder), number, corpus.teachers, facts)
@@ -198,16 +179,3 @@ class GoldenWriter:
             ),
         )
         return shard, sums
-
-
-def _raw_weights(scores: NDArray[np.floating], outputs: TeacherOutputs, settings: Integrate) -> NDArray[np.float64]:
-    """m(x) of each text before scaling (docs/method.md, step 7); 0 where no teacher and no person is sure enough."""
-    is_by_margin = settings.reweight == "margin"
-    weights = teacher_margins(scores, outputs.is_silent) if is_by_margin else np.ones(len(scores))
-    is_unsure = np.asarray(outputs.is_silent.all(axis=1))
-    if settings.abstain_below is not None:
-        is_unsure |= measure(ABSTENTION, outputs).max(axis=1) < settings.abstain_below
-    if outputs.anchors is not None:
-        is_unsure[outputs.anchors.rows] = False
-    weights[is_unsure] = 0.0
-    return weights

@@ -206,7 +206,7 @@ def test_answered_texts_have_their_teacher_and_tell_the_accuracy(tmp_path: Path)
     [
         {},
         {"strategy": "soft"},
-        {"abstain_below": 0.99},
+        {"unknown_share": 0.5},
         {"strategy": "soft", "scorer": "mc_entropy"},
     ],  # as in `compare`
 )
@@ -222,7 +222,7 @@ def test_an_answer_is_the_target_of_its_text(tmp_path: Path, changes: dict[str, 
     assert (asked["weight"] > 0).all()
     others = golden.filter(pl.col("drawn").is_null())
     assert others["target"].arr.max().max() < 1
-    assert (others["weight"] == 0).any() == ("abstain_below" in changes)
+    assert (others["weight"] == 0).any() == ("unknown_share" in changes)
 
 
 def test_without_answers_nothing_is_audited_and_numbers_are_as_before(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from muki_pipeline.routing.audit import Audit, anchored
 from muki_pipeline.routing.gate.agreement import estimated_accuracies, has_drifted, kappa, least_agreement
 from muki_pipeline.routing.gate.calibration import sharpened, sharpening_to, sharpness
 from muki_pipeline.routing.gate.meaning import Meaning
+from muki_pipeline.routing.gate.scale import Scale
+from muki_pipeline.routing.gate.scope import Scope
 from muki_pipeline.routing.gate.views import ContentView, NameView, Prepared, ScoreView, folds_of, name_features
 from muki_pipeline.routing.gate.words import WordIndex
 from muki_pipeline.routing.silence import voting
@@ -63,29 +65,6 @@ class GateInputs:
     embeddings: Floats
     label_space: LabelSpace
     is_silent: NDArray[np.bool_] | None = None
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Standardises values, column by column.
-
-    Attributes:
-        mean: Of each column over the corpus.
-        deviation: The same.
-    """
-
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
-
-    @classmethod
-    def fit(cls, sample: Floats) -> Self:
-        """The scale of a sample of the corpus, `[texts, …]`."""
-        return cls(sample.mean(axis=0), np.maximum(sample.std(axis=0), 1e-12))
-
-    def __call__(self, values: Floats) -> NDArray[np.float64]:
-        """Values less their mean, in standard deviations."""
-        scaled: NDArray[np.float64] = (values - self.mean) / self.deviation
-        return scaled
 
 
 @dataclass(frozen=True)
@@ -216,11 +195,13 @@ class Gate:
         reader: Prepares texts for the views.
         views: The views of the round that is kept.
         estimate: What it knows about itself.
+        scope: Which texts some teacher knows.
     """
 
     reader: Reader
     views: Views
     estimate: Estimate
+    scope: Scope
 
     @classmethod
     def fit(cls, sample: GateInputs, names: Floats, anchors: Anchors | None = None) -> Self:
@@ -237,16 +218,22 @@ class Gate:
         texts = reader(sample)
         agreement, drifted, rounds = _rounds(texts, audit, is_silent)
         chosen = max(rounds, key=lambda one: one.agreement) if drifted else rounds[-1]
+        posterior = chosen.views.posterior(chosen.views.evidence(texts))
         said: tuple[float, ...] = ()
         if anchors.is_random.sum() >= FEWEST:
-            answers, found = audit.share_right(chosen.views.posterior(chosen.views.evidence(texts)))
+            answers, found = audit.share_right(posterior)
             said = (answers, found.share, found.low, found.high)
         estimate = Estimate(agreement, drifted, chosen.accuracies, len(rounds), said)
-        return cls(reader, chosen.views, estimate)
+        targets = label_targets(posterior, texts.distributions, sample.label_space)
+        return cls(reader, chosen.views, estimate, Scope.fit(texts, targets))
 
     def __call__(self, texts: GateInputs) -> NDArray[np.float64]:
         """Posterior of every teacher, `[texts, teachers]`, each row sums to 1."""
         return self.views.posterior(self.evidence(texts))
+
+    def familiarity(self, texts: GateInputs) -> NDArray[np.float64]:
+        """`[texts]`, see `Scope`."""
+        return self.scope(self.reader(texts))
 
     def evidence(self, texts: GateInputs) -> dict[str, NDArray[np.float64]]:
         """Logits of every teacher by each view, `[texts, teachers]`, not sharpened."""

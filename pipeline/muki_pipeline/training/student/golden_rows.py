@@ -54,7 +54,7 @@ def write_tokens(
     try:
         files.write_stream(path, (_rows(part, tokenizer, max_length) for part in parts))
     except StopIteration:
-        raise MukiError("every text has weight 0", where=str(folder), fix="Lower integrate.abstain_below") from None
+        raise MukiError("every text has weight 0", where=str(folder), fix="Lower integrate.unknown_share") from None
 
 
 def read_tokens(path: Path) -> Dataset:

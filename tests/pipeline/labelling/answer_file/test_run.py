@@ -171,7 +171,6 @@ def test_a_text_that_nobody_answers_is_not_taught(tmp_path: Path) -> None:
     [
         ({"scorer": "energy", "strategy": "soft"}, "integrate.scorer"),
         ({"scorer": "mutual_information", "strategy": "soft"}, "integrate.scorer"),
-        ({"abstain_below": 0.5}, "integrate.abstain_below"),
         ({"strategy": "concat", "scorer": "mc_entropy"}, "integrate.strategy"),
         ({"strategy": "cfl", "scorer": "mc_entropy"}, "integrate.strategy"),
     ],
@@ -204,7 +203,7 @@ def test_samples_give_a_mutual_information(tmp_path: Path) -> None:
     drawn = np.random.default_rng(0)
     rows = [{"text": text, "label": str(drawn.choice(LABELS))} for text in texts_of() for _ in range(8)]
     with_answers(tmp_path, "\n".join(json.dumps(row) for row in rows), "two.jsonl")
-    tiny.change(path, "integrate", scorer="mutual_information", strategy="soft", abstain_below=0.0)
+    tiny.change(path, "integrate", scorer="mutual_information", strategy="soft")
     tiny.label(path)
     params, layout = config.load(path)
     table = Table.open(layout.labels("two"), "").frame()
