@@ -225,6 +225,22 @@ def test_an_answer_is_the_target_of_its_text(tmp_path: Path, changes: dict[str, 
     assert (others["weight"] == 0).any() == ("unknown_share" in changes)
 
 
+def test_texts_that_no_teacher_knows_teach_nothing_and_tell_their_share(tmp_path: Path) -> None:
+    path = gate_project(tmp_path)
+    gold = dict(pl.read_parquet(config.load(path)[1].corpus_gold).iter_rows())
+    foreign = set(list(gold)[::3])
+    golden, _ = with_answers(path, {text: "none" if text in foreign else label for text, label in gold.items()}, 30)
+    asked = golden.filter(pl.col("drawn").is_not_null())
+    is_foreign = asked["id"].is_in(list(foreign))
+    assert 0 < is_foreign.sum() < 30
+    assert (asked.filter(is_foreign)["weight"] == 0).all()
+    assert (asked.filter(~is_foreign)["weight"] > 0).all()
+    result = read_review(*config.load(path), path.parent / "review.csv")
+    assert result.unknown_share is not None
+    assert result.unknown == is_foreign.sum()
+    assert result.unknown_share.low < 1 / 3 < result.unknown_share.high
+
+
 def test_without_answers_nothing_is_audited_and_numbers_are_as_before(tmp_path: Path) -> None:
     path = gate_project(tmp_path)
     params, layout = config.load(path)

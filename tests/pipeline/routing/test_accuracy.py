@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from muki_pipeline.routing.accuracy import Share, chances, draw, missing, share_of_random, share_right
+from muki_pipeline.routing.accuracy import (
+    Share,
+    chances,
+    draw,
+    missing,
+    share_of_random,
+    share_of_weighted,
+    share_right,
+)
 
 
 def corpus(texts: int = 3000, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -26,6 +34,20 @@ def test_chances_add_up_and_rise_with_doubt() -> None:
     crowded = chances(np.array([0.5, *[0.999999] * 99]), 100, 20)
     assert crowded[0] == 1.0
     assert crowded.sum() == pytest.approx(20)
+
+
+def test_a_share_of_texts_drawn_with_unequal_chances_is_that_of_the_corpus() -> None:
+    drawn = np.random.default_rng(0)
+    certainty = drawn.uniform(0.5, 1.0, 4000)
+    is_so = drawn.random(4000) < 1.4 * (1.0 - certainty)  # mostly unsure texts, which are asked about more often
+    chance = chances(certainty, 4000, 200)
+    found = []
+    for seed in range(200):
+        rows = draw(chance, 200, seed)
+        found.append(share_of_weighted(is_so[rows], 1.0 / chance[rows]))
+    assert np.mean([each.share for each in found]) == pytest.approx(is_so.mean(), abs=0.01)
+    assert np.mean([each.low < is_so.mean() < each.high for each in found]) > 0.9
+    assert share_of_weighted(np.array([True, False]), np.ones(2)).share == 0.5
 
 
 def test_texts_are_drawn_with_their_chances() -> None:
