@@ -66,7 +66,7 @@ def _teacher_cells(name: str, teacher: dict[str, Any] | None) -> list[str | Text
 
 
 def _show_text(content: dict[str, Any]) -> None:
-    tell(plain(content["text"]))
+    tell(plain(content["text"]).append("\n"))
     answers = "most likely labels (average of the passes)"
     rows = [
         [

@@ -126,22 +126,35 @@ def show(
 
 def _table(headings: Sequence[str], kinds: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -> Table | None:
     """A table in which no figure is folded; None where the terminal is too narrow for that."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style=_ASIDE)
     widest, least = [], []
     for number, (heading, kind) in enumerate(zip(headings, kinds, strict=True)):
-        table.add_column(heading, justify="right" if kind == "figures" else "left", overflow="fold")
         cell = max((row[number].cell_len for row in rows if number < len(row)), default=0)
         widest.append(max(cell, cell_len(heading)))
         least.append(max(cell, *map(cell_len, heading.split())) if kind == "figures" else min(widest[-1], _NARROW))
+    widths = _widths(widest, least, width - _BETWEEN * (len(headings) - 1))
+    if widths is None:
+        return None
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style=_ASIDE)
+    for heading, kind, wide in zip(headings, kinds, widths, strict=True):
+        table.add_column(heading, justify="right" if kind == "figures" else "left", overflow="fold", width=wide)
     for row in rows:
         table.add_row(*row)
-    between = _BETWEEN * (len(headings) - 1)
-    if sum(widest) + between <= width:
-        return table
-    # Left to itself, rich takes from every column, and figures are folded.
-    for column, kind, narrow in zip(table.columns, kinds, least, strict=True):
-        column.width = None if kind == "words" else narrow
-    return table if sum(least) + between <= width else None
+    return table
+
+
+def _widths(widest: Sequence[int], least: Sequence[int], room: int) -> list[int] | None:
+    """What each column gets of the room: the widest ones give up first. Rich itself would fold figures.
+
+    Args:
+        widest: What each could use.
+        least: What each needs, at most as much.
+        room: For all of them.
+    """
+    for most in range(max(widest), -1, -1):
+        widths = [max(low, min(most, high)) for low, high in zip(least, widest, strict=True)]
+        if sum(widths) <= room:
+            return widths
+    return None
 
 
 def _stacked(headings: Sequence[str], kinds: Sequence[str], rows: Iterable[Sequence[Text]]) -> Table:
