@@ -98,6 +98,10 @@ class Layout:
         """A teacher's labels of every text of the corpus."""
         return self.root / "data" / "labels" / teacher
 
+    def review_export(self, tool: str) -> Path:
+        """The same texts for an annotation tool."""
+        return self.root / "data" / f"review-{tool}"
+
     def features(self, teacher: str) -> Path:
         """What a teacher's head reads of every text of the corpus, where `label.features` asks for it."""
         return self.labels(teacher) / "features"

@@ -142,7 +142,9 @@ def main() -> None:
         if line is None:
             print("This is a fault of muki-pipeline. Please report it with the lines above.", file=sys.stderr)
             sys.exit(1)
-        print(f"error: {line}", file=sys.stderr)
+        from muki_stages.terminal import fail
+
+        fail(line)
         sys.exit(2)
 
 

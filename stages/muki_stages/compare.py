@@ -1,11 +1,10 @@
 """Stage `compare`: a student per rule and seed from the stored labels, as tables."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from muki_pipeline import config
 from muki_pipeline.evaluation.comparison.compare import Comparison, compare
@@ -14,7 +13,7 @@ from muki_pipeline.store.columns import arrow
 from muki_pipeline.store.table import write_table_file
 from muki_stages import terminal
 from muki_stages.options import PARAMS, ParamsFile
-from muki_stages.terminal import progress, quiet_libraries, say
+from muki_stages.terminal import FIRST, figure, progress, quiet_libraries, say, tell
 
 SUPERVISION = {
     "supervision_accuracy": "target right",
@@ -49,18 +48,18 @@ def show(comparison: Comparison) -> None:
         pl.col("accuracy", *measures).mean(), pl.col("accuracy").std().alias("deviation")
     )
     rows = means.sort("accuracy", descending=True).to_dicts()
-    console = Console()
     headings = {"the supervision": SUPERVISION, "the student": STUDENT, "the student on labels of": blocks}
     for title, shown in headings.items():
-        table = Table(title=f"Rules: {title}", box=box.SIMPLE)
-        for heading in ("rule", "accuracy", *shown.values()):
-            table.add_column(heading, justify="left" if heading == "rule" else "right", no_wrap=heading != "rule")
-        for row in rows:
-            name = f"{row['rule']} ≈" if row["rule"] in best[1:] else row["rule"]
-            spread = "" if row["deviation"] is None else f" ± {row['deviation']:.3f}"
-            cells = ["" if row[column] is None else f"{row[column]:.{DIGITS.get(column, 3)}f}" for column in shown]
-            style = "bold" if row["rule"] in best[:1] else ""
-            table.add_row(name, f"{row['accuracy']:.3f}{spread}", *cells, style=style)
-        terminal.show(table)
-    console.print("Mean and standard deviation over seeds, on the test set. Bold: the best without gold labels.")
-    console.print("≈: not significantly worse than the best (paired bootstrap over test texts, 5 % level).")
+        terminal.show(
+            f"Rules: {title}", ["rule", "accuracy", *shown.values()], [_cells(row, shown, best) for row in rows]
+        )
+    tell(Text("Mean and standard deviation over seeds, on the test set. Bold: the best without gold labels."))
+    tell(Text("≈: not significantly worse than the best (paired bootstrap over test texts, 5 % level)."))
+
+
+def _cells(row: Mapping[str, Any], shown: Iterable[str], best: Sequence[str]) -> list[Text]:
+    name = f"{row['rule']} ≈" if row["rule"] in best[1:] else row["rule"]
+    spread = "" if row["deviation"] is None else f" ± {figure(row['deviation'])}"
+    cells = [figure(row[column], DIGITS.get(column, 3)) for column in shown]
+    style = FIRST if row["rule"] in best[:1] else ""
+    return [Text(cell, style) for cell in (name, f"{figure(row['accuracy'])}{spread}", *cells)]

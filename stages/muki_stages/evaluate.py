@@ -23,10 +23,10 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
     if unknown := result.metrics.get("test_set", {}).get("rows_of_unknown_labels"):
         tested = result.metrics["test_set"]
         left_out = f"{unknown:,} of {tested['rows']:,} test texts are left out"
-        warn(f"warning: {left_out}, because no teacher knows their labels: {tested['unknown_labels']}")
+        warn(f"{left_out}, because no teacher knows their labels: {tested['unknown_labels']}")
     if silent := result.metrics.get("test_set", {}).get("rows_without_every_answer"):
         what = f"{silent:,} test texts have no answer in some file of answers"
-        warn(f"warning: {what}, so routed teachers are measured without them; add the test texts to the file")
+        warn(f"{what}, so routed teachers are measured without them; add the test texts to the file")
     say(f"{layout.metrics}; muki-pipeline results shows it as a table")
     return dict(result.metrics)
 

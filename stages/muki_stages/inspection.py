@@ -4,15 +4,15 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from muki_pipeline import config
 from muki_pipeline.reporting.inspect import inspect_store, inspect_text
 from muki_stages.options import PARAMS, ParamsFile
-from muki_stages.terminal import plain, show, wants_json
+from muki_stages.terminal import FIRST, LEVELS, figure, plain, show, tell, wants_json
 
 LABELS_SHOWN = 5
+NO_GOLDEN = Text("Golden supervision: none yet", LEVELS["warning"])
 
 
 def main(
@@ -32,66 +32,63 @@ def main(
 
 
 def _show_store(content: dict[str, Any]) -> None:
-    table = Table(title=f"Corpus: {content['corpus']['rows']:,} texts in {content['corpus']['shards']} shards")
-    for heading in ("teacher", "texts", "shards", "labels", "passes", "digest", "entropy", "MI", "cut"):
-        table.add_column(heading, justify="left" if heading == "teacher" else "right")
-    for name, teacher in content["teachers"].items():
-        if teacher is None:
-            table.add_row(name, "not labelled yet")
-            continue
-        table.add_row(
-            name,
-            f"{teacher['rows']:,}",
-            str(teacher["shards"]),
-            str(len(teacher["labels"])),
-            str(teacher.get("passes", "a file")),
-            teacher["teacher_digest"][:8],
-            f"{teacher['mean_entropy']:.4f}",
-            _number(teacher["mean_mutual_information"]),
-            f"{teacher['truncated']:,}",
-        )
-    table.caption = "entropy of the average and mutual information (MI): means, in nats; cut: truncated texts"
-    show(table)
-    console = Console()
-    golden = content["golden"]
-    console.print(
-        "Golden supervision: none yet"
+    corpus, golden = content["corpus"], content["golden"]
+    show(
+        f"Corpus: {corpus['rows']:,} texts in {corpus['shards']} shards",
+        ["teacher", "texts", "shards", "labels", "passes", "digest", "entropy", "MI", "cut"],
+        [_teacher_cells(name, teacher) for name, teacher in content["teachers"].items()],
+        note="entropy of the average and mutual information (MI): means, in nats; cut: truncated texts",
+    )
+    tell(
+        NO_GOLDEN
         if golden is None
-        else f"Golden supervision: {golden['rows']:,} texts, {len(golden['labels'])} labels, "
-        f"corpus {golden['corpus_digest'][:12]}"
+        else Text(
+            f"Golden supervision: {golden['rows']:,} texts, {len(golden['labels'])} labels, "
+            f"corpus {golden['corpus_digest'][:12]}"
+        )
     )
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+def _teacher_cells(name: str, teacher: dict[str, Any] | None) -> list[str | Text]:
+    if teacher is None:
+        return [name, Text("not labelled yet", LEVELS["warning"])]
+    return [
+        name,
+        f"{teacher['rows']:,}",
+        str(teacher["shards"]),
+        str(len(teacher["labels"])),
+        str(teacher.get("passes", "a file")),
+        teacher["teacher_digest"][:8],
+        figure(teacher["mean_entropy"]),
+        figure(teacher["mean_mutual_information"]),
+        f"{teacher['truncated']:,}",
+    ]
 
 
 def _show_text(content: dict[str, Any]) -> None:
-    console = Console()
-    console.print(plain(content["text"]))
-    table = Table(title=content["id"])
-    for heading in ("teacher", "MC entropy", "MI", "tokens", "most likely labels (average of the passes)"):
-        table.add_column(heading)
-    for name, labels in content["teachers"].items():
-        table.add_row(
+    tell(plain(content["text"]).append("\n"))
+    answers = "most likely labels (average of the passes)"
+    rows = [
+        [
             name,
-            f"{labels['entropy']:.4f}",
-            _number(labels["mutual_information"]),
+            figure(labels["entropy"]),
+            figure(labels["mutual_information"]),
             "" if labels["tokens"] is None else f"{labels['tokens']}{' (cut)' if labels['truncated'] else ''}",
-            plain(_top(labels["probs"])),
-        )
-    show(table)
+            _top(labels["probs"]),
+        ]
+        for name, labels in content["teachers"].items()
+    ]
+    show(f"Text {content['id']}", ["teacher", "MC entropy", "MI", "tokens", answers], rows, words=[answers])
     golden = content["golden"]
     if golden is None:
-        console.print("Golden supervision: none yet")
+        tell(NO_GOLDEN)
         return
-    console.print(plain(f"golden target: {_top(golden['target'])}"))
-    scores = ", ".join(f"{name} {score:.4f}" for name, score in golden["scores"].items())
-    console.print(
-        f"best teacher {golden['teacher']}, margin {golden['margin']:.4f}, weight {golden['weight']:.4f} ({scores})"
-    )
+    tell(plain(f"golden target: {_top(golden['target'])}"))
+    scores = ", ".join(f"{name} {figure(score)}" for name, score in golden["scores"].items())
+    best = Text.assemble("best teacher ", (golden["teacher"], FIRST))
+    tell(best.append(f", margin {figure(golden['margin'])}, weight {figure(golden['weight'])} ({scores})"))
 
 
 def _top(probs: dict[str, float]) -> str:
     best = sorted(probs.items(), key=lambda item: -item[1])[:LABELS_SHOWN]
-    return ", ".join(f"{label} {p:.3f}" for label, p in best)
+    return ", ".join(f"{label} {figure(p)}" for label, p in best)

@@ -35,7 +35,7 @@ def _say_routing(routing: RoutingSummary) -> None:
     if routing.starved:
         worst = routing.starved[0]
         warn(
-            f"warning: hardly any text is taught as {shortlist([each.label for each in routing.starved])}. A teacher "
+            f"hardly any text is taught as {shortlist([each.label for each in routing.starved])}. A teacher "
             f"gives {worst.label!r} to {worst.answered:,} texts: {worst.taught:,} are taught as it, {worst.taken:,} as "
             f"{worst.rival!r}. Either the corpus lacks such texts, or another teacher's label takes them; "
             "muki-pipeline review asks about them first"
@@ -60,6 +60,6 @@ def _say_routing(routing: RoutingSummary) -> None:
         doubts.append("the texts came to contradict the labels' names, as when a teacher is only half trained")
     if doubts:
         warn(
-            f"warning: {'; and '.join(doubts)}. Are all teachers fully trained? Do the labels' names say what they "
+            f"{'; and '.join(doubts)}. Are all teachers fully trained? Do the labels' names say what they "
             "mean? Do the teachers know this corpus? Check a sample with muki-pipeline review before you train on this"
         )

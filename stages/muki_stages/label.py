@@ -74,7 +74,7 @@ def _tell(teacher: str, done: LabellingSummary | AnswerSummary, params: config.P
         say(f"teacher {teacher}: {_cost(done)}")
     if done.close_to_uniform >= _NEARLY_ALL * done.rows:
         warn(
-            f"warning: teacher {teacher} says almost nothing: on {done.close_to_uniform:,} of {done.rows:,} texts its "
+            f"teacher {teacher} says almost nothing: on {done.close_to_uniform:,} of {done.rows:,} texts its "
             "answer is close to uniform over its labels. Is this the trained model? No rule can tell what it knows"
         )
 
@@ -87,13 +87,13 @@ def _tell_answers(teacher: str, done: AnswerSummary) -> None:
     say(f"teacher {teacher}: {gives}, and no logits, so no energy: in their place the gate reads its entropy")
     if done.single:
         texts = "text of its file has" if done.single == 1 else "texts of its file have"
-        warn(f"warning: {done.single:,} {texts} only one answer: without them, the others would be samples")
+        warn(f"{done.single:,} {texts} only one answer: without them, the others would be samples")
     if done.unanswered >= _MANY_UNANSWERED * done.rows:
         share = f"{done.unanswered:,} of {done.rows:,} texts ({done.unanswered / done.rows:.1%})"
-        warn(f"warning: teacher {teacher} has no answer to {share}, and no vote on them: {describe(done.missing)}")
+        warn(f"teacher {teacher} has no answer to {share}, and no vote on them: {describe(done.missing)}")
     if done.unknown_rows:
         named = name_unknown(done.unknown, done.labels)
-        warn(f"warning: {done.unknown_rows:,} rows of {teacher} have labels that are none of its own: {named}")
+        warn(f"{done.unknown_rows:,} rows of {teacher} have labels that are none of its own: {named}")
 
 
 def _cost(done: LabellingSummary) -> str:

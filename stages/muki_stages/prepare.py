@@ -21,7 +21,7 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
     say(", ".join(f"{name} {count:,} texts" for name, count in rows.items()))
     if rows.get(SHARED, 0) > _MANY * rows.get("test", 0):
         warn(
-            f"warning: {rows[SHARED]:,} of {rows['test']:,} test texts are in the corpus too: the student is taught "
+            f"{rows[SHARED]:,} of {rows['test']:,} test texts are in the corpus too: the student is taught "
             "about them, and what is measured says little about new texts"
         )
     return dict(rows)

@@ -1,23 +1,23 @@
 """Command `results`: the figures of data/metrics.json as tables, and where to look next."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from muki_pipeline import config
 from muki_pipeline.reporting import results
 from muki_pipeline.store.files import read_json
 from muki_stages.options import PARAMS, ParamsFile
-from muki_stages.terminal import show, wants_json
+from muki_stages.terminal import FIRST, show, steps, tell, wants_json
 
-NEXT = """[bold]Where to look next[/bold]
-  data/report.html          everything on one page, made by muki-pipeline report
-  data/student/             the student, for transformers.pipeline; its README.md is a model card
-  muki-pipeline compare     what each rule of integration is worth on these labels (trains a student for each)
-  muki-pipeline inspect     what the store holds; --id ID for one text
-  dvc plots show            confusion matrix, uncertainty, training curve"""
+NEXT = {
+    "data/report.html": "everything on one page, made by muki-pipeline report",
+    "data/student/": "the student, for transformers.pipeline; its README.md is a model card",
+    "muki-pipeline compare": "what each rule of integration is worth on these labels (trains a student for each)",
+    "muki-pipeline inspect": "what the store holds; --id ID for one text",
+    "dvc plots show": "confusion matrix, uncertainty, training curve",
+}
 
 
 def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
@@ -27,19 +27,16 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
     if wants_json():
         return measured
     if "student" in measured:
-        _show("Test set", ["figure", "value", "texts"], results.test_set(measured))
-        _show("Test texts by the teacher that knows their labels", *results.by_teacher(measured))
+        first, *others = results.test_set(measured)
+        show("Test set", ["figure", "value", "texts"], [_bold(first), *others])
+        show("Test texts by the teacher that knows their labels", *results.by_teacher(measured))
     if "corpus" in measured:
         texts = measured["corpus"]["rows_of_known_labels"]
-        _show(f"Supervision: {texts:,} unlabelled texts", *results.by_scorer(measured))
-    Console().print(NEXT, highlight=False, soft_wrap=True)
+        show(f"Supervision: {texts:,} unlabelled texts", *results.by_scorer(measured))
+    tell(Text("Where to look next"))
+    steps(NEXT)
     return measured
 
 
-def _show(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(title=title)
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if number else "left", no_wrap=not number)
-    for row in rows:
-        table.add_row(*row)
-    show(table)
+def _bold(cells: Sequence[str]) -> list[Text]:
+    return [Text(cell, FIRST) for cell in cells]

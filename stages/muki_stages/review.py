@@ -1,16 +1,20 @@
 """Command `review`: a sample for a person to check, and what the answers say."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from muki_pipeline import config
-from muki_pipeline.errors import MukiError
-from muki_pipeline.evaluation.review import read_review, sample_review
+from muki_pipeline.config import Params
+from muki_pipeline.errors import MukiError, chosen
+from muki_pipeline.evaluation.review import Sample, read_review, sample_review
+from muki_pipeline.layout import Layout
 from muki_pipeline.reporting.review_page import review_page
 from muki_pipeline.routing.accuracy import FEWEST, WIDTH
-from muki_pipeline.routing.answers import none_answer, reference
+from muki_pipeline.routing.annotation_tools.exports import TOOLS
+from muki_pipeline.routing.answers import none_answer, reference, unsure_answer
 from muki_pipeline.store import files
 from muki_pipeline.store.columns import spreadsheet_csv
 from muki_stages.options import PARAMS, ParamsFile
@@ -24,23 +28,63 @@ def main(
     html: Annotated[
         bool, typer.Option("--html", help="Write a page to answer in a browser, instead of a CSV file.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    tool: Annotated[
+        str | None, typer.Option("--export", help=f"Write files for an annotation tool, instead: {', '.join(TOOLS)}.")
+    ] = None,
 ) -> None:
     """Write texts for a person to check, or read the answers: how often is the right teacher chosen?"""
     params, layout = config.load(params_file)
+    if tool:
+        chosen(tool, TOOLS, "annotation tool", "--export")
     if answers is None:
-        target = layout.review_page if html else layout.review
+        forms = ["html"] * html + ([tool] if tool else [])
+        _ask(params, layout, texts, forms or ["csv"], force=force)
+    elif html or tool:
+        raise MukiError("--html and --export write texts", where="--read", fix="Read the answers by itself")
+    else:
+        _tell(params, layout, answers, params_file)
+
+
+def _ask(params: Params, layout: Layout, texts: int, forms: Sequence[str], *, force: bool) -> None:
+    """Write one sample in some forms: `csv`, `html`, or for an annotation tool.
+
+    Raises:
+        MukiError: A file is there already; see `sample_review`.
+    """
+    targets = {form: _target(layout, form) for form in forms}
+    for target in targets.values():
         if files.exists(target) and not force:
             raise MukiError("is there already", where=str(target), fix="Move it, or overwrite it with --force")
-        sample = sample_review(params, layout, texts)
-        files.write_bytes(target, review_page(sample).encode() if html else spreadsheet_csv(sample.table))
-        how = (
-            "Open it in a browser, and save the answers"
-            if html
-            else f"Write each text's label, or {none_answer(sample.label_space)}, into the column answer"
-        )
+    sample = sample_review(params, layout, texts)
+    for form, target in targets.items():
+        how = _write(sample, form, target)
         say(f"{target}: {len(sample.table):,} texts. {how}, then run muki-pipeline review --read FILE")
-        return
+
+
+def _target(layout: Layout, form: str) -> Path:
+    if form in ("csv", "html"):
+        return layout.review if form == "csv" else layout.review_page
+    return layout.review_export(form)
+
+
+def _write(sample: Sample, form: str, target: Path) -> str:
+    """Write a sample in a form; returns what a person does with it."""
+    none = none_answer(sample.label_space)
+    if form == "csv":
+        files.write_bytes(target, spreadsheet_csv(sample.table))
+        return f"Write each text's label, or {none}, into the column answer"
+    if form == "html":
+        files.write_bytes(target, review_page(sample).encode())
+        return "Open it in a browser, and save the answers"
+    choices = [*sample.label_space.labels, none, unsure_answer(sample.label_space)]
+    for name, content in TOOLS[form].files(sample.questions(), choices).items():
+        files.write_bytes(target / name, content.encode())
+    return TOOLS[form].HOW
+
+
+def _tell(params: Params, layout: Layout, answers: Path, params_file: Path) -> None:
+    """What the answers in a file say."""
     result = read_review(params, layout, answers)
     say(f"{result.answered:,} of {result.rows:,} texts answered")
     if result.unknown:

@@ -3,17 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.text import Text
+
 from muki_pipeline import config
 from muki_pipeline.routing.answers import wilson_interval
 from muki_pipeline.setup.dvc import has_gold
 from muki_stages import embed, evaluate, integrate, label, prepare, train_student, train_teacher
 from muki_stages.options import PARAMS, ParamsFile
-from muki_stages.terminal import say
+from muki_stages.terminal import FIRST, figure, is_heard, say, steps
 
 _NEXT = {
-    "report": "one page about all of this",
-    "review --html": "a page to find out how often the right teacher is chosen",
-    "predict FILE": "the student's labels of new texts",
+    "muki-pipeline report": "one page about all of this",
+    "muki-pipeline review --html": "a page to find out how often the right teacher is chosen",
+    "muki-pipeline predict FILE": "the student's labels of new texts",
 }
 
 
@@ -31,15 +33,15 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
         done["evaluate"] = evaluate.main(params_file)
     say(_how_good(done.get("evaluate", {}).get("student")))
     say(f"the student is in {layout.student}")
-    for command, what in _NEXT.items():
-        say(f"  muki-pipeline {command:<14} {what}")
+    if is_heard():
+        steps(_NEXT, stderr=True)
     return done
 
 
-def _how_good(student: Mapping[str, Any] | None) -> str:
+def _how_good(student: Mapping[str, Any] | None) -> Text:
     if student is None:
-        return "how good it is, nobody knows: name labelled texts in prepare.test"
+        return Text("how good it is, nobody knows: name labelled texts in prepare.test")
     texts = student["rows"]
     low, high = wilson_interval(round(student["accuracy"] * texts), texts)
-    right = f"{student['accuracy']:.3f} of {texts:,} test texts (95 % interval {low:.3f} to {high:.3f})"
-    return f"the student is right on {right}"
+    right = Text.assemble("the student is right on ", (figure(student["accuracy"]), FIRST))
+    return right.append(f" of {texts:,} test texts (95 % interval {figure(low)} to {figure(high)})")

@@ -1,14 +1,21 @@
-"""What people see on the terminal: lines, progress bars, and text that cannot do anything but be shown."""
+"""What people see on the terminal: lines, tables, progress bars, and text that cannot do anything but be shown.
+
+Where there is a terminal, nothing is wider than it, and what does not fit is folded, never cut. Where there is none,
+each line stays one line, whatever its length, and holds no control codes.
+"""
 
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
+from rich import box
+from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +23,16 @@ from rich.text import Text
 STDERR = Console(stderr=True)
 WORTH_SAYING = 60
 """Seconds of work from which the expected time is announced."""
+LEVELS = {"ok": "green", "warning": "yellow", "error": "red"}
+"""What a colour means, everywhere."""
+FIRST = "bold"
+"""The figure to read first."""
+_ASIDE = "dim"
 _WIDE = 10_000
+_NARROW = 24
+"""Columns below which sentences are no joy to read."""
+_BETWEEN = 3
+"""Columns between two columns of a table."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -39,15 +55,29 @@ def wants_json() -> bool:
     return _as_json
 
 
-def say(line: str) -> None:
-    """One line of outcome on stderr, whatever the width of the terminal; nothing with --quiet."""
+def is_heard() -> bool:
+    """Whether outcomes are shown: not with --quiet."""
+    return not _quiet
+
+
+def say(line: str | Text) -> None:
+    """One line of outcome on stderr; nothing with --quiet."""
     if not _quiet:
-        warn(line)
+        _tell(line if isinstance(line, Text) else Text(line))
 
 
 def warn(line: str) -> None:
-    """One line on stderr that is shown even with --quiet."""
-    STDERR.print(line, soft_wrap=True, highlight=False, markup=False)
+    """One line on stderr that is shown even with --quiet, after the word warning."""
+    _tell(Text.assemble(("warning", LEVELS["warning"]), f": {line}"))
+
+
+def fail(line: str) -> None:
+    """One line on stderr after the word error."""
+    _tell(Text.assemble(("error", LEVELS["error"]), f": {line}"))
+
+
+def _tell(line: Text) -> None:
+    STDERR.print(line, soft_wrap=not STDERR.is_terminal)
 
 
 def plain(text: str) -> Text:
@@ -55,20 +85,125 @@ def plain(text: str) -> Text:
     return Text(_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text))
 
 
-def show(table: Table) -> None:
-    """A table on stdout; where the terminal is too narrow for it, a line for each of its cells."""
-    console = Console()
-    anything = console.options.update(width=_WIDE)
-    if console.measure(table, options=anything).minimum <= console.width:
-        console.print(table)
-        return
-    console.print(table.title or "", style="italic", soft_wrap=True)
-    for cells in zip(*(column.cells for column in table.columns), strict=True):
-        for column, cell in zip(table.columns, cells, strict=True):
+def figure(value: float | None, digits: int = 3) -> str:
+    """A figure in a table; empty where there is none."""
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """A console as wide as its terminal; where there is none, wide enough for any line."""
+    found = Console(stderr=stderr, highlight=False)
+    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=_WIDE)
+
+
+def show(
+    title: str,
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str | Text]],
+    *,
+    words: Collection[str] = (),
+    note: str = "",
+) -> None:
+    """A table on stdout; where the terminal is too narrow for it, a line for each of its cells.
+
+    Args:
+        title: What it shows.
+        headings: Of its columns. The first column holds names, the others hold figures, which end at the same place.
+        rows: Cells; a row may lack the last ones.
+        words: Headings of columns that hold words instead.
+        note: A line below it.
+    """
+    cells = [[each if isinstance(each, Text) else plain(each) for each in row] for row in rows]
+    kinds = ["words" if heading in words else "figures" for heading in headings]
+    kinds[0] = "names"
+    console = _console()
+    console.print(Text(title))
+    console.print(_table(headings, kinds, cells, console.width) or _stacked(headings, kinds, cells))
+    if note:
+        console.print(Text(note, _ASIDE))
+    console.print()
+
+
+def _table(headings: Sequence[str], kinds: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -> Table | None:
+    """A table in which no figure is folded; None where the terminal is too narrow for that."""
+    widest, least = [], []
+    for number, (heading, kind) in enumerate(zip(headings, kinds, strict=True)):
+        cell = max((row[number].cell_len for row in rows if number < len(row)), default=0)
+        widest.append(max(cell, cell_len(heading)))
+        least.append(max(cell, *map(cell_len, heading.split())) if kind == "figures" else min(widest[-1], _NARROW))
+    widths = _widths(widest, least, width - _BETWEEN * (len(headings) - 1))
+    if widths is None:
+        return None
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style=_ASIDE)
+    for heading, kind, wide in zip(headings, kinds, widths, strict=True):
+        table.add_column(heading, justify="right" if kind == "figures" else "left", overflow="fold", width=wide)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _widths(widest: Sequence[int], least: Sequence[int], room: int) -> list[int] | None:
+    """What each column gets of the room: the widest ones give up first. Rich itself would fold figures.
+
+    Args:
+        widest: What each could use.
+        least: What each needs, at most as much.
+        room: For all of them.
+    """
+    for most in range(max(widest), -1, -1):
+        widths = [max(low, min(most, high)) for low, high in zip(least, widest, strict=True)]
+        if sum(widths) <= room:
+            return widths
+    return None
+
+
+def _stacked(headings: Sequence[str], kinds: Sequence[str], rows: Iterable[Sequence[Text]]) -> Table:
+    """A heading and a cell in each line, a blank line after each row."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style=_ASIDE, overflow="fold")
+    table.add_column(justify="right", overflow="fold")
+    for number, row in enumerate(rows):
+        if number:
+            table.add_row()
+        for heading, kind, cell in zip(headings, kinds, row, strict=False):
             if cell:
-                console.print(f"{column.header}:", cell, soft_wrap=True)
-        console.print()
-    console.print(table.caption or "", style="dim", soft_wrap=True)
+                cell.justify = "left" if kind == "words" and cell.cell_len > _NARROW else "right"
+                table.add_row(heading, cell)
+    return table
+
+
+def tell(line: Text) -> None:
+    """A line on stdout."""
+    _console().print(line)
+
+
+def steps(commands: Mapping[str, str], *, stderr: bool = False) -> None:
+    """Commands or files, and what each is for."""
+    console = _console(stderr=stderr)
+    widest = max(map(len, commands))
+    for command, what in commands.items():
+        if console.width - widest - 4 >= _NARROW:
+            table = Table.grid(padding=(0, 2, 0, 0))
+            table.add_column(width=widest)
+            table.add_row(command, what)
+            console.print(Padding.indent(table, 2))
+        else:
+            console.print(Padding.indent(Text(command), 2))
+            console.print(Padding.indent(Text(what, _ASIDE), 4))
+
+
+def finding(level: str, line: str) -> None:
+    """Something that was tried, on stderr: how bad it is, and what was found.
+
+    Args:
+        level: A key of `LEVELS`.
+        line: What was found.
+    """
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(justify="right", width=max(map(len, LEVELS)), style=LEVELS[level])
+    table.add_column(overflow="fold")
+    table.add_row(level, plain(line))
+    _console(stderr=True).print(table)
 
 
 def clock(seconds: float) -> str:

@@ -35,7 +35,7 @@ def main(
     guessing = math.log(len(params.train_teacher.teachers[teacher].labels))
     if loss is not None and loss > _LEARNED * guessing:
         warn(
-            f"warning: the loss at the end is {loss:.2f}, and guessing gives {guessing:.2f}: the teacher has learned "
+            f"the loss at the end is {loss:.2f}, and guessing gives {guessing:.2f}: the teacher has learned "
             "next to nothing. Lower its learning rate or give it more steps"
         )
     return {"folder": str(layout.teacher(teacher)), "loss": loss}

@@ -1,6 +1,7 @@
 """An audit by a person: texts to check, and how often the right teacher is chosen by the answers."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -10,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from muki_pipeline.config import POSTERIORS, Params
-from muki_pipeline.errors import MukiError
+from muki_pipeline.errors import MukiError, shortlist
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.labels.tables import LabelledCorpus, LabelShard, open_labelled_corpus
 from muki_pipeline.layout import MAKE_GOLDEN, Layout, open_golden
@@ -24,6 +25,7 @@ from muki_pipeline.routing.accuracy import (
     share_of_weighted,
     share_right,
 )
+from muki_pipeline.routing.annotation_tools.questions import Question
 from muki_pipeline.routing.answers import RANDOM, STARVED, none_answer, read_answer_table
 from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.routing.embeddings import open_embeddings
@@ -87,6 +89,38 @@ class Sample:
     rows: NDArray[np.intp]
     corpus_rows: int
     label_space: LabelSpace
+
+    @property
+    def digest(self) -> str:
+        """The beginning of a SHA-256 over the texts and what was known of them."""
+        return hashlib.sha256(self.table.write_csv().encode()).hexdigest()[:16]
+
+    def offers(self, row: int) -> dict[str, str]:
+        """The labels that teachers give a text, the surest first, each with who gives it: nobody sees who was chosen.
+
+        Args:
+            row: The text's number in the sample.
+        """
+        found: dict[str, list[tuple[float, str]]] = {}
+        for name, given in self.answers.items():
+            _, united, probability = given.row(row)
+            if united is not None:  # it has an answer
+                found.setdefault(united, []).append((probability, name))
+        surest = sorted(found, key=lambda label: -max(found[label])[0])
+        return {label: ", ".join(f"{name} {probability:.2f}" for probability, name in found[label]) for label in surest}
+
+    def questions(self) -> list[Question]:
+        """The texts as annotation tools are given them."""
+        digest = self.digest
+        rows = self.table.select("id", "text", "drawn", "stands_for").iter_rows()
+        return [
+            Question(text_id, text, _in_words(self.offers(number)), drawn, stands_for, digest)
+            for number, (text_id, text, drawn, stands_for) in enumerate(rows)
+        ]
+
+
+def _in_words(offers: Mapping[str, str]) -> str:
+    return ", ".join(f"{label} ({who})" for label, who in offers.items()) or "nothing"
 
 
 @dataclass(frozen=True)
@@ -161,7 +195,7 @@ def read_review(params: Params, layout: Layout, path: Path) -> Review:
     Args:
         params: All settings.
         layout: Where the tables lie.
-        path: A file that `sample_review` made, with answers.
+        path: A file that `sample_review` made, with answers, or what an annotation tool has exported.
 
     Raises:
         MukiError: The file lacks a column, an id is not the corpus's, an answer is no label of the union, no random
@@ -173,7 +207,8 @@ def read_review(params: Params, layout: Layout, path: Path) -> Review:
     answered = answers.filter(pl.col("answer") != "")
     rows = {text_id: row for row, text_id in enumerate(routed.ids)}
     if alien := [text_id for text_id in answered["id"] if text_id not in rows]:
-        raise MukiError(f"{len(alien)} of its ids are not in the golden table", where=str(path), fix=_AGAIN)
+        what = f"{len(alien)} of its ids are not in the golden table: {shortlist(alien)}"
+        raise MukiError(what, where=str(path), fix=_AGAIN)
     random = answered.filter(pl.col("drawn") == RANDOM)
     if random.is_empty():
         raise MukiError("no random text has an answer", where=str(path), fix="Answer those with drawn = random first")

@@ -3,12 +3,9 @@
 The texts lie in the page as JSON, and its script sets them as text alone, so no text is ever read as HTML.
 """
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from muki_pipeline.evaluation.review import Sample
@@ -27,7 +24,7 @@ def review_page(sample: Sample) -> str:
         [None] * len(table) if sample.certainty is None else log_odds(sample.certainty[sample.rows]).tolist()
     )
     content = {
-        "key": f"muki-pipeline review {_digest(table)}",
+        "key": f"muki-pipeline review {sample.digest}",
         "labels": list(labels),
         "none": none_answer(sample.label_space),
         "width": WIDTH,
@@ -46,7 +43,7 @@ def review_page(sample: Sample) -> str:
                 "chosen": row["chosen"],
                 "random": row["drawn"] == RANDOM,
                 "odds": odds[number],
-                "offers": _offers(sample.answers, number),
+                "offers": [{"label": label, "by": who} for label, who in sample.offers(number).items()],
                 "cells": ["" if value is None else str(value) for value in list(row.values())[:-1]],
             }
             for number, row in enumerate(table.iter_rows(named=True))
@@ -55,22 +52,3 @@ def review_page(sample: Sample) -> str:
     # No text can end the script element, or begin a comment in it.
     inline = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
     return _PAGE.render(count=len(table), content=inline)
-
-
-def _offers(answers: Mapping[str, pl.DataFrame], row: int) -> list[dict[str, Any]]:
-    """The labels that teachers give a text, the surest first, each with who gives it; nobody sees who was chosen."""
-    found: dict[str, list[tuple[float, str]]] = {}
-    for name, given in answers.items():
-        _, united, probability = given.row(row)
-        if united is None:  # it has no answer
-            continue
-        found.setdefault(united, []).append((probability, name))
-    surest = sorted(found, key=lambda label: -max(found[label])[0])
-    return [
-        {"label": label, "by": ", ".join(f"{name} {probability:.2f}" for probability, name in found[label])}
-        for label in surest
-    ]
-
-
-def _digest(table: pl.DataFrame) -> str:
-    return hashlib.sha256(table.write_csv().encode()).hexdigest()[:16]

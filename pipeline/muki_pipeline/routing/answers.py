@@ -13,6 +13,7 @@ from muki_pipeline.corpus.formats import read_table
 from muki_pipeline.errors import MukiError, shortlist
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.names import comparable
+from muki_pipeline.routing.annotation_tools.exports import read_export
 from muki_pipeline.store.files import exists
 from muki_pipeline.store.keys import file_digest
 
@@ -82,7 +83,15 @@ class Answers:
 
 def none_answer(label_space: LabelSpace) -> str:
     """The answer for a text whose label no teacher knows: `none`, or, where a label is called so, `(none)`."""
-    answer = "none"
+    return _beside("none", label_space)
+
+
+def unsure_answer(label_space: LabelSpace) -> str:
+    """The answer of a person who is not sure, in annotation tools; it counts as no answer."""
+    return _beside("unsure", label_space)
+
+
+def _beside(answer: str, label_space: LabelSpace) -> str:
     while answer in label_space.labels:
         answer = f"({answer})"
     return answer
@@ -91,11 +100,17 @@ def none_answer(label_space: LabelSpace) -> str:
 def read_answer_table(path: Path, label_space: LabelSpace) -> pl.DataFrame:
     """`id`, `drawn`, `stands_for`, `answer` of a review file, checked; unanswered texts have an empty answer.
 
+    Args:
+        path: What `review` wrote, with answers, or what an annotation tool has exported.
+        label_space: The union.
+
     Raises:
         MukiError: The file is missing or lacks a column; an id occurs twice; an answer is no label of the union; a text
-            that was drawn at random stands for no number of texts.
+            that was drawn at random stands for no number of texts; see `read_export`.
     """
-    table = read_table(path, _COLUMNS, Dialect(header=True))
+    table = read_export(path, unsure_answer(label_space))
+    if table is None:
+        table = read_table(path, _COLUMNS, Dialect(header=True))
     if missing := sorted({*_COLUMNS} - set(table.columns)):
         raise MukiError(
             f"has no column {missing}", where=str(path), fix="Fill in a file that review of this version has written"
@@ -113,8 +128,10 @@ def read_answer_table(path: Path, label_space: LabelSpace) -> pl.DataFrame:
         what = f"these ids occur more than once: {shortlist(twice['id'].unique(maintain_order=True).to_list())}"
         raise MukiError(what, where=str(path), fix="Leave one line for each text")
     known = ["", none_answer(label_space), *label_space.labels]
-    if wrong := answers.filter(~pl.col("answer").is_in(known))["answer"].unique(maintain_order=True).to_list():
-        what = f"the column answer holds {shortlist(wrong)}, which is neither a label of the union nor {known[1]}"
+    if not (wrong := answers.filter(~pl.col("answer").is_in(known))).is_empty():
+        held = shortlist(wrong["answer"].unique(maintain_order=True).to_list())
+        of_texts = f"which is neither a label of the union nor {known[1]} (texts {shortlist(wrong['id'].to_list())})"
+        what = f"the column answer holds {held}, {of_texts}"
         raise MukiError(what, where=str(path), fix="Correct these answers")
     return answers
 

@@ -1,7 +1,7 @@
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +19,7 @@ from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.reporting.html import write_report
 from muki_pipeline.reporting.review_page import review_page
 from muki_pipeline.routing.accuracy import share_of_random
+from muki_pipeline.routing.annotation_tools.exports import TOOLS
 from muki_pipeline.routing.answers import Anchors, read_answers, reference, wilson_interval
 from muki_pipeline.routing.audit import Audit
 from muki_pipeline.supervision import summary
@@ -155,6 +156,57 @@ def test_a_foreign_file_is_refused(finished: Path, tmp_path: Path) -> None:
     path.write_text("id\nalien\n")
     with pytest.raises(MukiError, match=r"has no column \['answer', 'drawn', 'stands_for'\]"):
         read_review(params, layout, path)
+
+
+def answered_tasks(folder: Path, answers: dict[str, str]) -> list[Any]:
+    """Label Studio's export JSON, with what it holds of an answer."""
+    tasks = json.loads((folder / "tasks.json").read_text())
+    for task in tasks:
+        choices = [answers[task["data"]["text_id"]]]
+        result = {"from_name": "answer", "to_name": "text", "type": "choices", "value": {"choices": choices}}
+        task["annotations"] = [{"was_cancelled": False, "result": [result]}]
+    return tasks
+
+
+def answered_records(folder: Path, answers: dict[str, str]) -> list[Any]:
+    """Argilla's export, with what it holds of an answer."""
+    records = json.loads((folder / "records.json").read_text())
+    for record in records:
+        record |= {"status": "completed", "responses": {"answer": [{"value": answers[record["id"]], "user_id": "me"}]}}
+    return records
+
+
+@pytest.mark.parametrize(("tool", "answered"), [("label-studio", answered_tasks), ("argilla", answered_records)])
+def test_answers_in_an_annotation_tool_say_what_those_in_a_csv_file_say(
+    finished: Path, tmp_path: Path, tool: str, answered: Callable[..., list[Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    params, layout = config.load(finished)
+    gold = dict(pl.read_parquet(layout.corpus_gold).iter_rows())
+    review.main(finished, 24, None, True, True, tool)
+    folder = layout.review_export(tool)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{layout.review_page}: 24 texts. Open it in a browser" in said
+    assert f"{folder}: 24 texts. {TOOLS[tool].HOW}, then run muki-pipeline review --read FILE" in said
+    chosen = set(sample_review(params, layout, 24).table["chosen"])
+    assert chosen == {"one", "two"}
+    for file in folder.rglob("*.*"):
+        assert file.is_dir() or not re.search(r"chosen|certainty|margin|predictions", file.read_text())
+    export = tmp_path / "export.json"
+    export.write_text(json.dumps(answered(folder, gold)))
+    expected = read_review(params, layout, answer(finished, tmp_path / "a.csv", gold, texts=24))
+    assert read_review(params, layout, export) == expected
+    review.main(finished, 24, export)
+    assert "24 of 24 texts answered" in capsys.readouterr().err
+    asked = sample_review(params, layout, 24).table["id"][0]
+    export.write_text(export.read_text().replace(asked, "alien"))
+    with pytest.raises(MukiError, match="1 of its ids are not in the golden table: 'alien'"):
+        read_review(params, layout, export)
+    with pytest.raises(MukiError, match=f"review-{tool}: is there already"):
+        review.main(finished, 24, None, False, False, tool)
+    with pytest.raises(MukiError, match="--read: --html and --export write texts"):
+        review.main(finished, 24, export, False, False, tool)
+    with pytest.raises(MukiError, match="--export: no annotation tool 'doccano'"):
+        review.main(finished, 24, None, False, False, "doccano")
 
 
 def test_wilsons_interval() -> None:
