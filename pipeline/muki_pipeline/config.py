@@ -20,6 +20,8 @@ NEED_POSTERIOR = ("posterior",)
 """Strategies whose scores must be such: those with `needs_posterior` in supervision/strategies.py."""
 NEED_LOGITS = ("concat", "cfl", "dfa")
 """Strategies that weigh teachers by the energies of their logits: those with `reads_energies`."""
+NEED_TEACHERS = ("uhc", "cfl", "dfa")
+"""Strategies whose loss reads each teacher's own distribution or features: those with a loss other than `kl`."""
 Scorer = (
     Literal["mc_entropy", "entropy", "mutual_information", "max_probability", "mc_max_probability", "energy"]
     | Posterior
@@ -181,6 +183,9 @@ class Integrate(Block):
     unknown_share: Annotated[float, Field(ge=0.0, le=0.9)] = 0.0
     """Share of the corpus that belongs to no label of any teacher, say by `review`: so many texts, those that are least
     familiar to teachers and label names, get weight 0."""
+    unknown_label: LabelName | None = None
+    """A label of the student's own, for texts of no teacher's labels: it is taught those that `unknown_share` finds and
+    those that a person answered with `none`, each with mean weight. Without it they teach nothing."""
     answers: Annotated[str, Field(pattern=r".+@[0-9a-f]{12}$")] | None = None
     """A person's answers, `FILE@DIGEST` as `review --read` says: each is the target of its text, and the gate learns
     from them how accurate it is."""
@@ -193,6 +198,10 @@ class Integrate(Block):
             raise ValueError(f"strategy {self.strategy} needs a scorer of probabilities, one of {sorted(POSTERIORS)}")
         if self.answers is not None and self.scorer != "gate":
             raise ValueError("answers are only used by scorer gate")
+        if self.unknown_label is not None and not self.unknown_share and self.answers is None:
+            raise ValueError("unknown_label needs unknown_share, or answers: else no text would have it")
+        if self.unknown_label is not None and self.strategy in NEED_TEACHERS:
+            raise ValueError(f"strategy {self.strategy} learns from teachers alone, who do not know unknown_label")
         return self
 
 

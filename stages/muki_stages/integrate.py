@@ -23,6 +23,8 @@ def main(params_file: ParamsFile = PARAMS, engine: Engine = "local", address: Ad
         done = integrate(params, layout, layout.golden, bars, workers)
     left_out = f"; {done.abstained:,} of them have weight 0: no teacher answers or knows them" if done.abstained else ""
     again = "" if done.is_new else ", as it was before"
+    if done.foreign and (label := params.integrate.unknown_label):
+        left_out += f"; {done.foreign:,} seem to belong to no teacher's labels and are taught as {label!r}"
     say(f"golden supervision: {done.rows:,} texts from {len(params.teachers)} teachers{again}{left_out}")
     if done.routing is not None:
         _say_routing(done.routing)

@@ -21,7 +21,7 @@ from muki_pipeline.evaluation.gold_labels import (
     read_corpus_gold,
     read_test,
 )
-from muki_pipeline.evaluation.predict import open_student, predict_student, student_measures
+from muki_pipeline.evaluation.predict import open_student, predict_student, student_measures, unknown_measures
 from muki_pipeline.evaluation.predictions import stored_predictions
 from muki_pipeline.evaluation.routed_teachers import RoutedTeachers, open_routed_teachers
 from muki_pipeline.labelling.answer_file.store import StoredAnswers
@@ -121,13 +121,13 @@ class ScorerShard:
         scores: `[known rows, teachers]`.
         is_right: `[known rows]`, whether the target's largest probability is the gold label's.
         nats: `[known rows]`, KL(gold ‖ target).
-        highest: `[rows]`, the best score of every row, known or not.
+        familiarity: `[rows]`, of every row, known or not: the gate's own, else the best score.
     """
 
     scores: NDArray[np.floating]
     is_right: NDArray[np.bool_]
     nats: NDArray[np.float64]
-    highest: NDArray[np.floating]
+    familiarity: NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def _measure_supervision(params: Params, layout: Layout) -> SupervisionResult:
                     scores[rows.known],
                     known_target.argmax(axis=1) == rows.columns,
                     metrics.kl_to_gold(known_target, rows.columns),
-                    scores.max(axis=1),
+                    router.familiarity(outputs) if scorer == "gate" else scores.max(axis=1),
                 )
             )
     right = np.concatenate(right_teachers)  # [known rows, teachers]
@@ -215,8 +215,8 @@ def _scorer_measures(
         "right_teacher_auroc": metrics.auroc(scores.ravel(), right.ravel()),
         "target_accuracy": float(np.concatenate([shard.is_right for shard in shards]).mean()),
         "target_kl_to_gold": float(nats.mean()) if np.isfinite(nats).all() else None,
-        # How well the best score tells texts that some teacher knows from those that none does.
-        "known_text_auroc": metrics.auroc(np.concatenate([shard.highest for shard in shards]), known),
+        # How well familiarity tells texts that some teacher knows from those that none does.
+        "known_text_auroc": metrics.auroc(np.concatenate([shard.familiarity for shard in shards]), known),
     }
     return {name: value for name, value in measures.items() if value is not None}
 
@@ -262,8 +262,9 @@ class TestSetResult:
 def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> TestSetResult:
     """Student, single teachers and routed teachers on the test set; answers that are stored are not computed again."""
     routed = open_routed_teachers(params, layout)
-    label_space, store = routed.router.label_space, FolderStore(layout.work / "predictions")
-    test, student = read_test(layout, label_space), open_student(layout.student, label_space.labels)
+    unknown, store = params.integrate.unknown_label, FolderStore(layout.work / "predictions")
+    label_space = routed.router.label_space.with_unknown(unknown)
+    test, student = read_test(layout, label_space, unknown), open_student(layout.student, label_space.labels)
     student_key = student.key(params.student.max_length)
     probs = stored_predictions(
         student_key, test.texts, store, lambda texts: predict_student(student, texts, params, progress)
@@ -271,7 +272,7 @@ def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> Tes
     predicted = probs.argmax(axis=1)
     sampled = _sample(test.texts["label"], params.evaluate.routing_rows_per_label)
     is_answered = routed.is_answered(test.texts["text"].to_list())
-    sampled &= is_answered
+    sampled &= is_answered & label_space.known[test.columns].any(axis=1)
     asked = test.texts.filter(sampled)
     measured: dict[str, Any] = {
         "test_set": _describe_test(test, label_space)
@@ -279,8 +280,9 @@ def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> Tes
         "student": {
             "rows": len(test.texts),
             **student_measures(probs, test.columns, label_space, list(routed.teachers)),
+            **({} if unknown is None else unknown_measures(predicted, test.columns, len(label_space.labels) - 1)),
         },
-        "teachers": _measure_teachers(routed, test, store, progress),
+        "teachers": _measure_teachers(routed, label_space, test, store, progress),
     }
     if sampled.any():
         answers = stored_predictions(routed.key, asked, store, lambda texts: routed.probs(texts, progress))
@@ -304,10 +306,9 @@ def _describe_test(test: TestSet, label_space: LabelSpace) -> dict[str, Any]:
 
 
 def _measure_teachers(
-    routed: RoutedTeachers, test: TestSet, store: Store, progress: Progress
+    routed: RoutedTeachers, label_space: LabelSpace, test: TestSet, store: Store, progress: Progress
 ) -> dict[str, dict[str, float]]:
     """Each teacher alone, on the test texts of its own labels that it answers."""
-    label_space = routed.router.label_space
     known_by = label_space.known[test.columns]  # [rows, teachers]
     asked, measured = arrow(test.texts.select("id", "text")), {}
     for number, (name, teacher) in enumerate(routed.teachers.items()):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.layout import MAKE_CORPUS, Layout
-from muki_pipeline.names import name_unknown
+from muki_pipeline.names import comparable, name_unknown
 from muki_pipeline.store import files, schema
 from muki_pipeline.store.columns import frame
 from muki_pipeline.store.table import read_table_file
@@ -68,13 +68,21 @@ def gold_rows(ids: list[str], gold: dict[str, str], label_space: LabelSpace) -> 
     return GoldRows(columns >= 0, columns[columns >= 0])
 
 
-def read_test(layout: Layout, label_space: LabelSpace) -> TestSet:
-    """The test texts whose label some teacher knows.
+def read_test(layout: Layout, label_space: LabelSpace, unknown_label: str | None = None) -> TestSet:
+    """The test texts whose label some teacher knows; with a label for the others, all of them.
+
+    Args:
+        layout: Where the test set lies.
+        label_space: The student's labels.
+        unknown_label: The label that texts of other labels should get, one of the student's.
 
     Raises:
         MukiError: There is no test set, or no teacher knows any of its labels.
     """
     test = frame(read_table_file(layout.test, schema.names(schema.GOLD_TEXTS), MAKE_TEST))
+    if unknown_label is not None:
+        is_known = pl.col("label").is_in(label_space.labels)
+        test = test.with_columns(label=pl.when(is_known).then("label").otherwise(pl.lit(comparable(unknown_label))))
     known = test.filter(pl.col("label").is_in(label_space.labels))
     unknown = unknown_labels(test["label"], label_space.labels)
     if known.is_empty():

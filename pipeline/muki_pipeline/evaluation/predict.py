@@ -47,6 +47,24 @@ def predict_student(
     return probabilities(loaded.logits(texts, task))
 
 
+def unknown_measures(predicted: NDArray[np.intp], gold: NDArray[np.intp], column: int) -> dict[str, Any]:
+    """How well a student knows texts of no teacher's labels; what cannot be measured is absent.
+
+    Args:
+        predicted: `[rows]`, the student's column.
+        gold: `[rows]`, the right column.
+        column: That of the label for such texts.
+    """
+    called, is_unknown = predicted == column, gold == column
+    found: dict[str, Any] = {"rows_of_unknown_labels": int(is_unknown.sum())}
+    if is_unknown.any():
+        found["unknown_found"] = float(called[is_unknown].mean())
+    if not is_unknown.all():
+        found["accuracy_of_known"] = float((predicted == gold)[~is_unknown].mean())
+        found["known_called_unknown"] = float(called[~is_unknown].mean())
+    return found
+
+
 def student_measures(
     probs: NDArray[np.floating], gold: NDArray[np.intp], label_space: LabelSpace, teachers: Sequence[str]
 ) -> dict[str, Any]:

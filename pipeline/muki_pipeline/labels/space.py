@@ -30,6 +30,19 @@ class LabelSpace:
             table[columns, teacher] = True
         return table
 
+    def with_unknown(self, label: str | None) -> "LabelSpace":
+        """The student's labels: the union, and last the label of texts that no teacher knows, where there is one.
+
+        Raises:
+            MukiError: A teacher knows a label of this name.
+        """
+        if label is None:
+            return self
+        if comparable(label) in self.labels:
+            what = f"{label!r} is a label that a teacher knows"
+            raise MukiError(what, where="integrate.unknown_label", fix="Choose a name that no teacher uses")
+        return LabelSpace((*self.labels, comparable(label)), self.columns)
+
 
 def unite(teachers: Mapping[str, Sequence[str]], aliases: Mapping[str, Mapping[str, str]]) -> LabelSpace:
     """Unite the teachers' label names, as `comparable` makes them.

@@ -39,6 +39,9 @@ TEST_SET = (
     Figure("student.accuracy", "student, all labels", "student.rows"),
     Figure("student.macro_f1", "student, macro-F1"),
     Figure("student.expected_calibration_error", "student, calibration error"),
+    Figure("student.unknown_found", "texts of no teacher that it knows as such", "student.rows_of_unknown_labels"),
+    Figure("student.known_called_unknown", "texts of the teachers that it takes for such"),
+    Figure("student.accuracy_of_known", "student, on texts of the teachers"),
     Figure("routed_teachers.accuracy", "routed teachers, no student", "routed_teachers.rows"),
     Figure("routed_teachers.student_accuracy_on_these", "student, on the same texts"),
 )

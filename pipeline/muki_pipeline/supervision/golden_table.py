@@ -37,7 +37,7 @@ def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature:
     """
     return {
         "schema": schema.GOLDEN_VERSION,
-        "labels": list(corpus.label_space.labels),
+        "labels": list(corpus.label_space.with_unknown(params.integrate.unknown_label).labels),
         "teachers": corpus.teacher_facts,
         "label_settings": params.label.model_dump(exclude={"token_budget", "device", "dtype", "features"}),
         "integrate": params.integrate.model_dump(),
@@ -128,6 +128,14 @@ def answered(target: NDArray[np.float32], anchors: Anchors | None) -> None:
     """Put a person's answers in their texts' targets `[rows, union]`: the label is known, whatever the teachers say."""
     if anchors is not None:
         target[anchors.rows] = np.eye(target.shape[1], dtype=np.float32)[anchors.columns]
+
+
+def with_unknown(target: NDArray[np.float32], is_foreign: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Targets `[rows, union + 1]`: texts that no teacher knows are taught as the last label, the others never."""
+    found = np.zeros((len(target), target.shape[1] + 1), dtype=np.float32)
+    found[:, :-1] = target * ~is_foreign[:, None]
+    found[:, -1] = is_foreign
+    return found
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from muki_pipeline.supervision.golden_table import (
     golden_key,
     target_columns,
     targets,
+    with_unknown,
 )
 from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher, teacher_margins
 from muki_pipeline.supervision.summary import RoutingSummary, ShardSums, pairs, read_summary, summarise
@@ -44,12 +45,14 @@ class IntegrationSummary:
     Attributes:
         rows: Texts of the golden table.
         abstained: Those of them with weight 0, because no teacher has an answer or knows its label.
+        foreign: Those of them that seem to belong to no teacher's labels.
         routing: What is known about the choice of teachers, see `RoutingSummary`; None where scores are no posterior.
         is_new: Whether the table was made now; else it was there already.
     """
 
     rows: int
     abstained: int
+    foreign: int
     routing: RoutingSummary | None
     is_new: bool = True
 
@@ -89,7 +92,8 @@ def integrate(
             if is_projects and not Router.is_in(layout.router, router_key(inputs)):
                 load_or_fit(inputs, layout).save(layout.router)
             summary = read_summary(finished["routing"])
-            return IntegrationSummary(corpus.rows, finished["abstained"], summary, is_new=False)
+            found = (finished["abstained"], finished["foreign"])
+            return IntegrationSummary(corpus.rows, *found, summary, is_new=False)
         sample = inputs.sample(_columns(inputs.scorer, params.integrate), engine)
         router = load_or_fit(inputs, layout, lambda: sample)
         _LOG.info("router %s is ready; %d texts are scored", inputs.scorer, corpus.rows)
@@ -102,15 +106,16 @@ def integrate(
         parts = run(writer.write, len(corpus.shards), engine, lambda number: task.advance(corpus.shards[number].rows))
         sums = [shard_sums for _, shard_sums in parts]
         abstained = corpus.rows - sum(each.taught for each in sums)
-        routing = summarise(router, sums)
-        found = {"key": key, "abstained": abstained, "routing": None if routing is None else asdict(routing)}
+        foreign, routing = sum(each.foreign for each in sums), summarise(router, sums)
+        counts = {"abstained": abstained, "foreign": foreign}
+        said = {"key": key, **counts, "routing": None if routing is None else asdict(routing)}
         shards = [shard for shard, _ in parts]
-        seal(folder, shards, facts | found)
+        seal(folder, shards, facts | said)
         if is_projects:  # DVC removes it before it runs the command again
-            publish(layout.work / "golden", shards, facts | found)
+            publish(layout.work / "golden", shards, facts | said)
             if not Router.is_in(layout.router, router.key):
                 router.save(layout.router)
-    return IntegrationSummary(corpus.rows, abstained, routing)
+    return IntegrationSummary(corpus.rows, abstained, foreign, routing)
 
 
 def _columns(scorer: str, settings: Integrate) -> list[str]:
@@ -152,7 +157,8 @@ class GoldenWriter:
         outputs = self.inputs.outputs(number, texts, labels)
         every_score = rounded(self.router.scores(outputs))
         scores = rounded(self.router.votes(every_score, outputs))
-        weights = self.weigher(every_score, outputs)
+        is_foreign = self.weigher.is_foreign(outputs)
+        weights = self.weigher(every_score, outputs, is_foreign)
         target, distributions = targets(
             scores, labels, corpus.label_space, self.settings, self.temperature, self.router.sharpening
         )
@@ -160,15 +166,17 @@ class GoldenWriter:
         apart = np.concatenate(distributions, axis=1).astype(np.float32) if strategy.keeps_teachers_apart else None
         features = None if self.features is None else np.concatenate(self.features.read(number, ids), axis=1)
         margins = teacher_margins(every_score, outputs.is_silent)
-        rows = GoldenRows(texts, scores, margins, target, weights, apart, features)
+        student_target = target if self.settings.unknown_label is None else with_unknown(target, is_foreign)
+        rows = GoldenRows(texts, scores, margins, student_target, weights, apart, features)
         label_keys = {name: shards[number].key for name, shards in corpus.tables.shards.items()}
         facts = {**self.facts, "label_keys": label_keys}
         shard = rows.write(corpus.layout.store(self.folder), number, corpus.teachers, facts)
         best, teachers = best_teacher(scores), scores.shape[1]
         # The summary, which names starved labels, is made of posteriors alone.
-        is_counted = (weights > 0) & (self.router.scorer in POSTERIORS)
+        is_counted = (weights > 0) & ~is_foreign & (self.router.scorer in POSTERIORS)
         sums = ShardSums(
             taught=int(np.count_nonzero(weights)),
+            foreign=int(np.count_nonzero(is_foreign)),
             chosen=np.bincount(best, minlength=teachers),
             targets=Counter(target[is_counted].argmax(axis=1).tolist()),
             taught_as=pairs(

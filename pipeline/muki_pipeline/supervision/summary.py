@@ -102,6 +102,7 @@ class ShardSums:
 
     Attributes:
         taught: Texts with a weight above 0.
+        foreign: Texts that seem to belong to no teacher's labels.
         chosen: `[teachers]`, texts for which each teacher has the best score.
         targets: How many taught texts have each label, by its column of the union, as their target.
         taught_as: For every pair of a label that a teacher gives a text and the label that the text is taught as, by
@@ -109,6 +110,7 @@ class ShardSums:
     """
 
     taught: int
+    foreign: int
     chosen: NDArray[np.int64]
     targets: dict[int, int]
     taught_as: dict[tuple[int, int], int]

@@ -1,4 +1,4 @@
-"""How much each text counts in the student's loss (docs/method.md, step 7)."""
+"""How much each text counts in the student's loss (docs/method.md, step 7), and which texts no teacher knows."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -39,27 +39,43 @@ class Weigher:
         share = settings.unknown_share
         border = float(np.quantile(rounded(router.familiarity(sample)), share)) if share else None
         weigher = cls(router, settings, border)
-        weights = weigher(rounded(router.scores(sample)), sample)
+        weights = weigher._of_known(rounded(router.scores(sample)), sample)[~weigher.is_foreign(sample)]
         if not weights.any():
             raise MukiError("no teacher has an answer to any text", where="teachers", fix="Check their answers")
         return replace(weigher, unit=float(weights[weights > 0].mean())) if settings.normalise_weights else weigher
 
-    def __call__(self, scores: NDArray[np.floating], outputs: TeacherOutputs) -> NDArray[np.float64]:
-        """Weights `[rows]`; 0 where no teacher answers, or none seems to know the label, and no person has said it.
+    def is_foreign(self, outputs: TeacherOutputs) -> NDArray[np.bool_]:
+        """`[rows]`, whether a text seems to belong to no teacher's labels, or a person has said so."""
+        is_silent = np.asarray(outputs.is_silent.all(axis=1))  # nobody has an answer, which tells nothing of the text
+        found = np.zeros(is_silent.shape, dtype=np.bool_)
+        if self.border is not None:
+            found = (rounded(self.router.familiarity(outputs)) < self.border) & ~is_silent
+        if outputs.anchors is not None:
+            found[outputs.anchors.rows] = False
+            found[outputs.anchors.foreign] = True
+        return found
+
+    def __call__(
+        self, scores: NDArray[np.floating], outputs: TeacherOutputs, is_foreign: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Weights `[rows]`; 0 where nobody has an answer, and for foreign texts that the student has no label for.
 
         Args:
             scores: `[rows, teachers]`.
             outputs: What the scorer reads of these texts.
+            is_foreign: `[rows]`, see `is_foreign`.
         """
+        of_foreign = 0.0 if self.settings.unknown_label is None else 1.0
+        return np.where(is_foreign, of_foreign, self._of_known(scores, outputs) / self.unit)
+
+    def _of_known(self, scores: NDArray[np.floating], outputs: TeacherOutputs) -> NDArray[np.float64]:
+        """Raw weights of texts that some teacher knows."""
         is_by_margin = self.settings.reweight == "margin"
         weights = teacher_margins(scores, outputs.is_silent) if is_by_margin else np.ones(len(scores))
-        is_left_out = np.asarray(outputs.is_silent.all(axis=1))
-        if self.border is not None:
-            is_left_out |= rounded(self.router.familiarity(outputs)) < self.border
+        is_silent = np.asarray(outputs.is_silent.all(axis=1))
         if outputs.anchors is not None:
-            is_left_out[outputs.anchors.rows] = False
-            is_left_out[outputs.anchors.foreign] = True
-        return np.where(is_left_out, 0.0, weights / self.unit)
+            is_silent[outputs.anchors.rows] = False
+        return np.where(is_silent, 0.0, weights)
 
 
 def rounded(scores: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -75,6 +75,9 @@ def compare(
         MukiError: There is no test set; see `integrate` and `train_student`.
     """
     _check_rules(params.compare.rules or [])
+    # Rules differ in how they mix teachers, who do not know this label.
+    integration = params.integrate.model_copy(update={"unknown_label": None})
+    params = params.model_copy(update={"integrate": integration})
     corpus = open_labelled_corpus(params, layout)
     gold = read_corpus_gold(layout)
     rules = params.compare.rules

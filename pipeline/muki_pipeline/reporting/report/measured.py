@@ -64,7 +64,7 @@ def read_measured(params: Params, layout: Layout, labels: Sequence[str]) -> Meas
     }
     confusion = tables.pop("confusion", None)
     metrics = files.read_json(layout.metrics, _EVALUATE)
-    return Measured(metrics, tables, None if confusion is None else _answers(layout, labels, confusion))
+    return Measured(metrics, tables, None if confusion is None else _answers(params, layout, labels, confusion))
 
 
 def read_csv(path: Path, *, as_texts: bool = False) -> pl.DataFrame:
@@ -77,11 +77,11 @@ def read_csv(path: Path, *, as_texts: bool = False) -> pl.DataFrame:
     return pl.read_csv(content, infer_schema=not as_texts, infer_schema_length=None)
 
 
-def _answers(layout: Layout, labels: Sequence[str], confusion: pl.DataFrame) -> pl.DataFrame | None:
+def _answers(params: Params, layout: Layout, labels: Sequence[str], confusion: pl.DataFrame) -> pl.DataFrame | None:
     """The student's answers beside the texts; `evaluate` wrote them in the test set's order."""
     pairs = confusion.with_columns(pl.all().str.replace(r"^'([=+\-@\t\r])", "$1"))  # see spreadsheet_csv
     try:
-        test = read_test(layout, LabelSpace(tuple(labels), ())).texts
+        test = read_test(layout, LabelSpace(tuple(labels), ()), params.integrate.unknown_label).texts
     except MukiError:
         return None
     return test.select("text").hstack(pairs.select("actual", "predicted")) if len(test) == len(pairs) else None

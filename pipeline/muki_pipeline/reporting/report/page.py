@@ -45,6 +45,7 @@ def write_report(params: Params, layout: Layout) -> None:
         label: [name for name, teacher in facts["teachers"].items() if number in teacher["columns"]]
         for number, label in enumerate(facts["labels"])
     }
+    of_teachers = {label: who for label, who in known.items() if who}
     summary = read_summary(facts["routing"])
     found = confusions(measured.answers) if measured.answers is not None else None
     page = _PAGE.render(
@@ -65,8 +66,8 @@ def write_report(params: Params, layout: Layout) -> None:
         else None,
         margins=_margins(golden, len(facts["teachers"])),
         conflicts=golden.conflicts,
-        label_map=label_chart(known, list(facts["teachers"])),
-        near=provenance.near_table(layout, known),
+        label_map=label_chart(of_teachers, list(facts["teachers"])),
+        near=provenance.near_table(layout, of_teachers),
         drift=corpus.drift_chart(measured.metrics["drift"]) if "drift" in measured.metrics else None,
         training=_training(layout),
         comparison=provenance.comparison(layout),

@@ -1,0 +1,112 @@
+"""A label of the student for texts that no teacher knows, from the golden table to the report."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from pydantic import ValidationError
+
+from muki_pipeline import config
+from muki_pipeline.errors import MukiError
+from muki_pipeline.evaluation.comparison.compare import compare
+from muki_pipeline.evaluation.predict import unknown_measures
+from muki_pipeline.reporting import results
+from muki_pipeline.supervision.integrate import integrate
+from muki_stages import evaluate, report
+from tests import tiny
+
+UNKNOWN: dict[str, Any] = {"unknown_share": 0.3, "unknown_label": "other"}
+LABELS = ["apple", "pear", "plum", "oak", "elm", "other"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a student of such a label, and test texts whose label no teacher knows."""
+    path = tiny.save_project(tmp_path_factory.mktemp("unknown"), integrate=UNKNOWN)
+    with (path.parent / "test.csv").open("a") as file:
+        file.writelines(f"fish,{text}\n" for text in tiny.texts(6, seed=3))
+    tiny.finish(path)
+    return path
+
+
+def test_foreign_texts_are_taught_as_the_last_label(finished: Path) -> None:
+    golden = pl.read_parquet(finished.parent / "data" / "golden" / "*.parquet")
+    targets, weights = golden["target"].to_numpy(), golden["weight"].to_numpy()
+    manifest = json.loads((finished.parent / "data" / "golden" / "manifest.json").read_text())
+    is_foreign = targets[:, -1] == 1
+    assert manifest["labels"] == LABELS
+    assert is_foreign.sum() == manifest["foreign"] == 9
+    assert manifest["abstained"] == 0
+    assert (targets[~is_foreign, -1] == 0).all()
+    np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(weights[is_foreign], 1)
+    assert weights[~is_foreign].mean() == pytest.approx(1, rel=1e-5)
+
+
+def test_the_student_is_measured_on_texts_that_no_teacher_knows(finished: Path) -> None:
+    found = evaluate.main(finished)
+    student = found["student"]
+    assert student["rows"] == 36
+    assert student["rows_of_unknown_labels"] == 6
+    assert found["test_set"] == {"rows": 36, "rows_of_unknown_labels": 0}
+    assert found["routed_teachers"]["rows"] == 30, "teachers are asked only about texts that one of them knows"
+    assert found["student"]["accuracy"] == pytest.approx(
+        (6 * student["unknown_found"] + 30 * student["accuracy_of_known"]) / 36
+    )
+    shown = [title for title, _, _ in results.test_set(found)]
+    assert "texts of no teacher that it knows as such" in shown
+
+
+def test_card_report_and_predictions_know_the_label(finished: Path) -> None:
+    evaluate.main(finished)
+    report.main(finished)
+    page = (finished.parent / "data" / "report.html").read_text()
+    assert "9 texts seem to belong to no teacher" in page
+    assert "5 labels; no label is known to more than one teacher" in page
+    card = (finished.parent / "data" / "student" / "README.md").read_text()
+    assert "The label other stands for texts of none of the others: it was taught the 9 texts" in card
+    assert "Every text gets one of the labels" not in card
+
+
+def test_rules_are_compared_without_it(finished: Path) -> None:
+    tiny.change(finished, "compare", rules=["gate"], seeds=[0])
+    params, layout = config.load(finished)
+    found = compare(params, layout)
+    assert found.students["accuracy"].len() == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"unknown_label": "other"}, "unknown_label needs unknown_share"),
+        ({**UNKNOWN, "strategy": "uhc", "scorer": "mc_entropy"}, "strategy uhc learns from teachers alone"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], error: str) -> None:
+    with pytest.raises(ValidationError, match=error):
+        config.Integrate(**settings)
+
+
+def test_a_name_that_a_teacher_uses_is_refused(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished.parent, tmp_path / "p")
+    path = tmp_path / "p" / "params.yaml"
+    tiny.change(path, "integrate", unknown_label="oak")
+    params, layout = config.load(path)
+    with pytest.raises(MukiError, match="'oak' is a label that a teacher knows"):
+        integrate(params, layout, layout.golden)
+
+
+def test_measures_that_cannot_be_taken_are_absent() -> None:
+    predicted, gold = np.array([0, 2, 2, 1]), np.array([0, 2, 1, 1])
+    assert unknown_measures(predicted, gold, 2) == {
+        "rows_of_unknown_labels": 1,
+        "unknown_found": 1.0,
+        "accuracy_of_known": pytest.approx(2 / 3),
+        "known_called_unknown": pytest.approx(1 / 3),
+    }
+    assert "unknown_found" not in unknown_measures(np.array([0]), np.array([0]), 2)
+    assert "accuracy_of_known" not in unknown_measures(np.array([2]), np.array([2]), 2)
