@@ -1,10 +1,13 @@
 """Stage `evaluate`: data/metrics.json, and the plots with the tables behind them."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from muki_pipeline.evaluation.evaluate import Evaluation, evaluate
+from muki_pipeline.evaluation.measured_on import inputs_now, write_record
 from muki_pipeline.layout import Layout
 from muki_pipeline.store.columns import spreadsheet_csv
 from muki_pipeline.store.files import exists, make_folder, read_bytes, write_bytes, write_json
@@ -17,9 +20,10 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
     """Measure the student, the routed teachers and the supervision wherever gold labels are known."""
     quiet_libraries()
     params, layout = open_project(params_file)
+    inputs = inputs_now(params, layout)  # before: what changes meanwhile is not what was measured
     with progress() as bars:
         result = evaluate(params, layout, bars)
-    _write(result, layout)
+    write(result, layout, inputs)
     if unknown := result.metrics.get("test_set", {}).get("rows_of_unknown_labels"):
         tested = result.metrics["test_set"]
         left_out = f"{unknown:,} of {tested['rows']:,} test texts are left out"
@@ -31,14 +35,19 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
     return dict(result.metrics)
 
 
-def _write(result: Evaluation, layout: Layout) -> None:
+def write(result: Evaluation, layout: Layout, inputs: Mapping[str, str]) -> None:
+    """Write the figures, the tables behind the plots, and last what they are of: see `inputs_now`."""
     make_folder(layout.plots)
+    written: list[Path] = [layout.metrics]
     for name, table in {"confusion": result.confusion, "reliability": result.reliability}.items():
         if not table.is_empty():
-            write_bytes(layout.plots / f"{name}.csv", spreadsheet_csv(table))
+            written.append(layout.plots / f"{name}.csv")
+            write_bytes(written[-1], spreadsheet_csv(table))
     if not result.uncertainty.is_empty():
+        written.append(layout.plots / "uncertainty.csv")
         _draw(result.uncertainty, layout)
     write_json(layout.metrics, result.metrics)
+    write_record(layout, inputs, written)
 
 
 def _draw(uncertainty: pl.DataFrame, layout: Layout) -> None:

@@ -89,6 +89,7 @@ def test_from_labels_to_results(project: Path, run: Run) -> None:
         assert f"{figure:.3f}" in out
     assert {path.name for path in (project.parent / "data" / "plots").iterdir()} == {
         "confusion.csv",
+        "measured_on.json",
         "reliability.csv",
         "uncertainty.csv",
         "uncertainty.png",

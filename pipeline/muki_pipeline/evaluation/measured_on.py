@@ -1,0 +1,66 @@
+"""What the figures of `evaluate` are of, so that nobody shows them beside another student or another golden table."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from muki_pipeline.config import Params
+from muki_pipeline.layout import Layout
+from muki_pipeline.store import files
+from muki_pipeline.store.keys import canonical_key, file_digest, files_digest
+from muki_pipeline.store.table import MANIFEST
+
+RECORD = "measured_on.json"
+"""The record's name in the folder of plots; `evaluate` writes it last."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What `evaluate` measured, and the files that it wrote.
+
+    Attributes:
+        inputs: See `inputs_now`, as they were.
+        files: SHA-256 of each file of figures, by name.
+    """
+
+    inputs: Mapping[str, str]
+    files: Mapping[str, str]
+
+
+def inputs_now(params: Params, layout: Layout) -> dict[str, str]:
+    """A SHA-256 of each thing that figures are of, as it lies there now; what is not there has none.
+
+    Args:
+        params: All settings.
+        layout: Where the student, the golden table and the gold labels lie.
+    """
+    single = {
+        "golden table": layout.golden / MANIFEST,
+        "test set": layout.test,
+        "gold labels of the corpus": layout.corpus_gold,
+    }
+    found = {name: file_digest(path) for name, path in single.items() if files.exists(path)}
+    if files.exists(layout.student):
+        saved = sorted(path for path in layout.student.iterdir() if path.suffix in (".json", ".safetensors"))
+        cut_at = params.student.max_length
+        found["student"] = canonical_key({"files": files_digest(saved), "max_length": cut_at})
+    return found
+
+
+def write_record(layout: Layout, inputs: Mapping[str, str], written: Iterable[Path]) -> None:
+    """Record what was measured, after all figures are written: without it, nothing vouches for them."""
+    digests = {path.name: file_digest(path) for path in written}
+    files.write_json(layout.plots / RECORD, {"inputs": dict(inputs), "files": digests})
+
+
+def read_record(layout: Layout) -> Record | None:
+    """The last record; None where an older version wrote the figures, or where they came without the plots.
+
+    Raises:
+        MukiError: It is damaged.
+    """
+    path = layout.plots / RECORD
+    if not files.exists(path):
+        return None
+    content = files.read_json(path, "Run muki-pipeline evaluate")
+    return Record(content.get("inputs", {}), content.get("files", {}))
