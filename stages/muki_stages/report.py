@@ -3,7 +3,7 @@
 from typing import Any
 
 from muki_pipeline import config
-from muki_pipeline.reporting.html import write_report
+from muki_pipeline.reporting.report.page import write_report
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import say
 

@@ -16,7 +16,7 @@ from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.review import read_review, sample_review
 from muki_pipeline.labels.space import unite
 from muki_pipeline.labels.tables import open_labelled_corpus
-from muki_pipeline.reporting.html import write_report
+from muki_pipeline.reporting.report.page import write_report
 from muki_pipeline.reporting.review_page import review_page
 from muki_pipeline.routing.accuracy import share_of_random
 from muki_pipeline.routing.answers import Anchors, read_answers, reference, wilson_interval
@@ -308,7 +308,7 @@ def test_the_command_says_how_to_use_answers_and_what_they_tell(
     assert (after.judged, after.right.share) == (40, pytest.approx(before.right.share, abs=0.25))
     assert after.right.high - after.right.low < 0.4
     write_report(params, layout)
-    assert "right teacher, by a person&#x27;s answers" in layout.report.read_text()
+    assert "right teacher, by a person&#39;s answers" in layout.report.read_text()
     assert re.search(r"accuracy of the routing by 40 answers: 0\.\d{3} \(95 % interval", capsys.readouterr().err)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,11 +13,14 @@ import polars as pl
 import pytest
 
 from muki_pipeline import config
-from muki_pipeline.reporting import explore
-from muki_pipeline.reporting.html import write_report
+from muki_pipeline.layout import Layout
+from muki_pipeline.reporting.report import texts as module
+from muki_pipeline.reporting.report.page import write_report
+from muki_pipeline.reporting.report.texts import as_json, cut, sample_size, searchable
 from tests import tiny
 from tests.browser import CHROMIUM, Page, use
 
+LABELS = [label for labels in tiny.TEACHER_LABELS.values() for label in labels]
 HOSTILE = "</script><script>document.title='ran'</script><!-- <b>bold</b>"
 
 
@@ -46,29 +50,53 @@ def test_every_text_is_there_with_what_each_teacher_said(path: Path) -> None:
     assert sorted(str(each["text"]) for each in texts) == sorted(golden["text"])
     margins = [float(str(each["margin"])) for each in texts]
     assert margins == sorted(margins)
+    teachers = list(tiny.TEACHER_LABELS)
     for each in texts:
-        row = (
-            golden.row(
-                by_predicate=(pl.col("text") == each["text"]) & (pl.col("teacher") == each["teacher"]), named=True
-            )
-            if sum(golden["text"] == each["text"]) == 1
-            else None
-        )
-        if row is not None:
+        same = golden.filter(text=each["text"])
+        if len(same) == 1:
             answers = each["answers"]
             assert isinstance(answers, list)
-            assert [answer[0] for answer in answers] == pytest.approx(row["scores"], abs=1e-4)
+            assert [answer[0] for answer in answers] == pytest.approx(same["scores"][0].to_list(), abs=1e-4)
+            assert each["teacher"] == teachers.index(same["teacher"][0])
 
 
 def test_a_large_corpus_is_sampled_and_the_page_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explore, "SAMPLE", 10)
-    section = explore.explore_section(*config.load(path))
-    assert "10 of the 31 texts" in section
-    [content] = re.findall(r'id="data">(.*?)</script>', section, re.DOTALL)
+    monkeypatch.setattr(module, "SAMPLE", 10)
     least = min(float(str(each["margin"])) for each in stored(path))
-    chosen = json.loads(content)["texts"]
+    params, layout = config.load(path)
+    chosen = searchable(params, layout)["texts"]
     assert 5 <= len(chosen) <= 10
     assert chosen[0]["margin"] == least
+    other = Layout(path.parent / "other")
+    for name in ("golden", "labels", "corpus", "student"):
+        shutil.copytree(
+            getattr(layout, name) if name != "labels" else layout.root / "data" / name, other.root / "data" / name
+        )
+    write_report(params, other)
+    assert f"{len(chosen)} of the 31 texts, those of least margin first" in other.report.read_text()
+
+
+@pytest.mark.parametrize("text", ["word " * 9000, "<" * 9000, "退款" * 9000, "\x00\n" * 9000, "😀" * 9000])
+def test_a_text_takes_no_more_room_than_it_may(text: str) -> None:
+    kept = cut(text, 600)
+    assert len(as_json(kept).encode()) <= 603
+    assert text.startswith(kept[:-1])
+    assert cut("short", 600) == "short"
+
+
+@pytest.mark.parametrize("teachers", [1, 3, 8, 50])
+def test_the_page_stays_small_however_many_texts_and_teachers(teachers: int) -> None:
+    """The sample alone grows with the corpus: at its cap, with texts cut to their cap, it is below half of 3 MB."""
+    entry = {
+        "text": cut("<" * 9000, 600),
+        "teacher": teachers - 1,
+        "label": 149,
+        "margin": 0.1234,
+        "weight": 1.2345,
+        "answers": [[0.1234, 149, 0.1234]] * teachers,
+    }
+    assert sample_size(teachers) * len(as_json([entry]).encode()) < 1_500_000
+    assert sample_size(teachers) >= 500
 
 
 class Shown(HTMLParser):
@@ -116,8 +144,8 @@ def test_a_browser_filters_by_word_teacher_label_and_margin(path: Path, tmp_path
     assert everything.title == "2 teachers, one student of 5 labels", "a text of the corpus ran as a script"
     filters = {
         "search": ("W1 ", lambda each: "w1 " in each["text"]),
-        "teacher": ("two", lambda each: each["teacher"] == "two"),
-        "label": ("oak", lambda each: each["label"] == "oak"),
+        "teacher": ("two", lambda each: each["teacher"] == 1),
+        "label": ("oak", lambda each: LABELS[each["label"]] == "oak"),
         "margin": ("0.3", lambda each: each["margin"] <= 0.3),
     }
     for name, (value, is_wanted) in filters.items():
@@ -138,9 +166,9 @@ def test_a_click_shows_what_every_teacher_said(path: Path, tmp_path: Path) -> No
         assert str(first["text"]) in shown
         answers = first["answers"]
         assert isinstance(answers, list)
-        for teacher, (_, label, _) in zip(tiny.TEACHER_LABELS, answers, strict=True):
+        for (teacher, labels), (_, label, _) in zip(tiny.TEACHER_LABELS.items(), answers, strict=True):
             assert teacher in shown
-            assert label in shown
+            assert labels[label] in shown
         for scheme in ("light", "dark"):
             assert await page.faults(scheme) == []
         await page.click("#search")

@@ -1,0 +1,116 @@
+"use strict";
+// Texts, labels and names are only ever set as textContent.
+const at = name => document.getElementById(name);
+const element = (tag, text, parent) => {
+  const made = document.createElement(tag);
+  if (text !== undefined) made.textContent = text;
+  parent.append(made);
+  return made;
+};
+const data = JSON.parse(at("data").textContent);
+const confused = JSON.parse(at("confused").textContent);
+
+// The search.
+const names = ["search", "teacher", "label", "margin"];
+const options = (name, values) => {
+  element("option", "all", at(name)).value = "";
+  values.forEach((value, number) => { element("option", value, at(name)).value = value; });
+};
+options("teacher", data.teachers);
+options("label", data.labels);
+const MOST = 100; // texts that are shown at once
+const showText = (each, parent) => {
+  const teacher = data.teachers[each.teacher];
+  const box = element("details", undefined, parent);
+  box.className = "text";
+  const summary = element("summary", each.text.slice(0, 110) + " ", box);
+  element("span", `${data.labels[each.label]}, from ${teacher}, margin ${each.margin.toFixed(3)}`, summary).className = "by";
+  element("blockquote", each.text, box);
+  const table = element("table", undefined, box);
+  const head = element("tr", undefined, element("thead", undefined, table));
+  ["teacher", data.scorer, "its label", "probability"].forEach(name => { element("th", name, head).scope = "col"; });
+  const body = element("tbody", undefined, table);
+  each.answers.forEach(([score, label, probability], number) => {
+    const row = element("tr", undefined, body);
+    if (number === each.teacher) row.className = "best";
+    element("th", data.teachers[number], row).scope = "row";
+    [score.toFixed(3), data.own[number][label], probability.toFixed(3)].forEach(cell => element("td", cell, row));
+  });
+  element("p", `The highest score decides: ${teacher}. Its weight for the student is ${each.weight.toFixed(2)}.`, box);
+};
+const show = () => {
+  const wanted = Object.fromEntries(names.map(name => [name, at(name).value]));
+  const words = wanted.search.toLowerCase();
+  const found = data.texts.filter(each =>
+    (!words || each.text.toLowerCase().includes(words)) &&
+    (!wanted.teacher || data.teachers[each.teacher] === wanted.teacher) &&
+    (!wanted.label || data.labels[each.label] === wanted.label) && each.margin <= Number(wanted.margin));
+  at("count").textContent = `${found.length} of ${data.texts.length} texts` +
+    (found.length > MOST ? `, the first ${MOST} of them below` : "");
+  at("texts").replaceChildren();
+  found.slice(0, MOST).forEach(each => showText(each, at("texts")));
+};
+const asked = new URLSearchParams(location.hash.slice(1));
+names.forEach(name => {
+  if (asked.has(name)) at(name).value = asked.get(name);
+  at(name).addEventListener("input", () => {
+    const set = names.map(each => [each, at(each).value]).filter(([each, value]) => value && !(each === "margin" && value === "1"));
+    history.replaceState(null, "", "#" + new URLSearchParams(set));
+    show();
+  });
+});
+show();
+
+// The matrix: one stop of the Tab key, arrow keys within it, and a click or Enter opens a cell.
+const matrix = at("matrix");
+if (matrix) {
+  const buttons = [...matrix.querySelectorAll("button")];
+  const place = button => button.dataset.cell.split(",").map(Number);
+  buttons.forEach((button, number) => { button.tabIndex = number ? -1 : 0; });
+  const open = button => {
+    matrix.querySelector("[aria-pressed=true]")?.setAttribute("aria-pressed", "false");
+    button.setAttribute("aria-pressed", "true");
+    const box = at("opened"), texts = confused[button.dataset.cell] || [];
+    box.replaceChildren();
+    element("h3", button.getAttribute("aria-label"), box);
+    const count = Number(button.textContent.replaceAll(",", ""));
+    element("p", texts.length < count ? `${texts.length} of them:` : "", box).className = "quiet";
+    texts.forEach(text => element("blockquote", text || "(an empty text)", box));
+  };
+  const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+  buttons.forEach(button => {
+    button.setAttribute("aria-pressed", "false");
+    button.addEventListener("click", () => open(button));
+    button.addEventListener("keydown", event => {
+      const [down, right] = step[event.key] || [0, 0];
+      if (!down && !right) return;
+      event.preventDefault();
+      const [row, column] = place(button);
+      // The nearest cell that holds texts, in this direction.
+      const next = buttons.map(each => [each, place(each)])
+        .filter(([, [y, x]]) => (down ? x === column && (y - row) * down > 0 : y === row && (x - column) * right > 0))
+        .sort(([, a], [, b]) => Math.abs(a[0] - row) + Math.abs(a[1] - column) - Math.abs(b[0] - row) - Math.abs(b[1] - column))[0];
+      if (!next) return;
+      button.tabIndex = -1;
+      next[0].tabIndex = 0;
+      next[0].focus();
+    });
+  });
+}
+
+// On paper everything is open, except for the texts of the search.
+let folded = [];
+addEventListener("beforeprint", () => {
+  folded = [...document.querySelectorAll("details:not([open])")].filter(each => !at("texts").contains(each));
+  folded.forEach(each => { each.open = true; });
+});
+addEventListener("afterprint", () => folded.forEach(each => { each.open = false; }));
+
+// The navigation shows where one is.
+const links = new Map([...document.querySelectorAll("nav a")].map(link => [link.hash.slice(1), link]));
+const seen = new IntersectionObserver(entries => entries.forEach(({ target, isIntersecting }) => {
+  if (!isIntersecting) return;
+  links.forEach(link => link.removeAttribute("aria-current"));
+  links.get(target.id)?.setAttribute("aria-current", "true");
+}), { rootMargin: "-20% 0px -70% 0px" });
+document.querySelectorAll("main > section").forEach(section => seen.observe(section));
