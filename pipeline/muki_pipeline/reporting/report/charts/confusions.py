@@ -9,12 +9,12 @@ import polars as pl
 
 from muki_pipeline.reporting.report.charts.chart import Chart, Table, amount
 from muki_pipeline.reporting.report.charts.chart import share as percent
-from muki_pipeline.reporting.report.charts.svg import Bar, bars, one_line
+from muki_pipeline.reporting.report.charts.svg import Bar, bars, one_line, shorten
 from muki_pipeline.reporting.report.texts import cut
 
 MOST_LABELS = 24
 """Labels in the matrix; with more labels, those that are confused most."""
-_BARS = 10
+_BARS, _HALF = 10, 19
 _A_CELL, _RIGHT, _TEXTS, _LONG = 8, 3, 600, 500
 """Texts of a confusion and of a label that is right; texts in all; bytes of each, so that the page stays small."""
 
@@ -37,8 +37,9 @@ class Cell:
 
     @property
     def shade(self) -> int:
-        """How dark it is, 0 to 10; whatever is not empty can be seen."""
-        return min(10, int(np.ceil(10 * self.share**0.6))) if self.count else 0
+        """How dark it is, 0 to 10; whatever is not empty can be seen, and confusions are told apart up to 30 %."""
+        most = 1.0 if self.is_right else 0.3
+        return min(10, int(np.ceil(10 * (self.share / most) ** 0.6))) if self.count else 0
 
 
 @dataclass(frozen=True)
@@ -137,13 +138,13 @@ def _chart(wrong: pl.DataFrame, totals: Mapping[str, int], finding: str) -> Char
         return None
     rows = [[actual, predicted, f"{count:,} of {totals[actual]:,}"] for actual, predicted, count in wrong.iter_rows()]
     shown = [
-        Bar(f"{one_line(actual)[:9]} → {one_line(predicted)[:9]}", [(count, "wrong")], f"{count:,}")
+        Bar(f"{shorten(actual, _HALF)} → {shorten(predicted, _HALF)}", [(count, "wrong")], f"{count:,}")
         for actual, predicted, count in wrong.head(_BARS).iter_rows()
     ]
     share = int(wrong.head(_BARS)["count"].sum()) / int(wrong["count"].sum())
     return Chart(
         f"The {min(_BARS, len(wrong))} commonest confusions are {percent(share, 0)} of the mistakes",
-        bars("The commonest confusions", shown, "test texts, true label → the student's"),
+        bars("The commonest confusions", shown, "test texts, true label → the student's", most=2 * _HALF + 3),
         Table(["true label", "the student's", "test texts"], rows),
     )
 

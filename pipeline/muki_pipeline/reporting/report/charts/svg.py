@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 WIDTH = 440
 """Of a drawing, in its own units: about its pixels in a column of the page."""
-_LETTER = 7.0
+_LETTER = 6.6
 """Width of a usual letter of a tick."""
 SERIES = 8
 """Colours that tell series apart; further ones share the last."""
@@ -174,9 +174,11 @@ class Bar:
     note: str = ""
 
 
-def bars(label: str, shown: Sequence[Bar], x_title: str, form: Callable[[float], str] = short_number) -> Markup:
-    """Bars from left to right, one below the other, each of one or more parts."""
-    names = [shorten(bar.name, 20) for bar in shown]
+def bars(
+    label: str, shown: Sequence[Bar], x_title: str, form: Callable[[float], str] = short_number, most: int = 20
+) -> Markup:
+    """Bars from left to right, one below the other, each of one or more parts; `most` letters of a name are written."""
+    names = [shorten(bar.name, most) for bar in shown]
     left, step = room_for(names), 22.0
     room = room_for(bar.note for bar in shown) if any(bar.note for bar in shown) else 14.0
     longest = max((sum(length for length, _ in bar.parts) for bar in shown), default=0.0) or 1.0

@@ -88,7 +88,7 @@ def _flow(teachers: Sequence[str], names: Sequence[str], counts: Ints) -> Markup
     starts = np.cumsum([0.0, *(of_teacher + space)])[:-1] + space / 2
     left = min(room_for(shorten(name, 14) for name in teachers), 130.0)
     right = _WIDTH - min(
-        room_for(f"{shorten(name, 20)} {int(row.sum()):,}" for name, row in zip(names, counts, strict=True)), 210.0
+        room_for(f"{shorten(name, 24)} {int(row.sum()):,}" for name, row in zip(names, counts, strict=True)), 210.0
     )
     parts: list[Markup] = []
     reached, top = starts.copy(), 2.0
@@ -103,7 +103,7 @@ def _flow(teachers: Sequence[str], names: Sequence[str], counts: Ints) -> Markup
                 reached[teacher] += band
                 at += band
         parts.append(element("rect", x=right, y=float(y), width=_BAR, height=float(max(thick, 1.0)), class_="ink"))
-        told = f"{shorten(name, 20)} {int(row.sum()):,}"
+        told = f"{shorten(name, 24)} {int(row.sum()):,}"
         middle = float(top + slot / 2 + 4)
         parts.append(element("text", element("title", name), told, x=right + _BAR + 6, y=middle, class_="tick"))
         top += slot

@@ -14,19 +14,11 @@ from muki_pipeline.reporting.report.charts.routing import uncertainty_charts
 
 def test_the_flow_is_as_wide_as_its_texts() -> None:
     chart = teaching.flow_chart(["one", "two"], ["a", "<b>", "c"], np.array([[60, 0], [10, 30], [0, 0]]))
-    assert chart.finding == "one teaches 70 % of the texts; a is taught most, from 60 texts; 1 label from none".replace(
-        "70 %", "70\N{NO-BREAK SPACE}%"
-    )
-    assert chart.table.rows == [
-        ["a", "60", "0", "60"],
-        ["c", "0", "0", "0"],
-        ["<b>", "10", "30", "40"],
-    ] or chart.table.rows == [["a", "60", "0", "60"], ["c", "0", "0", "0"], ["<b>", "10", "30", "40"]]
-    bands = {
-        told: float(thick)
-        for told, thick in re.findall(r'd="[^v]*v([\d.]+)[^>]*><title>([^<]+)', chart.drawing)
-        for told, thick in [(thick, told)]
-    }
+    finding = chart.finding.replace("\N{NO-BREAK SPACE}", " ")
+    assert finding == "one teaches 70 % of the texts; a is taught most, from 60 texts; 1 label from none"
+    assert chart.table.rows == [["a", "60", "0", "60"], ["c", "0", "0", "0"], ["<b>", "10", "30", "40"]]
+    found = re.findall(r'd="[^v]*v([\d.]+)[^>]*><title>([^<]+)', chart.drawing)
+    bands = {told: float(thick) for thick, told in found}
     assert bands["one → a: 60 texts"] == pytest.approx(6 * bands["one → &lt;b&gt;: 10 texts"], rel=0.01)
     assert bands["two → &lt;b&gt;: 30 texts"] == pytest.approx(3 * bands["one → &lt;b&gt;: 10 texts"], rel=0.01)
     assert len(bands) == 3

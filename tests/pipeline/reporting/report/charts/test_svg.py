@@ -45,7 +45,7 @@ def test_long_names_are_cut_and_wide_letters_count_twice() -> None:
     assert shorten("a\n b", 9) == "a b"
     assert shorten("abcdefghij", 6) == "abcde…"
     assert shorten("退款退款退款", 6) == "退款…"
-    assert shorten(" ", 6) == "(blank)"
+    assert shorten(" ", 9) == "(blank)"
 
 
 def test_places_follow_the_scales() -> None:
