@@ -153,6 +153,6 @@ def _next(
         )
         return told.format(beside, routed["accuracy"])
     if worst and worst[0].right < _WEAK * worst[0].texts:
-        told = Markup("see why {} is called {}: click the cell under Confusions, or ask a person with {}.")
+        told = Markup("see why {} is called {}: look at the texts below, or ask a person with {}.")
         return told.format(worst[0].label, worst[0].instead, review)
     return Markup("use it: <code>muki-pipeline predict FILE</code>, or <code>muki-pipeline export --onnx DIR</code>.")

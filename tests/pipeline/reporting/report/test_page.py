@@ -162,7 +162,6 @@ def test_figures_of_another_student_are_left_out(measured: Path, tmp_path: Path)
 
 PROJECTS: dict[str, tuple[dict[str, list[str]], int]] = {
     "a teacher": ({"one": ["apple", "pear", "plum"]}, 20),
-    "a label": ({"one": ["only"]}, 20),
     "hostile names": ({"one": ["<b>$x^2$</b>", "退款 \u202e &amp;"], "two": ["=1+1", "a\nb", "</script>"]}, 30),
 }
 

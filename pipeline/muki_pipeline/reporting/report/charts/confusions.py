@@ -144,8 +144,9 @@ def _chart(wrong: pl.DataFrame, totals: Mapping[str, int], finding: str) -> Char
     share = int(wrong.head(_BARS)["count"].sum()) / int(wrong["count"].sum())
     return Chart(
         f"The {min(_BARS, len(wrong))} commonest confusions are {percent(share, 0)} of the mistakes",
-        bars("The commonest confusions", shown, "test texts, true label → the student's", most=2 * _HALF + 3),
+        bars("The commonest confusions", shown, "test texts", most=2 * _HALF + 3),
         Table(["true label", "the student's", "test texts"], rows),
+        "True label → the student's.",
     )
 
 

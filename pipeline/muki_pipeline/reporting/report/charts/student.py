@@ -41,9 +41,7 @@ def accuracy_chart(measured: Mapping[str, Any]) -> Chart | None:
         finding = "The student is behind none of its teachers on their labels"
     if behind and gaps[0] < 0:
         points = f"{-100 * gaps[0]:.1f} points"
-        finding = f"The student is {points} behind teacher {behind[0]} on its labels" + (
-            ", and less behind the others" if len(behind) > 1 else ""
-        )
+        finding = f"The student is up to {points} behind its teachers on their labels, as behind {behind[0]}"
     note = "A teacher is asked among its own labels alone, which is easier. Bars: 95 % intervals."
     if len(behind) > _MOST_TEACHERS:
         note += f" The {_MOST_TEACHERS} teachers that the student is farthest behind; all are in the table."

@@ -60,7 +60,7 @@ def _finding(teachers: Sequence[str], labels: Sequence[str], counts: Ints) -> st
         return f"{teachers[0]} teaches all {amount(int(texts), 'text')}; {largest}{never}"
     by_teacher = counts.sum(axis=0)
     first = int(by_teacher.argmax())
-    return f"{teachers[first]} teaches {share(by_teacher[first] / max(texts, 1), 0)} of the texts; {largest}{never}"
+    return f"{teachers[first]} teaches {share(by_teacher[first] / max(texts, 1))} of the texts; {largest}{never}"
 
 
 def _largest(labels: Sequence[str], counts: Ints, order: Sequence[int]) -> tuple[list[str], Ints]:
@@ -86,13 +86,12 @@ def _flow(teachers: Sequence[str], names: Sequence[str], counts: Ints) -> Markup
     of_teacher = counts.sum(axis=0) * thickness
     space = (height - of_teacher.sum()) / max(len(teachers), 1)
     starts = np.cumsum([0.0, *(of_teacher + space)])[:-1] + space / 2
-    left = min(room_for(shorten(name, 14) for name in teachers), 130.0)
-    right = _WIDTH - min(
-        room_for(f"{shorten(name, 24)} {int(row.sum()):,}" for name, row in zip(names, counts, strict=True)), 210.0
-    )
+    left = min(1.25 * room_for(shorten(name, 14) for name in teachers), 150.0)
+    told = [f"{shorten(name, 24)} {int(row.sum()):,}" for name, row in zip(names, counts, strict=True)]
+    right = _WIDTH - min(1.25 * room_for(told), 260.0)  # a phone's letters are larger
     parts: list[Markup] = []
     reached, top = starts.copy(), 2.0
-    for name, row, slot, thick in zip(names, counts, slots, of_label, strict=True):
+    for number, (name, row, slot, thick) in enumerate(zip(names, counts, slots, of_label, strict=True)):
         y = top + (slot - thick) / 2
         at = y
         for teacher, count in enumerate(row):
@@ -103,9 +102,8 @@ def _flow(teachers: Sequence[str], names: Sequence[str], counts: Ints) -> Markup
                 reached[teacher] += band
                 at += band
         parts.append(element("rect", x=right, y=float(y), width=_BAR, height=float(max(thick, 1.0)), class_="ink"))
-        told = f"{shorten(name, 24)} {int(row.sum()):,}"
         middle = float(top + slot / 2 + 4)
-        parts.append(element("text", element("title", name), told, x=right + _BAR + 6, y=middle, class_="tick"))
+        parts.append(element("text", element("title", name), told[number], x=right + _BAR + 6, y=middle, class_="tick"))
         top += slot
     for number, (name, start) in enumerate(zip(teachers, starts, strict=True)):
         long = float(max(of_teacher[number], 1.0))

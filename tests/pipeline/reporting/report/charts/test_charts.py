@@ -15,7 +15,7 @@ from muki_pipeline.reporting.report.charts.routing import uncertainty_charts
 def test_the_flow_is_as_wide_as_its_texts() -> None:
     chart = teaching.flow_chart(["one", "two"], ["a", "<b>", "c"], np.array([[60, 0], [10, 30], [0, 0]]))
     finding = chart.finding.replace("\N{NO-BREAK SPACE}", " ")
-    assert finding == "one teaches 70 % of the texts; a is taught most, from 60 texts; 1 label from none"
+    assert finding == "one teaches 70.0 % of the texts; a is taught most, from 60 texts; 1 label from none"
     assert chart.table.rows == [["a", "60", "0", "60"], ["c", "0", "0", "0"], ["<b>", "10", "30", "40"]]
     found = re.findall(r'd="[^v]*v([\d.]+)[^>]*><title>([^<]+)', chart.drawing)
     bands = {told: float(thick) for thick, told in found}
@@ -71,7 +71,9 @@ MEASURED = {
 def test_the_student_stands_beside_each_teacher() -> None:
     chart = student.accuracy_chart(MEASURED)
     assert chart is not None
-    assert chart.finding.startswith("The student is 10.0 points behind teacher one on its labels")
+    assert chart.finding.startswith(
+        "The student is up to 10.0 points behind its teachers on their labels, as behind one"
+    )
     assert chart.drawing.count("<circle") == 3
     assert chart.drawing.count("<rect") == 2
     assert student.accuracy_chart({}) is None
