@@ -120,7 +120,7 @@ class Shown(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.inside[-1:] == ["count"]:
             self.count += data
-        if self.inside[-1:] == ["title"]:
+        if self.inside[-2:] == ["head", "title"]:
             self.title += data
 
 
