@@ -98,10 +98,10 @@ if (matrix) {
   });
 }
 
-// On paper everything is open, except for the texts of the search.
+// On paper the settings and the other rules are open; tables behind charts and single texts stay folded.
 let folded = [];
 addEventListener("beforeprint", () => {
-  folded = [...document.querySelectorAll("details:not([open])")].filter(each => !at("texts").contains(each));
+  folded = [...document.querySelectorAll("section > details:not(.text, [open])")];
   folded.forEach(each => { each.open = true; });
 });
 addEventListener("afterprint", () => folded.forEach(each => { each.open = false; }));

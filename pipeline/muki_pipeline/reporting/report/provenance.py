@@ -11,26 +11,25 @@ import polars as pl
 from muki_pipeline.config import Params
 from muki_pipeline.evaluation.comparison.significance import best_rules
 from muki_pipeline.layout import Layout, make_labels
-from muki_pipeline.reporting.report.charts.chart import Table
+from muki_pipeline.reporting.report.charts.chart import Table as Shown
 from muki_pipeline.reporting.report.charts.labels import near_names
 from muki_pipeline.store import files, schema
 from muki_pipeline.store.columns import frame, matrix
-from muki_pipeline.store.table import Table as StoredTable
-from muki_pipeline.store.table import is_finished, read_table_file
+from muki_pipeline.store.table import Table, is_finished, read_table_file
 
 _NEAREST, _ALIKE = 8, 0.7
 """Pairs of names that an encoder finds near, and the cosine from which on it does."""
 
 
-def teacher_table(layout: Layout, facts: Mapping[str, Any]) -> Table:
+def teacher_table(layout: Layout, facts: Mapping[str, Any]) -> Shown:
     """Each teacher's labels, files, passes and the versions that labelled with it."""
     rows = []
     for name, teacher in facts["teachers"].items():
-        footer = StoredTable.open(layout.labels(name), make_labels(name)).shards[0].footer()
+        footer = Table.open(layout.labels(name), make_labels(name)).shards[0].footer()
         versions = ", ".join(f"{package} {number}" for package, number in footer.get("versions", {}).items())
         passes, made = str(footer.get("passes", "")), versions or "a file of answers"
         rows.append([name, str(len(teacher["labels"])), teacher["digest"][:16], passes, made])
-    return Table(["teacher", "labels", "digest of its files", "passes", "labelled with"], rows)
+    return Shown(["teacher", "labels", "digest of its files", "passes", "labelled with"], rows)
 
 
 def settings(params: Params, facts: Mapping[str, Any]) -> str:
@@ -40,17 +39,17 @@ def settings(params: Params, facts: Mapping[str, Any]) -> str:
     return json.dumps(shown, indent=1, ensure_ascii=False)
 
 
-def versions(facts: Mapping[str, Any]) -> Table:
+def versions(facts: Mapping[str, Any]) -> Shown:
     """What determines the numbers on the page."""
     rows = [
         ["muki-pipeline", version("muki-pipeline")],
         ["corpus", f"{facts['rows']:,} texts, digest {facts['corpus_digest'][:16]}"],
         ["golden table", f"key {facts['key'][:16]}"],
     ]
-    return Table(["what", "which"], rows)
+    return Shown(["what", "which"], rows)
 
 
-def near_table(layout: Layout, known: Mapping[str, list[str]]) -> Table | None:
+def near_table(layout: Layout, known: Mapping[str, list[str]]) -> Shown | None:
     """Labels that may be one: names written nearly alike, then names that the neutral encoder finds near.
 
     Args:
@@ -66,7 +65,7 @@ def near_table(layout: Layout, known: Mapping[str, list[str]]) -> Table | None:
         if (one, other) not in named and not {*known[one]} & {*known[other]}
     ][:_NEAREST]
     told = [[_who(one, known), _who(other, known), why] for one, other, why in rows]
-    return Table(["label", "and", "why"], told) if told else None
+    return Shown(["label", "and", "why"], told) if told else None
 
 
 def _who(label: str, known: Mapping[str, list[str]]) -> str:
@@ -77,7 +76,7 @@ def _near_in_meaning(layout: Layout, labels: list[str]) -> list[tuple[str, str, 
     """Pairs of names by the cosine of their embeddings, the nearest first; none without embeddings of these labels."""
     if not is_finished(layout.label_names):
         return []
-    [shard] = StoredTable.open(layout.label_names, "Run muki-pipeline embed").shards
+    [shard] = Table.open(layout.label_names, "Run muki-pipeline embed").shards
     table = shard.read(schema.names(schema.LABEL_NAMES))
     if table["label"].to_pylist() != labels:
         return []
@@ -89,7 +88,7 @@ def _near_in_meaning(layout: Layout, labels: list[str]) -> list[tuple[str, str, 
     return [(labels[one], labels[other], float(cosines[one, other])) for one, other in ordered]
 
 
-def comparison(layout: Layout) -> tuple[str, Table] | None:
+def comparison(layout: Layout) -> tuple[str, Shown] | None:
     """The rules that `compare` compared: the finding, and a row for each; None where it was not run."""
     if not files.exists(layout.comparison):
         return None
@@ -108,7 +107,7 @@ def comparison(layout: Layout) -> tuple[str, Table] | None:
         cells = ["" if row[each] is None else f"{row[each]:.3f}" for each in measures]
         rows.append([row["rule"] + (" ≈" if row["rule"] in best[1:] else ""), f"{row['accuracy']:.3f}{spread}", *cells])
     headings = ["rule", "accuracy", "macro-F1", "calibration error", "target right", "right teacher", "KL to gold"]
-    table = Table(headings, rows, means["rule"].to_list().index(best[0]) if best else -1)
+    table = Shown(headings, rows, means["rule"].to_list().index(best[0]) if best else -1)
     if not best:
         return "No rule without gold labels was compared", table
     alike = len(best) - 1
