@@ -76,6 +76,7 @@ if (matrix) {
     const count = Number(button.textContent.replaceAll(",", ""));
     element("p", texts.length < count ? `${texts.length} of them:` : "", box).className = "quiet";
     texts.forEach(text => element("blockquote", text || "(an empty text)", box));
+    if (box.getBoundingClientRect().top > innerHeight - 160) box.scrollIntoView({ block: "nearest" });
   };
   const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
   buttons.forEach(button => {

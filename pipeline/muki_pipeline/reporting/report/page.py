@@ -12,7 +12,7 @@ from muki_pipeline.layout import TRAINING_CURVE, Layout, open_golden
 from muki_pipeline.reporting import results
 from muki_pipeline.reporting.report import provenance
 from muki_pipeline.reporting.report.charts import corpus, student, teaching
-from muki_pipeline.reporting.report.charts.chart import Chart, Table
+from muki_pipeline.reporting.report.charts.chart import Chart, Table, amount
 from muki_pipeline.reporting.report.charts.confusions import confusions
 from muki_pipeline.reporting.report.charts.labels import label_chart
 from muki_pipeline.reporting.report.charts.routing import uncertainty_charts
@@ -101,8 +101,8 @@ def _result(facts: Mapping[str, Any], metrics: Mapping[str, Any]) -> Result | No
     networks = sum("dtype" in teacher for teacher in facts["teachers"].values())
     passes = facts["label_settings"]["passes"] + 1
     cost = (
-        f"A text costs the routed teachers {networks * passes} passes through a network ({networks} networks, "
-        f"{passes} passes each), and the student one."
+        f"A text costs the routed teachers {networks * passes} passes through a network "
+        f"({amount(networks, 'network')}, {passes} passes each), and the student one."
     )
     figures = [
         (title, value, f"{texts} test texts" if texts else "") for title, value, texts in results.test_set(metrics)

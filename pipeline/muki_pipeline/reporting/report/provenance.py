@@ -17,8 +17,8 @@ from muki_pipeline.store import files, schema
 from muki_pipeline.store.columns import frame, matrix
 from muki_pipeline.store.table import Table, is_finished, read_table_file
 
-_NEAREST, _ALIKE = 8, 0.7
-"""Pairs of names that an encoder finds near, and the cosine from which on it does."""
+_NEAREST, _ALIKE, _MOST_LABELS = 8, 0.7, 2_000
+"""Pairs of names that an encoder finds near, the cosine from which on it does, and labels up to which it is asked."""
 
 
 def teacher_table(layout: Layout, facts: Mapping[str, Any]) -> Shown:
@@ -73,8 +73,8 @@ def _who(label: str, known: Mapping[str, list[str]]) -> str:
 
 
 def _near_in_meaning(layout: Layout, labels: list[str]) -> list[tuple[str, str, float]]:
-    """Pairs of names by the cosine of their embeddings, the nearest first; none without embeddings of these labels."""
-    if not is_finished(layout.label_names):
+    """Pairs of names by the cosine of their embeddings, the nearest first; none without embeddings of them."""
+    if not is_finished(layout.label_names) or len(labels) > _MOST_LABELS:
         return []
     [shard] = Table.open(layout.label_names, "Run muki-pipeline embed").shards
     table = shard.read(schema.names(schema.LABEL_NAMES))
