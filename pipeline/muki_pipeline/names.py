@@ -18,7 +18,8 @@ def comparable(name: str) -> str:
 def name_unknown(unknown: Mapping[str, int], union: Sequence[str]) -> str:
     """Unknown labels in words, the most frequent first, with the label of the union that each resembles."""
     words = []
-    for label, count in list(unknown.items())[:_NAMED]:
+    by_count = sorted(unknown.items(), key=lambda each: -each[1])  # stored in a footer, they come by name
+    for label, count in by_count[:_NAMED]:
         folded = {each.casefold(): each for each in union}
         near = get_close_matches(label.casefold(), list(folded), n=1)
         words.append(f"{label!r} ({count:,}{f', did you mean {folded[near[0]]!r}?' if near else ''})")
