@@ -23,7 +23,7 @@ from muki_pipeline.store.store import Shard
 
 _LOG = logging.getLogger(__name__)
 _NOT_THE_CONTENT = {"answers", "most_unanswered"}
-_CODE = 2
+_CODE = 3
 """Raised where the same file gives other labels."""
 
 
@@ -57,7 +57,7 @@ class StoredAnswers:
     @cached_property
     def answers(self) -> Answers:
         """Its content, see `read_answers`."""
-        return read_answers(self.settings, self.layout.root)
+        return read_answers(self.name, self.settings, self.layout.root)
 
     @property
     def where(self) -> str:

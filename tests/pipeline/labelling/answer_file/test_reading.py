@@ -16,9 +16,9 @@ from muki_pipeline.labelling.answer_file.reading import Answers, read_answers
 def read(folder: Path, name: str, content: str | bytes, **settings: Any) -> Answers:
     if name.endswith(".parquet") and not content:
         pl.DataFrame({"id": [0, 1], "a": [1.0, 0.0], "b": [0.0, 1.0]}).write_parquet(folder / name)
-        return read_answers(AnswerFile(answers=name, **settings), folder)
+        return read_answers("vendor", AnswerFile(answers=name, **settings), folder)
     (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_answers(AnswerFile(answers=name, **settings), folder)
+    return read_answers("vendor", AnswerFile(answers=name, **settings), folder)
 
 
 def distributions(answers: Answers) -> list[list[float]]:
@@ -63,7 +63,7 @@ def test_distributions(tmp_path: Path, name: str, content: str, settings: dict[s
 
 def test_parquet(tmp_path: Path) -> None:
     pl.DataFrame({"id": ["a", "b"], "yes": [0.5, None], "no": [0.5, None]}).write_parquet(tmp_path / "a.parquet")
-    answers = read_answers(AnswerFile(answers="a.parquet"), tmp_path)
+    answers = read_answers("vendor", AnswerFile(answers="a.parquet"), tmp_path)
     assert (answers.by, answers.is_answer.tolist()) == ("id", [True, False])
 
 
@@ -84,7 +84,7 @@ def test_a_text_is_one_whatever_its_line_ends(tmp_path: Path) -> None:
     pl.DataFrame({"text": [*texts, "other"] * 2, "label": [*rows, "b", *rows, "a"]}).write_parquet(
         tmp_path / "a.parquet"
     )
-    found = read_answers(AnswerFile(answers="a.parquet"), tmp_path)
+    found = read_answers("vendor", AnswerFile(answers="a.parquet"), tmp_path)
     assert found.has_samples
     assert found.keys.to_list() == ["one\ntwo"] * 3 + ["other"] + ["one\ntwo"] * 3 + ["other"]
 
@@ -241,4 +241,4 @@ def test_labels_that_are_listed_may_differ_in_case(tmp_path: Path) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     for answers in ("none.csv", "."):
         with pytest.raises(MukiError, match="no such file of answers"):
-            read_answers(AnswerFile(answers=answers), tmp_path)
+            read_answers("vendor", AnswerFile(answers=answers), tmp_path)
