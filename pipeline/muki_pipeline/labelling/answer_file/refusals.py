@@ -13,6 +13,9 @@ from muki_pipeline.labelling.answer_file.place import Place
 
 TOLERANCE = 1e-3
 """Of the sum of a text's probabilities."""
+_MANY, _MANY_SHARE = 20, 0.1
+"""So many texts with several rows, and so large a share of all texts, that their labels are no chance."""
+_NEARLY_ALL = 0.95
 _NUMBER = r"^\s*[01]?(,\d+)?([eE][+-]?\d+)?\s*$"
 
 
@@ -85,14 +88,23 @@ def refuse_spread(
         place: The file, for the message.
 
     Raises:
-        MukiError: Most texts have several rows, all with different labels and probabilities that sum to 1 or less, or
-            three rows or more where there are no probabilities.
+        MukiError: In hardly any text with several rows a label is repeated, and that is no chance: there are many such
+            texts, or most texts are such and have three rows or more, or probabilities that sum to 1 or less.
     """
     rows = pl.DataFrame({"key": keys, "label": columns, "chosen": chosen}).filter(pl.Series(is_answer))
-    of_text = rows.group_by("key").agg(pl.len(), pl.col("chosen").sum(), distinct=pl.col("label").n_unique())
-    several = of_text.filter(pl.col("len") > 1)
-    is_spread = (several["distinct"] == several["len"]) & (several["chosen"] <= 1 + TOLERANCE)
-    is_telling = bool((several["chosen"] > 0).any()) or bool((several["len"] > 2).any())
-    if 2 * len(several) > len(of_text) and is_telling and is_spread.all():
-        what = "gives several labels of each text, a row each: these are no samples, which would repeat some"
+    # A text that is asked about twice has each of its labels twice.
+    of_label = rows.group_by("key", "label").agg(pl.len(), pl.col("chosen").mean())
+    of_text = of_label.group_by("key").agg(
+        rows=pl.col("len").sum(),
+        is_spread=(pl.len() > 1) & (pl.col("len").n_unique() == 1) & (pl.col("chosen").sum() <= 1 + TOLERANCE),
+        chosen=pl.col("chosen").sum(),
+    )
+    several = of_text.filter(pl.col("rows") > 1)
+    is_telling = bool((several["chosen"] > 0).any()) or bool((several["rows"] > 2).any())
+    are_most = 2 * len(several) > len(of_text) and is_telling
+    are_many = len(several) >= _MANY and len(several) >= _MANY_SHARE * len(of_text)
+    spread = int(several["is_spread"].sum())
+    if (are_most or are_many) and spread and spread >= _NEARLY_ALL * len(several):
+        what = f"gives {spread:,} of its {len(of_text):,} texts several labels, a row each: "
+        what += "these are no samples, which would repeat some"
         raise place.error(what, "Give each label a column of probabilities (a pivot), and each text a row")

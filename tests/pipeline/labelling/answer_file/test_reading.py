@@ -108,6 +108,36 @@ def test_one_text_with_two_rows_is_no_spread_distribution(tmp_path: Path) -> Non
     assert len(read(tmp_path, "a.csv", "\n".join(["text,label,probability", *rows, "t0,b,0.4"])).keys) == 10
 
 
+def several_labels(*counts: int, repeated: int = 0) -> str:
+    """A file in which each text has so many different labels, a row each; the first texts have one twice."""
+    rows = [f"t{text},{'abcd'[(text + row) % 4]}" for text, count in enumerate(counts) for row in range(count)]
+    rows += [f"t{text},{'abcd'[text % 4]}" for text in range(repeated)]
+    return "\n".join(["text,label", *rows])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        several_labels(*[2] * 20),
+        several_labels(*[2] * 200, repeated=10),
+        several_labels(*[1] * 150, *[2] * 50),
+        several_labels(*[2] * 30) + several_labels(*[2] * 30).removeprefix("text,label"),
+        several_labels(*[3] * 40, repeated=1),
+    ],
+    ids=["two each", "a few repeat one", "a quarter of the texts", "all rows twice", "one repeats one"],
+)
+def test_labels_of_a_text_a_row_each_are_no_samples(tmp_path: Path, content: str) -> None:
+    with pytest.raises(MukiError, match=r"gives [\d,]+ of its [\d,]+ texts several labels, a row each"):
+        read(tmp_path, "a.csv", content)
+
+
+def test_samples_may_differ_in_some_texts(tmp_path: Path) -> None:
+    assert read(tmp_path, "a.csv", several_labels(*[2] * 80, repeated=20)).has_samples
+    rows = [f"t{text},{'ab'[row if text % 3 else 0]}" for text in range(90) for row in range(2)]
+    assert read(tmp_path, "a.csv", "\n".join(["text,label", *rows])).has_samples
+    assert not read(tmp_path, "a.csv", several_labels(*[1] * 400, *[2] * 25)).has_samples
+
+
 def test_labels_may_be_called_as_columns_are(tmp_path: Path) -> None:
     answers = read(tmp_path, "a.csv", "text,id,label\nx,0.9,0.1\ny,0.2,0.8\n", labels=["id", "label"])
     assert distributions(answers) == [[0.9, 0.1], [0.2, 0.8]]
@@ -182,25 +212,25 @@ FAULTS: dict[str, tuple[str, str | bytes, dict[str, Any], str]] = {
         "a.csv",
         "text,label,probability\nx,a,0.7\nx,b,0.3\ny,a,0.2\ny,b,0.8\n",
         {},
-        "gives several labels of each text, a row each",
+        "texts several labels, a row each",
     ),
     "a dump of all labels": (
         "a.csv",
         "text,label,score\nx,a,0.7\nx,b,0.2\nx,c,0.1\ny,a,0.2\ny,b,0.7\ny,c,0.1\n",
         {},
-        "gives several labels of each text, a row each",
+        "texts several labels, a row each",
     ),
     "the best two": (
         "a.csv",
         "text,label,probability\nx,a,0.6\nx,b,0.3\ny,a,0.2\ny,c,0.7\n",
         {},
-        "gives several labels of each text, a row each",
+        "texts several labels, a row each",
     ),
     "all labels without numbers": (
         "a.csv",
         "text,label\nx,a\nx,b\nx,c\ny,b\ny,c\ny,a\n",
         {},
-        "gives several labels of each text, a row each",
+        "texts several labels, a row each",
     ),
     "answers, not labels": (
         "a.jsonl",
