@@ -17,13 +17,17 @@ from muki_pipeline.errors import MukiError, choice, shortlist
 from muki_pipeline.labelling.answer_file.columns import Columns, find_columns, is_prefixed, probabilities
 from muki_pipeline.labelling.answer_file.place import Place
 from muki_pipeline.labelling.answer_file.refusals import TOLERANCE, refuse_spread, refuse_variants, refuse_zeros
-from muki_pipeline.names import comparable
+from muki_pipeline.names import comparable, name_unknown, resembled
 
 ID = "id"
 _FLOAT, _ROUNDED = 1e-9, 0.05
 _NAMED = 20
 _MANY_LABELS, _ROWS_A_LABEL = 50, 5
 """A file with more labels than the first, and fewer rows for each than the second, does not hold labels."""
+
+_NONE = pl.Series([], dtype=pl.String)
+_RARE, _ALIKE, _MOST_COMPARED = 20, 0.75, 500
+"""A label this much rarer than one that is alike may be a slip; more labels are not compared, which would take long."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Answers:
         unknown_rows: How many rows have such a label.
         has_samples: Whether every text has several answers, some of which differ: they are samples, as passes are.
         single: Where most texts have several answers, how many have only one: they are what `has_samples` lacks.
+        read_as: Which columns were read as what, for a person.
+        warnings: What looks wrong in the file and may be right, a sentence each.
     """
 
     labels: tuple[str, ...]
@@ -51,23 +57,36 @@ class Answers:
     unknown_rows: int
     has_samples: bool
     single: int
+    read_as: str
+    warnings: tuple[str, ...]
 
 
 class _Samples(NamedTuple):
-    """See `Answers.has_samples` and `Answers.single`."""
+    """See `Answers.has_samples` and `Answers.single`; a warning of texts whose answers differ and are no samples."""
 
     are_there: bool
     single: int
+    warnings: tuple[str, ...]
 
 
 class _Content(NamedTuple):
-    """What the columns of answers say: `unknown` are labels of others, `same` is equal in rows of equal answers."""
+    """What the columns of answers say.
+
+    Attributes:
+        labels: See `Answers`.
+        probs: See `Answers`.
+        is_answer: See `Answers`.
+        same: `[rows]`, equal in rows of equal answers.
+        unknown: Labels of others.
+        warnings: What looks wrong in the labels.
+    """
 
     labels: tuple[str, ...]
     probs: Callable[[NDArray[np.intp]], NDArray[np.float64]]
     is_answer: NDArray[np.bool_]
-    unknown: pl.Series
     same: pl.Series
+    unknown: pl.Series = _NONE
+    warnings: tuple[str, ...] = ()
 
 
 def read_answers(name: str, settings: AnswerFile, root: Path) -> Answers:
@@ -104,17 +123,33 @@ def read_answers(name: str, settings: AnswerFile, root: Path) -> Answers:
         what = f"names only the labels {list(content.labels)}, so it chooses nothing"
         raise place.error(what, f"Give its labels, at least two, in {place.key('labels')}")
     samples = _samples(keys, content)
+    unknown = content.unknown.rename("label").value_counts().sort("count", "label", descending=[True, False])
+    used = {columns.label, columns.probability, *columns.of_labels.values()}
+    unused = [each for each in others.columns if each not in used]
     return Answers(
         labels=content.labels,
         by=by,
         keys=keys,
         probs=content.probs,
         is_answer=content.is_answer,
-        unknown=dict(content.unknown.value_counts(sort=True).head(_NAMED).iter_rows()),
+        unknown=dict(unknown.head(_NAMED).iter_rows()),
         unknown_rows=len(content.unknown),
         has_samples=samples.are_there,
         single=samples.single,
+        read_as=_read_as(columns, samples, unused),
+        warnings=(*content.warnings, *samples.warnings),
     )
+
+
+def _read_as(columns: Columns, samples: _Samples, unused: list[str]) -> str:
+    words = ["a probability for each label, a column each"]
+    if columns.label:
+        probability = "no column of probabilities"
+        if columns.probability is not None:
+            probability = f"its probability in column {columns.probability!r}"
+        words = [f"one label a row, in column {columns.label!r}", probability]
+    words.append("samples" if samples.are_there else "no samples")
+    return "; ".join([*words, *([f"columns not used: {shortlist(unused, _NAMED)}"] if unused else [])])
 
 
 def answer_path(settings: AnswerFile, root: Path) -> Path:
@@ -173,7 +208,7 @@ def _every_label(frame: pl.DataFrame, columns: dict[str, str], place: Place) -> 
         raise place.error(what, fix)
     values /= sums[:, None]
     same = frame.select(pl.struct(list(columns.values())).hash()).to_series()
-    return _Content(tuple(columns), lambda rows: values[rows], is_answer, pl.Series([], dtype=pl.String), same)
+    return _Content(tuple(columns), lambda rows: values[rows], is_answer, same)
 
 
 def _one_label(
@@ -210,7 +245,7 @@ def _one_label(
         return result
 
     same = pl.DataFrame({"label": given, "chosen": chosen}).select(pl.struct("label", "chosen").hash()).to_series()
-    return _Content(labels, probs, is_answer, unknown, same)
+    return _Content(labels, probs, is_answer, same, unknown, _slips(names, place) if listed is None else ())
 
 
 def _label_names(frame: pl.DataFrame, column: str, place: Place) -> pl.Series:
@@ -221,12 +256,36 @@ def _label_names(frame: pl.DataFrame, column: str, place: Place) -> pl.Series:
     return given.replace_strict(distinct, plain, default=None, return_dtype=pl.String)
 
 
+def _slips(names: pl.Series, place: Place) -> tuple[str, ...]:
+    """A warning of labels of very few rows that resemble a frequent one."""
+    counts = dict(names.drop_nulls().rename("label").value_counts().sort("count", "label").iter_rows())
+    if len(counts) > _MOST_COMPARED:
+        return ()
+    rare: dict[str, int] = {}
+    for label, count in counts.items():
+        frequent = [other for other, rows in counts.items() if rows >= _RARE * count]
+        if frequent and resembled(label, frequent, _ALIKE):
+            rare[label] = count
+    if not rare:
+        return ()
+    named = name_unknown(rare, [other for other in counts if other not in rare])
+    fix = f"correct them, or list the labels in {place.key('labels')}"
+    return (
+        f"labels of very few rows resemble frequent ones: {named}. They are labels of the student unless you {fix}",
+    )
+
+
 def _samples(keys: pl.Series, content: _Content) -> _Samples:
     rows = pl.DataFrame({"key": keys, "same": content.same}).filter(pl.Series(content.is_answer))
-    of_text = rows.group_by("key").agg(pl.len(), distinct=pl.col("same").n_unique())
-    single, differ = int((of_text["len"] == 1).sum()), bool((of_text["distinct"] > 1).any())
-    are_most = differ and 2 * single < len(of_text)
-    return _Samples(are_most and not single, single if are_most else 0)
+    of_text = rows.group_by("key", maintain_order=True).agg(pl.len(), distinct=pl.col("same").n_unique())
+    single, differing = int((of_text["len"] == 1).sum()), of_text.filter(pl.col("distinct") > 1)
+    are_most = bool(len(differing)) and 2 * single < len(of_text)
+    warnings: tuple[str, ...] = ()
+    if len(differing) and not are_most:
+        texts = f"{len(differing):,} texts have" if len(differing) > 1 else "1 text has"
+        example = describe(differing["key"].head(1).to_list())
+        warnings = (f"{texts} several answers that differ, say {example}: their average counts",)
+    return _Samples(are_most and not single, single if are_most else 0, warnings)
 
 
 def describe(answers: Sequence[str], limit: int = 3) -> str:

@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from muki_pipeline.errors import shortlist
 from muki_pipeline.labelling.answer_file.place import Place
 
 TOLERANCE = 1e-3
@@ -16,6 +15,8 @@ TOLERANCE = 1e-3
 _MANY, _MANY_SHARE = 20, 0.1
 """So many texts with several rows, and so large a share of all texts, that their labels are no chance."""
 _NEARLY_ALL = 0.95
+_AROUND = " \t\n_.,;:!?*\"'`\u00b4()[]{}" + "".join(map(chr, (*range(0x2018, 0x2020), 0xAB, 0xBB, 0x2039, 0x203A)))
+"""Blanks, punctuation and quotes; not what tells labels apart: +, -, #, <, >, %."""
 _NUMBER = r"^\s*[01]?(,\d+)?([eE][+-]?\d+)?\s*$"
 
 
@@ -58,21 +59,32 @@ def refuse_zeros(frame: pl.DataFrame, columns: Iterable[str], place: Place) -> N
 
 
 def refuse_variants(labels: pl.Series, place: Place) -> None:
-    """Refuse labels that differ in upper and lower case alone: whoever answered meant one.
+    """Refuse labels that differ only in how they are written: whoever answered meant one.
 
     Args:
-        labels: Their names as the union compares them, see `names.comparable`.
+        labels: `[rows]`, as the union compares them, see `names.comparable`; null where there is none.
         place: The file, for the message.
 
     Raises:
         MukiError: There are such labels, and the settings do not list the labels.
     """
-    variants = (
-        pl.DataFrame({"label": labels.drop_nulls()}).unique().group_by(pl.col("label").str.to_lowercase().alias("same"))
-    )
-    for alike in variants.agg(pl.col("label").sort()).filter(pl.col("label").list.len() > 1).sort("same")["label"]:
-        what = f"has the labels {shortlist(alike.to_list())}, which differ in case alone"
+    frame = pl.DataFrame({"label": labels}).with_row_index("row", 1).drop_nulls("label")
+    found = frame.group_by("label").agg(pl.len(), pl.col("row").min()).sort("len", "label", descending=[True, False])
+    variants: dict[str, list[str]] = {}
+    for label, rows, first in found.iter_rows():
+        named = f"{label!r} ({rows:,} {'rows' if rows > 1 else 'row'}, first in row {first})"
+        variants.setdefault(_plain(label), []).append(named)
+    several = [each for each in variants.values() if len(each) > 1]
+    if several:
+        what = f"has the labels {', '.join(several[0])}, which differ in case, punctuation or blanks alone"
+        what += f" ({len(several)} labels have such variants)" if len(several) > 1 else ""
         raise place.error(what, f"Write them alike, or list the labels in {place.key('labels')}")
+
+
+def _plain(label: str) -> str:
+    """A label without what writers vary: case, quotes and punctuation around it, blanks, `_` and `-` between words."""
+    words = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", label.casefold())
+    return words.strip(_AROUND) or label
 
 
 def refuse_spread(

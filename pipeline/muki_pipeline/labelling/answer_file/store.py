@@ -102,6 +102,8 @@ class StoredAnswers:
                 "single": self.answers.single,
                 "unknown": self.answers.unknown,
                 "unknown_rows": self.answers.unknown_rows,
+                "read_as": self.answers.read_as,
+                "warnings": list(self.answers.warnings),
             }
             stored = self.layout.store(self.layout.work / "labels").finish(
                 self.key(corpus_digest), self._table(texts), facts
