@@ -72,10 +72,14 @@ def _tell(teacher: str, done: LabellingSummary | AnswerSummary, params: config.P
         say(f"teacher {teacher}: arithmetic {done.arithmetic}")
     if done.new_rows:
         say(f"teacher {teacher}: {_cost(done)}")
-    if done.close_to_uniform >= _NEARLY_ALL * done.rows:
+    _warn_of_uniform(teacher, done.close_to_uniform, done.rows, "the trained model")
+
+
+def _warn_of_uniform(teacher: str, uniform: int, answered: int, what: str) -> None:
+    if answered and uniform >= _NEARLY_ALL * answered:
         warn(
-            f"teacher {teacher} says almost nothing: on {done.close_to_uniform:,} of {done.rows:,} texts its "
-            "answer is close to uniform over its labels. Is this the trained model? No rule can tell what it knows"
+            f"teacher {teacher} says almost nothing: on {uniform:,} of {answered:,} texts its answer is close "
+            f"to uniform over its labels. Is this {what}? No rule can tell what it knows"
         )
 
 
@@ -83,6 +87,7 @@ def _tell_answers(teacher: str, done: AnswerSummary) -> None:
     read = f"{done.answers:,} answers to {done.rows - done.unanswered:,} of {done.rows:,} texts"
     labels = f"{len(done.labels)} labels ({shortlist(list(done.labels), _NAMED)})"
     say(f"teacher {teacher}: {labels}, {read}, {done.new_rows:,} of them read now")
+    say(f"teacher {teacher}: {done.read_as}")
     gives = "samples, so with a mutual information" if done.has_samples else "no samples, so no mutual information"
     say(f"teacher {teacher}: {gives}, and no logits, so no energy: in their place the gate reads its entropy")
     if done.single:
@@ -94,6 +99,9 @@ def _tell_answers(teacher: str, done: AnswerSummary) -> None:
     if done.unknown_rows:
         named = name_unknown(done.unknown, done.labels)
         warn(f"{done.unknown_rows:,} rows of {teacher} have labels that are none of its own: {named}")
+    for warning in done.warnings:
+        warn(f"teacher {teacher}: {warning}")
+    _warn_of_uniform(teacher, done.close_to_uniform, done.rows - done.unanswered, "the right file")
 
 
 def _cost(done: LabellingSummary) -> str:

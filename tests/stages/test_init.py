@@ -41,7 +41,7 @@ def test_a_file_may_call_its_texts_as_the_corpus_does(folder: Path) -> None:
 
 def test_more_settings(folder: Path) -> None:
     answers("vendor.csv", "mail")
-    with pytest.raises(MukiError, match=r"no column 'text'.*init --set NAME\.text=COLUMN"):
+    with pytest.raises(MukiError, match=r"no column 'text'.*init --set vendor\.text=COLUMN"):
         teachers("vendor.csv")
     found = teachers("vendor.csv", settings=["vendor.text=mail", "vendor.most_unanswered=0.5"])
     assert found == {"vendor": {"answers": "vendor.csv", "text": "mail", "most_unanswered": 0.5}}

@@ -1,9 +1,19 @@
 """What labelling a shard gives back to whoever counts and publishes."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from muki_pipeline.store.store import Shard
+
+_UNIFORM = 0.9
+"""From this share of the greatest entropy on, an answer counts as close to uniform. Trained teachers of 2 to 140 labels
+are at 0.7 at most on a tenth of the texts; those with a tenth of the training are at 0.99 on all."""
+
+
+def close_to_uniform(labels: int) -> float:
+    """The entropy from which on an answer says almost nothing, in nats."""
+    return _UNIFORM * math.log(labels)
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """A corpus labelled shard by shard: finished shards are found by their keys, the others labelled, all published."""
 
 import logging
-import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,7 @@ from muki_pipeline.engines.local import ThisProcess
 from muki_pipeline.engines.loop import Engine, run_jobs
 from muki_pipeline.labelling.answer_file.run import AnswerSummary, label_from_answers
 from muki_pipeline.labelling.arithmetic import Choice, choose
-from muki_pipeline.labelling.outcome import Labelled, Throughput
+from muki_pipeline.labelling.outcome import Labelled, Throughput, close_to_uniform
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.progress import SILENT, Progress
@@ -25,10 +24,6 @@ from muki_pipeline.store.store import Shard
 from muki_pipeline.store.table import publish
 
 _LOG = logging.getLogger(__name__)
-
-_UNIFORM = 0.9
-"""From this share of the greatest entropy on, an answer counts as close to uniform. Trained teachers of 2 to 140 labels
-are at 0.7 at most on a tenth of the texts; those with a tenth of the training are at 0.99 on all."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +176,7 @@ class _Plan:
     def summary(self, seconds: float, is_alone: bool) -> LabellingSummary:
         """What was done, in so many seconds, by this process alone or not."""
         tables = [stored.read(["truncated", "entropy"]) for stored in self._in_order(self._labels)]
-        uniform = _UNIFORM * math.log(len(self.teacher.files.labels))
+        uniform = close_to_uniform(len(self.teacher.files.labels))
         is_timed = is_alone and self.throughput.texts and self.teacher.labeller.device.type == "cpu"
         return LabellingSummary(
             rows=sum(shard.rows for shard in self.shards),

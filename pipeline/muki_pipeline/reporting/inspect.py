@@ -102,10 +102,11 @@ def _labels(name: str, number: int, text_id: str, layout: Layout) -> dict[str, A
 
 def _target(number: int, text_id: str, layout: Layout) -> dict[str, Any]:
     row, facts = _known_row(layout.golden, number, text_id, MAKE_GOLDEN)
+    teachers = open_golden(layout.golden).facts["teachers"]  # a footer has its keys in the order of the alphabet
     return {
         "target": dict(zip(facts["labels"], row["target"], strict=True)),
         "weight": row["weight"],
         "teacher": row["teacher"],
         "margin": row["margin"],
-        "scores": dict(zip(facts["teachers"], row["scores"], strict=True)),
+        "scores": dict(zip(teachers, row["scores"], strict=True)),
     }

@@ -51,7 +51,7 @@ def find_teacher(
     given = {**({"labels": labels} if labels else {}), **settings}
     if (root / Path(model).expanduser()).is_file() or is_table(model):
         answers = _block(AnswerFile, name, {"answers": model, **given})
-        return FoundTeacher(name, read_answers(answers, root).labels, answers)
+        return FoundTeacher(name, read_answers(name, answers, root).labels, answers)
     teacher = _block(Teacher, name, {**_where(model, root), **given})
     try:
         labeller = _checked(name, teacher, root)

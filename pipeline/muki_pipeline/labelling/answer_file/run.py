@@ -10,6 +10,7 @@ from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.answer_file.reading import describe
 from muki_pipeline.labelling.answer_file.store import StoredAnswers
+from muki_pipeline.labelling.outcome import close_to_uniform
 from muki_pipeline.layout import Layout
 from muki_pipeline.names import name_unknown
 from muki_pipeline.progress import SILENT, Progress
@@ -35,6 +36,9 @@ class AnswerSummary:
         unknown_rows: How many of its rows have such a label.
         labels: The teacher's labels.
         has_samples: Whether its answers are samples, so that there is a mutual information.
+        close_to_uniform: Answered texts on which its average distribution says almost nothing.
+        read_as: Which columns were read as what, for a person.
+        warnings: What looks wrong in the file and may be right, a sentence each.
     """
 
     rows: int
@@ -47,6 +51,9 @@ class AnswerSummary:
     unknown_rows: int
     labels: tuple[str, ...]
     has_samples: bool
+    close_to_uniform: int
+    read_as: str
+    warnings: tuple[str, ...]
 
 
 def label_from_answers(name: str, settings: AnswerFile, layout: Layout, progress: Progress = SILENT) -> AnswerSummary:
@@ -78,8 +85,10 @@ def label_from_answers(name: str, settings: AnswerFile, layout: Layout, progress
 
 
 def _summary(labels: list[Shard], shards: list[Shard], new_rows: int) -> AnswerSummary:
-    counts = [shard.read([schema.ANSWERS.name])[schema.ANSWERS.name] for shard in labels]
+    tables = [shard.read([schema.ANSWERS.name, "entropy"]) for shard in labels]
+    counts = [table[schema.ANSWERS.name] for table in tables]
     footer = labels[0].footer()
+    uniform = close_to_uniform(len(footer["labels"]))
     return AnswerSummary(
         rows=sum(shard.rows for shard in labels),
         new_rows=new_rows,
@@ -91,6 +100,12 @@ def _summary(labels: list[Shard], shards: list[Shard], new_rows: int) -> AnswerS
         unknown_rows=footer["unknown_rows"],
         labels=tuple(footer["labels"]),
         has_samples="samples" in footer["gives"],
+        close_to_uniform=sum(
+            pc.sum(pc.and_(pc.greater(count, 0), pc.greater_equal(table["entropy"], uniform))).as_py()
+            for count, table in zip(counts, tables, strict=True)
+        ),
+        read_as=footer["read_as"],
+        warnings=tuple(footer["warnings"]),
     )
 
 
@@ -110,12 +125,13 @@ def _too_few(teacher: StoredAnswers, summary: AnswerSummary) -> MukiError:
     if summary.unknown:
         what += f"; {summary.unknown_rows:,} of its rows have a label that is none of the teacher's: "
         what += name_unknown(summary.unknown, summary.labels)
-    if answered:
+    if 2 * summary.unknown_rows >= summary.unanswered:
+        fix = f"Correct the labels, or list them in teachers.{teacher.name}.labels"
+    elif answered:
         share = summary.unanswered / summary.rows
         fix = f"Add answers, or raise teachers.{teacher.name}.most_unanswered above {share:.3g}"
     else:
         by = teacher.answers.by
-        fix = (
-            f"Its column {teacher.settings.text if by == 'text' else by} must hold the {by}s of data/corpus as they are"
-        )
+        column = teacher.settings.text if by == "text" else by
+        fix = f"Its column {column} must hold the {by}s of data/corpus as they are"
     return MukiError(what, where=teacher.where, fix=fix)

@@ -23,7 +23,7 @@ from muki_pipeline.store.store import Shard
 
 _LOG = logging.getLogger(__name__)
 _NOT_THE_CONTENT = {"answers", "most_unanswered"}
-_CODE = 2
+_CODE = 3
 """Raised where the same file gives other labels."""
 
 
@@ -57,7 +57,7 @@ class StoredAnswers:
     @cached_property
     def answers(self) -> Answers:
         """Its content, see `read_answers`."""
-        return read_answers(self.settings, self.layout.root)
+        return read_answers(self.name, self.settings, self.layout.root)
 
     @property
     def where(self) -> str:
@@ -102,6 +102,8 @@ class StoredAnswers:
                 "single": self.answers.single,
                 "unknown": self.answers.unknown,
                 "unknown_rows": self.answers.unknown_rows,
+                "read_as": self.answers.read_as,
+                "warnings": list(self.answers.warnings),
             }
             stored = self.layout.store(self.layout.work / "labels").finish(
                 self.key(corpus_digest), self._table(texts), facts

@@ -16,9 +16,9 @@ from muki_pipeline.labelling.answer_file.reading import Answers, read_answers
 def read(folder: Path, name: str, content: str | bytes, **settings: Any) -> Answers:
     if name.endswith(".parquet") and not content:
         pl.DataFrame({"id": [0, 1], "a": [1.0, 0.0], "b": [0.0, 1.0]}).write_parquet(folder / name)
-        return read_answers(AnswerFile(answers=name, **settings), folder)
+        return read_answers("vendor", AnswerFile(answers=name, **settings), folder)
     (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_answers(AnswerFile(answers=name, **settings), folder)
+    return read_answers("vendor", AnswerFile(answers=name, **settings), folder)
 
 
 def distributions(answers: Answers) -> list[list[float]]:
@@ -63,7 +63,7 @@ def test_distributions(tmp_path: Path, name: str, content: str, settings: dict[s
 
 def test_parquet(tmp_path: Path) -> None:
     pl.DataFrame({"id": ["a", "b"], "yes": [0.5, None], "no": [0.5, None]}).write_parquet(tmp_path / "a.parquet")
-    answers = read_answers(AnswerFile(answers="a.parquet"), tmp_path)
+    answers = read_answers("vendor", AnswerFile(answers="a.parquet"), tmp_path)
     assert (answers.by, answers.is_answer.tolist()) == ("id", [True, False])
 
 
@@ -84,7 +84,7 @@ def test_a_text_is_one_whatever_its_line_ends(tmp_path: Path) -> None:
     pl.DataFrame({"text": [*texts, "other"] * 2, "label": [*rows, "b", *rows, "a"]}).write_parquet(
         tmp_path / "a.parquet"
     )
-    found = read_answers(AnswerFile(answers="a.parquet"), tmp_path)
+    found = read_answers("vendor", AnswerFile(answers="a.parquet"), tmp_path)
     assert found.has_samples
     assert found.keys.to_list() == ["one\ntwo"] * 3 + ["other"] + ["one\ntwo"] * 3 + ["other"]
 
@@ -106,6 +106,36 @@ def test_one_stray_row_is_named(tmp_path: Path) -> None:
 def test_one_text_with_two_rows_is_no_spread_distribution(tmp_path: Path) -> None:
     rows = [f"t{text},{'ab'[text % 2]},0.6" for text in range(9)]
     assert len(read(tmp_path, "a.csv", "\n".join(["text,label,probability", *rows, "t0,b,0.4"])).keys) == 10
+
+
+def several_labels(*counts: int, repeated: int = 0) -> str:
+    """A file in which each text has so many different labels, a row each; the first texts have one twice."""
+    rows = [f"t{text},{'abcd'[(text + row) % 4]}" for text, count in enumerate(counts) for row in range(count)]
+    rows += [f"t{text},{'abcd'[text % 4]}" for text in range(repeated)]
+    return "\n".join(["text,label", *rows])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        several_labels(*[2] * 20),
+        several_labels(*[2] * 200, repeated=10),
+        several_labels(*[1] * 150, *[2] * 50),
+        several_labels(*[2] * 30) + several_labels(*[2] * 30).removeprefix("text,label"),
+        several_labels(*[3] * 40, repeated=1),
+    ],
+    ids=["two each", "a few repeat one", "a quarter of the texts", "all rows twice", "one repeats one"],
+)
+def test_labels_of_a_text_a_row_each_are_no_samples(tmp_path: Path, content: str) -> None:
+    with pytest.raises(MukiError, match=r"gives [\d,]+ of its [\d,]+ texts several labels, a row each"):
+        read(tmp_path, "a.csv", content)
+
+
+def test_samples_may_differ_in_some_texts(tmp_path: Path) -> None:
+    assert read(tmp_path, "a.csv", several_labels(*[2] * 80, repeated=20)).has_samples
+    rows = [f"t{text},{'ab'[row if text % 3 else 0]}" for text in range(90) for row in range(2)]
+    assert read(tmp_path, "a.csv", "\n".join(["text,label", *rows])).has_samples
+    assert not read(tmp_path, "a.csv", several_labels(*[1] * 400, *[2] * 25)).has_samples
 
 
 def test_labels_may_be_called_as_columns_are(tmp_path: Path) -> None:
@@ -153,9 +183,8 @@ FAULTS: dict[str, tuple[str, str | bytes, dict[str, Any], str]] = {
         "a.csv",
         "text,label\nx,Caf\u00e9\ny,cafe\u0301\nz,other\n",
         {},
-        "'Caf\u00e9', 'caf\u00e9', which differ in case",
+        "'Caf\u00e9' (1 row, first in row 1), 'caf\u00e9' (1 row, first in row 2), which differ in case",
     ),
-    "variants": ("a.csv", "text,label\nx,Refund\ny,refund\nz,other\n", {}, "'Refund', 'refund', which differ in case"),
     "NaN": ("a.jsonl", '{"text": "x", "a": NaN, "b": 1.0}\n', {}, "row 1, column 'a' holds nan"),
     "NaN in a CSV": ("a.csv", "text,a,b\nx,NaN,1\n", {}, "row 1, column 'a' holds 'NaN'"),
     "infinite": ("a.jsonl", '{"text": "x", "a": Infinity, "b": 0.0}\n', {}, "column 'a' holds inf"),
@@ -182,25 +211,25 @@ FAULTS: dict[str, tuple[str, str | bytes, dict[str, Any], str]] = {
         "a.csv",
         "text,label,probability\nx,a,0.7\nx,b,0.3\ny,a,0.2\ny,b,0.8\n",
         {},
-        "gives several labels of each text, a row each",
+        "texts several labels, a row each",
     ),
     "a dump of all labels": (
         "a.csv",
         "text,label,score\nx,a,0.7\nx,b,0.2\nx,c,0.1\ny,a,0.2\ny,b,0.7\ny,c,0.1\n",
         {},
-        "gives several labels of each text, a row each",
+        "texts several labels, a row each",
     ),
     "the best two": (
         "a.csv",
         "text,label,probability\nx,a,0.6\nx,b,0.3\ny,a,0.2\ny,c,0.7\n",
         {},
-        "gives several labels of each text, a row each",
+        "texts several labels, a row each",
     ),
     "all labels without numbers": (
         "a.csv",
         "text,label\nx,a\nx,b\nx,c\ny,b\ny,c\ny,a\n",
         {},
-        "gives several labels of each text, a row each",
+        "texts several labels, a row each",
     ),
     "answers, not labels": (
         "a.jsonl",
@@ -241,4 +270,4 @@ def test_labels_that_are_listed_may_differ_in_case(tmp_path: Path) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     for answers in ("none.csv", "."):
         with pytest.raises(MukiError, match="no such file of answers"):
-            read_answers(AnswerFile(answers=answers), tmp_path)
+            read_answers("vendor", AnswerFile(answers=answers), tmp_path)

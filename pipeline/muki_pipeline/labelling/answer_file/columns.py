@@ -1,0 +1,156 @@
+"""Which columns of a file of answers say what, and their numbers."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from muki_pipeline.blocks import AnswerFile
+from muki_pipeline.errors import choice, shortlist
+from muki_pipeline.labelling.answer_file.place import Place
+from muki_pipeline.labelling.answer_file.refusals import TOLERANCE, refuse_cell, refuse_decimal_commas
+from muki_pipeline.names import comparable
+
+_PREFIXED = re.compile(r"((?:predicted )*)probability of (.*)", re.DOTALL)
+_PREDICTED = re.compile(r"((?:predicted )+)label")
+"""How `predict` names its columns: of a file that has such columns already, the new ones are predicted."""
+_USUAL_PROBABILITIES = ("score", "confidence")
+"""Other names of the column `probability`, as pipelines of transformers and others write it."""
+
+
+class Columns(NamedTuple):
+    """What is read.
+
+    Attributes:
+        of_labels: For each label its column of probabilities; empty where a row gives one label.
+        label: The column with one label; empty where each label has a column.
+        probability: The column with that label's probability, if there is one.
+    """
+
+    of_labels: dict[str, str]
+    label: str = ""
+    probability: str | None = None
+
+
+def find_columns(frame: pl.DataFrame, settings: AnswerFile, place: Place) -> Columns:
+    """The columns that hold the answers.
+
+    Args:
+        frame: The file without the column that names the texts.
+        settings: The teacher's block of params.yaml.
+        place: The file, for messages.
+
+    Raises:
+        MukiError: There are none, or two readings are possible.
+    """
+    prefixed = _prefixed(frame.columns)
+    if settings.labels is not None:
+        named = {comparable(column): column for column in frame.columns}
+        found = {label: prefixed.get(label) or named.get(label) for label in settings.labels}
+        if all(found.values()):
+            return Columns({label: str(column) for label, column in found.items()})
+    elif prefixed:
+        return Columns(prefixed)
+    label = _label_column(frame.columns, settings, place)
+    if settings.labels is None and (numbers := _columns_of_numbers(frame, label)):
+        return Columns(numbers)
+    if label is not None:
+        return Columns({}, label, _probability_column(frame.columns, label, settings))
+    if settings.labels is not None:
+        missing = [name for name, column in found.items() if column is None]
+        what = f"has no column for the labels {shortlist(missing)}, and no column {settings.label!r} with one label"
+        raise place.error(what, f"{choice(missing[0], frame.columns)}; correct {place.key('labels')} or label")
+    refuse_decimal_commas(frame, place)
+    what = f"has neither a column {settings.label!r} with one label nor a column of probabilities for each label"
+    raise place.error(what, f"There is {shortlist(frame.columns, 12)}; set {place.key('label')} or labels")
+
+
+def is_prefixed(column: str) -> bool:
+    """Whether a column is called as `predict --all` calls the probabilities of a label."""
+    return _PREFIXED.fullmatch(column) is not None
+
+
+def _prefixed(columns: Sequence[str]) -> dict[str, str]:
+    """For each label the column that `predict --all` wrote; of several such sets the last one."""
+    found: dict[str, dict[str, str]] = {}
+    for column in columns:
+        if match := _PREFIXED.fullmatch(column):
+            found.setdefault(match[1], {})[comparable(match[2])] = column
+    return found[max(found, key=len)] if found else {}
+
+
+def _label_column(columns: Sequence[str], settings: AnswerFile, place: Place) -> str | None:
+    """The column with one label, if there is one.
+
+    Raises:
+        MukiError: Two columns may be meant, and the settings do not choose.
+    """
+    predicted = max((column for column in columns if _PREDICTED.fullmatch(column)), key=len, default=None)
+    if predicted is None or "label" in settings.model_fields_set:
+        return settings.label if settings.label in columns else None
+    if settings.label in columns:
+        what = f"has the columns {settings.label!r} and {predicted!r}: which of them are the answers is not known"
+        raise place.error(
+            what, f"Set {place.key('label')} to {predicted!r}, which predict wrote, or to {settings.label!r}"
+        )
+    return predicted
+
+
+def _probability_column(columns: Sequence[str], label: str, settings: AnswerFile) -> str | None:
+    """The column with the probability of a label, if there is one: beside a predicted label a predicted one."""
+    match = _PREDICTED.fullmatch(label)
+    own = f"{match[1]}probability" if match and "probability" not in settings.model_fields_set else settings.probability
+    usual = () if match else _USUAL_PROBABILITIES
+    return next((name for name in (own, *usual) if name in columns), None)
+
+
+def _columns_of_numbers(frame: pl.DataFrame, label: str | None) -> dict[str, str]:
+    """For each label its column of numbers; empty where there are no such columns."""
+    numbers = {
+        comparable(name): name for name in frame.columns if _is_numeric(frame[name]) and not _is_index(frame[name])
+    }
+    if label is None:
+        return numbers if len(numbers) > 1 else {}
+    # The usual layout of pandas: the best label, and a column of probabilities for each.
+    given = {comparable(str(value)) for value in frame[label].drop_nulls().unique()}
+    is_usual = len(given) > 1 and given <= {*numbers}
+    return {name: column for name, column in numbers.items() if name in given} if is_usual else {}
+
+
+def _is_index(column: pl.Series) -> bool:
+    """Whether a column of no name numbers the rows, as pandas writes it."""
+    if not (column.name.startswith("column ") or column.name in ("", "index") or column.name.startswith("Unnamed")):
+        return False
+    numbers = column.cast(pl.Int64, strict=False)
+    return bool((numbers - pl.int_range(len(numbers), eager=True)).n_unique() == 1)
+
+
+def _is_numeric(column: pl.Series) -> bool:
+    filled = column.drop_nulls()
+    if filled.dtype == pl.String:
+        filled = filled.filter(filled.str.strip_chars() != "")
+        return bool(len(filled)) and filled.cast(pl.Float64, strict=False).null_count() == 0
+    return bool(len(filled)) and filled.dtype.is_numeric()
+
+
+def probabilities(frame: pl.DataFrame, name: str, place: Place) -> NDArray[np.float64]:
+    """A column of numbers from 0 to 1; NaN where it is empty.
+
+    Raises:
+        MukiError: A value is something else, with its row.
+    """
+    column = frame[name]
+    if column.dtype == pl.String:
+        column = column.str.strip_chars().replace("", None)
+    elif not (column.dtype.is_numeric() or column.dtype == pl.Null):
+        what = f"column {name} holds {column.dtype}, which are no probabilities"
+        raise place.error(what, f"Write numbers from 0 to 1, or name the labels in {place.key('labels')}")
+    numbers = column.cast(pl.Float64, strict=False)
+    rejected = (numbers.is_null() & column.is_not_null()) | ~numbers.is_between(0, 1 + TOLERANCE).fill_null(True)
+    rejected |= numbers.is_nan().fill_null(False)
+    if rejected.any():
+        refuse_cell(column, int(rejected.arg_true()[0]), place)
+    return numbers.fill_null(np.nan).to_numpy()
