@@ -142,7 +142,7 @@ def main() -> None:
     quiet_libraries()
     recorder = Recorder()
     corpus, test = texts()
-    share = (corpus["label"] == OTHER).sum() / len(corpus)
+    share = float(np.mean(corpus["label"].to_numpy() == OTHER))
     projects = {clean: project(corpus, clean=clean) for clean in (True, False)}
     chosen = variants(share)
     for variant in chosen:
@@ -163,7 +163,7 @@ def main() -> None:
         "corpus": len(corpus),
         "share": share,
         "test": len(test),
-        "test_share": (test["label"] == OTHER).sum() / len(test),
+        "test_share": float(np.mean(test["label"].to_numpy() == OTHER)),
         "students": students,
     }
     recorder.write("unknown_label", values, seconds=recorder.lap(), seeds=seeds)
