@@ -95,7 +95,14 @@ def test_rivals_write_a_file_for_each_row(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "argv", asked)
     rivals_main.main()
     found = record.read("rivals", results)
-    every = {"setting", *rivals_main.PAIRED, *rivals_main.ONCE, *rivals_main.FEW, *rivals_main.DIRECT}
+    every = {
+        "setting",
+        *rivals_main.PAIRED,
+        *rivals_main.ONCE,
+        *rivals_main.FEW,
+        *rivals_main.DIRECT,
+        rivals_main.COSTS,
+    }
     few = {*rivals_main.FEW}
     assert {name.rsplit("/")[-1] for name in found if "tiny-24" in name} == every - few | {"gold_5"}
     assert {name.rsplit("/")[-1] for name in found if "tiny-12" in name} == every - few
@@ -108,7 +115,9 @@ def test_rivals_write_a_file_for_each_row(tmp_path: Path, monkeypatch: pytest.Mo
     facts = found["rivals/tiny-24/setting"]["values"]
     assert facts["teachers"]["one"]["texts"] == 12
     assert facts["gold"] == {"gold_5": 5.0, "supervised": 6.0}
-    assert all(cost > 0 for cost in facts["costs"].values())
+    costs = found["rivals/tiny-24/costs"]["values"]["seconds"]
+    assert {"gate", "train", "train_10"} < costs.keys()
+    assert all(cost > 0 for cost in costs.values())
     for table in (rivals_tables.without_gold, rivals_tables.gold, rivals_tables.costs):
         assert [line.split("|")[1:3] for line in table(found)[2:]] == [["Tiny, 2", "12"], ["Tiny, 2", "24"]]
 

@@ -27,4 +27,6 @@ def test_a_scorer_without_figures_is_shown_as_not_measured() -> None:
 
 def test_the_demo_has_every_figure_of_its_test_set() -> None:
     demo = json.loads((Path(__file__).parents[3] / "data" / "metrics.json").read_text())
-    assert [title for title, _, _ in results.test_set(demo)] == [figure.title for figure in results.TEST_SET]
+    of_unknown = {"student.unknown_found", "student.known_called_unknown", "student.accuracy_of_known"}
+    expected = [figure.title for figure in results.TEST_SET if figure.key not in of_unknown]
+    assert [title for title, _, _ in results.test_set(demo)] == expected

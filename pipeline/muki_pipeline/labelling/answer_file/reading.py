@@ -123,7 +123,7 @@ def read_answers(name: str, settings: AnswerFile, root: Path) -> Answers:
         what = f"names only the labels {list(content.labels)}, so it chooses nothing"
         raise place.error(what, f"Give its labels, at least two, in {place.key('labels')}")
     samples = _samples(keys, content)
-    unknown = content.unknown.rename("label").value_counts().sort("count", "label", descending=[True, False])
+    unknown = content.unknown.alias("label").value_counts().sort("count", "label", descending=[True, False])
     used = {columns.label, columns.probability, *columns.of_labels.values()}
     unused = [each for each in others.columns if each not in used]
     return Answers(
@@ -258,7 +258,7 @@ def _label_names(frame: pl.DataFrame, column: str, place: Place) -> pl.Series:
 
 def _slips(names: pl.Series, place: Place) -> tuple[str, ...]:
     """A warning of labels of very few rows that resemble a frequent one."""
-    counts = dict(names.drop_nulls().rename("label").value_counts().sort("count", "label").iter_rows())
+    counts = dict(names.drop_nulls().alias("label").value_counts().sort("count", "label").iter_rows())
     if len(counts) > _MOST_COMPARED:
         return ()
     rare: dict[str, int] = {}
