@@ -1,6 +1,7 @@
 """A real browser, spoken to by the DevTools protocol."""
 
 import asyncio
+import json
 import shutil
 import subprocess
 from collections.abc import Awaitable, Callable
@@ -78,15 +79,16 @@ class Page:
         await self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
 
-async def use(file: Path, profile: Path, ready: str, visit: Callable[[Page], Awaitable[None]]) -> None:
+async def use(file: Path, profile: Path, visit: Callable[[Page], Awaitable[None]]) -> None:
     """Open a file in a browser and visit it.
 
     Args:
         file: The page.
         profile: Where the browser keeps what it stores; a later visit finds it.
-        ready: A script's expression that is true once the page can be used.
         visit: What is done there.
     """
+    # The browser begins with an empty page, which is complete as well.
+    loaded = f"location.href === {json.dumps(file.as_uri())} && document.readyState === 'complete'"
     command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
     command += [f"--user-data-dir={profile}", file.as_uri()]
     port_file = profile / "DevToolsActivePort"
@@ -105,7 +107,7 @@ async def use(file: Path, profile: Path, ready: str, visit: Callable[[Page], Awa
                 page = Page(socket)
                 await page.call("Runtime.enable")
                 async with asyncio.timeout(120):
-                    while not await page.value(ready):
+                    while not await page.value(loaded):
                         await asyncio.sleep(0.1)
                     await visit(page)
                 await page.socket.send_json({"id": 0, "method": "Browser.close"})  # it keeps what pages stored

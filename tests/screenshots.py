@@ -21,7 +21,6 @@ FOLDER = ROOT / "docs" / "screenshots"
 WIDTHS, HEIGHT = (390, 1000, 1600), 900
 SCHEMES = ("light", "dark")
 _SHORTEST = "place = data.texts.indexOf(data.texts.reduce((a, b) => (b.text.length < a.text.length ? b : a))); show()"
-READY = "document.readyState === 'complete'"
 
 
 async def shoot(page: Page, name: str) -> None:
@@ -58,7 +57,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for file, visit in ((layout.report, report), (layout.review_page, answered)):
         with tempfile.TemporaryDirectory() as profile:
-            asyncio.run(use(file, Path(profile), READY, visit))
+            asyncio.run(use(file, Path(profile), visit))
 
 
 if __name__ == "__main__":

@@ -246,4 +246,4 @@ def test_a_cell_of_the_matrix_opens_into_its_texts(report: Path, measured: Path,
             assert await browser.value("document.documentElement.scrollWidth <= innerWidth"), width
         assert browser.errors == []
 
-    asyncio.run(use(report, tmp_path, "document.readyState === 'complete'", visit))
+    asyncio.run(use(report, tmp_path, visit))
