@@ -1,14 +1,3 @@
-"use strict";
-// Texts, labels and names are only ever set as textContent.
-const data = JSON.parse(document.getElementById("data").textContent);
-const at = name => document.getElementById(name);
-const element = (tag, text, parent) => {
-  const made = document.createElement(tag);
-  if (text !== undefined) made.textContent = text;
-  parent.append(made);
-  return made;
-};
-
 // What is answered so far lies in the browser, under the digest of the sample.
 const UNSURE = { unsure: true };
 const SHOWN = 20; // labels that are listed at once

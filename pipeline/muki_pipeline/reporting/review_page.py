@@ -3,18 +3,14 @@
 The texts lie in the page as JSON, and its script sets them as text alone, so no text is ever read as HTML.
 """
 
-import json
 from collections.abc import Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from muki_pipeline.evaluation.review import Sample
+from muki_pipeline.reporting.pages import TEMPLATES, as_json
 from muki_pipeline.routing.accuracy import FEWEST, WIDTH, log_odds, typical
 from muki_pipeline.routing.answers import RANDOM, none_answer
 
-_PAGE = Environment(
-    loader=PackageLoader("muki_pipeline.reporting", ""), autoescape=True, undefined=StrictUndefined
-).get_template("review_page.jinja")
+_PAGE = TEMPLATES.get_template("review_page.jinja")
 
 
 def review_page(sample: Sample) -> str:
@@ -49,6 +45,4 @@ def review_page(sample: Sample) -> str:
             for number, row in enumerate(table.iter_rows(named=True))
         ],
     }
-    # No text can end the script element, or begin a comment in it.
-    inline = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
-    return _PAGE.render(count=len(table), content=inline)
+    return _PAGE.render(count=len(table), content=as_json(content))

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from muki_pipeline.config import Params
 from muki_pipeline.evaluation.gold_labels import read_corpus_gold
 from muki_pipeline.layout import TRAINING_CURVE, Layout, open_golden
 from muki_pipeline.reporting import results
+from muki_pipeline.reporting.pages import TEMPLATES, as_json
 from muki_pipeline.reporting.report import provenance
 from muki_pipeline.reporting.report.charts import corpus, student, teaching
 from muki_pipeline.reporting.report.charts.chart import Chart, Table, amount
@@ -19,17 +18,11 @@ from muki_pipeline.reporting.report.charts.routing import uncertainty_charts
 from muki_pipeline.reporting.report.first_screen import first_screen
 from muki_pipeline.reporting.report.golden import GoldenSummary, golden_summary
 from muki_pipeline.reporting.report.measured import Measured, read_csv, read_measured
-from muki_pipeline.reporting.report.texts import as_json, searchable
+from muki_pipeline.reporting.report.texts import searchable
 from muki_pipeline.store import files
 from muki_pipeline.supervision.summary import RoutingSummary, read_summary
 
-_PAGE = Environment(
-    loader=PackageLoader("muki_pipeline.reporting.report", ""),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-).get_template("page.jinja")
+_PAGE = TEMPLATES.get_template("report/page.jinja")
 
 
 def write_report(params: Params, layout: Layout) -> None:

@@ -3,7 +3,6 @@
 They lie in the page as JSON; a script builds what is shown with `textContent`, so no text is ever read as HTML.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from muki_pipeline.config import Params
 from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import Layout, open_golden
+from muki_pipeline.reporting.pages import as_json
 from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.store.columns import matrix
 from muki_pipeline.supervision.strategies import MARGIN_FLOOR
@@ -22,11 +22,6 @@ _ROOM = 1_300_000
 """Bytes that they may take, whatever their script and however many teachers there are."""
 _LONG, _AN_ANSWER, _REST = 600, 30, 120
 """Bytes of a text, of a teacher's answer, and of the rest of an entry."""
-
-
-def as_json(content: Any) -> str:
-    """JSON for a script element; no text can end the element, or begin a comment in it."""
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def cut(text: str, most: int) -> str:

@@ -14,9 +14,10 @@ import pytest
 
 from muki_pipeline import config
 from muki_pipeline.layout import Layout
+from muki_pipeline.reporting.pages import as_json
 from muki_pipeline.reporting.report import texts as module
 from muki_pipeline.reporting.report.page import write_report
-from muki_pipeline.reporting.report.texts import as_json, cut, sample_size, searchable
+from muki_pipeline.reporting.report.texts import cut, sample_size, searchable
 from tests import tiny
 from tests.browser import CHROMIUM, Page, use
 
@@ -176,5 +177,4 @@ def test_a_click_shows_what_every_teacher_said(path: Path, tmp_path: Path) -> No
         wanted = sum("w1 " in str(each["text"]) for each in stored(path))
         assert await page.value("document.querySelector('#count').textContent") == f"{wanted} of 31 texts"
 
-    ready = "document.querySelector('#texts details') !== null"
-    asyncio.run(use(path.parent / "data" / "report.html", tmp_path, ready, visit))
+    asyncio.run(use(path.parent / "data" / "report.html", tmp_path, visit))

@@ -2,9 +2,9 @@
 
 import polars as pl
 
+from muki_pipeline.reporting.pages import as_json
 from muki_pipeline.reporting.report.charts import confusions as module
 from muki_pipeline.reporting.report.charts.confusions import MOST_LABELS, confusions
-from muki_pipeline.reporting.report.texts import as_json
 
 
 def answers(*counted: tuple[str, str, int]) -> pl.DataFrame:
