@@ -1,14 +1,12 @@
 """The command line as a user meets it: what it prints, and that every mistake is one line and exit code 2."""
 
 import json
-import math
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -21,7 +19,6 @@ from muki_stages import cli
 from tests import tiny
 
 Run = Callable[..., tuple[int, str, str]]
-LOGS = (math.log(3), math.log(2))
 
 
 @pytest.fixture
@@ -116,26 +113,6 @@ def test_rules_are_compared_and_reported(project: Path, run: Run) -> None:
     code, _, err = run("compare", *params)
     assert code == 0
     assert err.count("student of gate") == 2, "students of another base model are other students"
-
-
-@pytest.mark.parametrize("scorer", ["gate", "mc_entropy"])
-def test_the_least_familiar_texts_weigh_nothing(project: Path, run: Run, scorer: str) -> None:
-    params = ("--params", str(project))
-    change(project, "integrate", {"unknown_share": 0.5, "scorer": scorer, "strategy": "soft"})
-    code, _, err = run("integrate", *params)
-    assert code == 0
-    frame = pl.read_parquet(project.parent / "data" / "golden" / "*.parquet")
-    assert "15 of them have weight 0: no teacher answers or knows them" in err
-    assert (frame["weight"] == 0).sum() == 15
-    assert frame.filter(pl.col("weight") > 0)["weight"].mean() == pytest.approx(1, rel=1e-5)
-    if scorer == "gate":
-        doubt = "warning: at first the teachers' certainty, the texts and the labels' names agreed only slightly"
-        assert doubt in err, "these teachers are random"
-        return
-    labels = [pl.read_parquet(project.parent / "data" / "labels" / name / "*.parquet") for name in ("one", "two")]
-    surest = np.maximum(*(1 - said["entropy"].to_numpy() / log for said, log in zip(labels, LOGS, strict=True)))
-    is_taught = frame["weight"].to_numpy() > 0
-    assert surest[~is_taught].max() < surest[is_taught].min()
 
 
 def test_labelling_again_does_nothing(project: Path, run: Run) -> None:

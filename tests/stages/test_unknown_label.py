@@ -1,7 +1,9 @@
 """A label of the student for texts that no teacher knows, from the golden table to the report."""
 
 import json
+import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,11 @@ from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.comparison.compare import compare
 from muki_pipeline.evaluation.predict import unknown_measures
 from muki_pipeline.reporting import results
+from muki_pipeline.routing.router import Router
 from muki_pipeline.supervision.integrate import integrate
+from muki_pipeline.supervision.summary import RoutingSummary, ShardSums, summarise
 from muki_stages import evaluate, report
+from muki_stages import integrate as stage
 from tests import tiny
 
 UNKNOWN: dict[str, Any] = {"unknown_share": 0.3, "unknown_label": "other"}
@@ -89,6 +94,53 @@ def test_rules_are_compared_without_it(finished: Path) -> None:
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], error: str) -> None:
     with pytest.raises(ValidationError, match=error):
         config.Integrate(**settings)
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_labelled(tmp_path_factory.mktemp("labelled"))
+
+
+@pytest.mark.parametrize("scorer", ["gate", "mc_entropy"])
+def test_the_least_familiar_texts_weigh_nothing(
+    labelled: Path, tmp_path: Path, scorer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(labelled.parent, tmp_path / "p")
+    path = tmp_path / "p" / "params.yaml"
+    tiny.change(path, "integrate", unknown_share=0.5, scorer=scorer, strategy="soft")
+    stage.main(path)
+    err = " ".join(capsys.readouterr().err.split())
+    data = path.parent / "data"
+    frame = pl.read_parquet(data / "golden" / "*.parquet")
+    assert "30 of them have weight 0: no teacher answers or knows them" in err
+    assert (frame["weight"] == 0).sum() == 30
+    assert frame.filter(pl.col("weight") > 0)["weight"].mean() == pytest.approx(1, rel=1e-5)
+    if scorer == "gate":
+        return
+    labels = [pl.read_parquet(data / "labels" / name / "*.parquet") for name in ("one", "two")]
+    logs = (math.log(3), math.log(2))
+    surest = np.maximum(*(1 - said["entropy"].to_numpy() / log for said, log in zip(labels, logs, strict=True)))
+    is_taught = frame["weight"].to_numpy() > 0
+    assert surest[~is_taught].max() < surest[is_taught].min()
+
+
+def test_foreign_texts_are_not_counted_for_the_teachers_labels(
+    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+
+    def seen(router: Router, sums: Sequence[ShardSums]) -> RoutingSummary | None:
+        counted.append(sum(each.targets.total() for each in sums))
+        return summarise(router, sums)
+
+    monkeypatch.setattr("muki_pipeline.supervision.integrate.summarise", seen)
+    shutil.copytree(labelled.parent, tmp_path / "p")
+    path = tmp_path / "p" / "params.yaml"
+    tiny.change(path, "integrate", unknown_share=0.4, unknown_label="other")
+    params, layout = config.load(path)
+    found = integrate(params, layout, layout.golden)
+    assert found.foreign == 24
+    assert counted == [60 - 24]
 
 
 def test_a_name_that_a_teacher_uses_is_refused(finished: Path, tmp_path: Path) -> None:

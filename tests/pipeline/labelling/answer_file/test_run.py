@@ -152,18 +152,24 @@ def test_a_silent_teacher_is_not_chosen_where_the_other_knows_nothing(tmp_path: 
         assert golden.filter(silent)["margin"].max() < 1e-5  # it leads nobody
 
 
-def test_a_text_that_nobody_answers_is_not_taught(tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", [{}, {"unknown_share": 0.2, "unknown_label": "other"}])
+def test_a_text_that_nobody_answers_is_not_taught(tmp_path: Path, settings: dict[str, Any]) -> None:
     path = with_answers(tmp_path, "")
     texts = texts_of()
     with_answers(tmp_path, wide([text for text in texts if text not in texts[:4]]))
     values = yaml.safe_load(path.read_text())
     values["teachers"] = {"two": values["teachers"]["two"]}
-    values["integrate"] = {}
+    values["integrate"] = settings
     path.write_text(yaml.safe_dump(values))
     tiny.label(path)
     params, layout = config.load(path)
     done = integrate(params, layout, layout.golden)
+    corpus = pl.read_parquet(layout.corpus / "*.parquet").select("id", silent=pl.col("text").is_in(texts[:4]))
+    golden = pl.read_parquet(layout.golden / "*.parquet").join(corpus, on="id")
+    assert golden.filter("silent")["weight"].to_list() == [0] * done.abstained
     assert done.abstained >= 4
+    assert (golden.filter(~pl.col("silent"))["weight"] > 0).all()
+    assert done.foreign <= len(golden) - done.abstained
 
 
 @pytest.mark.parametrize(
