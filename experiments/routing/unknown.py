@@ -66,6 +66,7 @@ def without(base: Base, left_out: str, outputs: TeacherOutputs, gold: list[str])
     assert outputs.texts is not None
     assert outputs.embeddings is not None
     assert outputs.names is not None
+    # `stored` made them LabelShards; the scorers' protocol does not know their table.
     teachers = [LabelShard(outputs.teachers[each].table.take(rows)) for each in numbers]  # type: ignore[attr-defined]
     own_names = outputs.names[:, [whole.labels.index(label) for label in space.labels]]
     texts = [outputs.texts[row] for row in rows.tolist()]
