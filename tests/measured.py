@@ -19,9 +19,11 @@ Records = Mapping[str, dict[str, Any]]
 MISSING = "Not measured on this version."
 
 
-def part(folder: str, build: Callable[[Records], list[str]]) -> str:
-    """A generated part of a page: what is built from a folder of results, and where its figures come from."""
-    records = read(folder)
+def part(
+    folder: str, build: Callable[[Records], list[str]], choose: Callable[[Records], Records] = lambda records: records
+) -> str:
+    """A generated part of a page: what is built from those chosen of a folder's results, and where they come from."""
+    records = choose(read(folder))
     return "\n".join([*build(records), "", source(records.values())]) if records else MISSING
 
 
@@ -99,7 +101,7 @@ def routing(records: Records) -> list[str]:
     others = [100 * values["gain"] for values in ordered if not values["is_bound"]]
     sentences = [
         f"{where}: a gain of {min(gains):+.1f} to {max(gains):+.1f} points on {len(gains)} settings."
-        for where, gains in (("Trained teachers, real names", bound), ("Half-trained or misnamed", others))
+        for where, gains in (("Real names", bound), ("Misnamed", others))
         if gains
     ]
     return [*table(("setting", "texts", *(f"`{r}`" for r in rules), "gain"), rows), "", *sentences]
@@ -123,6 +125,25 @@ def unknown(records: Records) -> list[str]:
         cells = (share(values["rules"][rule]["left_out"]) for rule in rules)
         rows.append((values["setting"], f"{values['texts']:,}", f"{values['foreign'] / values['texts']:.2f}", *cells))
     return table(("setting", "texts", "share of them foreign", *(f"`{rule}`" for rule in rules)), rows)
+
+
+def unknown_label(records: Records) -> list[str]:
+    """What the students of each variant answer to known and to foreign texts."""
+    [measured] = values_of(records)
+    measures = ("accuracy", "accuracy_of_known", "unknown_found", "known_called_unknown", "left_out")
+    rows = []
+    for variant in dict.fromkeys(student["variant"] for student in measured["students"]):
+        own = [student for student in measured["students"] if student["variant"] == variant]
+        rows.append((variant, *(mean(own, measure) for measure in measures)))
+    headings = (
+        "corpus",
+        "right answers",
+        "on known texts",
+        "foreign found",
+        "known taken for foreign",
+        "left out at 95 %",
+    )
+    return table(headings, rows)
 
 
 def precision(records: Records) -> list[str]:
@@ -253,10 +274,11 @@ PARTS: dict[str, Callable[[], str]] = {
     "routing": partial(part, "routing", routing),
     "outputs": partial(part, "outputs", outputs),
     "unknown": partial(part, "unknown", unknown),
+    "unknown-label": partial(part, "unknown_label", unknown_label),
     "precision": partial(part, "precision", precision),
     "rivals": partial(part, "rivals", rivals_tables.without_gold),
     "rivals-gold": partial(part, "rivals", rivals_tables.gold),
-    "rivals-costs": partial(part, "rivals", rivals_tables.costs),
+    "rivals-costs": partial(part, "rivals", rivals_tables.costs, rivals_tables.of_costs),
     "rivals-summary": lambda: " ".join(rivals_tables.summary(read("rivals"))) or MISSING,
     "published": rivals_tables.published,
     "training": partial(part, "training", training),

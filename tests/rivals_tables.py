@@ -179,12 +179,17 @@ def gold_figure(records: Records) -> Figure | None:
     return figure
 
 
+def of_costs(records: Records) -> Records:
+    """The costs of the settings where they are measured, and what these settings are."""
+    folders = {name.rsplit("/", 1)[0] for name in records if name.endswith("/costs")}
+    wanted = {f"{folder}/{row}" for folder in folders for row in ("costs", "setting")}
+    return {name: record for name, record in records.items() if name in wanted}
+
+
 def costs(records: Records) -> list[str]:
     """Seconds until something answers, and how fast it answers."""
     rows = []
     for facts, found in by_setting(records):
-        if "costs" not in found:
-            continue
         each, texts = found["costs"]["seconds"], facts["texts"]["corpus"]
         label, embed = texts * each["label"], texts * each["embed"]
         seconds = (

@@ -137,6 +137,16 @@ def test_the_routing_suite_is_shown_in_its_order_with_its_gain() -> None:
     assert "-5.0 to -5.0 points on 1 settings" in found[-1]
 
 
+def test_students_with_a_label_for_foreign_texts_are_shown_beside_others() -> None:
+    def student(variant: str, accuracy: float) -> dict[str, Any]:
+        measures = ("accuracy_of_known", "unknown_found", "known_called_unknown", "left_out")
+        return {"variant": variant, "accuracy": accuracy, **dict.fromkeys(measures, 0.5)}
+
+    students = [student("left out", 0.7), student("label", 0.8), student("label", 0.9)]
+    found = measured.unknown_label(records(unknown_label={"students": students}))
+    assert [row.split("|")[1:3] for row in found[2:]] == [["left out", "0.700 (1)"], ["label", "0.850 ± 0.071 (2)"]]
+
+
 def test_what_grows_is_shown_by_rows_and_workers() -> None:
     row = {"what": "prepare", "rows": 10_000, "seconds": 0.25, "peak_mib": 512.3}
     assert measured.scale_rows(records(rows={"rows": [row]}))[2] == "|prepare|0.25 s, 512 MiB|"

@@ -81,4 +81,7 @@ def test_costs_are_those_of_the_corpus_and_of_an_answer() -> None:
 
 
 def test_costs_that_were_not_measured_are_not_in_the_table() -> None:
-    assert len(rivals_tables.costs(records(gate=row("gate", 0.7)))) == 2
+    unmeasured = records(gate=row("gate", 0.7))
+    assert rivals_tables.of_costs(unmeasured) == {}
+    costs = {name.replace("1000", "4000"): each for name, each in records(costs={"seconds": {}}).items()}
+    assert {name.rsplit("/", 1)[1] for name in rivals_tables.of_costs({**unmeasured, **costs})} == {"costs", "setting"}
