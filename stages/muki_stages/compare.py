@@ -9,6 +9,7 @@ from rich.text import Text
 from muki_pipeline import config
 from muki_pipeline.evaluation.comparison.compare import Comparison, compare
 from muki_pipeline.evaluation.comparison.significance import best_rules
+from muki_pipeline.evaluation.measured_on import comparison_inputs
 from muki_pipeline.store.columns import arrow
 from muki_pipeline.store.table import write_table_file
 from muki_stages import terminal
@@ -28,9 +29,10 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
     """Train a student for every rule and seed from the stored labels, and show which rule is best."""
     quiet_libraries()
     params, layout = config.load(params_file)
+    inputs = comparison_inputs(params, layout)
     with progress() as bars:
         comparison = compare(params, layout, bars)
-    write_table_file(layout.comparison, arrow(comparison.students))
+    write_table_file(layout.comparison, arrow(comparison.students), {"inputs": inputs})
     write_table_file(layout.comparison_tests, arrow(comparison.tests))
     if not terminal.wants_json():
         show(comparison)

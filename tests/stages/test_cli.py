@@ -108,7 +108,13 @@ def test_rules_are_compared_and_reported(project: Path, run: Run) -> None:
     assert run("report", *params)[0] == 2
     assert run("integrate", *params)[0] == 0
     assert run("report", *params)[0] == 0
-    assert "Rules compared" in (project.parent / "data" / "report.html").read_text()
+    page = project.parent / "data" / "report.html"
+    assert "gate is the best rule" in page.read_text() or "muki is the best rule" in page.read_text()
+    change(project, "label.passes", 4)
+    for command in (("label", "--teacher", "all"), ("integrate",), ("report",)):
+        assert run(*command, *params)[0] == 0
+    assert "something else has come (labels of one, labels of two)" in page.read_text()
+    assert "best rule without gold labels" not in page.read_text()
     tiny.save_teacher(project.parent / "models" / "base", ["a", "b"], seed=10)
     code, _, err = run("compare", *params)
     assert code == 0

@@ -1,10 +1,11 @@
-"""What the figures of `evaluate` are of, so that nobody shows them beside another student or another golden table."""
+"""What the figures of `evaluate` and `compare` are of, so that nobody shows them beside another student or table."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from muki_pipeline.config import Params
+from muki_pipeline.evaluation.comparison.rules import RULES
 from muki_pipeline.layout import Layout
 from muki_pipeline.store import files
 from muki_pipeline.store.keys import canonical_key, file_digest, files_digest
@@ -12,6 +13,8 @@ from muki_pipeline.store.table import MANIFEST
 
 RECORD = "measured_on.json"
 """The record's name in the folder of plots; `evaluate` writes it last."""
+_CHANGED_BY_RULES = {"unknown_label", *(key for changes, _ in RULES.values() for key in changes)}
+"""Keys of the `integrate` block that a comparison does not read."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,33 @@ def inputs_now(params: Params, layout: Layout) -> dict[str, str]:
         cut_at = params.student.max_length
         found["student"] = canonical_key({"files": files_digest(saved), "max_length": cut_at})
     return found
+
+
+def comparison_inputs(params: Params, layout: Layout) -> dict[str, str]:
+    """A SHA-256 of each thing that a comparison's figures are of, as it lies there now; what is not there has none.
+
+    The files of the model that students start from are not read: they need not lie here any more.
+
+    Args:
+        params: All settings.
+        layout: Where the corpus, the labels and the gold labels lie.
+    """
+    tables = {"corpus": layout.corpus, "embeddings": layout.embeddings, "label names": layout.label_names}
+    tables |= {f"labels of {name}": layout.labels(name) for name in params.teachers}
+    single = {
+        "test set": layout.test,
+        "gold labels of the corpus": layout.corpus_gold,
+        **{name: folder / MANIFEST for name, folder in tables.items()},
+    }
+    found = {name: file_digest(path) for name, path in single.items() if files.exists(path)}
+    integration = params.integrate.model_dump(mode="json", exclude=_CHANGED_BY_RULES)
+    student = params.student.model_dump(mode="json", exclude={"temperature", "seed"})
+    return found | {"settings": canonical_key({"integrate": integration, "student": student})}
+
+
+def difference(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The names of what is not as it was."""
+    return sorted(name for name in {*now, *before} if now.get(name) != before.get(name))
 
 
 def write_record(layout: Layout, inputs: Mapping[str, str], written: Iterable[Path]) -> None:

@@ -11,7 +11,7 @@ import polars as pl
 from muki_pipeline.config import Params
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.gold_labels import read_test
-from muki_pipeline.evaluation.measured_on import inputs_now, read_record
+from muki_pipeline.evaluation.measured_on import difference, inputs_now, read_record
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.layout import Layout
 from muki_pipeline.store import files
@@ -53,9 +53,7 @@ def read_measured(params: Params, layout: Layout, labels: Sequence[str]) -> Meas
     record = read_record(layout)
     if record is None or record.files.get(layout.metrics.name) != file_digest(layout.metrics):
         return Measured(stale="nobody recorded which student and which texts they were measured on")
-    now = inputs_now(params, layout)
-    changed = sorted(name for name in {*now, *record.inputs} if now.get(name) != record.inputs.get(name))
-    if changed:
+    if changed := difference(record.inputs, inputs_now(params, layout)):
         return Measured(stale=f"since they were measured, something else has come: {', '.join(changed)}")
     tables = {
         name: read_csv(path, as_texts=name == "confusion")

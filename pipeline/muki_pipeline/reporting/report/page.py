@@ -63,7 +63,7 @@ def write_report(params: Params, layout: Layout) -> None:
         near=provenance.near_table(layout, of_teachers),
         drift=corpus.drift_chart(measured.metrics["drift"]) if "drift" in measured.metrics else None,
         training=_training(layout),
-        comparison=provenance.comparison(layout),
+        comparison=provenance.comparison(params, layout),
         searchable=(texts := searchable(params, layout)),
         data=as_json(texts),
         teachers=provenance.teacher_table(layout, facts),

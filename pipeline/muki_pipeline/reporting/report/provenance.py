@@ -10,11 +10,13 @@ import polars as pl
 
 from muki_pipeline.config import Params
 from muki_pipeline.evaluation.comparison.significance import best_rules
+from muki_pipeline.evaluation.measured_on import comparison_inputs, difference
 from muki_pipeline.layout import Layout, make_labels
 from muki_pipeline.reporting.report.charts.chart import Table as Shown
 from muki_pipeline.reporting.report.charts.labels import near_names
 from muki_pipeline.store import files, schema
 from muki_pipeline.store.columns import frame, matrix
+from muki_pipeline.store.store import metadata_of
 from muki_pipeline.store.table import Table, is_finished, read_table_file
 
 _NEAREST, _ALIKE, _MOST_LABELS = 8, 0.7, 2_000
@@ -88,12 +90,18 @@ def _near_in_meaning(layout: Layout, labels: list[str]) -> list[tuple[str, str, 
     return [(labels[one], labels[other], float(cosines[one, other])) for one, other in ordered]
 
 
-def comparison(layout: Layout) -> tuple[str, Shown] | None:
-    """The rules that `compare` compared: the finding, and a row for each; None where it was not run."""
+def comparison(params: Params, layout: Layout) -> tuple[str, Shown | None] | None:
+    """The rules that `compare` compared: the finding, and a row for each; None where it was not run.
+
+    Where the students are of other labels, test texts or settings, the finding says so, and there are no rows.
+    """
     if not files.exists(layout.comparison):
         return None
     remedy = "Run muki-pipeline compare"
-    students = frame(read_table_file(layout.comparison, None, remedy))
+    table = read_table_file(layout.comparison, None, remedy)
+    if changed := difference(metadata_of(table).get("inputs", {}), comparison_inputs(params, layout)):
+        return f"Left out: since the rules were compared, something else has come ({', '.join(changed)})", None
+    students = frame(table)
     tests = frame(read_table_file(layout.comparison_tests, ["rule", "other", "p_value"], remedy))
     best = best_rules(students, tests)
     measures = ["macro_f1", "expected_calibration_error", "supervision_accuracy", "teacher_selection", "kl_to_gold"]
@@ -107,9 +115,9 @@ def comparison(layout: Layout) -> tuple[str, Shown] | None:
         cells = ["" if row[each] is None else f"{row[each]:.3f}" for each in measures]
         rows.append([row["rule"] + (" ≈" if row["rule"] in best[1:] else ""), f"{row['accuracy']:.3f}{spread}", *cells])
     headings = ["rule", "accuracy", "macro-F1", "calibration error", "target right", "right teacher", "KL to gold"]
-    table = Shown(headings, rows, means["rule"].to_list().index(best[0]) if best else -1)
+    shown = Shown(headings, rows, means["rule"].to_list().index(best[0]) if best else -1)
     if not best:
-        return "No rule without gold labels was compared", table
+        return "No rule without gold labels was compared", shown
     alike = len(best) - 1
     others = "" if not alike else f"; {alike} {'is' if alike == 1 else 'are'} not significantly worse"
-    return f"{best[0]} is the best rule without gold labels{others}", table
+    return f"{best[0]} is the best rule without gold labels{others}", shown

@@ -12,6 +12,7 @@ import pytest
 
 from muki_pipeline import config
 from muki_pipeline.errors import MukiError
+from muki_pipeline.evaluation.measured_on import comparison_inputs
 from muki_pipeline.layout import Layout
 from muki_pipeline.reporting.report.golden import CONFLICTS, golden_summary
 from muki_pipeline.reporting.report.measured import read_measured
@@ -70,7 +71,7 @@ def report(measured: Path) -> Path:
         pl.lit(0.5).alias(name) for name in measures
     )
     tests = pl.DataFrame({"rule": ["gate"], "other": ["muki"], "p_value": [0.9]})
-    write_table_file(layout.comparison, arrow(students))
+    write_table_file(layout.comparison, arrow(students), {"inputs": comparison_inputs(params, layout)})
     write_table_file(layout.comparison_tests, arrow(tests))
     write_report(params, layout)
     return layout.report

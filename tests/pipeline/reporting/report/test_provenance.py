@@ -1,18 +1,22 @@
 """What the page is made of."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
 
+from muki_pipeline import config
+from muki_pipeline.evaluation.measured_on import comparison_inputs
 from muki_pipeline.layout import Layout
 from muki_pipeline.reporting.report import provenance
 from muki_pipeline.store import schema
 from muki_pipeline.store.columns import arrow, fixed_size_lists
 from muki_pipeline.store.folder import FolderStore
 from muki_pipeline.store.table import publish, write_table_file
+from tests import tiny
 
 KNOWN = {"Refund": ["one"], "refunds": ["two"], "goal": ["one"], "score": ["two"], "match": ["one"]}
 VECTORS = np.array([[1, 0, 0], [1, 0.1, 0], [0, 1, 0], [0, 1, 0.3], [0, 1, 0.1]], dtype=np.float32)
@@ -43,18 +47,51 @@ def test_embeddings_of_other_labels_tell_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("p_value", "alike"), [(0.9, "; 1 is not significantly worse"), (0.01, "")])
 def test_the_best_rule_is_named(tmp_path: Path, p_value: float, alike: str) -> None:
-    layout = Layout(tmp_path)
-    assert provenance.comparison(layout) is None
+    params, layout = config.load(tiny.save_project(tmp_path))
+    assert provenance.comparison(params, layout) is None
     measures = ("macro_f1", "expected_calibration_error", "supervision_accuracy", "teacher_selection", "kl_to_gold")
     students = pl.DataFrame({"rule": ["muki", "gate", "gate"], "accuracy": [0.7, 0.75, 0.85]}).with_columns(
         pl.lit(0.5).alias(name) for name in measures
     )
-    layout.comparison.parent.mkdir(parents=True)
-    write_table_file(layout.comparison, arrow(students))
+    layout.comparison.parent.mkdir(parents=True, exist_ok=True)
+    write_table_file(layout.comparison, arrow(students), {"inputs": comparison_inputs(params, layout)})
     tests = pl.DataFrame({"rule": ["gate"], "other": ["muki"], "p_value": [p_value]})
     write_table_file(layout.comparison_tests, arrow(tests))
-    found = provenance.comparison(layout)
+    found = provenance.comparison(params, layout)
     assert found is not None
     finding, table = found
+    assert table is not None
     assert finding == f"gate is the best rule without gold labels{alike}"
     assert table.rows[table.best][:2] == ["gate", "0.800 ± 0.071"]
+
+
+@pytest.mark.parametrize(
+    ("block", "values", "changed"),
+    [
+        ("integrate", {"aliases": {"one": {"plum": "prune"}}}, "settings"),
+        ("student", {"epochs": 3}, "settings"),
+        ("integrate", {"scorer": "entropy", "reweight": "none"}, ""),
+        ("compare", {"seeds": [7]}, ""),
+        (None, {}, "test set"),
+    ],
+)
+def test_a_comparison_of_something_else_is_left_out(
+    tmp_path: Path, block: str | None, values: dict[str, Any], changed: str
+) -> None:
+    path = tiny.save_project(tmp_path)
+    params, layout = config.load(path)
+    layout.gold.mkdir(parents=True)
+    layout.test.write_bytes(b"one")
+    measures = ("accuracy", "macro_f1", "expected_calibration_error", "supervision_accuracy", "teacher_selection")
+    students = pl.DataFrame({"rule": ["gate"], **dict.fromkeys((*measures, "kl_to_gold"), 0.5)})
+    write_table_file(layout.comparison, arrow(students), {"inputs": comparison_inputs(params, layout)})
+    tests = pl.DataFrame(schema={"rule": pl.String, "other": pl.String, "p_value": pl.Float64})
+    write_table_file(layout.comparison_tests, arrow(tests))
+    if block is None:
+        layout.test.write_bytes(b"another")
+    else:
+        tiny.change(path, block, **values)
+    found = provenance.comparison(*config.load(path))
+    assert found is not None
+    assert (found[1] is None) == bool(changed)
+    assert f"({changed})" in found[0] if changed else "best rule" in found[0]
