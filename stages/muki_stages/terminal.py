@@ -31,6 +31,8 @@ _ASIDE = "dim"
 _WIDE = 10_000
 _NARROW = 24
 """Columns below which sentences are no joy to read."""
+_ROOM_FOR_BARS = 80
+"""Columns below which progress is shown in figures alone."""
 _BETWEEN = 3
 """Columns between two columns of a table."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -270,13 +272,9 @@ class Bars:
 @contextmanager
 def progress() -> Iterator[Bars]:
     """Progress bars on stderr, off without a terminal and with --quiet."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
+    name, count, left = TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = (name, BarColumn(), count, _Rate(), left, TextColumn("{task.fields[note]}"))
+    if STDERR.width < _ROOM_FOR_BARS:  # rich would cut the figures
+        columns = (name, count, left)
     with Progress(*columns, console=STDERR, disable=_quiet or not STDERR.is_terminal) as bars:
         yield Bars(bars)

@@ -126,6 +126,19 @@ def test_figures_end_at_the_same_place(
     assert sum(".123" in line for line in lines) == 3
 
 
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_progress_shows_whole_figures(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int
+) -> None:
+    monkeypatch.setattr(terminal, "STDERR", Console(stderr=True, width=columns, force_terminal=True))
+    with terminal.progress() as bars:
+        bars.begin("label intents", 123_456, "texts").advance(23_456)
+    shown = ESCAPE.sub("", capsys.readouterr().err)
+    assert "23456/123456" in shown
+    assert "label intents" in shown
+    assert "…" not in shown
+
+
 @pytest.mark.parametrize("module", ["results", "inspection", "doctor", "run", "compare"])
 def test_what_commands_show_goes_through_one_module(module: str) -> None:
     """`rich.text` is for words in bold; tables, boxes, colours and consoles are chosen in `terminal` alone."""
