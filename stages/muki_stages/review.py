@@ -9,7 +9,7 @@ import typer
 from muki_pipeline import config
 from muki_pipeline.config import Params
 from muki_pipeline.errors import MukiError, chosen
-from muki_pipeline.evaluation.review import Sample, read_review, sample_review
+from muki_pipeline.evaluation.review import Sample, read_review, sample_review, with_answers
 from muki_pipeline.layout import Layout
 from muki_pipeline.reporting.review_page import review_page
 from muki_pipeline.routing.accuracy import FEWEST, WIDTH
@@ -32,31 +32,39 @@ def main(
     tool: Annotated[
         str | None, typer.Option("--export", help=f"Write files for an annotation tool, instead: {', '.join(TOOLS)}.")
     ] = None,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", help="Fill in the answers in this file, those to a smaller sample.")
+    ] = None,
 ) -> None:
     """Write texts for a person to check, or read the answers: how often is the right teacher chosen?"""
     params, layout = config.load(params_file)
     if tool:
         chosen(tool, TOOLS, "annotation tool", "--export")
+    if keep is not None and tool:
+        raise MukiError("annotation tools are given no answers", where="--keep", fix="Write a CSV file or a page")
     if answers is None:
         forms = ["html"] * html + ([tool] if tool else [])
-        _ask(params, layout, texts, forms or ["csv"], force=force)
-    elif html or tool:
-        raise MukiError("--html and --export write texts", where="--read", fix="Read the answers by itself")
+        _ask(params, layout, texts, forms or ["csv"], keep, force=force)
+    elif html or tool or keep is not None:
+        raise MukiError("--html, --export and --keep write texts", where="--read", fix="Read the answers by itself")
     else:
         _tell(params, layout, answers, params_file)
 
 
-def _ask(params: Params, layout: Layout, texts: int, forms: Sequence[str], *, force: bool) -> None:
+def _ask(params: Params, layout: Layout, texts: int, forms: Sequence[str], keep: Path | None, *, force: bool) -> None:
     """Write one sample in some forms: `csv`, `html`, or for an annotation tool.
 
     Raises:
-        MukiError: A file is there already; see `sample_review`.
+        MukiError: A file is there already; see `sample_review` and `with_answers`.
     """
     targets = {form: _target(layout, form) for form in forms}
     for target in targets.values():
         if files.exists(target) and not force:
             raise MukiError("is there already", where=str(target), fix="Move it, or overwrite it with --force")
     sample = sample_review(params, layout, texts)
+    if keep is not None:
+        sample = with_answers(sample, keep)
+        say(f"{(sample.table['answer'] != '').sum():,} answers from {keep}")
     for form, target in targets.items():
         how = _write(sample, form, target)
         say(f"{target}: {len(sample.table):,} texts. {how}, then run muki-pipeline review --read FILE")
@@ -103,6 +111,9 @@ def _tell(params: Params, layout: Layout, answers: Path, params_file: Path) -> N
         )
         enough = f"that is enough: the interval is ±{WIDTH} or less" if result.left else "every text is answered"
         say(f"about {result.missing:,} more answers would make that interval ±{WIDTH}" if result.missing else enough)
+        if result.missing:
+            more = f"muki-pipeline review --texts {result.rows + result.missing} --keep {answers}"
+            say(f"{more} asks about so many more; add --html for a page")
     if params.integrate.scorer == "gate":
         named = reference(answers, layout.root)
         say(f"to use the answers, set integrate.answers: {named} in {params_file} and integrate again")

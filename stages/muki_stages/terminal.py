@@ -273,7 +273,7 @@ class Bars:
 def progress() -> Iterator[Bars]:
     """Progress bars on stderr, off without a terminal and with --quiet."""
     name, count, left = TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn()
-    columns = (name, BarColumn(), count, _Rate(), left, TextColumn("{task.fields[note]}"))
+    columns: tuple[ProgressColumn, ...] = (name, BarColumn(), count, _Rate(), left, TextColumn("{task.fields[note]}"))
     if STDERR.width < _ROOM_FOR_BARS:  # rich would cut the figures
         columns = (name, count, left)
     with Progress(*columns, console=STDERR, disable=_quiet or not STDERR.is_terminal) as bars:

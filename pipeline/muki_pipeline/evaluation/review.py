@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -74,7 +74,7 @@ class Sample:
 
     Attributes:
         table: `id`, `text`, a column `teacher NAME` for each teacher with its most likely label, `chosen` (teacher),
-            `drawn` (random or starved), `stands_for` (how many texts a random one stands for), and `answer`, empty.
+            `drawn` (random or starved), `stands_for` (how many texts a random one stands for), and `answer`.
         answers: For each teacher, its answer to each of them: `label`, `united` (its name in the union), `probability`;
             null where it has none.
         certainty: `[corpus]`, posterior of the chosen teacher of every text; None where scores are no posterior.
@@ -187,6 +187,20 @@ def sample_review(params: Params, layout: Layout, texts: int) -> Sample:
         answer=pl.lit(""),
     )
     return Sample(table, given, routed.certainty, chosen_rows, rows, corpus.label_space)
+
+
+def with_answers(sample: Sample, path: Path) -> Sample:
+    """The sample with the answers that a smaller one had: nearly all of its texts are in a larger one.
+
+    Raises:
+        MukiError: See `read_answer_table`; none of the answered texts is in the sample.
+    """
+    kept = read_answer_table(path, sample.label_space).filter(pl.col("answer") != "")
+    filled = sample.table.drop("answer").join(kept.select("id", "answer"), on="id", how="left", maintain_order="left")
+    if filled["answer"].is_null().all():
+        what = "no text of this sample is answered there"
+        raise MukiError(what, where=str(path), fix="Name the answers to a smaller sample of this project")
+    return replace(sample, table=filled.with_columns(pl.col("answer").fill_null("")))
 
 
 def read_review(params: Params, layout: Layout, path: Path) -> Review:

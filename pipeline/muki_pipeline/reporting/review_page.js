@@ -2,6 +2,7 @@
 const UNSURE = { unsure: true };
 const SHOWN = 20; // labels that are listed at once
 let answers = Object.create(null);
+for (const each of data.texts) if (each.answer) answers[each.id] = each.answer;
 let stored = true;
 try {
   Object.assign(answers, JSON.parse(localStorage.getItem(data.key) || "{}"));

@@ -38,6 +38,7 @@ def review_page(sample: Sample) -> str:
                 "text": row["text"],
                 "chosen": row["chosen"],
                 "random": row["drawn"] == RANDOM,
+                "answer": row["answer"],
                 "odds": odds[number],
                 "offers": [{"label": label, "by": who} for label, who in sample.offers(number).items()],
                 "cells": ["" if value is None else str(value) for value in list(row.values())[:-1]],

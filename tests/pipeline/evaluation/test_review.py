@@ -52,6 +52,10 @@ def test_texts_are_drawn_at_random_and_unsure_ones_more_often(tmp_path: Path) ->
     row = sample.row(0, named=True)
     assert row["teacher one"].split(" ")[0] in tiny.TEACHER_LABELS["one"]
     assert len(sample_review(params, layout, 1000).table) == 60
+    larger = sample_review(params, layout, 24).table
+    assert sample["id"].is_in(larger["id"].to_list()).sum() >= 11, (
+        "answers to a smaller sample are kept in a larger one"
+    )
 
 
 def test_where_scores_are_no_posterior_all_texts_have_the_same_chance(finished: Path) -> None:
@@ -196,10 +200,39 @@ def test_answers_in_an_annotation_tool_say_what_those_in_a_csv_file_say(
         read_review(params, layout, export)
     with pytest.raises(MukiError, match=f"review-{tool}: is there already"):
         review.main(finished, 24, None, False, False, tool)
-    with pytest.raises(MukiError, match="--read: --html and --export write texts"):
+    with pytest.raises(MukiError, match="--read: --html, --export and --keep write texts"):
         review.main(finished, 24, export, False, False, tool)
     with pytest.raises(MukiError, match="--export: no annotation tool 'doccano'"):
         review.main(finished, 24, None, False, False, "doccano")
+
+
+@pytest.mark.parametrize("page", [False, True])
+def test_a_larger_sample_keeps_the_answers_to_a_smaller_one(
+    finished: Path, tmp_path: Path, page: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params, layout = config.load(finished)
+    given = dict.fromkeys(sample_review(params, layout, 12).table["id"][:9], "oak")
+    given[next(iter(given))] = "none"
+    file = answer(finished, tmp_path / "a.csv", given)
+    review.main(finished, 20, None, page, True, None, file)
+    assert f"9 answers from {file}" in capsys.readouterr().err
+    if page:
+        [content] = re.findall(r'id="data">(.*?)</script>', layout.review_page.read_text())
+        written = {each["id"]: each["answer"] for each in json.loads(content)["texts"]}
+    else:
+        written = dict(pl.read_csv(layout.review).select("id", pl.col("answer").fill_null("")).iter_rows())
+    assert len(written) == 20
+    assert {text_id: label for text_id, label in written.items() if label} == given
+
+
+def test_answers_that_cannot_be_kept_are_refused(finished: Path, tmp_path: Path) -> None:
+    file = answer(finished, tmp_path / "a.csv", {})
+    with pytest.raises(MukiError, match="no text of this sample is answered there"):
+        review.main(finished, 20, None, False, True, None, file)
+    with pytest.raises(MukiError, match="--keep: annotation tools are given no answers"):
+        review.main(finished, 20, None, False, True, "argilla", file)
+    with pytest.raises(MukiError, match="--read: --html, --export and --keep write texts"):
+        review.main(finished, 20, file, False, True, None, file)
 
 
 def test_wilsons_interval() -> None:

@@ -103,6 +103,7 @@ def test_a_review_is_answered_in_a_browser_and_read_back(tmp_path: Path, scorer:
         assert page.errors == []
 
     async def come_back(page: Page) -> None:
+        assert page.errors == []
         assert await page.text("#told") == told[0]
         assert await page.value("document.documentElement.scrollWidth <= window.innerWidth")
         for scheme in ("light", "dark"):
@@ -112,6 +113,8 @@ def test_a_review_is_answered_in_a_browser_and_read_back(tmp_path: Path, scorer:
     asyncio.run(use(layout.review_page, profile, come_back))
     answers = read_answer_table(tmp_path / "answers.csv", sample_review(params, layout, 31).label_space)
     assert dict(answers.select("id", "answer").iter_rows()) == gold
+    review.main(path, 31, None, True, True, None, tmp_path / "answers.csv")  # another browser, which has stored nothing
+    asyncio.run(use(layout.review_page, tmp_path / "other", come_back))
     assert gold[first] != "none"
     found = read_review(params, layout, tmp_path / "answers.csv")
     right = found.right
