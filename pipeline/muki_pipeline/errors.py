@@ -1,5 +1,6 @@
 """The one exception for what the user can mend."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -10,6 +11,8 @@ from typing import Any, TypeVar
 Value = TypeVar("Value")
 _QUOTED = 300
 _NAMED = 12
+_BREAK = re.compile(r"\s*[^\S ]\s*")
+"""Blanks with a line break or a tab among them; blanks alone belong to a quoted value, which they may tell apart."""
 
 
 class MukiError(Exception):
@@ -22,7 +25,8 @@ class MukiError(Exception):
     """
 
     def __init__(self, what: str, *, where: str, fix: str) -> None:
-        super().__init__(" ".join(f"{where}: {what}. {fix}.".split()))  # libraries' own messages may have many lines
+        # Libraries' own messages may have many lines.
+        super().__init__(_BREAK.sub(" ", f"{where}: {what}. {fix}.").strip())
         self.what, self.where, self.fix = what, where, fix
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -34,7 +34,7 @@ def labelled(*labels: str) -> list[str]:
 )
 def test_labels_that_differ_in_how_they_are_written_are_refused(tmp_path: Path, usual: str, other: str) -> None:
     rows = labelled(usual, "tea", usual, other)
-    plain = " ".join(other.split()).replace('"""', '"').replace("*", r"\*")
+    plain = other.replace('"""', '"').replace("*", r"\*")
     expected = (
         rf"'{usual}' \(2 rows, first in row 1\), '{plain}' \(1 row, first in row 4\), which differ in case, punct"
     )
