@@ -36,8 +36,13 @@ class MukiError(Exception):
 
 def shortlist(values: list[str], limit: int = 3) -> str:
     """The first few of `values`, quoted, with a count of the rest: what an error message has room for."""
-    shown = ", ".join(repr(value) for value in values[:limit])
-    return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"
+    return first_few([repr(value) for value in values], limit)
+
+
+def first_few(words: list[str], limit: int = 3) -> str:
+    """The first few words, with a count of the rest."""
+    shown = ", ".join(words[:limit])
+    return shown if len(words) <= limit else f"{shown} and {len(words) - limit} more"
 
 
 def choice(name: str, known: Iterable[str]) -> str:
