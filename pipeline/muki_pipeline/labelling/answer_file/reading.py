@@ -10,10 +10,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from muki_pipeline.blocks import AnswerFile
+from muki_pipeline.corpus.answer_file import answer_path
 from muki_pipeline.corpus.dialects import Dialect
 from muki_pipeline.corpus.formats import read_table
 from muki_pipeline.corpus.readers import strings
-from muki_pipeline.errors import MukiError, choice, shortlist
+from muki_pipeline.errors import choice, shortlist
 from muki_pipeline.labelling.answer_file.columns import Columns, find_columns, is_prefixed, probabilities
 from muki_pipeline.labelling.answer_file.place import Place
 from muki_pipeline.labelling.answer_file.refusals import TOLERANCE, refuse_spread, refuse_variants, refuse_zeros
@@ -150,18 +151,6 @@ def _read_as(columns: Columns, samples: _Samples, unused: list[str]) -> str:
         words = [f"one label a row, in column {columns.label!r}", probability]
     words.append("samples" if samples.are_there else "no samples")
     return "; ".join([*words, *([f"columns not used: {shortlist(unused, _NAMED)}"] if unused else [])])
-
-
-def answer_path(settings: AnswerFile, root: Path) -> Path:
-    """Where a file of answers lies.
-
-    Raises:
-        MukiError: There is none.
-    """
-    path = root / Path(settings.answers).expanduser()
-    if not path.is_file():
-        raise MukiError("no such file of answers", where=str(path), fix=f"Correct answers; it is relative to {root}")
-    return path
 
 
 def _keys(frame: pl.DataFrame, settings: AnswerFile, place: Place) -> tuple[str, pl.Series]:
