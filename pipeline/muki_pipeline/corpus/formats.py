@@ -22,6 +22,7 @@ from muki_pipeline.corpus.dialects import (
     has_header,
     records,
 )
+from muki_pipeline.corpus.signatures import refuse_binary, refuse_signature
 from muki_pipeline.errors import MukiError, brief, needs_package, refusing, shortlist
 
 _GZIP = ".gz"
@@ -121,13 +122,17 @@ def _text(path: Path) -> str:
     if content.startswith(_UTF_16):
         raise MukiError("is UTF-16, not UTF-8", where=str(path), fix="Convert it, with iconv -f UTF-16 -t UTF-8")
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        refuse_binary(content, path)
         line = content.count(b"\n", 0, error.start) + 1
         place = error.start - content.rfind(b"\n", 0, error.start) - 1
         what = f"line {line} is not UTF-8 ({error.reason} at byte {place})"
         fix = "Convert the file, for example with iconv -f WINDOWS-1252 -t UTF-8"
         raise MukiError(what, where=str(path), fix=fix) from None
+    if "\0" in text:  # a text may begin as a Parquet file does, but not hold zero bytes too
+        refuse_signature(content, path)
+    return text
 
 
 def _opened(path: Path, given: Dialect) -> tuple[list[Record], Dialect]:
