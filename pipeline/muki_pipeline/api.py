@@ -114,7 +114,8 @@ class Project:
 
     def _integrate(self) -> None:
         prepare(self.params.prepare, self.layout)
-        for name, settings in self.params.teachers.items():  # one in memory at a time
+        # A fault in a file of answers is told before networks run for hours; of networks, one is in memory at a time.
+        for name, settings in (self.params.files_of_answers | self.params.networks).items():
             label_corpus(name, settings, self.params.label, self.layout, self.progress)
         embed_corpus(self.params, self.layout, self.progress)
         integrate(self.params, self.layout, self.layout.golden, self.progress)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
 from muki_pipeline import strict_yaml
-from muki_pipeline.blocks import AnyTeacher, Block, Share, Source, Teacher
+from muki_pipeline.blocks import AnswerFile, AnyTeacher, Block, Share, Source, Teacher
 from muki_pipeline.errors import MukiError, brief, describe_fault
 from muki_pipeline.layout import Layout
 from muki_pipeline.names import LabelName, TeacherName
@@ -272,6 +272,11 @@ class Params(Block):
     def networks(self) -> dict[str, Teacher]:
         """The teachers that are networks."""
         return {name: teacher for name, teacher in self.teachers.items() if isinstance(teacher, Teacher)}
+
+    @property
+    def files_of_answers(self) -> dict[str, AnswerFile]:
+        """The teachers that are files of answers."""
+        return {name: teacher for name, teacher in self.teachers.items() if isinstance(teacher, AnswerFile)}
 
 
 def load(path: Path) -> tuple[Params, Layout]:

@@ -1,5 +1,6 @@
 """The one exception for what the user can mend."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -10,6 +11,8 @@ from typing import Any, TypeVar
 Value = TypeVar("Value")
 _QUOTED = 300
 _NAMED = 12
+_BREAK = re.compile(r"\s*[^\S ]\s*")
+"""Blanks with a line break or a tab among them; blanks alone belong to a quoted value, which they may tell apart."""
 
 
 class MukiError(Exception):
@@ -22,7 +25,8 @@ class MukiError(Exception):
     """
 
     def __init__(self, what: str, *, where: str, fix: str) -> None:
-        super().__init__(" ".join(f"{where}: {what}. {fix}.".split()))  # libraries' own messages may have many lines
+        # Libraries' own messages may have many lines.
+        super().__init__(_BREAK.sub(" ", f"{where}: {what}. {fix}.").strip())
         self.what, self.where, self.fix = what, where, fix
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -32,8 +36,13 @@ class MukiError(Exception):
 
 def shortlist(values: list[str], limit: int = 3) -> str:
     """The first few of `values`, quoted, with a count of the rest: what an error message has room for."""
-    shown = ", ".join(repr(value) for value in values[:limit])
-    return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"
+    return first_few([repr(value) for value in values], limit)
+
+
+def first_few(words: list[str], limit: int = 3) -> str:
+    """The first few words, with a count of the rest."""
+    shown = ", ".join(words[:limit])
+    return shown if len(words) <= limit else f"{shown} and {len(words) - limit} more"
 
 
 def choice(name: str, known: Iterable[str]) -> str:

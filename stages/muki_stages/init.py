@@ -1,16 +1,18 @@
 """Command `init`: params.yaml and dvc.yaml from models and texts that are there."""
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import polars as pl
 import typer
 
 from muki_pipeline import strict_yaml
 from muki_pipeline.corpus.dialects import UNKNOWN, Dialect
 from muki_pipeline.corpus.formats import describe_dialect, full_dialect, read_table
-from muki_pipeline.errors import MukiError, brief
+from muki_pipeline.errors import MukiError, brief, choice
 from muki_pipeline.setup import look
 from muki_pipeline.setup.settings import Texts, render, student_model, write_project
 from muki_stages.options import DELIMITERS, Delimiter, Header, Quote
@@ -84,10 +86,11 @@ def main(
     for each in teachers:
         reads = "reads texts of any length" if each.longest is None else f"reads up to {each.longest} tokens"
         say(f"teacher {each.name}: {len(each.labels)} labels, {reads if each.tokenizer else 'a file of answers'}")
-    for pair in pairs:
-        (one, other), (mine, theirs) = pair.teachers, pair.labels
-        what = "both know it, so it becomes one label" if pair.is_shared else "if they mean the same, use aliases"
-        say(f"label {mine!r} of {one} and {theirs!r} of {other}: {what}")
+    for pair in look.paired_teachers(pairs):
+        kind = "in common, which become one"
+        if not pair.is_shared:
+            kind = "with almost equal names, for aliases if they mean the same"
+        say(f"labels of {' and '.join(pair.teachers)}: {pair.subject} {kind}: {pair.labels}")
     say("next: muki-pipeline doctor, then muki-pipeline run, or dvc repro in a folder of git and DVC")
 
 
@@ -131,7 +134,7 @@ def _texts(path: Path, text: str | None, given: Dialect) -> Texts:
         raise MukiError("holds no text", where=str(path), fix="Name a file with rows")
     if text is not None and text not in frame.columns:
         raise MukiError(f"no column {text!r}, only {look.show_columns(frame)}", where=str(path), fix="Name one")
-    column = text or _choose("text", look.text_columns(frame), path, look.show_columns(frame))
+    column = text or _choose("text", look.longest_first(frame, look.text_columns(frame)), path, frame)
     return Texts(str(path), column, dialect=dialect or UNKNOWN)
 
 
@@ -141,17 +144,25 @@ def _labelled(files: Files, text: str, union: list[str]) -> Texts:
     found = _texts(files.test, files.text or text, files.dialect)
     frame = read_table(files.test, dialect=found.dialect)
     candidates = [files.label] if files.label else look.label_columns(frame.drop(found.text), union)
-    label = _choose("label", candidates, files.test, look.show_columns(frame))
+    label = _choose("label", candidates, files.test, frame)
     return Texts(found.source, found.text, label, found.dialect)
 
 
-def _choose(what: str, candidates: list[str], path: Path, columns: str) -> str:
-    """The one candidate, or the answer of a person at a terminal."""
+def _choose(what: str, candidates: list[str], path: Path, frame: pl.DataFrame) -> str:
+    """The one candidate, or the answer of a person at a terminal: the first of several unless they name another."""
     if len(candidates) == 1:
         return candidates[0]
+    columns = look.show_columns(frame)
     if not sys.stdin.isatty():
-        raise MukiError(
-            f"which column is the {what}? There are {columns}", where=str(path), fix=f"Name it with --{what} COLUMN"
-        )
-    answer: str = typer.prompt(f"{path}: which column is the {what}? {columns}", err=True)
+        fix = f"Name it with --{what} {shlex.quote(candidates[0]) if candidates else 'COLUMN'}"
+        raise MukiError(f"which column is the {what}? There are {columns}", where=str(path), fix=fix)
+
+    def known(answer: str) -> str:
+        if answer not in frame.columns:
+            raise typer.BadParameter(f"There is no column {answer!r}: {choice(answer, frame.columns)}")
+        return answer
+
+    default = candidates[0] if candidates else None
+    question = f"{path}: which column is the {what}? {columns}"
+    answer: str = typer.prompt(question, default=default, value_proc=known, err=True)
     return answer

@@ -23,9 +23,11 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
     """Run all stages in order, without DVC. What is finished is not done again."""
     params, layout = config.load(params_file)
     done: dict[str, Any] = {"prepare": prepare.main(params_file)}
+    for name in params.files_of_answers:  # a fault in a file is told before networks run for hours
+        done[f"label {name}"] = label.main(name, params_file)
     for name in params.train_teacher.teachers if params.train_teacher else ():
         done[f"train-teacher {name}"] = train_teacher.main(name, params_file)
-    for name in params.teachers:
+    for name in params.networks:
         done[f"label {name}"] = label.main(name, params_file)
     done |= {"embed": embed.main(params_file), "integrate": integrate.main(params_file)}
     done["train-student"] = train_student.main(params_file)

@@ -8,3 +8,8 @@ def test_an_error_passes_between_processes() -> None:
     assert isinstance(error, MukiError)
     assert (error.what, error.where, error.fix) == ("is odd", "row 3", "Make it even")
     assert str(error) == "row 3: is odd. Make it even."
+
+
+def test_a_message_is_one_line_that_keeps_the_blanks_of_values() -> None:
+    error = MukiError("holds 'lost  card',\n\t not\r\n'lost card'", where="a  b.csv", fix="\nCorrect it")
+    assert str(error) == "a  b.csv: holds 'lost  card', not 'lost card'. Correct it."

@@ -1,5 +1,6 @@
 """`init` with teachers that need settings of their own."""
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +66,59 @@ def test_an_adapter_whose_base_has_moved(folder: Path) -> None:
 def test_a_file_that_is_not_there_is_no_name_on_the_hub(folder: Path) -> None:
     with pytest.raises(MukiError, match="no such file of answers"):
         teachers("vendr.csv")
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    """Let a person at a terminal answer the questions."""
+    person = StringIO(answer)
+    monkeypatch.setattr(person, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", person)
+
+
+def two_columns() -> None:
+    pl.DataFrame({"who": ["Ann"] * len(TEXTS), "mail": TEXTS}).write_csv("texts.csv")
+    answers("vendor.csv", "text")
+
+
+@pytest.mark.parametrize(("answer", "chosen"), [("\n", "mail"), ("who\n", "who"), ("mial\nwho\n", "who")])
+def test_of_several_columns_the_one_with_the_longest_texts_is_the_default(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], answer: str, chosen: str
+) -> None:
+    two_columns()
+    asked(monkeypatch, answer)
+    teachers("vendor.csv")
+    assert yaml.safe_load(Path("params.yaml").read_text())["prepare"]["corpus"]["text"] == chosen
+    said = capfd.readouterr().err
+    assert "which column is the text? who ('Ann'), mail (" in said
+    assert "[mail]" in said
+    assert ("There is no column 'mial': Did you mean 'mail'?" in said) == answer.startswith("mial")
+
+
+def test_without_a_terminal_the_likeliest_column_is_proposed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_columns()
+    monkeypatch.setattr("sys.stdin", StringIO(""))
+    with pytest.raises(MukiError, match="which column is the text") as error:
+        teachers("vendor.csv")
+    assert error.value.fix == "Name it with --text mail"
+
+
+def test_a_test_set_without_a_known_label_has_no_default(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    answers("vendor.csv", "text")
+    pl.DataFrame({"body": TEXTS, "topic": ["z"] * len(TEXTS)}).write_csv("test.csv")
+    asked(monkeypatch, "\ntopic\n")
+    teachers("vendor.csv", test=Path("test.csv"))
+    assert yaml.safe_load(Path("params.yaml").read_text())["prepare"]["test"]["label"] == "topic"
+    said = capfd.readouterr().err
+    assert said.count("which column is the label? body (") == 2, "an empty answer is none"
+
+
+def test_labels_that_teachers_share_are_one_line(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for name in ("one", "two"):
+        labels = [f"topic {number % 5}" for number in range(len(TEXTS))]
+        pl.DataFrame({"text": TEXTS, "label": labels}).write_csv(f"{name}.csv")
+    teachers("one.csv", "two.csv")
+    [line] = [line for line in capfd.readouterr().err.splitlines() if line.startswith("labels of")]
+    shared = "'topic 0', 'topic 1', 'topic 2' and 2 more"
+    assert line == f"labels of one and two: 5 labels in common, which become one: {shared}"

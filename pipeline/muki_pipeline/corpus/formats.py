@@ -3,7 +3,8 @@
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,11 @@ from muki_pipeline.corpus.dialects import (
     has_header,
     records,
 )
+from muki_pipeline.corpus.signatures import refuse_binary, refuse_signature
 from muki_pipeline.errors import MukiError, brief, needs_package, refusing, shortlist
 
 _GZIP = ".gz"
+_QUOTED = 80
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _ORANGE_WORDS = {
     "",
@@ -121,13 +124,17 @@ def _text(path: Path) -> str:
     if content.startswith(_UTF_16):
         raise MukiError("is UTF-16, not UTF-8", where=str(path), fix="Convert it, with iconv -f UTF-16 -t UTF-8")
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        refuse_binary(content, path)
         line = content.count(b"\n", 0, error.start) + 1
         place = error.start - content.rfind(b"\n", 0, error.start) - 1
         what = f"line {line} is not UTF-8 ({error.reason} at byte {place})"
         fix = "Convert the file, for example with iconv -f WINDOWS-1252 -t UTF-8"
         raise MukiError(what, where=str(path), fix=fix) from None
+    if "\0" in text:  # a text may begin as a Parquet file does, but not hold zero bytes too
+        refuse_signature(content, path)
+    return text
 
 
 def _opened(path: Path, given: Dialect) -> tuple[list[Record], Dialect]:
@@ -221,24 +228,40 @@ def _objects(rows: Sequence[tuple[str, Any]], columns: Columns, path: Path) -> p
     for place, row in rows:
         if not isinstance(row, dict):
             what = f"{place} holds {type(row).__name__}, not an object"
-            raise MukiError(what, where=str(path), fix='Write objects: {"text": "..."}')
+            fix = 'Write a flat object for each text: {"text": "...", "label": "..."}'
+            raise MukiError(what, where=str(path), fix=fix)
     names = dict.fromkeys(name for _, row in rows for name in row if columns is None or name in columns)
-    return pl.DataFrame([_values(name, rows, path) for name in names])
-
-
-def _values(name: str, rows: Sequence[tuple[str, dict[str, Any]]], path: Path) -> pl.Series:
-    values = [row.get(name) for _, row in rows]
-    for (place, _), value in zip(rows, values, strict=True):
-        if isinstance(value, str) and not _is_text(value):
+    for place, row in rows:
+        if any(isinstance(value := row.get(name), str) and not _is_text(value) for name in names):
             what = f"{place} holds half of a surrogate pair, which stands for no character"
             raise MukiError(what, where=str(path), fix="Correct the text")
+    values = {name: [row.get(name) for _, row in rows] for name in names}
+    arrays = {name: _array(column) for name, column in values.items()}
+    if odd := [(_first_odd(values[name]), name) for name, array in arrays.items() if array is None]:
+        raise _mixed(*min(odd, key=lambda each: each[0]), values, path)
+    columns = [pl.Series(name, pl.from_arrow(array)) for name, array in arrays.items()]
+    return pl.DataFrame([each.cast(pl.String) if each.dtype == pl.Null else each for each in columns])
+
+
+def _array(values: Sequence[Any]) -> pa.Array | None:
+    """Values as a column, None where they make none. Unlike polars, Arrow reads all values before it decides."""
     try:
-        column = pl.Series(name, pl.from_arrow(pa.array(values)))  # unlike polars it reads all values before it decides
+        return pa.array(values)
     except (pa.ArrowException, OverflowError, UnicodeError):
-        kinds = ", ".join(sorted({type(value).__name__ for value in values if value is not None}))
-        what = f"column {name} holds values that make no column ({kinds})"
-        raise MukiError(what, where=str(path), fix="Write values of one kind, or leave the column out") from None
-    return column.cast(pl.String) if column.dtype == pl.Null else column
+        return None
+
+
+def _first_odd(values: Sequence[Any]) -> int:
+    """The number of the first value that makes no column with those before it, of values that make none."""
+    return bisect_left(range(len(values)), True, key=lambda number: _array(values[: number + 1]) is None)
+
+
+def _mixed(number: int, name: str, values: Mapping[str, Sequence[Any]], path: Path) -> MukiError:
+    """The error for a column whose values are of several kinds, from one on."""
+    before = sorted({type(value).__name__ for value in values[name][:number] if value is not None})
+    reason = f"makes no column with the values before it ({', '.join(before)})" if before else "cannot be read"
+    what = f"row {number + 1}, column {name!r} holds {values[name][number]!r:.{_QUOTED}}, which {reason}"
+    return MukiError(what, where=str(path), fix="Write values of one kind, or leave the column out")
 
 
 def _is_text(value: str) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from muki_pipeline.blocks import AnswerFile, AnyTeacher
 from muki_pipeline.config import Label, Params
+from muki_pipeline.corpus.answer_file import has_changed
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.errors import MukiError, shortlist
 from muki_pipeline.labels.space import LabelSpace, unite
@@ -251,7 +252,7 @@ def open_labels(
 
     Raises:
         MukiError: A table is missing; a shard belongs to another teacher or corpus, differs from the teacher's other
-            shards, or was made with other settings than those in params.yaml.
+            shards, or was made with other settings than those in params.yaml, or from another file of answers.
     """
     footers: dict[str, dict[str, Any]] = {}
     shards: dict[str, list[Shard]] = {}
@@ -278,6 +279,9 @@ def open_labels(
                 expected |= {fact: footers[name].get(fact) for fact in same}
             _check_footer(footer, expected, shard.where, name)
             footers.setdefault(name, footer)
+        if isinstance(teacher, AnswerFile) and has_changed(teacher, layout.root, footers[name]["teacher_digest"]):
+            what = f"teacher {name}: this file, or how params.yaml reads it, has changed since it was labelled"
+            raise MukiError(what, where=teacher.answers, fix=make_labels(name))
     return LabelTables(layout, footers, shards)
 
 

@@ -140,6 +140,7 @@ def router_key(inputs: RoutingInputs) -> str:
         "version": [schema.ROUTER_VERSION, schema.GOLDEN_VERSION],  # the second one speaks for the scorers' numbers
         "scorer": inputs.scorer,
         "corpus": corpus_digest(inputs.corpus.shards),
+        "order": inputs.corpus.teachers,  # a key sorts names, and a router has a score for each teacher in its place
         "answers": None if answers is None else [sorted(answers.columns.items()), sorted(answers.stands_for.items())],
         "read": {name: [shard.sha256 for shard in each] for name, each in read.items()},
     }

@@ -17,7 +17,7 @@ from muki_pipeline.labels.space import unite
 from muki_pipeline.layout import Layout
 from muki_pipeline.names import name_unknown
 from muki_pipeline.setup.finding import Finding
-from muki_pipeline.setup.look import pairs_of_labels
+from muki_pipeline.setup.look import paired_teachers, pairs_of_labels
 from muki_pipeline.store.columns import arrow
 from muki_pipeline.store.files import free_bytes
 
@@ -152,13 +152,13 @@ def _texts(source: Source, where: str, layout: Layout) -> tuple[list[Finding], p
 
 def _label_names(labels: dict[str, list[str]]) -> list[Finding]:
     found = []
-    for pair in pairs_of_labels(labels):
-        (one, other), (mine, theirs) = pair.teachers, pair.labels
+    for pair in paired_teachers(pairs_of_labels(labels)):
+        where = f"labels of {' and '.join(pair.teachers)}"
         if pair.is_shared:
-            found.append(Finding("ok", f"label {mine}", f"{one} and {other} both know it: it becomes one label"))
+            found.append(Finding("ok", where, f"{pair.subject} in common, which become one: {pair.labels}"))
         else:
-            what = f"{mine!r} of {one} and {theirs!r} of {other} are almost equal"
-            found.append(Finding("warning", "labels", what, "If they mean the same, set integrate.aliases"))
+            what = f"{pair.subject} with almost equal names: {pair.labels}"
+            found.append(Finding("warning", where, what, "If they mean the same, set integrate.aliases"))
     return found
 
 

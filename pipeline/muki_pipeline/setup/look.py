@@ -13,7 +13,7 @@ import polars as pl
 from muki_pipeline.blocks import AnyTeacher
 from muki_pipeline.corpus.dialects import TEXT_NAMES
 from muki_pipeline.corpus.formats import READERS
-from muki_pipeline.errors import shortlist
+from muki_pipeline.errors import first_few, shortlist
 from muki_pipeline.names import comparable
 
 if TYPE_CHECKING:
@@ -93,6 +93,11 @@ def text_columns(frame: pl.DataFrame) -> list[str]:
     return [name for name in strings if name.lower() in TEXT_NAMES] or strings
 
 
+def longest_first(frame: pl.DataFrame, names: Sequence[str]) -> list[str]:
+    """Columns of strings, the one that holds most characters first: of several it is the likeliest to be the texts."""
+    return sorted(names, key=lambda name: -int(frame[name].str.len_chars().sum()))
+
+
 def label_columns(frame: pl.DataFrame, labels: Sequence[str]) -> list[str]:
     """Columns of which most values are labels that some teacher knows."""
     found, known = [], {comparable(label) for label in labels}
@@ -139,6 +144,40 @@ def pairs_of_labels(labels: Mapping[str, Sequence[str]]) -> list[LabelPair]:
                 if _alike(comparable(mine), comparable(theirs)):
                     found.append(LabelPair((one, other), (mine, theirs)))
     return found
+
+
+@dataclass(frozen=True)
+class PairedTeachers:
+    """Two teachers some of whose labels may mean the same.
+
+    Attributes:
+        teachers: The two.
+        is_shared: Whether the labels' names are equal, see `LabelPair`.
+        count: How many such labels there are.
+        labels: The first few of them, for a person.
+    """
+
+    teachers: tuple[str, str]
+    is_shared: bool
+    count: int
+    labels: str
+
+    @property
+    def subject(self) -> str:
+        """`1 label` or `2 labels`."""
+        return f"{self.count:,} label{'s' if self.count > 1 else ''}"
+
+
+def paired_teachers(pairs: Sequence[LabelPair]) -> list[PairedTeachers]:
+    """Pairs of labels as pairs of teachers, those with equal names apart from the others: hundreds make two lines."""
+    of_teachers: dict[tuple[tuple[str, str], bool], list[str]] = {}
+    for pair in pairs:
+        name = repr(pair.labels[0]) if pair.is_shared else " and ".join(map(repr, pair.labels))
+        of_teachers.setdefault((pair.teachers, pair.is_shared), []).append(name)
+    return [
+        PairedTeachers(teachers, is_shared, len(names), first_few(names))
+        for (teachers, is_shared), names in of_teachers.items()
+    ]
 
 
 def _alike(one: str, other: str) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 from muki_pipeline import config
 from muki_pipeline.config import Params
@@ -117,3 +118,18 @@ def test_a_router_of_something_else_is_refused(copy: Path) -> None:
     refused(copy, "router: was changed. Run muki-pipeline integrate")
     shutil.rmtree(layout.router)
     refused(copy, "router: there is no router. Run muki-pipeline integrate")
+
+
+def test_teachers_of_equal_labels_in_another_order_have_another_router(tmp_path: Path) -> None:
+    """Their columns of the union are equal too, so nothing else tells the two orders apart."""
+    path = tiny.save_project(tmp_path, teachers={"one": ["oak", "elm"], "two": ["oak", "elm"]})
+    tiny.label(path)
+    params, layout = config.load(path)
+    integrate(params, layout, layout.golden)
+    content = yaml.safe_load(path.read_text())
+    content["teachers"] = dict(reversed(content["teachers"].items()))
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    refused(path, "was fitted to the teachers .* Run muki-pipeline integrate")
+    params, layout = config.load(path)
+    assert integrate(params, layout, layout.golden).is_new
+    assert [*open_routed_teachers(params, layout).teachers] == ["two", "one"]

@@ -100,6 +100,15 @@ def test_a_file_of_answers_is_read(path: Path) -> None:
     assert (found_again.level, found_again.what) == ("error", "2 labels in two.csv, 30 of 30 texts unanswered")
 
 
+def test_labels_that_teachers_share_are_a_line_for_each_pair_of_teachers() -> None:
+    names = [f"topic {number}" for number in range(10)]
+    [shared, alike] = doctor._label_names({"a": [*names, "Refund"], "b": [*names, "refund"]})
+    assert (shared.level, shared.where) == ("ok", "labels of a and b")
+    assert shared.what == "10 labels in common, which become one: 'topic 0', 'topic 1', 'topic 2' and 7 more"
+    assert (alike.level, alike.what) == ("warning", "1 label with almost equal names: 'Refund' and 'refund'")
+    assert alike.fix == "If they mean the same, set integrate.aliases"
+
+
 def test_a_librarys_error_is_a_finding(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object) -> None:
         raise RuntimeError("The size of tensor a (5)\nmust match")

@@ -43,6 +43,17 @@ def test_labels_that_may_mean_the_same_are_found() -> None:
     }
 
 
+def test_many_pairs_of_labels_are_a_line_for_each_pair_of_teachers() -> None:
+    names = [f"topic {number}" for number in range(100, 400)]
+    pairs = [look.LabelPair(("a", "b"), (name, name)) for name in names]
+    pairs += [look.LabelPair(("a", "b"), ("refund", "Refund")), look.LabelPair(("a", "c"), ("apple", "apple"))]
+    shared, alike, other = look.paired_teachers(pairs)
+    assert (shared.teachers, shared.is_shared, shared.subject) == (("a", "b"), True, "300 labels")
+    assert shared.labels == "'topic 100', 'topic 101', 'topic 102' and 297 more"
+    assert (alike.is_shared, alike.subject, alike.labels) == (False, "1 label", "'refund' and 'Refund'")
+    assert (other.teachers, other.labels) == (("a", "c"), "'apple'")
+
+
 def test_the_length_covers_most_texts_and_no_more_than_models_read(tmp_path: Path) -> None:
     tiny.save_teacher(tmp_path / "m", ["a", "b"])
     teacher = candidates.find_teacher("m", "m", tmp_path)

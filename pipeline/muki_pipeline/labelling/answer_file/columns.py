@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from muki_pipeline.blocks import AnswerFile
 from muki_pipeline.errors import choice, shortlist
 from muki_pipeline.labelling.answer_file.place import Place
-from muki_pipeline.labelling.answer_file.refusals import TOLERANCE, refuse_cell, refuse_decimal_commas
+from muki_pipeline.labelling.answer_file.refusals import (
+    TOLERANCE,
+    refuse_cell,
+    refuse_decimal_commas,
+    refuse_nested,
+)
 from muki_pipeline.names import comparable
 
 _PREFIXED = re.compile(r"((?:predicted )*)probability of (.*)", re.DOTALL)
@@ -51,14 +56,19 @@ def find_columns(frame: pl.DataFrame, settings: AnswerFile, place: Place) -> Col
         named = {comparable(column): column for column in frame.columns}
         found = {label: prefixed.get(label) or named.get(label) for label in settings.labels}
         if all(found.values()):
+            refuse_nested(frame, [str(column) for column in found.values()], place)
             return Columns({label: str(column) for label, column in found.items()})
     elif prefixed:
         return Columns(prefixed)
     label = _label_column(frame.columns, settings, place)
+    refuse_nested(frame, [] if label is None else [label], place)
     if settings.labels is None and (numbers := _columns_of_numbers(frame, label)):
         return Columns(numbers)
     if label is not None:
-        return Columns({}, label, _probability_column(frame.columns, label, settings))
+        probability = _probability_column(frame.columns, label, settings)
+        refuse_nested(frame, [] if probability is None else [probability], place)
+        return Columns({}, label, probability)
+    refuse_nested(frame, frame.columns, place)
     if settings.labels is not None:
         missing = [name for name, column in found.items() if column is None]
         what = f"has no column for the labels {shortlist(missing)}, and no column {settings.label!r} with one label"
@@ -136,21 +146,33 @@ def _is_numeric(column: pl.Series) -> bool:
     return bool(len(filled)) and filled.dtype.is_numeric()
 
 
-def probabilities(frame: pl.DataFrame, name: str, place: Place) -> NDArray[np.float64]:
-    """A column of numbers from 0 to 1; NaN where it is empty.
+def probabilities(frame: pl.DataFrame, names: Sequence[str], place: Place) -> NDArray[np.float64]:
+    """Columns of numbers from 0 to 1, `[rows, names]`; NaN where a cell is empty.
 
     Raises:
-        MukiError: A value is something else, with its row.
+        MukiError: A cell holds something else; of several, it names the first in the file's order.
     """
-    column = frame[name]
-    if column.dtype == pl.String:
-        column = column.str.strip_chars().replace("", None)
-    elif not (column.dtype.is_numeric() or column.dtype == pl.Null):
-        what = f"column {name} holds {column.dtype}, which are no probabilities"
-        raise place.error(what, f"Write numbers from 0 to 1, or name the labels in {place.key('labels')}")
-    numbers = column.cast(pl.Float64, strict=False)
-    rejected = (numbers.is_null() & column.is_not_null()) | ~numbers.is_between(0, 1 + TOLERANCE).fill_null(True)
-    rejected |= numbers.is_nan().fill_null(False)
+    columns = [_without_blanks(frame[name]) for name in names]
+    numbers = [_numbers(column) for column in columns]
+    rejected = np.stack([_is_rejected(*each) for each in zip(columns, numbers, strict=True)], axis=1)
     if rejected.any():
-        refuse_cell(column, int(rejected.arg_true()[0]), place)
-    return numbers.fill_null(np.nan).to_numpy()
+        row, number = divmod(int(rejected.argmax()), len(names))  # row by row, as a person reads
+        refuse_cell(columns[number], row, place)
+    return np.stack([each.fill_null(np.nan).to_numpy() for each in numbers], axis=1)
+
+
+def _without_blanks(column: pl.Series) -> pl.Series:
+    """Strings without blanks around them; null where nothing else is there."""
+    return column.str.strip_chars().replace("", None) if column.dtype == pl.String else column
+
+
+def _numbers(column: pl.Series) -> pl.Series:
+    """Its numbers; null where there is none."""
+    is_read = column.dtype == pl.String or column.dtype.is_numeric()
+    return column.cast(pl.Float64, strict=False) if is_read else pl.Series([None] * len(column), dtype=pl.Float64)
+
+
+def _is_rejected(column: pl.Series, numbers: pl.Series) -> NDArray[np.bool_]:
+    """`[rows]`, whether a cell holds something and that is no probability."""
+    is_outside = ~numbers.is_between(0, 1 + TOLERANCE).fill_null(True) | numbers.is_nan().fill_null(False)
+    return ((numbers.is_null() & column.is_not_null()) | is_outside).to_numpy()

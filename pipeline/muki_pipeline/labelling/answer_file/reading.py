@@ -10,18 +10,25 @@ import polars as pl
 from numpy.typing import NDArray
 
 from muki_pipeline.blocks import AnswerFile
+from muki_pipeline.corpus.answer_file import answer_path
 from muki_pipeline.corpus.dialects import Dialect
 from muki_pipeline.corpus.formats import read_table
 from muki_pipeline.corpus.readers import strings
-from muki_pipeline.errors import MukiError, choice, shortlist
+from muki_pipeline.errors import choice, first_few, shortlist
 from muki_pipeline.labelling.answer_file.columns import Columns, find_columns, is_prefixed, probabilities
 from muki_pipeline.labelling.answer_file.place import Place
-from muki_pipeline.labelling.answer_file.refusals import TOLERANCE, refuse_spread, refuse_variants, refuse_zeros
+from muki_pipeline.labelling.answer_file.refusals import (
+    TOLERANCE,
+    refuse_nested,
+    refuse_spread,
+    refuse_variants,
+    refuse_zeros,
+)
 from muki_pipeline.names import comparable, name_unknown, resembled
 
 ID = "id"
 _FLOAT, _ROUNDED = 1e-9, 0.05
-_NAMED = 20
+_NAMED, _SHOWN, _CUT = 20, 3, 60
 _MANY_LABELS, _ROWS_A_LABEL = 50, 5
 """A file with more labels than the first, and fewer rows for each than the second, does not hold labels."""
 
@@ -152,23 +159,12 @@ def _read_as(columns: Columns, samples: _Samples, unused: list[str]) -> str:
     return "; ".join([*words, *([f"columns not used: {shortlist(unused, _NAMED)}"] if unused else [])])
 
 
-def answer_path(settings: AnswerFile, root: Path) -> Path:
-    """Where a file of answers lies.
-
-    Raises:
-        MukiError: There is none.
-    """
-    path = root / Path(settings.answers).expanduser()
-    if not path.is_file():
-        raise MukiError("no such file of answers", where=str(path), fix=f"Correct answers; it is relative to {root}")
-    return path
-
-
 def _keys(frame: pl.DataFrame, settings: AnswerFile, place: Place) -> tuple[str, pl.Series]:
     """What rows name their text by: the text, or the corpus's id where no column of texts is named."""
     is_named = "text" in settings.model_fields_set
     column = settings.text if is_named or settings.text in frame.columns else ID
     if column not in frame.columns:
+        refuse_nested(frame, [each for each in frame.columns if _has_field(frame[each], {settings.text, ID})], place)
         what = f"has no column {settings.text!r} with the texts"
         what += "" if is_named else f", and no column {ID!r} with ids of the corpus"
         fix = f"name it by init --set {place.teacher}.text=COLUMN, or in {place.key('text')}"
@@ -184,6 +180,12 @@ def _keys(frame: pl.DataFrame, settings: AnswerFile, place: Place) -> tuple[str,
     return ("text" if column == settings.text else ID), one_line_end(keys)
 
 
+def _has_field(column: pl.Series, names: set[str]) -> bool:
+    """Whether a column holds objects, one or several a row, with a field of one of these names."""
+    kind = column.dtype.inner if isinstance(column.dtype, pl.List | pl.Array) else column.dtype
+    return isinstance(kind, pl.Struct) and any(field.name in names for field in kind.fields)
+
+
 def one_line_end(texts: pl.Series) -> pl.Series:
     """Texts with one kind of line end: spreadsheets write another one than they were given."""
     return texts.str.replace_all("\r\n?", "\n")
@@ -191,7 +193,7 @@ def one_line_end(texts: pl.Series) -> pl.Series:
 
 def _every_label(frame: pl.DataFrame, columns: dict[str, str], place: Place) -> _Content:
     """A column of probabilities for each label."""
-    values = np.stack([probabilities(frame, column, place) for column in columns.values()], axis=1)
+    values = probabilities(frame, list(columns.values()), place)
     is_empty = np.isnan(values)
     is_answer = np.asarray(~is_empty.all(axis=1))
     sums = values.sum(axis=1)
@@ -231,7 +233,7 @@ def _one_label(
     if columns.probability is None:
         refuse_spread(keys, given, np.zeros(len(names)), is_answer, place)
     else:
-        chosen = probabilities(frame, columns.probability, place)
+        chosen = probabilities(frame, [columns.probability], place)[:, 0]
         if (bare := is_answer & np.isnan(chosen)).any():
             what = f"row {bare.argmax() + 1} has a label and no probability"
             raise place.error(what, "Give the probability, or leave out that column")
@@ -276,18 +278,22 @@ def _slips(names: pl.Series, place: Place) -> tuple[str, ...]:
 
 
 def _samples(keys: pl.Series, content: _Content) -> _Samples:
-    rows = pl.DataFrame({"key": keys, "same": content.same}).filter(pl.Series(content.is_answer))
+    rows = pl.DataFrame({"key": keys, "same": content.same}).with_row_index("row", 1)
+    rows = rows.filter(pl.Series(content.is_answer))
     of_text = rows.group_by("key", maintain_order=True).agg(pl.len(), distinct=pl.col("same").n_unique())
     single, differing = int((of_text["len"] == 1).sum()), of_text.filter(pl.col("distinct") > 1)
     are_most = bool(len(differing)) and 2 * single < len(of_text)
     warnings: tuple[str, ...] = ()
     if len(differing) and not are_most:
         texts = f"{len(differing):,} texts have" if len(differing) > 1 else "1 text has"
-        example = describe(differing["key"].head(1).to_list())
-        warnings = (f"{texts} several answers that differ, say {example}: their average counts",)
+        first = rows.join(differing.head(_SHOWN), on="key", how="semi")
+        of_first = first.group_by("key", maintain_order=True).agg(pl.col("row")).iter_rows()
+        named = [f"{key[:_CUT]!r} (rows {first_few([f'{row:,}' for row in found])})" for key, found in of_first]
+        more = f" and {len(differing) - _SHOWN:,} more" if len(differing) > _SHOWN else ""
+        warnings = (f"{texts} several answers that differ, of which the average counts: {', '.join(named)}{more}",)
     return _Samples(are_most and not single, single if are_most else 0, warnings)
 
 
 def describe(answers: Sequence[str], limit: int = 3) -> str:
     """The first few texts, each cut, for a message."""
-    return shortlist([each[:60] for each in answers], limit)
+    return shortlist([each[:_CUT] for each in answers], limit)

@@ -15,9 +15,14 @@ TOLERANCE = 1e-3
 _MANY, _MANY_SHARE = 20, 0.1
 """So many texts with several rows, and so large a share of all texts, that their labels are no chance."""
 _NEARLY_ALL = 0.95
+_QUOTED = 80
 _AROUND = " \t\n_.,;:!?*\"'`\u00b4()[]{}" + "".join(map(chr, (*range(0x2018, 0x2020), 0xAB, 0xBB, 0x2039, 0x203A)))
 """Blanks, punctuation and quotes; not what tells labels apart: +, -, #, <, >, %."""
 _NUMBER = r"^\s*[01]?(,\d+)?([eE][+-]?\d+)?\s*$"
+
+
+_FLAT = '{"text": "...", "label": "a", "probability": 0.9} or {"text": "...", "a": 0.9, "b": 0.1}'
+"""What a row of answers looks like."""
 
 
 def refuse_decimal_commas(frame: pl.DataFrame, place: Place) -> None:
@@ -26,10 +31,14 @@ def refuse_decimal_commas(frame: pl.DataFrame, place: Place) -> None:
     Raises:
         MukiError: A column holds nothing but such numbers; it names the cell.
     """
-    for column in frame.select(pl.col(pl.String)).iter_columns():
+    found = []
+    for number, column in enumerate(frame.select(pl.col(pl.String)).iter_columns()):
         filled = column.drop_nulls().filter(column.drop_nulls().str.strip_chars() != "")
         if len(filled) and filled.str.contains(_NUMBER).all() and filled.str.contains(",").any():
-            refuse_cell(column, int(column.str.contains(",").fill_null(False).arg_true()[0]), place)
+            found.append((int(column.str.contains(",").fill_null(False).arg_true()[0]), number, column))
+    if found:
+        row, _, column = min(found, key=lambda each: each[:2])
+        refuse_cell(column, row, place)
 
 
 def refuse_cell(column: pl.Series, row: int, place: Place) -> NoReturn:
@@ -38,12 +47,32 @@ def refuse_cell(column: pl.Series, row: int, place: Place) -> NoReturn:
     Raises:
         MukiError: Always; it names the cell.
     """
-    what = f"row {row + 1}, column {column.name!r} holds {column[row]!r}"
-    if isinstance(column[row], str) and "," in column[row] and re.fullmatch(_NUMBER, column[row]):
+    value = column.slice(row, 1).to_list()[0]
+    what = f"row {row + 1}, column {column.name!r} holds {value!r:.{_QUOTED}}"
+    if isinstance(value, str) and "," in value and re.fullmatch(_NUMBER, value):
         fix = "Write it with a point, as in 0.5"
         raise place.error(f"{what}, a number with a decimal comma", fix)
     fix = "Write numbers from 0 to 1, and leave cells without an answer empty"
     raise place.error(f"{what}, which is no probability", fix)
+
+
+def refuse_nested(frame: pl.DataFrame, names: Iterable[str], place: Place) -> None:
+    """Refuse objects and lists where a column of single values is wanted.
+
+    Args:
+        frame: The file.
+        names: Columns that are looked at.
+        place: The file, for the message.
+
+    Raises:
+        MukiError: There are some; it names the first in the file's order, and shows what is wanted.
+    """
+    nested = [frame[name] for name in names if frame[name].dtype.is_nested() and frame[name].null_count() < len(frame)]
+    if nested:
+        row, number = min((int(column.is_not_null().arg_true()[0]), at) for at, column in enumerate(nested))
+        value = nested[number].slice(row, 1).to_list()[0]
+        what = f"row {row + 1}, column {nested[number].name!r} holds {value!r:.{_QUOTED}}, which is not one value"
+        raise place.error(what, f"Write each answer flat: {_FLAT}; {place.key('label')} or labels name other columns")
 
 
 def refuse_zeros(frame: pl.DataFrame, columns: Iterable[str], place: Place) -> None:

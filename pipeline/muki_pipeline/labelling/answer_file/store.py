@@ -11,20 +11,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from muki_pipeline.blocks import AnswerFile
+from muki_pipeline.corpus.answer_file import answer_path, answers_digest
 from muki_pipeline.corpus.table import with_ids
 from muki_pipeline.labelling.answer_file.averages import average, logits_of
-from muki_pipeline.labelling.answer_file.reading import Answers, answer_path, one_line_end, read_answers
+from muki_pipeline.labelling.answer_file.reading import Answers, one_line_end, read_answers
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Task
 from muki_pipeline.store import schema
 from muki_pipeline.store.columns import arrow, fixed_size_lists, series
-from muki_pipeline.store.keys import canonical_key, file_digest
+from muki_pipeline.store.keys import canonical_key
 from muki_pipeline.store.store import Shard
 
 _LOG = logging.getLogger(__name__)
-_NOT_THE_CONTENT = {"answers", "most_unanswered"}
-_CODE = 3
-"""Raised where the same file gives other labels."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +48,7 @@ class StoredAnswers:
         Raises:
             MukiError: There is no such file.
         """
-        path = answer_path(settings, layout.root)
-        read = settings.model_dump(exclude=_NOT_THE_CONTENT)
-        return cls(name, settings, layout, canonical_key({"code": _CODE, "file": file_digest(path), "read": read}))
+        return cls(name, settings, layout, answers_digest(settings, layout.root))
 
     @cached_property
     def answers(self) -> Answers:

@@ -28,9 +28,13 @@ def model_card(
         losses: `loss` and `validation_loss` at the end of the training, nats.
         examples: Texts of the corpus that may be quoted, and the label that each was taught.
     """
-    shown = {key: facts[key] for key in ("label_settings", "integrate")} | {"student": settings.model_dump()}
+    has_networks = not all(map(_is_file, facts["teachers"].values()))
+    used = ("label_settings", "integrate") if has_networks else ("integrate",)
+    shown = {key: facts[key] for key in used} | {"student": settings.model_dump()}
     return _TEMPLATE.render(
         facts=facts,
+        trusted_by="Monte-Carlo dropout tells" if has_networks else "their stored answers tell",
+        asked={name: _asked(teacher, facts["label_settings"]) for name, teacher in facts["teachers"].items()},
         audit=(facts.get("routing") or {}).get("audit"),
         starved=(facts.get("routing") or {}).get("starved", ()),
         losses=losses,
@@ -38,3 +42,15 @@ def model_card(
         max_length=settings.max_length,
         settings=json.dumps(shown, indent=1),
     )
+
+
+def _is_file(teacher: Mapping[str, Any]) -> bool:
+    """Whether a teacher is a file of answers, see `LabelledCorpus.teacher_facts`."""
+    return "gives" in teacher
+
+
+def _asked(teacher: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """How a teacher's answers came about."""
+    if not _is_file(teacher):
+        return f"{settings['passes']} dropout passes"
+    return "a file of answers, several samples of each text" if "samples" in teacher["gives"] else "a file of answers"

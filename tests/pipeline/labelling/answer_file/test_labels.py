@@ -34,7 +34,7 @@ def labelled(*labels: str) -> list[str]:
 )
 def test_labels_that_differ_in_how_they_are_written_are_refused(tmp_path: Path, usual: str, other: str) -> None:
     rows = labelled(usual, "tea", usual, other)
-    plain = " ".join(other.split()).replace('"""', '"').replace("*", r"\*")
+    plain = other.replace('"""', '"').replace("*", r"\*")
     expected = (
         rf"'{usual}' \(2 rows, first in row 1\), '{plain}' \(1 row, first in row 4\), which differ in case, punct"
     )
@@ -68,9 +68,21 @@ def test_texts_with_answers_that_differ_are_counted(tmp_path: Path) -> None:
     rows = labelled(*"abab" * 10)
     assert read(tmp_path, [*rows, "t3,b", "t3,b"]).warnings == ()
     [warning] = read(tmp_path, [*rows, "t3,a", "t4,b"]).warnings
-    assert warning == "2 texts have several answers that differ, say 't3': their average counts"
+    named = "'t3' (rows 4, 41), 't4' (rows 5, 42)"
+    assert warning == f"2 texts have several answers that differ, of which the average counts: {named}"
     samples = [f"{row.partition(',')[0]},{label}" for row in rows for label in "aab"]
     assert read(tmp_path, samples).warnings == ()
+
+
+def test_the_first_texts_with_answers_that_differ_are_named_with_their_rows(tmp_path: Path) -> None:
+    rows = labelled(*"ab" * 20)
+    [warning] = read(tmp_path, [*rows, *(f"t{number},{'ba'[number % 2]}" for number in (9, 3, 3, 3, 7, 5, 1))]).warnings
+    assert warning.startswith("5 texts have several answers that differ")
+    first = "'t1' (rows 2, 47), 't3' (rows 4, 42, 43 and 1 more), 't5' (rows 6, 46) and 2 more"
+    assert warning.endswith(f": {first}")
+    ids = [row.replace("t", "id-") for row in rows]
+    [warning] = read(tmp_path, [*ids, "id-0,", "id-0,b"], header="id,label").warnings
+    assert warning.endswith("1 text has several answers that differ, of which the average counts: 'id-0' (rows 1, 42)")
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ FAULTS: dict[str, tuple[str, str | bytes, dict[str, Any], str]] = {
     "infinite": ("a.jsonl", '{"text": "x", "a": Infinity, "b": 0.0}\n', {}, "column 'a' holds inf"),
     "half a row": ("a.csv", "text,a,b\nx,1,\n", {"labels": ["a", "b"]}, "row 1 has probabilities for some labels"),
     "words": ("a.csv", "text,a,b\nx,high,low\n", {"labels": ["a", "b"]}, "column 'a' holds 'high'"),
-    "lists": ("a.jsonl", '{"text": "x", "a": [1], "b": [0]}\n', {"labels": ["a", "b"]}, "which are no probabilities"),
+    "lists": ("a.jsonl", '{"text": "x", "a": [1], "b": [0]}\n', {"labels": ["a", "b"]}, "holds [1], which is not one"),
     "a missing column": ("a.csv", "text,a,b\nx,1,0\n", {"labels": ["a", "b", "c"]}, "no column for the labels 'c'"),
     "other columns": ("a.csv", "text,a,b,age\nx,1,0,40\n", {}, "column 'age' holds '40'"),
     "nothing to read": ("a.csv", "text,note\nx,fine\n", {}, "neither a column 'label'"),

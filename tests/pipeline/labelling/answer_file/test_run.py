@@ -92,6 +92,27 @@ def test_a_changed_file_or_setting_is_read_again(tmp_path: Path) -> None:
     assert (done.new_rows, done.labels) == (30, ("elm", "oak"))
 
 
+@pytest.mark.parametrize("change", ["the file", "how it is read"])
+def test_integrate_refuses_labels_of_a_file_that_has_changed(tmp_path: Path, change: str) -> None:
+    path = with_answers(tmp_path, "")
+    with_answers(tmp_path, wide(texts_of()))
+    tiny.label(path)
+    params, layout = config.load(path)
+    integrate(params, layout, layout.golden)
+    (tmp_path / "two.csv").rename(tmp_path / "away.csv")
+    assert not integrate(params, layout, layout.golden).is_new, "a clone may have the tables without the file"
+    if change == "the file":
+        with_answers(tmp_path, wide(texts_of(), seed=1))
+    else:
+        with_answers(tmp_path, wide(texts_of()), labels=["elm", "oak"])
+    params, layout = config.load(path)
+    with pytest.raises(MukiError, match=r"teacher two: this file.*Run muki-pipeline label --teacher two") as error:
+        integrate(params, layout, layout.golden)
+    assert error.value.where == "two.csv"
+    label(path)
+    assert integrate(params, layout, layout.golden).is_new
+
+
 def test_unanswered_texts_are_uniform_and_counted_and_too_many_are_refused(tmp_path: Path) -> None:
     path = with_answers(tmp_path, "")
     texts = texts_of()

@@ -25,7 +25,7 @@ def card(examples: dict[str, str], **facts: Any) -> list[str]:
 
 def test_labels_and_texts_stand_as_they_are() -> None:
     lines = card({TEXT: LABEL})
-    assert f"| trees | `0123456789abcdef` | {LABEL}, oak |" in lines
+    assert f"| trees | `0123456789abcdef` | 8 dropout passes | {LABEL}, oak |" in lines
     quoted = lines.index("> " + f"one # head {{% raw %}} <i>{'y' * 300}"[:200])
     assert lines[quoted - 2 : quoted + 4 : 2] == ["## Examples", "> " + lines[quoted][2:], LABEL]
 
@@ -59,3 +59,18 @@ def test_labels_that_the_student_will_hardly_know_are_named() -> None:
     lines = card({}, routing={"teachers": {}, "estimate": None, "audit": None, "starved": [starved]})
     assert f"| {LABEL} | 1,041 | 2 | 39 | oak |" in lines
     assert "hardly know" not in "\n".join(card({}))
+
+
+def test_files_of_answers_have_no_dropout_passes() -> None:
+    network = FACTS["teachers"]["trees"]
+    vendor, llm = network | {"gives": []}, network | {"gives": ["samples"]}
+    mixed = "\n".join(card({}, teachers={"trees": network, "vendor": vendor, "llm": llm}))
+    assert "Monte-Carlo dropout tells which teacher to trust" in mixed
+    assert "| trees | `0123456789abcdef` | 8 dropout passes |" in mixed
+    assert "| vendor | `0123456789abcdef` | a file of answers |" in mixed
+    assert "| llm | `0123456789abcdef` | a file of answers, several samples of each text |" in mixed
+    assert '"passes": 8' in mixed
+    files = "\n".join(card({}, teachers={"vendor": vendor, "llm": llm}))
+    assert "their stored answers tell which teacher to trust" in files
+    assert "dropout" not in files.replace('"dropout"', "")
+    assert '"passes"' not in files
