@@ -8,13 +8,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from muki_pipeline.config import StudentSettings
 
-_TEMPLATE = Environment(  # Markdown: labels and texts stand as they are, and are never read as a template
+_PAGES = Environment(  # Markdown: labels and texts stand as they are, and are never read as a template
     loader=PackageLoader("muki_pipeline.training.student", ""),
     autoescape=False,
     trim_blocks=True,
     keep_trailing_newline=True,
     undefined=StrictUndefined,
-).get_template("model_card.jinja")
+)
+_PAGES.filters["cell"] = lambda text: " ".join(text.split()).replace("|", "\\|")
+_TEMPLATE = _PAGES.get_template("model_card.jinja")
 
 
 def model_card(

@@ -30,6 +30,14 @@ def test_labels_and_texts_stand_as_they_are() -> None:
     assert lines[quoted - 2 : quoted + 4 : 2] == ["## Examples", "> " + lines[quoted][2:], LABEL]
 
 
+def test_a_label_stays_in_its_cell() -> None:
+    starved = {"label": "a|b", "answered": 9, "taught": 2, "rival": "one\nline", "taken": 3}
+    teachers = {"trees": {"digest": "0" * 64, "labels": ["a|b", "oak"]}}
+    lines = card({}, teachers=teachers, routing={"estimate": None, "audit": None, "starved": [starved]})
+    assert "| trees | `0000000000000000` | 8 dropout passes | a\\|b, oak |" in lines
+    assert "| a\\|b | 9 | 2 | 3 | one line |" in lines
+
+
 def test_figures_and_settings() -> None:
     lines = card({})
     assert lines[lines.index("| loss | 0.1235 |") + 1] == "| validation loss | 2.0000 |"
