@@ -239,8 +239,8 @@ def _objects(rows: Sequence[tuple[str, Any]], columns: Columns, path: Path) -> p
     arrays = {name: _array(column) for name, column in values.items()}
     if odd := [(_first_odd(values[name]), name) for name, array in arrays.items() if array is None]:
         raise _mixed(*min(odd, key=lambda each: each[0]), values, path)
-    columns = [pl.Series(name, pl.from_arrow(array)) for name, array in arrays.items()]
-    return pl.DataFrame([each.cast(pl.String) if each.dtype == pl.Null else each for each in columns])
+    series = [pl.Series(name, pl.from_arrow(array)) for name, array in arrays.items()]
+    return pl.DataFrame([each.cast(pl.String) if each.dtype == pl.Null else each for each in series])
 
 
 def _array(values: Sequence[Any]) -> pa.Array | None:
