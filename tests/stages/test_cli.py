@@ -331,4 +331,7 @@ def test_results_as_json_and_how_much_is_said(project: Path, run: Run) -> None:
     assert "error: " in err
     code, out, err = run("--json", "doctor", *params)
     assert code == json.loads(out)["exit_code"] == 1
-    assert {"level": "warning", "where": "prepare.test"}.items() <= json.loads(out)["findings"][3].items()
+    found = json.loads(out)["findings"]
+    assert {"level": "warning", "where": "prepare.test"}.items() <= found[3].items()
+    warnings = sum(each["level"] == "warning" for each in found)
+    assert err.splitlines()[-1] == f"{warnings} warning{'s' * (warnings > 1)}, {len(found) - warnings} ok"
