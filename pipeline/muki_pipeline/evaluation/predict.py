@@ -70,6 +70,9 @@ def student_measures(
 ) -> dict[str, Any]:
     """A student's accuracy, macro-F1, calibration error, and its accuracy on each teacher's labels.
 
+    `block_accuracy` is of its answers among all labels, `own_block_accuracy` among the teacher's, as the teacher itself
+    is asked.
+
     Args:
         probs: `[rows, union]`.
         gold: `[rows]`, the right column.
@@ -86,5 +89,10 @@ def student_measures(
             name: metrics.accuracy(predicted[known_by[:, number]], gold[known_by[:, number]])
             for number, name in enumerate(teachers)
             if known_by[:, number].any()
+        },
+        "own_block_accuracy": {
+            name: metrics.accuracy(np.asarray(columns)[probs[rows][:, columns].argmax(axis=1)], gold[rows])
+            for name, columns, rows in zip(teachers, label_space.columns, known_by.T, strict=True)
+            if rows.any()
         },
     }

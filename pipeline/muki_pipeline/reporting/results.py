@@ -50,6 +50,7 @@ TEACHER = (
     Figure("rows", "test texts", form="{:,}"),
     Figure("own_block_accuracy", "their teacher, among its own labels"),
     Figure("student", "the student, among all"),
+    Figure("student_own", "the student, among the teacher's"),
 )
 """Of a teacher's block, with the student's accuracy on its labels."""
 SCORER = (
@@ -70,8 +71,11 @@ def test_set(measured: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def by_teacher(measured: Mapping[str, Any]) -> tuple[Cells, list[Cells]]:
     """Headings and rows of a table: each teacher and the student on the test texts of the teacher's labels."""
-    student = _find(measured, "student.block_accuracy") or {}
-    blocks = {name: {**block, "student": student.get(name)} for name, block in measured.get("teachers", {}).items()}
+    among_all, among_own = (_find(measured, f"student.{key}") or {} for key in ("block_accuracy", "own_block_accuracy"))
+    blocks = {
+        name: {**block, "student": among_all.get(name), "student_own": among_own.get(name)}
+        for name, block in measured.get("teachers", {}).items()
+    }
     return _table("labels of", TEACHER, blocks)
 
 

@@ -53,6 +53,17 @@ def test_the_student_is_measured_on_all_labels(finished: Path, found: Evaluation
     assert student["accuracy"] == pytest.approx(right.mean())
     own = test["label"].is_in(tiny.TEACHER_LABELS["two"]).to_numpy()
     assert student["block_accuracy"]["two"] == pytest.approx(right[own].mean())
+    names = tiny.TEACHER_LABELS["two"]
+    said = classify(
+        [text for text, is_own in zip(test["text"], own, strict=True) if is_own],
+        truncation=True,
+        max_length=24,
+        top_k=None,
+    )
+    best = [next(each["label"] for each in one if each["label"] in names) for one in said]
+    assert student["own_block_accuracy"]["two"] == pytest.approx(
+        (np.array(best) == test["label"].to_numpy()[own]).mean()
+    )
     assert student["rows"] == 30
     assert 0 <= student["expected_calibration_error"] <= 1
 

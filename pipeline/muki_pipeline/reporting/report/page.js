@@ -14,7 +14,7 @@ const showText = (each, parent) => {
   const box = element("details", undefined, parent);
   box.className = "text";
   const summary = element("summary", each.text.slice(0, 110) + " ", box);
-  element("span", `${data.labels[each.label]}, from ${teacher}, margin ${each.margin.toFixed(3)}`, summary).className = "by";
+  element("span", `taught as ${data.labels[each.label]}, most trusted: ${teacher}, margin ${each.margin.toFixed(3)}`, summary).className = "by";
   element("blockquote", each.text, box);
   const table = element("table", undefined, box);
   const head = element("tr", undefined, element("thead", undefined, table));

@@ -13,6 +13,7 @@ from muki_pipeline.supervision.summary import RoutingSummary, Starved, audit_of
 
 STUDENT = {"student": {"accuracy": 0.9, "rows": 200}}
 ROUTED = {"routed_teachers": {"accuracy": 0.95, "rows": 150, "student_accuracy_on_these": 0.91}}
+MANY = {"routed_teachers": ROUTED["routed_teachers"] | {"rows": 1500}}
 CORPUS = {"corpus": {"rows_of_known_labels": 1100, "gate": {"right_teacher_best": 0.9671}}}
 ANSWERED = Estimate(0.7, False, {}, 3, (60, 0.9312, 0.9, 0.955))
 UNANSWERED = Estimate(0.7, False, {}, 3)
@@ -27,7 +28,12 @@ def glance(
 ) -> FirstScreen:
     answers = pl.DataFrame(confused, schema=["actual", "predicted"], orient="row") if confused else None
     routing = RoutingSummary({"one": {"texts": 7}}, estimate, audit_of(estimate), starved)
-    facts = {"routing": asdict(routing), "integrate": {"scorer": "gate"}, "teachers": {"one": {}, "two": {}}}
+    facts = {
+        "routing": asdict(routing),
+        "integrate": {"scorer": "gate"},
+        "labels": ["<a>", "b", "c", "=b"],
+        "teachers": {"one": {"columns": [0, 1]}, "two": {"columns": [2, 3]}},
+    }
     return first_screen(facts, Measured(measured or {}, {}, answers, stale))
 
 
@@ -35,8 +41,8 @@ def test_figures_stand_with_what_they_are_from() -> None:
     screen = glance(STUDENT | ROUTED | CORPUS)
     assert screen.cards == [
         Card("the student is right on", "0.900", "of 200 test texts (95 %: 0.851 to 0.934)"),
-        Card("its teachers, asked in its place", "0.950", "of 150 of them; the student of these: 0.910"),
-        Card("the right teacher was chosen for", "0.967", "of the corpus, by 1,100 gold labels"),
+        Card("the teachers themselves are right on", "0.950", "of 150 of these texts; the student there: 0.910"),
+        Card("the right teacher was chosen for", "0.967", "of the corpus, by 1,100 gold labels that taught nobody"),
     ]
     assert screen.suffering == []
 
@@ -56,7 +62,11 @@ def test_the_worst_labels_are_named_with_what_they_are_called() -> None:
         + [("=b", "=b")] * 5
     )
     screen = glance(STUDENT, ANSWERED, confused=tuple(confused))
-    assert screen.suffering == [Suffering("<a>", 10, 3, "b"), Suffering("b", 6, 6, ""), Suffering("=b", 5, 5, "")]
+    assert screen.suffering == [
+        Suffering("<a>", 10, 3, "b", 4),
+        Suffering("b", 6, 6, "", 0),
+        Suffering("=b", 5, 5, "", 0),
+    ]
     assert "see why &lt;a&gt; is called b" in screen.next
 
 
@@ -71,7 +81,8 @@ def test_the_worst_labels_are_named_with_what_they_are_called() -> None:
         ),
         (None, UNANSWERED, (), "find out how often the right teacher is chosen"),
         (None, ANSWERED, (), "measure the student on labelled texts of your own"),
-        (STUDENT | ROUTED | CORPUS, UNANSWERED, (), "the student is behind its teachers (0.910 against 0.950)"),
+        (STUDENT | ROUTED | CORPUS, UNANSWERED, (), "use it"),  # 150 texts: it may be chance
+        (STUDENT | MANY | CORPUS, UNANSWERED, (), "the student is behind its teachers (0.910 against 0.950)"),
         (STUDENT | CORPUS, UNANSWERED, (), "use it: <code>muki-pipeline predict"),
     ],
 )
@@ -79,6 +90,36 @@ def test_the_next_step_is_what_is_worth_most(
     measured: dict[str, Any] | None, estimate: Estimate, starved: tuple[Starved, ...], expected: str
 ) -> None:
     assert glance(measured, estimate, starved).next.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("mistakes", "finding", "expected"),
+    [
+        (
+            [("<a>", "b")] * 5 + [("b", "<a>")] * 4 + [("c", "b")] * 3,
+            "12 mistakes: 9 within the labels of one teacher, 3 across teachers",
+            "9 of 12 mistakes are between &lt;a&gt; and b, both labels of one: ask its owner",
+        ),
+        (
+            [("c", "b")] * 6 + [("<a>", "b")],
+            "7 mistakes: 1 within the labels of one teacher, 6 across teachers",
+            "6 of 7 mistakes are between b and c, labels of different teachers: if they are the same",
+        ),
+        (
+            [("<a>", "c"), ("b", "c"), ("b", "=b"), ("c", "=b")],
+            "4 mistakes: 1 within the labels of one teacher, 3 across teachers",
+            "use it",
+        ),
+        ([], "The student makes no mistake on the test set", "use it"),
+    ],
+)
+def test_mistakes_are_told_by_whose_labels_they_are(
+    mistakes: list[tuple[str, str]], finding: str, expected: str
+) -> None:
+    right = [(label, label) for label in ("<a>", "b", "c", "=b") for _ in range(20)]
+    screen = glance(STUDENT | CORPUS, confused=(*right, *mistakes))
+    assert screen.mistakes == finding
+    assert screen.next.startswith(expected)
 
 
 def test_what_is_not_known_is_said() -> None:

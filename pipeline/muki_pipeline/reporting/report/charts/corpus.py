@@ -28,7 +28,7 @@ def margin_chart(margins: Floats) -> Chart:
     return _histogram(
         margins,
         f"Teachers conflict on {share(small / texts)} of texts: {small:,} of {texts:,} have a margin below {_SMALL}",
-        "margin, best less second-best score",
+        "margin, best score minus second-best",
     )
 
 
@@ -81,7 +81,7 @@ def drift_chart(found: Mapping[str, Any]) -> Chart:
     finding = (
         "The test set has many more new words than the corpus itself: the student was taught about other things"
         if is_foreign
-        else "The test set's words are about as familiar as the corpus's own: it is about the same things"
+        else "The test set's words are about as familiar as the corpus's own: no sign of other topics"
     )
     shown = [
         Bar("corpus", [(corpus, "s0")], share(corpus)),
@@ -89,10 +89,13 @@ def drift_chart(found: Mapping[str, Any]) -> Chart:
     ]
     rows = [
         ["words in a text, median", f"{found['median_words_corpus']:.0f}", f"{found['median_words_test']:.0f}"],
-        ["words that half of the corpus lacks", f"{share(corpus)} of the other half", share(test)],
+        ["words that are not in a random half of the corpus", f"{share(corpus)} of the other half", share(test)],
     ]
     drawn: Markup = bars(
-        "New words in corpus and test set", shown, "share of words that half of the corpus lacks", percent
+        "New words in corpus and test set",
+        shown,
+        "share of words that are not in a random half of the corpus",
+        percent,
     )
     note = (
         f"Of 100 words in a test text, {100 * test:.0f} do not occur in one half of the corpus; of 100 words in its "

@@ -31,7 +31,7 @@ def label_chart(known: Mapping[str, Sequence[str]], teachers: Sequence[str]) -> 
         bars("Labels of each teacher", shown, "labels", "{:,.0f}".format),
         Table(["label", "teachers that know it"], rows),
         "The table names the teachers of every label; shared ones come first.",
-        [("s0", "known to it alone"), ("s1", "known to others too")],
+        [("s0", "known to it alone"), ("s1", "known to others too")] if overlaps else [],
     )
 
 

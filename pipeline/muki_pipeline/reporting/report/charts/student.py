@@ -1,6 +1,7 @@
 """The student: its accuracy beside its teachers', its calibration and its training."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -23,37 +24,57 @@ from muki_pipeline.routing.answers import wilson_interval
 _MOST_TEACHERS = 8
 
 
+@dataclass(frozen=True)
+class _Line:
+    """Test texts, and who is right on how many.
+
+    Attributes:
+        name: The teacher that knows their labels, or that they are all.
+        right: The student's share, among all labels.
+        rows: How many texts.
+        among_own: Its share among the teacher's labels.
+        teacher: The teacher's share.
+    """
+
+    name: str
+    right: float
+    rows: int
+    among_own: float | None = None
+    teacher: float | None = None
+
+
 def accuracy_chart(measured: Mapping[str, Any]) -> Chart | None:
     """The student and each teacher on the test texts of that teacher's labels; None where no test set was measured."""
     student = measured.get("student")
     if student is None:
         return None
-    own = student.get("block_accuracy", {})
-    blocks = {name: block for name, block in measured.get("teachers", {}).items() if name in own}
-    behind = sorted(blocks, key=lambda name: own[name] - blocks[name]["own_block_accuracy"])
-    lines: list[tuple[str, float | None, float, int]] = [("all labels", None, student["accuracy"], student["rows"])]
-    lines += [
-        (name, blocks[name]["own_block_accuracy"], own[name], blocks[name]["rows"]) for name in behind[:_MOST_TEACHERS]
-    ]
-    gaps = [own[name] - blocks[name]["own_block_accuracy"] for name in behind]
+    among_all, among_own = student.get("block_accuracy", {}), student.get("own_block_accuracy", {})
+    blocks = {name: block for name, block in measured.get("teachers", {}).items() if name in among_own}
+    gaps = {name: among_own[name] - block["own_block_accuracy"] for name, block in blocks.items()}
+    behind = sorted(blocks, key=lambda name: gaps[name])
+    lines = [_Line("all labels", student["accuracy"], student["rows"])]
+    for name in behind[:_MOST_TEACHERS]:
+        block = blocks[name]
+        lines.append(_Line(name, among_all[name], block["rows"], among_own[name], block["own_block_accuracy"]))
     finding = "The student beside its teachers"
     if behind:
-        finding = "The student is behind none of its teachers on their labels"
-    if behind and gaps[0] < 0:
-        points = f"{-100 * gaps[0]:.1f} points"
-        finding = f"The student is up to {points} behind its teachers on their labels, as behind {behind[0]}"
-    note = "A teacher is asked among its own labels alone, which is easier. Bars: 95 % intervals."
+        finding = "Among the same labels, the student is behind none of its teachers"
+    if behind and gaps[behind[0]] < 0:
+        points = f"{-100 * gaps[behind[0]]:.1f} points"
+        finding = f"Among the same labels, the student is up to {points} behind its teachers, most behind {behind[0]}"
+    note = "A teacher chooses among its own labels, the student among all, which is harder. Bars: 95 % intervals."
+    legend = [("dot s0", "student"), ("dot s2", "student, among the teacher's labels"), ("dot wrong", "teacher")]
     if len(behind) > _MOST_TEACHERS:
         note += f" The {_MOST_TEACHERS} teachers that the student is farthest behind; all are in the table."
     table = Table(*results.by_teacher(measured))
-    return Chart(finding, _dumbbells(lines), table, note, [("dot s0", "the student"), ("dot wrong", "the teacher")])
+    return Chart(finding, _dumbbells(lines), table, note, legend if behind else legend[:1])
 
 
-def _dumbbells(lines: list[tuple[str, float | None, float, int]]) -> Markup:
+def _dumbbells(lines: list[_Line]) -> Markup:
     """A line for each set of test texts: the student with its interval, the teacher beside it."""
-    intervals = [wilson_interval(round(right * rows), rows) for _, _, right, rows in lines]
-    lowest = min(*(low for low, _ in intervals), *(other for _, other, _, _ in lines if other is not None), 1.0)
-    names = [shorten(name, 14) for name, *_ in lines]
+    intervals = [wilson_interval(round(line.right * line.rows), line.rows) for line in lines]
+    lowest = min(*(low for low, _ in intervals), *(line.teacher for line in lines if line.teacher is not None), 1.0)
+    names = [shorten(line.name, 14) for line in lines]
     left, step = room_for([*names, "all labels"]), 26.0
     low, bottom = max(0.0, int(lowest * 20 - 0.5) / 20), 8 + step * len(lines)
 
@@ -64,10 +85,11 @@ def _dumbbells(lines: list[tuple[str, float | None, float, int]]) -> Markup:
     for value in ticks(low, 1.0, 4):
         parts.append(element("line", x1=at(value), x2=at(value), y1=2, y2=bottom, class_="grid"))
         parts.append(element("text", short_number(round(value, 4)), x=at(value), y=bottom + 15, class_="tick middle"))
-    for number, ((name, teacher, right, rows), (worst, best)) in enumerate(zip(lines, intervals, strict=True)):
+    for number, (line, (worst, best)) in enumerate(zip(lines, intervals, strict=True)):
+        name, teacher, right = line.name, line.teacher, line.right
         y = 8 + step * (number + 0.5)
         style = "tick end" if number else "tick end strong"
-        told = f"{name}: the student {right:.3f} of {amount(rows, 'text')}"
+        told = f"{name}: the student {right:.3f} of {amount(line.rows, 'text')}"
         parts.append(element("text", element("title", name), names[number], x=left - 8, y=y + 4, class_=style))
         parts.append(element("line", x1=at(worst), x2=at(best), y1=y, y2=y, class_="interval"))
         if teacher is not None:
@@ -75,6 +97,9 @@ def _dumbbells(lines: list[tuple[str, float | None, float, int]]) -> Markup:
                 element("rect", element("title", f"{name}: {teacher:.3f}"), x=at(teacher) - 5, y=y - 5, width=10,
                         height=10, class_="wrong", transform=f"rotate(45 {at(teacher):.1f} {y:.1f})")
             )  # fmt: skip
+        if line.among_own is not None:
+            same = f"{name}: the student {line.among_own:.3f} among the teacher's labels"
+            parts.append(element("circle", element("title", same), cx=at(line.among_own), cy=y, r=4, class_="s2"))
         parts.append(element("circle", element("title", told), cx=at(right), cy=y, r=5.5, class_="s0"))
     parts.append(element("text", "share right", x=(left + WIDTH) / 2, y=bottom + 33, class_="title middle"))
     return drawing("Accuracy of the student and of its teachers", bottom + 40, *parts)
@@ -92,7 +117,7 @@ def calibration_chart(reliability: pl.DataFrame) -> Chart:
     gap = 100 * (sure - right)
     said = "as sure as it is right" if abs(gap) < 1 else f"{abs(gap):.1f} points {'too' if gap > 0 else 'less'} sure"
     if gap <= -1:
-        said = f"{-gap:.1f} points less sure than it may be"
+        said = f"{-gap:.1f} points less sure than it is right"
     error = float(((reliability["confidence"] - reliability["accuracy"]).abs() * rows).sum()) / texts
     plane = Plane((0.0, 1.0), (0.0, 1.0), height=290)
     x, y = plane.at_x, plane.at_y

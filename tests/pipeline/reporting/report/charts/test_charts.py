@@ -63,7 +63,12 @@ def test_the_chosen_rule_and_the_papers_come_first() -> None:
 
 
 MEASURED = {
-    "student": {"rows": 1200, "accuracy": 0.75, "block_accuracy": {"one": 0.7, "two": 0.9}},
+    "student": {
+        "rows": 1200,
+        "accuracy": 0.75,
+        "block_accuracy": {"one": 0.65, "two": 0.85},
+        "own_block_accuracy": {"one": 0.7, "two": 0.9},
+    },
     "teachers": {"one": {"rows": 600, "own_block_accuracy": 0.8}, "two": {"rows": 600, "own_block_accuracy": 0.9}},
 }
 
@@ -71,10 +76,10 @@ MEASURED = {
 def test_the_student_stands_beside_each_teacher() -> None:
     chart = student.accuracy_chart(MEASURED)
     assert chart is not None
-    assert chart.finding.startswith(
-        "The student is up to 10.0 points behind its teachers on their labels, as behind one"
-    )
-    assert chart.drawing.count("<circle") == 3
+    expected = "Among the same labels, the student is up to 10.0 points behind its teachers, most behind one"
+    assert chart.finding == expected
+    assert chart.drawing.count("<circle") == 5
+    assert "one: the student 0.700 among the teacher" in chart.drawing
     assert chart.drawing.count("<rect") == 2
     assert student.accuracy_chart({}) is None
 
