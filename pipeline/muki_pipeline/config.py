@@ -163,6 +163,10 @@ class Embed(Block):
     """Longest text in tokens; longer ones are cut."""
 
 
+MOST_UNKNOWN = 0.9
+"""Largest share of the corpus that may be left out: the others teach the student."""
+
+
 class Integrate(Block):
     """Stage two's supervision (docs/method.md, steps 4 to 7)."""
 
@@ -180,7 +184,7 @@ class Integrate(Block):
     """Weigh texts by the margin between the two best teachers, or equally."""
     normalise_weights: bool = True
     """Scale the weights to a mean of 1."""
-    unknown_share: Annotated[float, Field(ge=0.0, le=0.9)] = 0.0
+    unknown_share: Annotated[float, Field(ge=0.0, le=MOST_UNKNOWN)] = 0.0
     """Share of the corpus that belongs to no label of any teacher, say by `review`: so many texts, those that are least
     familiar to teachers and label names, get weight 0."""
     unknown_label: LabelName | None = None

@@ -1,5 +1,6 @@
 """Command `review`: a sample for a person to check, and what the answers say."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -7,9 +8,9 @@ from typing import Annotated
 import typer
 
 from muki_pipeline import config
-from muki_pipeline.config import Params
+from muki_pipeline.config import MOST_UNKNOWN, Params
 from muki_pipeline.errors import MukiError, chosen
-from muki_pipeline.evaluation.review import Sample, read_review, sample_review, with_answers
+from muki_pipeline.evaluation.review import Sample, read_review, sample_review
 from muki_pipeline.layout import Layout
 from muki_pipeline.reporting.review_page import review_page
 from muki_pipeline.routing.accuracy import FEWEST, WIDTH
@@ -33,7 +34,7 @@ def main(
         str | None, typer.Option("--export", help=f"Write files for an annotation tool, instead: {', '.join(TOOLS)}.")
     ] = None,
     keep: Annotated[
-        Path | None, typer.Option("--keep", help="Fill in the answers in this file, those to a smaller sample.")
+        Path | None, typer.Option("--keep", help="Begin with the answers in this file, those to a smaller sample.")
     ] = None,
 ) -> None:
     """Write texts for a person to check, or read the answers: how often is the right teacher chosen?"""
@@ -55,15 +56,15 @@ def _ask(params: Params, layout: Layout, texts: int, forms: Sequence[str], keep:
     """Write one sample in some forms: `csv`, `html`, or for an annotation tool.
 
     Raises:
-        MukiError: A file is there already; see `sample_review` and `with_answers`.
+        MukiError: A file is there already; see `sample_review`.
     """
     targets = {form: _target(layout, form) for form in forms}
     for target in targets.values():
-        if files.exists(target) and not force:
+        is_kept = keep is not None and target.resolve() == keep.resolve()  # all its answers are in the new one
+        if files.exists(target) and not force and not is_kept:
             raise MukiError("is there already", where=str(target), fix="Move it, or overwrite it with --force")
-    sample = sample_review(params, layout, texts)
+    sample = sample_review(params, layout, texts, keep)
     if keep is not None:
-        sample = with_answers(sample, keep)
         say(f"{(sample.table['answer'] != '').sum():,} answers from {keep}")
     for form, target in targets.items():
         how = _write(sample, form, target)
@@ -99,7 +100,8 @@ def _tell(params: Params, layout: Layout, answers: Path, params_file: Path) -> N
         say(f"no teacher knows the label of {result.unknown:,} of {result.judged + result.unknown:,} random texts")
     if (foreign := result.unknown_share) is not None:
         say(f"that is {foreign.share:.3f} of the corpus (95 % interval {foreign.low:.3f} to {foreign.high:.3f})")
-        say(f"integrate.unknown_share: {foreign.share:.2f} makes so many texts, the least familiar ones, teach nothing")
+        share = min(foreign.share, MOST_UNKNOWN)
+        say(f"integrate.unknown_share: {share:.2f} makes so many texts, the least familiar ones, teach nothing")
     if result.right is None:
         known = "known labels of random texts"
         say(f"how often the right teacher is chosen is told from {FEWEST} {known} on: {result.missing:,} more")
@@ -111,9 +113,10 @@ def _tell(params: Params, layout: Layout, answers: Path, params_file: Path) -> N
         )
         enough = f"that is enough: the interval is ±{WIDTH} or less" if result.left else "every text is answered"
         say(f"about {result.missing:,} more answers would make that interval ±{WIDTH}" if result.missing else enough)
-        if result.missing:
-            more = f"muki-pipeline review --texts {result.rows + result.missing} --keep {answers}"
-            say(f"{more} asks about so many more; add --html for a page")
+    wanted = result.answered + result.missing
+    if wanted > result.rows:
+        more = f"muki-pipeline review --texts {wanted} --keep {shlex.quote(str(answers))}"
+        say(f"{more} asks about so many more; add --html for a page")
     if params.integrate.scorer == "gate":
         named = reference(answers, layout.root)
         say(f"to use the answers, set integrate.answers: {named} in {params_file} and integrate again")

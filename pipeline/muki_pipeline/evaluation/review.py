@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
@@ -12,21 +12,20 @@ from numpy.typing import NDArray
 
 from muki_pipeline.config import POSTERIORS, Params
 from muki_pipeline.errors import MukiError, shortlist
+from muki_pipeline.evaluation.asked import Pool, draw_further, draw_texts, read_answered
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.labels.tables import LabelledCorpus, LabelShard, open_labelled_corpus
 from muki_pipeline.layout import MAKE_GOLDEN, Layout, open_golden
 from muki_pipeline.routing.accuracy import (
     FEWEST,
     Share,
-    chances,
-    draw,
     missing,
     share_of_random,
     share_of_weighted,
     share_right,
 )
 from muki_pipeline.routing.annotation_tools.questions import Question
-from muki_pipeline.routing.answers import RANDOM, STARVED, none_answer, read_answer_table
+from muki_pipeline.routing.answers import RANDOM, none_answer, read_answer_table
 from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.routing.embeddings import open_embeddings
 from muki_pipeline.routing.inputs import RoutingInputs
@@ -38,7 +37,6 @@ from muki_pipeline.store.table import Table
 from muki_pipeline.supervision.golden_table import golden_facts
 from muki_pipeline.supervision.summary import Starved, read_summary
 
-_SEED = 0
 _AGAIN = "Make a new sample with muki-pipeline review"
 
 
@@ -142,32 +140,32 @@ class _Routed:
     certainty: NDArray[np.float64] | None
 
 
-def sample_review(params: Params, layout: Layout, texts: int) -> Sample:
-    """Texts of the golden table for a person to check.
+def sample_review(params: Params, layout: Layout, texts: int, keep: Path | None = None) -> Sample:
+    """Texts of the golden table for a person to check; see `draw_texts`.
 
-    Most are drawn at random from the whole corpus, because only they tell the accuracy; where scores are a posterior,
-    unsure texts more often (see `routing/accuracy.py`). Up to a quarter are texts that a teacher gives a label which
-    hardly any text is taught as, in turns of these labels.
+    Only those drawn at random tell the accuracy. Where scores are a posterior, unsure texts are drawn more often, see
+    `routing/accuracy.py`. Starved ones are those that a teacher gives a label which hardly any text is taught as, in
+    turns of these labels.
 
     Args:
         params: All settings.
         layout: Where the tables lie.
         texts: How many; all if there are fewer.
+        keep: Answers to a smaller sample, with which this one begins.
 
     Raises:
-        MukiError: There is no golden table, it is not of this corpus and these teachers, or there is only one teacher.
+        MukiError: There is no golden table, it is not of this corpus and these teachers, or there is only one teacher;
+            see `read_answered` and `draw_further`.
     """
     routed = _route(params, layout)
     corpus, rows = routed.corpus, len(routed.ids)
     answers = {name: _answers(corpus, number) for number, name in enumerate(corpus.teachers)}
-    named = _starved_rows(routed.golden, list(answers.values()))
-    most = min(texts, rows)
-    count = most - min(most // 4, len(named))
-    chance = chances(routed.certainty, rows, count)
-    at_random = draw(chance, count, _SEED)
-    drawn = set(at_random.tolist())
-    starved = [row for row in named if row not in drawn][: most - count]
-    chosen_rows = np.array([*starved, *at_random.tolist()], dtype=np.intp)
+    pool = Pool(rows, routed.certainty, _starved_rows(routed.golden, list(answers.values())))
+    if keep is None:
+        asked = draw_texts(pool, texts)
+    else:
+        asked = draw_further(pool, texts, read_answered(keep, routed.ids, corpus.label_space))
+    chosen_rows = asked["row"].to_numpy().astype(np.intp)
     given = {name: each[chosen_rows] for name, each in answers.items()}
     columns = [
         each.select(pl.format("{} ({})", "label", pl.col("probability").map_elements("{:.2f}".format, pl.String)))
@@ -181,26 +179,10 @@ def sample_review(params: Params, layout: Layout, texts: int) -> Sample:
         "id",
         "text",
         *columns,
-        chosen=pl.Series([corpus.teachers[routed.chosen[row]] for row in chosen_rows], dtype=pl.String),
-        drawn=pl.Series([STARVED] * len(starved) + [RANDOM] * count, dtype=pl.String),
-        stands_for=pl.Series([None] * len(starved) + (1.0 / chance[at_random]).round(3).tolist(), dtype=pl.Float64),
-        answer=pl.lit(""),
+        pl.Series("chosen", [corpus.teachers[routed.chosen[row]] for row in chosen_rows], dtype=pl.String),
+        *(asked[name] for name in ("drawn", "stands_for", "answer")),
     )
     return Sample(table, given, routed.certainty, chosen_rows, rows, corpus.label_space)
-
-
-def with_answers(sample: Sample, path: Path) -> Sample:
-    """The sample with the answers that a smaller one had: nearly all of its texts are in a larger one.
-
-    Raises:
-        MukiError: See `read_answer_table`; none of the answered texts is in the sample.
-    """
-    kept = read_answer_table(path, sample.label_space).filter(pl.col("answer") != "")
-    filled = sample.table.drop("answer").join(kept.select("id", "answer"), on="id", how="left", maintain_order="left")
-    if filled["answer"].is_null().all():
-        what = "no text of this sample is answered there"
-        raise MukiError(what, where=str(path), fix="Name the answers to a smaller sample of this project")
-    return replace(sample, table=filled.with_columns(pl.col("answer").fill_null("")))
 
 
 def read_review(params: Params, layout: Layout, path: Path) -> Review:

@@ -109,12 +109,22 @@ def test_a_review_is_answered_in_a_browser_and_read_back(tmp_path: Path, scorer:
         for scheme in ("light", "dark"):
             assert await page.faults(scheme) == []
 
+    async def go_on(page: Page) -> None:
+        """In another browser, which has stored nothing."""
+        assert await page.text("#which") == "Text 21"
+        assert (await page.text("#told")).startswith("20 of 31 texts; right teacher: ")
+        await page.press("ArrowLeft")
+        assert (await page.text("#state")).startswith("answered: ")
+        assert page.errors == []
+
     asyncio.run(use(layout.review_page, profile, answer))
     asyncio.run(use(layout.review_page, profile, come_back))
     answers = read_answer_table(tmp_path / "answers.csv", sample_review(params, layout, 31).label_space)
     assert dict(answers.select("id", "answer").iter_rows()) == gold
-    review.main(path, 31, None, True, True, None, tmp_path / "answers.csv")  # another browser, which has stored nothing
-    asyncio.run(use(layout.review_page, tmp_path / "other", come_back))
+    few = pl.read_csv(tmp_path / "answers.csv").with_columns(answer=pl.when(pl.int_range(pl.len()) < 20).then("answer"))
+    few.write_csv(tmp_path / "few.csv")
+    review.main(path, 31, None, True, True, None, tmp_path / "few.csv")
+    asyncio.run(use(layout.review_page, tmp_path / "other", go_on))
     assert gold[first] != "none"
     found = read_review(params, layout, tmp_path / "answers.csv")
     right = found.right

@@ -1,0 +1,55 @@
+"""Samples for a person, and samples that go on after others."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from muki_pipeline.evaluation import asked
+from muki_pipeline.evaluation.asked import Answered, Pool, draw_further, draw_texts
+
+ROWS, DRAWS = 1500, 80
+
+
+def pool() -> tuple[Pool, np.ndarray]:
+    """A corpus of which unsure texts are foreign more often; and which are."""
+    random = np.random.default_rng(3)
+    certainty = 0.5 + 0.5 * random.beta(3, 1, ROWS)
+    return Pool(ROWS, certainty, ()), random.random(ROWS) < 0.6 - 0.5 * certainty
+
+
+def share(texts: pl.DataFrame, is_foreign: np.ndarray) -> float:
+    weights = texts["stands_for"].to_numpy()
+    return float(weights @ is_foreign[texts["row"].to_numpy()] / weights.sum())
+
+
+@pytest.mark.parametrize("count", [70, 200, ROWS])
+@pytest.mark.parametrize("further", [0.0, 0.5, 1.0])
+def test_shares_are_told_however_far_a_larger_sample_is_answered(
+    monkeypatch: pytest.MonkeyPatch, count: int, further: float
+) -> None:
+    corpus, is_foreign = pool()
+    found = []
+    for seed in range(DRAWS):
+        monkeypatch.setattr(asked, "_SEED", seed)
+        first = draw_texts(corpus, 60)[:40].with_columns(answer=pl.lit("x"))
+        larger = draw_further(corpus, count, Answered(first, 60))
+        assert larger[:40].equals(first)
+        assert larger["row"].n_unique() == len(larger) == count
+        assert (larger["stands_for"] >= 1).all()
+        found.append(share(larger[: 40 + round(further * (count - 40))], is_foreign))
+    error = np.std(found) / DRAWS**0.5
+    assert abs(np.mean(found) - is_foreign.mean()) < 3 * error + 0.003
+    if further == 1.0:
+        assert np.std(found) < 0.08
+
+
+def test_starved_texts_stay_what_they_are() -> None:
+    corpus = Pool(100, None, [5, 6, 7])
+    first = draw_texts(corpus, 20).with_columns(answer=pl.lit("x"))
+    assert first["drawn"].to_list() == ["starved"] * first["stands_for"].null_count() + ["random"] * 17
+    larger = draw_further(corpus, 30, Answered(first, 17))
+    assert larger[:20].equals(first)
+    assert (larger["drawn"][20:] == "random").all()
+    only = draw_further(corpus, 10, Answered(first[:2], 17))
+    assert only[:2].equals(first[:2])
+    assert (only["stands_for"].is_null() == (only["drawn"] == "starved")).all()
