@@ -51,7 +51,7 @@ def _say_routing(routing: RoutingSummary) -> None:
             f"{audit.high:.3f})"
         )
     else:
-        say("how often that is right, nobody knows without answers: muki-pipeline review writes texts for a person")
+        say("how often that is right, nobody knows without (more) answers: muki-pipeline review asks a person")
     doubts = []
     if estimate.agreement <= SLIGHT:
         doubts.append(

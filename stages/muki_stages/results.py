@@ -6,10 +6,11 @@ from typing import Any
 from rich.text import Text
 
 from muki_pipeline import config
+from muki_pipeline.evaluation.measured_on import difference, inputs_now, read_record
 from muki_pipeline.reporting import results
 from muki_pipeline.store.files import read_json
 from muki_stages.options import PARAMS, ParamsFile
-from muki_stages.terminal import FIRST, show, steps, tell, wants_json
+from muki_stages.terminal import FIRST, show, steps, tell, wants_json, warn
 
 NEXT = {
     "data/report.html": "everything on one page, made by muki-pipeline report",
@@ -22,8 +23,11 @@ NEXT = {
 
 def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
     """Show the measured figures as tables, and where to look next."""
-    _, layout = config.load(params_file)
+    params, layout = config.load(params_file)
     measured = read_json(layout.metrics, "Run muki-pipeline evaluate")
+    record = read_record(layout)
+    if record is not None and (changed := difference(record.inputs, inputs_now(params, layout))):
+        warn(f"these figures are of another {', '.join(changed)} than lies here. Run muki-pipeline evaluate")
     if wants_json():
         return measured
     if "student" in measured:

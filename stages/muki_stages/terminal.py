@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 STDERR = Console(stderr=True)
@@ -272,7 +272,9 @@ class Bars:
 @contextmanager
 def progress() -> Iterator[Bars]:
     """Progress bars on stderr, off without a terminal and with --quiet."""
-    name, count, left = TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn()
+    whole = Column(no_wrap=True)
+    name = TextColumn("{task.description}", table_column=Column(overflow="ellipsis"))  # it gives up room first
+    count, left = MofNCompleteColumn(table_column=whole), TimeRemainingColumn(table_column=whole)
     columns: tuple[ProgressColumn, ...] = (name, BarColumn(), count, _Rate(), left, TextColumn("{task.fields[note]}"))
     if STDERR.width < _ROOM_FOR_BARS:  # rich would cut the figures
         columns = (name, count, left)

@@ -74,7 +74,8 @@ def test_from_labels_to_results(project: Path, run: Run) -> None:
     assert code == 2
     assert "metrics.json: no such file. Run muki-pipeline evaluate" in err
     assert run("evaluate", *params)[0] == 0
-    code, out, _ = run("results", *params)
+    code, out, err = run("results", *params)
+    assert err == ""
     metrics = json.loads((project.parent / "data" / "metrics.json").read_text())
     assert code == 0
     for figure in (
@@ -84,6 +85,11 @@ def test_from_labels_to_results(project: Path, run: Run) -> None:
         metrics["corpus"]["mutual_information"]["right_teacher_auroc"],
     ):
         assert f"{figure:.3f}" in out
+    with (project.parent / "data" / "student" / "config.json").open("a") as file:
+        file.write(" ")
+    assert (
+        "these figures are of another student than lies here. Run muki-pipeline evaluate" in run("results", *params)[2]
+    )
     assert {path.name for path in (project.parent / "data" / "plots").iterdir()} == {
         "confusion.csv",
         "measured_on.json",
@@ -111,8 +117,11 @@ def test_rules_are_compared_and_reported(project: Path, run: Run) -> None:
     page = project.parent / "data" / "report.html"
     assert "gate is the best rule" in page.read_text() or "muki is the best rule" in page.read_text()
     change(project, "label.passes", 4)
-    for command in (("label", "--teacher", "all"), ("integrate",), ("report",)):
-        assert run(*command, *params)[0] == 0
+    assert run("label", "--teacher", "all", *params)[0] == 0
+    code, _, err = run("report", *params)
+    assert (code, "is of another corpus, or of other labels of it. Run muki-pipeline integrate" in err) == (2, True)
+    for command in ("integrate", "report"):
+        assert run(command, *params)[0] == 0
     assert "something else has come (labels of one, labels of two)" in page.read_text()
     assert "best rule without gold labels" not in page.read_text()
     tiny.save_teacher(project.parent / "models" / "base", ["a", "b"], seed=10)

@@ -17,6 +17,7 @@ from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.comparison.compare import compare
 from muki_pipeline.evaluation.predict import unknown_measures
 from muki_pipeline.reporting import results
+from muki_pipeline.reporting.report.golden import golden_summary
 from muki_pipeline.routing.router import Router
 from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.supervision.summary import RoutingSummary, ShardSums, summarise
@@ -77,6 +78,16 @@ def test_card_report_and_predictions_know_the_label(finished: Path) -> None:
     assert "Every text gets one of the labels" not in card
 
 
+def test_the_report_is_of_the_label_that_was_taught(finished: Path, tmp_path: Path) -> None:
+    evaluate.main(finished)
+    shutil.copytree(finished.parent, tmp_path / "p")
+    tiny.change(tmp_path / "p" / "params.yaml", "integrate", unknown_label="foreign")  # and nothing has run since
+    report.main(tmp_path / "p" / "params.yaml")
+    page = (tmp_path / "p" / "data" / "report.html").read_text()
+    assert "Which labels the student confuses" in page
+    assert "are taught as other" in page
+
+
 def test_rules_are_compared_without_it(finished: Path) -> None:
     tiny.change(finished, "compare", rules=["gate"], seeds=[0])
     params, layout = config.load(finished)
@@ -115,6 +126,8 @@ def test_the_least_familiar_texts_weigh_nothing(
     assert "30 of them have weight 0: no teacher answers or knows them" in err
     assert (frame["weight"] == 0).sum() == 30
     assert frame.filter(pl.col("weight") > 0)["weight"].mean() == pytest.approx(1, rel=1e-5)
+    params, layout = config.load(path)
+    assert golden_summary(params, layout, {}).taught.sum() == 30, "the others teach nothing"
     if scorer == "gate":
         return
     labels = [pl.read_parquet(data / "labels" / name / "*.parquet") for name in ("one", "two")]

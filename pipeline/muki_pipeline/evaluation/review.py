@@ -34,7 +34,7 @@ from muki_pipeline.routing.scorers import SCORERS
 from muki_pipeline.routing.silence import choice
 from muki_pipeline.store.columns import series
 from muki_pipeline.store.table import Table
-from muki_pipeline.supervision.golden_table import golden_facts
+from muki_pipeline.supervision.golden_table import check_current
 from muki_pipeline.supervision.summary import Starved, read_summary
 
 _AGAIN = "Make a new sample with muki-pipeline review"
@@ -241,9 +241,7 @@ def _route(params: Params, layout: Layout) -> _Routed:
     corpus, golden = open_labelled_corpus(params, layout), open_golden(layout.golden)
     if len(corpus.teachers) < 2:
         raise MukiError("there is only one teacher, so none is chosen", where="teachers", fix="There is no need")
-    current = golden_facts(params, corpus, golden.facts["loss"], golden.facts["temperature"])
-    if any(golden.facts[name] != current[name] for name in ("corpus_digest", "labels", "teachers", "label_settings")):
-        raise MukiError("is of another corpus, or of other labels of it", where=str(layout.golden), fix=MAKE_GOLDEN)
+    check_current(params, corpus, golden, layout.golden)
     router = Router.load(layout.router)
     if router.teachers != corpus.teacher_facts or router.scorer != golden.facts["integrate"]["scorer"]:
         raise MukiError("belongs to another golden table", where=str(layout.router), fix=MAKE_GOLDEN)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from muki_pipeline.config import Integrate, Params
 from muki_pipeline.corpus.table import corpus_digest
+from muki_pipeline.errors import MukiError
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.labels.tables import Features, LabelledCorpus, LabelShard
 from muki_pipeline.layout import MAKE_GOLDEN
@@ -46,6 +47,18 @@ def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature:
         "corpus_digest": corpus_digest(corpus.shards),
         "rows": corpus.rows,
     }
+
+
+def check_current(params: Params, corpus: LabelledCorpus, golden: Table, folder: Path) -> None:
+    """Hold a golden table against the labels that lie here now.
+
+    Raises:
+        MukiError: It was made from another corpus or from other labels of it.
+    """
+    current = golden_facts(params, corpus, golden.facts["loss"], golden.facts["temperature"])
+    current["labels"] = list(corpus.label_space.with_unknown(golden.facts["integrate"].get("unknown_label")).labels)
+    if any(golden.facts[name] != current[name] for name in ("corpus_digest", "labels", "teachers", "label_settings")):
+        raise MukiError("is of another corpus, or of other labels of it", where=str(folder), fix=MAKE_GOLDEN)
 
 
 def golden_key(facts: Mapping[str, Any], router: str, features: Features | None) -> str:

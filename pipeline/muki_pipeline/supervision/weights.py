@@ -37,7 +37,9 @@ class Weigher:
             MukiError: No text of the sample is taught.
         """
         share = settings.unknown_share
-        border = float(np.quantile(rounded(router.familiarity(sample)), share)) if share else None
+        border = None
+        if share and not (is_silent := np.asarray(sample.is_silent.all(axis=1))).all():
+            border = float(np.quantile(rounded(router.familiarity(sample))[~is_silent], share))
         weigher = cls(router, settings, border)
         weights = weigher._of_known(rounded(router.scores(sample)), sample)[~weigher.is_foreign(sample)]
         if not weights.any():

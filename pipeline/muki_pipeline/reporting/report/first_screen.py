@@ -125,7 +125,8 @@ def _routing(facts: Mapping[str, Any], measured: Mapping[str, Any], summary: Rou
     if summary is not None and (audit := summary.audit) is not None:
         note = f"of known texts, by {audit.texts:,} answers (95 %: {audit.low:.3f} to {audit.high:.3f})"
         return Card(title, f"{audit.share:.3f}", note)
-    return Card(title, "nobody knows", "no text of the corpus has been answered")
+    few = facts["integrate"].get("answers") is not None
+    return Card(title, "nobody knows", "too few answers tell it" if few else "no text of the corpus has been answered")
 
 
 def _worst(answers: pl.DataFrame) -> list[Suffering]:

@@ -90,7 +90,8 @@ def golden_summary(params: Params, layout: Layout, gold: Mapping[str, str]) -> G
     for number, shard in enumerate(golden.shards):
         table = shard.read(["id", "target", "weight", "teacher", "margin"])
         chosen = [numbers[name] for name in table["teacher"].to_pylist()]
-        np.add.at(taught, (matrix(table["target"]).argmax(axis=1), chosen), 1)
+        teaches = (table["weight"].to_numpy() > 0).astype(np.int64)
+        np.add.at(taught, (matrix(table["target"]).argmax(axis=1), chosen), teaches)
         if gold:
             names = [gold.get(text_id, "") for text_id in table["id"].to_pylist()]
             counted = pl.DataFrame({"name": names, "teacher": chosen}).group_by("name", "teacher").len()

@@ -37,13 +37,14 @@ class Measured:
     stale: str = ""
 
 
-def read_measured(params: Params, layout: Layout, labels: Sequence[str]) -> Measured:
+def read_measured(params: Params, layout: Layout, labels: Sequence[str], unknown_label: str | None = None) -> Measured:
     """The last evaluation, after checking that it is of what lies here now.
 
     Args:
         params: All settings.
         layout: Where everything lies.
-        labels: The union.
+        labels: The student's labels.
+        unknown_label: The one of them that stands for texts of no teacher's labels.
 
     Raises:
         MukiError: A file of figures is damaged.
@@ -62,7 +63,7 @@ def read_measured(params: Params, layout: Layout, labels: Sequence[str]) -> Meas
     }
     confusion = tables.pop("confusion", None)
     metrics = files.read_json(layout.metrics, _EVALUATE)
-    return Measured(metrics, tables, None if confusion is None else _answers(params, layout, labels, confusion))
+    return Measured(metrics, tables, None if confusion is None else _answers(layout, labels, unknown_label, confusion))
 
 
 def read_csv(path: Path, *, as_texts: bool = False) -> pl.DataFrame:
@@ -75,11 +76,13 @@ def read_csv(path: Path, *, as_texts: bool = False) -> pl.DataFrame:
     return pl.read_csv(content, infer_schema=not as_texts, infer_schema_length=None)
 
 
-def _answers(params: Params, layout: Layout, labels: Sequence[str], confusion: pl.DataFrame) -> pl.DataFrame | None:
+def _answers(
+    layout: Layout, labels: Sequence[str], unknown_label: str | None, confusion: pl.DataFrame
+) -> pl.DataFrame | None:
     """The student's answers beside the texts; `evaluate` wrote them in the test set's order."""
     pairs = confusion.with_columns(pl.all().str.replace(r"^'([=+\-@\t\r])", "$1"))  # see spreadsheet_csv
     try:
-        test = read_test(layout, LabelSpace(tuple(labels), ()), params.integrate.unknown_label).texts
+        test = read_test(layout, LabelSpace(tuple(labels), ()), unknown_label).texts
     except MukiError:
         return None
     return test.select("text").hstack(pairs.select("actual", "predicted")) if len(test) == len(pairs) else None

@@ -6,6 +6,7 @@ from typing import Any
 
 from muki_pipeline.config import Params
 from muki_pipeline.evaluation.gold_labels import read_corpus_gold
+from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import TRAINING_CURVE, Layout, open_golden
 from muki_pipeline.reporting import results
 from muki_pipeline.reporting.pages import TEMPLATES, as_json
@@ -20,6 +21,7 @@ from muki_pipeline.reporting.report.golden import GoldenSummary, golden_summary
 from muki_pipeline.reporting.report.measured import Measured, read_csv, read_measured
 from muki_pipeline.reporting.report.texts import searchable
 from muki_pipeline.store import files
+from muki_pipeline.supervision.golden_table import check_current
 from muki_pipeline.supervision.summary import RoutingSummary, read_summary
 
 _PAGE = TEMPLATES.get_template("report/page.jinja")
@@ -29,10 +31,12 @@ def write_report(params: Params, layout: Layout) -> None:
     """Write `data/report.html` from the tables that exist; a section whose table is missing is left out.
 
     Raises:
-        MukiError: There is no golden table, or a table is damaged.
+        MukiError: There is no golden table, it is not of the labels that lie here, or a table is damaged.
     """
-    facts = open_golden(layout.golden).facts
-    measured = read_measured(params, layout, facts["labels"])
+    table = open_golden(layout.golden)
+    check_current(params, open_labelled_corpus(params, layout), table, layout.golden)
+    facts = table.facts
+    measured = read_measured(params, layout, facts["labels"], facts["integrate"].get("unknown_label"))
     golden = golden_summary(params, layout, read_corpus_gold(layout))
     known = {
         label: [name for name, teacher in facts["teachers"].items() if number in teacher["columns"]]

@@ -190,7 +190,8 @@ def test_a_text_that_nobody_answers_is_not_taught(tmp_path: Path, settings: dict
     assert golden.filter("silent")["weight"].to_list() == [0] * done.abstained
     assert done.abstained >= 4
     assert (golden.filter(~pl.col("silent"))["weight"] > 0).all()
-    assert done.foreign <= len(golden) - done.abstained
+    answered = len(golden) - done.abstained
+    assert done.foreign == pytest.approx(settings.get("unknown_share", 0) * answered, abs=1), "of those with an answer"
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,12 @@ def test_mistakes_are_told_by_whose_labels_they_are(
     assert screen.next.startswith(expected)
 
 
+def test_few_answers_are_not_called_none() -> None:
+    facts = {"routing": None, "integrate": {"scorer": "gate", "answers": "a.csv@00"}, "labels": []}
+    screen = first_screen({**facts, "teachers": {"one": {"columns": []}, "two": {"columns": []}}}, Measured())
+    assert screen.cards[-1] == Card("the right teacher was chosen for", "nobody knows", "too few answers tell it")
+
+
 def test_what_is_not_known_is_said() -> None:
     assert [card.value for card in glance().cards] == ["not measured", "nobody knows"]
 

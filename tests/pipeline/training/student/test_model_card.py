@@ -53,6 +53,7 @@ def test_what_a_person_answered_has_its_interval() -> None:
     assert "nobody knows" not in text
     answered = card({}, integrate={"aliases": {}, "answers": "review.csv@0123456789ab"})
     assert "Apart from a person's answers, no label was used" in "\n".join(answered)
+    assert "nobody knows: too few answers tell it" in "\n".join(answered)
 
 
 @pytest.mark.parametrize("routing", [None, {"teachers": {}, "estimate": None, "audit": None}])
