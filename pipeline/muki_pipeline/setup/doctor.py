@@ -123,13 +123,16 @@ def _shared(corpus: pl.Series, tested: pl.Series) -> list[Finding]:
 
 
 def _tested(params: Params, gold: pl.Series, labels: dict[str, list[str]]) -> list[Finding]:
-    union = unite(labels, params.integrate.aliases).labels
-    unknown = unknown_labels(gold, union)
+    union, own = unite(labels, params.integrate.aliases).labels, params.integrate.unknown_label
+    unknown = unknown_labels(gold, union if own is None else (*union, own))
     if not unknown:
         return []
-    what = f"no teacher knows the labels of {sum(unknown.values()):,} of {len(gold):,} texts, which will be left out: "
+    what = f"no teacher knows the labels of {sum(unknown.values()):,} of {len(gold):,} texts, which will be "
+    named = name_unknown(unknown, union)
+    if own is not None:  # see `read_test`
+        return [Finding("ok", "prepare.test", f"{what}measured as {own!r}: {named}")]
     fix = "Correct these labels, or set integrate.aliases"
-    return [Finding("warning", "prepare.test", what + name_unknown(unknown, union), fix)]
+    return [Finding("warning", "prepare.test", f"{what}left out: {named}", fix)]
 
 
 def _texts(source: Source, where: str, layout: Layout) -> tuple[list[Finding], pl.DataFrame | None]:

@@ -155,3 +155,23 @@ def test_a_test_set_that_is_taught_is_told(path: Path) -> None:
     shutil.copy(path.parent / "corpus.csv", path.parent / "test.csv")
     told = [each.what for each in findings(path) if each.where == "prepare.test" and each.level == "warning"]
     assert "30 of 30 texts are in the corpus too, so the student is taught about them" in told
+
+
+def test_texts_of_no_teachers_label_are_measured_as_the_unknown_label(path: Path) -> None:
+    with (path.parent / "test.csv").open("a") as file:
+        file.writelines(f"{label},{text}\n" for label, text in (("fish", "w1"), ("fish", "w2"), ("other", "w3")))
+    [told] = [each for each in findings(path) if each.where == "prepare.test" and "no teacher knows" in each.what]
+    assert (told.level, "left out: 'fish' (2), 'other' (1)" in told.what) == ("warning", True)
+    tiny.change(path, "integrate", unknown_share=0.2, unknown_label="other")
+    found = findings(path)
+    [told] = [each for each in found if each.where == "prepare.test" and "no teacher knows" in each.what]
+    what = "no teacher knows the labels of 2 of 33 texts, which will be measured as 'other': 'fish' (2)"
+    assert (told.level, told.what, told.fix) == ("ok", what, "")
+    [student] = [each for each in found if each.where == "student"]
+    assert student.what.startswith("6 labels from ")
+
+
+def test_an_unknown_label_that_a_teacher_has_is_an_error(path: Path) -> None:
+    tiny.change(path, "integrate", unknown_share=0.2, unknown_label="oak")
+    [error] = [each for each in findings(path) if each.level == "error"]
+    assert (error.where, error.what) == ("integrate.unknown_label", "'oak' is a label that a teacher knows")
