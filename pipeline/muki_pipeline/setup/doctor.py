@@ -10,10 +10,10 @@ from muki_pipeline.blocks import AnswerFile, Source
 from muki_pipeline.config import Params
 from muki_pipeline.corpus.readers import describe, read_source
 from muki_pipeline.corpus.table import with_ids
-from muki_pipeline.errors import MukiError, brief
+from muki_pipeline.errors import MukiError, brief, shortlist
 from muki_pipeline.evaluation.gold_labels import unknown_labels
 from muki_pipeline.labelling.answer_file.store import StoredAnswers
-from muki_pipeline.labels.space import unite
+from muki_pipeline.labels.space import after_aliases, unite
 from muki_pipeline.layout import Layout
 from muki_pipeline.names import name_unknown
 from muki_pipeline.setup.finding import Finding
@@ -62,7 +62,8 @@ def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
             yield from _tried(f"teacher {name}", partial(_answers, name, settings, layout, texts, labels))
             continue
         yield from _tried(f"teacher {name}", partial(rehearsal.teacher, params, layout, name, texts, labels, start))
-    yield from _label_names(labels)
+    yield from _label_names(after_aliases(labels, params.integrate.aliases))
+    yield from _unknown_label(params, labels)
     if tested is not None and labels.keys() == params.teachers.keys():
         yield from _tried("prepare.test", partial(_tested, params, tested["label"], labels))
     yield from _tried("embed", partial(rehearsal.encoder, params, layout, texts, start))
@@ -154,6 +155,7 @@ def _texts(source: Source, where: str, layout: Layout) -> tuple[list[Finding], p
 
 
 def _label_names(labels: dict[str, list[str]]) -> list[Finding]:
+    """What teachers' labels have in common, named as the union names them."""
     found = []
     for pair in paired_teachers(pairs_of_labels(labels)):
         where = f"labels of {' and '.join(pair.teachers)}"
@@ -163,6 +165,19 @@ def _label_names(labels: dict[str, list[str]]) -> list[Finding]:
             what = f"{pair.subject} with almost equal names: {pair.labels}"
             found.append(Finding("warning", where, what, "If they mean the same, set integrate.aliases"))
     return found
+
+
+def _unknown_label(params: Params, labels: dict[str, list[str]]) -> list[Finding]:
+    """A warning of a label for unknown texts that is called almost as a teacher's; an equal name is an error later."""
+    own, where = params.integrate.unknown_label, "integrate.unknown_label"
+    if own is None:
+        return []
+    names = {name for each in after_aliases(labels, params.integrate.aliases).values() for name in each}
+    alike = [pair.labels[1] for pair in pairs_of_labels({where: [own], "union": sorted(names)}) if not pair.is_shared]
+    if not alike:
+        return []
+    what = f"{own!r} is almost the name of a label that a teacher knows: {shortlist(alike)}"
+    return [Finding("warning", where, what, "Choose a name that cannot be taken for it")]
 
 
 def _disk(layout: Layout, rows: int, labels: dict[str, list[str]]) -> Finding:

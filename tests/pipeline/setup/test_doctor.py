@@ -175,3 +175,21 @@ def test_an_unknown_label_that_a_teacher_has_is_an_error(path: Path) -> None:
     tiny.change(path, "integrate", unknown_share=0.2, unknown_label="oak")
     [error] = [each for each in findings(path) if each.level == "error"]
     assert (error.where, error.what) == ("integrate.unknown_label", "'oak' is a label that a teacher knows")
+
+
+def test_label_names_are_held_against_each_other_after_aliases(path: Path) -> None:
+    tiny.save_teacher(path.parent / "models" / "two", ["Apple", "elm"])
+    [alike] = [each for each in findings(path) if each.where == "labels of one and two"]
+    assert (alike.level, alike.what) == ("warning", "1 label with almost equal names: 'apple' and 'Apple'")
+    tiny.change(path, "integrate", aliases={"two": {"Apple": "apple"}})
+    [shared] = [each for each in findings(path) if each.where == "labels of one and two"]
+    assert (shared.level, shared.what) == ("ok", "1 label in common, which become one: 'apple'")
+
+
+def test_an_unknown_label_almost_called_as_a_teachers_is_told(path: Path) -> None:
+    tiny.change(path, "integrate", unknown_share=0.2, unknown_label="APPLE")
+    [found] = [each for each in findings(path) if each.where == "integrate.unknown_label"]
+    what = "'APPLE' is almost the name of a label that a teacher knows: 'apple'"
+    assert (found.level, found.what) == ("warning", what)
+    tiny.change(path, "integrate", unknown_label="other")
+    assert "integrate.unknown_label" not in {each.where for each in findings(path)}
