@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import polars as pl
+import pyarrow as pa
 
 from muki_pipeline.blocks import AnswerFile, Source
 from muki_pipeline.config import Params
@@ -13,6 +14,7 @@ from muki_pipeline.corpus.table import with_ids
 from muki_pipeline.errors import MukiError, brief, shortlist
 from muki_pipeline.evaluation.gold_labels import unknown_labels
 from muki_pipeline.labelling.answer_file.store import StoredAnswers
+from muki_pipeline.labelling.outcome import NEARLY_ALL
 from muki_pipeline.labels.space import after_aliases, unite
 from muki_pipeline.layout import Layout
 from muki_pipeline.names import name_unknown
@@ -93,7 +95,21 @@ def _answers(
         named = name_unknown(teacher.answers.unknown, labels[name])
         what = f"{teacher.answers.unknown_rows:,} rows have labels that are none of its own: {named}"
         found.append(Finding("warning", where, what, f"Correct them, or teachers.{name}.labels"))
+    fix = f"Correct {settings.answers}, unless this is meant"
+    found += [Finding("warning", where, warning, fix) for warning in _doubts(teacher, asked, len(texts) - unanswered)]
     return found
+
+
+def _doubts(teacher: StoredAnswers, asked: pa.Table, answered: int) -> list[str]:
+    """What `label` would warn of besides: what looks wrong in the file and may be right."""
+    doubts = list(teacher.answers.warnings)
+    if single := teacher.answers.single:
+        texts = "text has" if single == 1 else "texts have"
+        doubts.append(f"{single:,} {texts} only one answer: without them, the others would be samples")
+    if answered and (uniform := teacher.uniform(asked)) >= NEARLY_ALL * answered:
+        what = f"on {uniform:,} of {answered:,} texts its answer is close to uniform over its labels"
+        doubts.append(f"says almost nothing: {what}")
+    return doubts
 
 
 def _store(layout: Layout) -> list[Finding]:

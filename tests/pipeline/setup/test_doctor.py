@@ -193,3 +193,27 @@ def test_an_unknown_label_almost_called_as_a_teachers_is_told(path: Path) -> Non
     assert (found.level, found.what) == ("warning", what)
     tiny.change(path, "integrate", unknown_label="other")
     assert "integrate.unknown_label" not in {each.where for each in findings(path)}
+
+
+def test_what_label_would_warn_of_in_a_file_of_answers_is_told(path: Path) -> None:
+    texts = sorted({*tiny.texts(30, seed=1)} - {""})
+    content = yaml.safe_load(path.read_text())
+    content["teachers"]["two"] = {"answers": "two.csv", "most_unanswered": 0.5}
+    path.write_text(yaml.safe_dump(content))
+
+    def warnings(rows: list[str]) -> list[str]:
+        (path.parent / "two.csv").write_text("\n".join(["text,oak,elm", *rows]))
+        found = [each for each in findings(path) if (each.where, each.level) == ("teacher two", "warning")]
+        assert {each.fix for each in found} <= {"Correct two.csv, unless this is meant", ""}
+        return [each.what for each in found if each.fix]
+
+    first, *others = texts
+    certain = [f"{text},0.9,0.1" for text in texts]
+    assert warnings(certain) == []
+    [differing] = warnings([*certain, f"{first},0.1,0.9"])
+    assert differing.startswith("1 text has several answers that differ, of which the average counts: ")
+    [single] = warnings([*certain, *(f"{text},0.7,0.3" for text in others)])
+    assert single == "1 text has only one answer: without them, the others would be samples"
+    [uniform] = warnings([f"{text},0.5,0.5" for text in texts])
+    assert uniform.startswith("says almost nothing: on ")
+    assert uniform.endswith(" texts its answer is close to uniform over its labels")
