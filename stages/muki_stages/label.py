@@ -13,6 +13,7 @@ from muki_pipeline.engines.ray import RayWorkers
 from muki_pipeline.errors import MukiError, chosen, shortlist
 from muki_pipeline.labelling.answer_file.reading import describe
 from muki_pipeline.labelling.answer_file.run import AnswerSummary
+from muki_pipeline.labelling.outcome import NEARLY_ALL
 from muki_pipeline.labelling.run import LabellingSummary, label_with
 from muki_pipeline.names import name_unknown
 from muki_stages.options import PARAMS, Address, Engine, ParamsFile
@@ -20,7 +21,6 @@ from muki_stages.project import open_project
 from muki_stages.terminal import clock, progress, quiet_libraries, say, warn
 
 ALL = "all"
-_NEARLY_ALL = 0.99
 _MANY_UNANSWERED, _NAMED = 0.01, 8
 
 
@@ -76,7 +76,7 @@ def _tell(teacher: str, done: LabellingSummary | AnswerSummary, params: config.P
 
 
 def _warn_of_uniform(teacher: str, uniform: int, answered: int, what: str) -> None:
-    if answered and uniform >= _NEARLY_ALL * answered:
+    if answered and uniform >= NEARLY_ALL * answered:
         warn(
             f"teacher {teacher} says almost nothing: on {uniform:,} of {answered:,} texts its answer is close "
             f"to uniform over its labels. Is this {what}? No rule can tell what it knows"

@@ -195,12 +195,14 @@ def steps(commands: Mapping[str, str], *, stderr: bool = False) -> None:
 
 
 def finding(level: str, line: str) -> None:
-    """Something that was tried, on stderr: how bad it is, and what was found.
+    """Something that was tried, on stderr: how bad it is, and what was found. With --quiet nothing of what is in order.
 
     Args:
         level: A key of `LEVELS`.
         line: What was found.
     """
+    if _quiet and level == "ok":
+        return
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(justify="right", width=max(map(len, LEVELS)), style=LEVELS[level])
     table.add_column(overflow="fold")

@@ -344,3 +344,5 @@ def test_results_as_json_and_how_much_is_said(project: Path, run: Run) -> None:
     assert {"level": "warning", "where": "prepare.test"}.items() <= found[3].items()
     warnings = sum(each["level"] == "warning" for each in found)
     assert err.splitlines()[-1] == f"{warnings} warning{'s' * (warnings > 1)}, {len(found) - warnings} ok"
+    code, _, err = run("--quiet", "doctor", *params)
+    assert [line.split()[0] for line in err.splitlines()] == ["warning"] * warnings, "nothing of what is in order"

@@ -17,7 +17,7 @@ from muki_pipeline.labelling.answer_file.reading import describe
 from muki_pipeline.labelling.answer_file.store import StoredAnswers
 from muki_pipeline.labelling.store import StoredTeacher
 from muki_pipeline.labels.tables import LabelShard
-from muki_pipeline.layout import MAKE_GOLDEN, Layout
+from muki_pipeline.layout import MAKE_GOLDEN, Layout, make_labels
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.routing.confidence import softmax
@@ -121,7 +121,7 @@ def open_routed_teachers(params: Params, layout: Layout) -> RoutedTeachers:
             settings = params.label.model_copy(update={"dtype": router.teachers[name].get("dtype")})
             teachers[name] = StoredTeacher(located, settings, layout)
         if digest != router.teachers[name]["digest"]:
-            raise MukiError(f"teacher {name} has changed", where=where, fix=f"Label with it again, then {MAKE_GOLDEN}")
+            raise MukiError(f"teacher {name} has changed", where=where, fix=f"{make_labels(name)}, then integrate")
     encoder = None if router.encoder is None else find_encoder(params, layout.root)
     if encoder is not None and encoder.facts != router.encoder:
         fix = "Run muki-pipeline embed, then integrate"

@@ -56,16 +56,14 @@ def unite(teachers: Mapping[str, Sequence[str]], aliases: Mapping[str, Mapping[s
     """
     numbers: dict[str, int] = {}
     columns = []
-    for teacher, labels in teachers.items():
-        own = [comparable(label) for label in labels]
-        renames = {comparable(label): comparable(name) for label, name in aliases.get(teacher, {}).items()}
-        if unknown := sorted(renames.keys() - set(own)):
+    for teacher, names in after_aliases(teachers, aliases).items():
+        labels = teachers[teacher]
+        if unknown := sorted({comparable(label) for label in aliases.get(teacher, {})} - set(map(comparable, labels))):
             raise MukiError(
                 f"teacher {teacher} has no label {shortlist(unknown)}, only {shortlist(list(labels), 10)}",
                 where=f"integrate.aliases.{teacher}",
                 fix="Write the teacher's name for the label on the left and the union's on the right",
             )
-        names = [renames.get(label, label) for label in own]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise MukiError(
                 f"two labels of teacher {teacher} would both be called {shortlist(twice)}",
@@ -74,3 +72,14 @@ def unite(teachers: Mapping[str, Sequence[str]], aliases: Mapping[str, Mapping[s
             )
         columns.append(np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.intp))
     return LabelSpace(tuple(numbers), tuple(columns))
+
+
+def after_aliases(
+    teachers: Mapping[str, Sequence[str]], aliases: Mapping[str, Mapping[str, str]]
+) -> dict[str, list[str]]:
+    """The union's name of each label of each teacher; aliases of labels that it does not have count for nothing."""
+    renamed = {}
+    for teacher, labels in teachers.items():
+        names = {comparable(label): comparable(name) for label, name in aliases.get(teacher, {}).items()}
+        renamed[teacher] = [names.get(comparable(label), comparable(label)) for label in labels]
+    return renamed

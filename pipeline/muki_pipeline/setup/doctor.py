@@ -5,15 +5,17 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import polars as pl
+import pyarrow as pa
 
 from muki_pipeline.blocks import AnswerFile, Source
 from muki_pipeline.config import Params
 from muki_pipeline.corpus.readers import describe, read_source
 from muki_pipeline.corpus.table import with_ids
-from muki_pipeline.errors import MukiError, brief
+from muki_pipeline.errors import MukiError, brief, shortlist
 from muki_pipeline.evaluation.gold_labels import unknown_labels
 from muki_pipeline.labelling.answer_file.store import StoredAnswers
-from muki_pipeline.labels.space import unite
+from muki_pipeline.labelling.outcome import NEARLY_ALL
+from muki_pipeline.labels.space import after_aliases, unite
 from muki_pipeline.layout import Layout
 from muki_pipeline.names import name_unknown
 from muki_pipeline.setup.finding import Finding
@@ -62,7 +64,8 @@ def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
             yield from _tried(f"teacher {name}", partial(_answers, name, settings, layout, texts, labels))
             continue
         yield from _tried(f"teacher {name}", partial(rehearsal.teacher, params, layout, name, texts, labels, start))
-    yield from _label_names(labels)
+    yield from _label_names(after_aliases(labels, params.integrate.aliases))
+    yield from _unknown_label(params, labels)
     if tested is not None and labels.keys() == params.teachers.keys():
         yield from _tried("prepare.test", partial(_tested, params, tested["label"], labels))
     yield from _tried("embed", partial(rehearsal.encoder, params, layout, texts, start))
@@ -92,7 +95,21 @@ def _answers(
         named = name_unknown(teacher.answers.unknown, labels[name])
         what = f"{teacher.answers.unknown_rows:,} rows have labels that are none of its own: {named}"
         found.append(Finding("warning", where, what, f"Correct them, or teachers.{name}.labels"))
+    fix = f"Correct {settings.answers}, unless this is meant"
+    found += [Finding("warning", where, warning, fix) for warning in _doubts(teacher, asked, len(texts) - unanswered)]
     return found
+
+
+def _doubts(teacher: StoredAnswers, asked: pa.Table, answered: int) -> list[str]:
+    """What `label` would warn of besides: what looks wrong in the file and may be right."""
+    doubts = list(teacher.answers.warnings)
+    if single := teacher.answers.single:
+        texts = "text has" if single == 1 else "texts have"
+        doubts.append(f"{single:,} {texts} only one answer: without them, the others would be samples")
+    if answered and (uniform := teacher.uniform(asked)) >= NEARLY_ALL * answered:
+        what = f"on {uniform:,} of {answered:,} texts its answer is close to uniform over its labels"
+        doubts.append(f"says almost nothing: {what}")
+    return doubts
 
 
 def _store(layout: Layout) -> list[Finding]:
@@ -123,13 +140,16 @@ def _shared(corpus: pl.Series, tested: pl.Series) -> list[Finding]:
 
 
 def _tested(params: Params, gold: pl.Series, labels: dict[str, list[str]]) -> list[Finding]:
-    union = unite(labels, params.integrate.aliases).labels
-    unknown = unknown_labels(gold, union)
+    union, own = unite(labels, params.integrate.aliases).labels, params.integrate.unknown_label
+    unknown = unknown_labels(gold, union if own is None else (*union, own))
     if not unknown:
         return []
-    what = f"no teacher knows the labels of {sum(unknown.values()):,} of {len(gold):,} texts, which will be left out: "
+    what = f"no teacher knows the labels of {sum(unknown.values()):,} of {len(gold):,} texts, which will be "
+    named = name_unknown(unknown, union)
+    if own is not None:  # see `read_test`
+        return [Finding("ok", "prepare.test", f"{what}measured as {own!r}: {named}")]
     fix = "Correct these labels, or set integrate.aliases"
-    return [Finding("warning", "prepare.test", what + name_unknown(unknown, union), fix)]
+    return [Finding("warning", "prepare.test", f"{what}left out: {named}", fix)]
 
 
 def _texts(source: Source, where: str, layout: Layout) -> tuple[list[Finding], pl.DataFrame | None]:
@@ -151,6 +171,7 @@ def _texts(source: Source, where: str, layout: Layout) -> tuple[list[Finding], p
 
 
 def _label_names(labels: dict[str, list[str]]) -> list[Finding]:
+    """What teachers' labels have in common, named as the union names them."""
     found = []
     for pair in paired_teachers(pairs_of_labels(labels)):
         where = f"labels of {' and '.join(pair.teachers)}"
@@ -160,6 +181,19 @@ def _label_names(labels: dict[str, list[str]]) -> list[Finding]:
             what = f"{pair.subject} with almost equal names: {pair.labels}"
             found.append(Finding("warning", where, what, "If they mean the same, set integrate.aliases"))
     return found
+
+
+def _unknown_label(params: Params, labels: dict[str, list[str]]) -> list[Finding]:
+    """A warning of a label for unknown texts that is called almost as a teacher's; an equal name is an error later."""
+    own, where = params.integrate.unknown_label, "integrate.unknown_label"
+    if own is None:
+        return []
+    names = {name for each in after_aliases(labels, params.integrate.aliases).values() for name in each}
+    alike = [pair.labels[1] for pair in pairs_of_labels({where: [own], "union": sorted(names)}) if not pair.is_shared]
+    if not alike:
+        return []
+    what = f"{own!r} is almost the name of a label that a teacher knows: {shortlist(alike)}"
+    return [Finding("warning", where, what, "Choose a name that cannot be taken for it")]
 
 
 def _disk(layout: Layout, rows: int, labels: dict[str, list[str]]) -> Finding:

@@ -126,10 +126,10 @@ def student(
     """The student is made, and trained on a batch of texts; see `teacher`.
 
     Raises:
-        MukiError: The pretrained model cannot be used; see `load_start`.
+        MukiError: The pretrained model cannot be used; see `load_start`, `unite` and `with_unknown`.
     """
     settings, begin = params.student, time.perf_counter()
-    union = list(unite(labels, params.integrate.aliases).labels)
+    union = list(unite(labels, params.integrate.aliases).with_unknown(params.integrate.unknown_label).labels)
     model, tokenizer = load_start(settings, union, layout.root)
     weights = sum(tensor.numel() for tensor in model.parameters())
     step, steps = seconds_a_step(settings, model, tokenizer, texts), steps_of(settings, len(texts))

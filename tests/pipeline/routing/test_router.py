@@ -113,7 +113,7 @@ def test_a_router_of_something_else_is_refused(copy: Path) -> None:
     refused(copy, "with another neutral encoder. Run muki-pipeline embed, then integrate")
     tiny.change(copy, "embed", max_length=64)
     tiny.save_teacher(layout.root / params.teachers["one"].model, tiny.TEACHER_LABELS["one"], seed=7)
-    refused(copy, "teacher one has changed")
+    refused(copy, r"teacher one has changed\. Run muki-pipeline label --teacher one, then integrate")
     (layout.router / "arrays.safetensors").write_bytes(b"x")
     refused(copy, "router: was changed. Run muki-pipeline integrate")
     shutil.rmtree(layout.router)

@@ -155,3 +155,65 @@ def test_a_test_set_that_is_taught_is_told(path: Path) -> None:
     shutil.copy(path.parent / "corpus.csv", path.parent / "test.csv")
     told = [each.what for each in findings(path) if each.where == "prepare.test" and each.level == "warning"]
     assert "30 of 30 texts are in the corpus too, so the student is taught about them" in told
+
+
+def test_texts_of_no_teachers_label_are_measured_as_the_unknown_label(path: Path) -> None:
+    with (path.parent / "test.csv").open("a") as file:
+        file.writelines(f"{label},{text}\n" for label, text in (("fish", "w1"), ("fish", "w2"), ("other", "w3")))
+    [told] = [each for each in findings(path) if each.where == "prepare.test" and "no teacher knows" in each.what]
+    assert (told.level, "left out: 'fish' (2), 'other' (1)" in told.what) == ("warning", True)
+    tiny.change(path, "integrate", unknown_share=0.2, unknown_label="other")
+    found = findings(path)
+    [told] = [each for each in found if each.where == "prepare.test" and "no teacher knows" in each.what]
+    what = "no teacher knows the labels of 2 of 33 texts, which will be measured as 'other': 'fish' (2)"
+    assert (told.level, told.what, told.fix) == ("ok", what, "")
+    [student] = [each for each in found if each.where == "student"]
+    assert student.what.startswith("6 labels from ")
+
+
+def test_an_unknown_label_that_a_teacher_has_is_an_error(path: Path) -> None:
+    tiny.change(path, "integrate", unknown_share=0.2, unknown_label="oak")
+    [error] = [each for each in findings(path) if each.level == "error"]
+    assert (error.where, error.what) == ("integrate.unknown_label", "'oak' is a label that a teacher knows")
+
+
+def test_label_names_are_held_against_each_other_after_aliases(path: Path) -> None:
+    tiny.save_teacher(path.parent / "models" / "two", ["Apple", "elm"])
+    [alike] = [each for each in findings(path) if each.where == "labels of one and two"]
+    assert (alike.level, alike.what) == ("warning", "1 label with almost equal names: 'apple' and 'Apple'")
+    tiny.change(path, "integrate", aliases={"two": {"Apple": "apple"}})
+    [shared] = [each for each in findings(path) if each.where == "labels of one and two"]
+    assert (shared.level, shared.what) == ("ok", "1 label in common, which become one: 'apple'")
+
+
+def test_an_unknown_label_almost_called_as_a_teachers_is_told(path: Path) -> None:
+    tiny.change(path, "integrate", unknown_share=0.2, unknown_label="APPLE")
+    [found] = [each for each in findings(path) if each.where == "integrate.unknown_label"]
+    what = "'APPLE' is almost the name of a label that a teacher knows: 'apple'"
+    assert (found.level, found.what) == ("warning", what)
+    tiny.change(path, "integrate", unknown_label="other")
+    assert "integrate.unknown_label" not in {each.where for each in findings(path)}
+
+
+def test_what_label_would_warn_of_in_a_file_of_answers_is_told(path: Path) -> None:
+    texts = sorted({*tiny.texts(30, seed=1)} - {""})
+    content = yaml.safe_load(path.read_text())
+    content["teachers"]["two"] = {"answers": "two.csv", "most_unanswered": 0.5}
+    path.write_text(yaml.safe_dump(content))
+
+    def warnings(rows: list[str]) -> list[str]:
+        (path.parent / "two.csv").write_text("\n".join(["text,oak,elm", *rows]))
+        found = [each for each in findings(path) if (each.where, each.level) == ("teacher two", "warning")]
+        assert {each.fix for each in found} <= {"Correct two.csv, unless this is meant", ""}
+        return [each.what for each in found if each.fix]
+
+    first, *others = texts
+    certain = [f"{text},0.9,0.1" for text in texts]
+    assert warnings(certain) == []
+    [differing] = warnings([*certain, f"{first},0.1,0.9"])
+    assert differing.startswith("1 text has several answers that differ, of which the average counts: ")
+    [single] = warnings([*certain, *(f"{text},0.7,0.3" for text in others)])
+    assert single == "1 text has only one answer: without them, the others would be samples"
+    [uniform] = warnings([f"{text},0.5,0.5" for text in texts])
+    assert uniform.startswith("says almost nothing: on ")
+    assert uniform.endswith(" texts its answer is close to uniform over its labels")

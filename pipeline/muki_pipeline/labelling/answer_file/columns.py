@@ -22,6 +22,8 @@ from muki_pipeline.names import comparable
 _PREFIXED = re.compile(r"((?:predicted )*)probability of (.*)", re.DOTALL)
 _PREDICTED = re.compile(r"((?:predicted )+)label")
 """How `predict` names its columns: of a file that has such columns already, the new ones are predicted."""
+_MOSTLY = 0.5
+"""A column with so large a share of probabilities is meant as a label's: what else it holds is refused, not ignored."""
 _USUAL_PROBABILITIES = ("score", "confidence")
 """Other names of the column `probability`, as pipelines of transformers and others write it."""
 
@@ -118,9 +120,9 @@ def _probability_column(columns: Sequence[str], label: str, settings: AnswerFile
 
 
 def _columns_of_numbers(frame: pl.DataFrame, label: str | None) -> dict[str, str]:
-    """For each label its column of numbers; empty where there are no such columns."""
+    """For each label its column of numbers, a few of whose cells may be none; empty where there are no such columns."""
     numbers = {
-        comparable(name): name for name in frame.columns if _is_numeric(frame[name]) and not _is_index(frame[name])
+        comparable(name): name for name in frame.columns if _is_meant(frame[name]) and not _is_index(frame[name])
     }
     if label is None:
         return numbers if len(numbers) > 1 else {}
@@ -138,16 +140,24 @@ def _is_index(column: pl.Series) -> bool:
     return bool((numbers - pl.int_range(len(numbers), eager=True)).n_unique() == 1)
 
 
-def _is_numeric(column: pl.Series) -> bool:
-    filled = column.drop_nulls()
-    if filled.dtype == pl.String:
-        filled = filled.filter(filled.str.strip_chars() != "")
-        return bool(len(filled)) and filled.cast(pl.Float64, strict=False).null_count() == 0
-    return bool(len(filled)) and filled.dtype.is_numeric()
+def _is_meant(column: pl.Series) -> bool:
+    """Whether a column holds numbers alone, or mostly probabilities."""
+    filled = _without_blanks(column).drop_nulls()
+    numbers = _numbers(filled)
+    is_probable = ~_is_rejected(filled, numbers)
+    return bool(len(filled)) and (numbers.null_count() == 0 or bool(is_probable.mean() >= _MOSTLY))
 
 
-def probabilities(frame: pl.DataFrame, names: Sequence[str], place: Place) -> NDArray[np.float64]:
+def probabilities(
+    frame: pl.DataFrame, names: Sequence[str], place: Place, *, are_found: bool = False
+) -> NDArray[np.float64]:
     """Columns of numbers from 0 to 1, `[rows, names]`; NaN where a cell is empty.
+
+    Args:
+        frame: The file.
+        names: The columns.
+        place: The file, for the message.
+        are_found: Whether nobody named these columns, so that one of them may be something else.
 
     Raises:
         MukiError: A cell holds something else; of several, it names the first in the file's order.
@@ -157,7 +167,7 @@ def probabilities(frame: pl.DataFrame, names: Sequence[str], place: Place) -> ND
     rejected = np.stack([_is_rejected(*each) for each in zip(columns, numbers, strict=True)], axis=1)
     if rejected.any():
         row, number = divmod(int(rejected.argmax()), len(names))  # row by row, as a person reads
-        refuse_cell(columns[number], row, place)
+        refuse_cell(columns[number], row, place, may_be_no_label=are_found)
     return np.stack([each.fill_null(np.nan).to_numpy() for each in numbers], axis=1)
 
 

@@ -121,7 +121,7 @@ def read_answers(name: str, settings: AnswerFile, root: Path) -> Answers:
     if columns.label:
         content = _one_label(others, keys, columns, settings.labels, place)
     else:
-        content = _every_label(others, columns.of_labels, place)
+        content = _every_label(others, columns.of_labels, place, are_found=settings.labels is None)
         if settings.labels is None:
             refuse_zeros(others, [each for each in columns.of_labels.values() if not is_prefixed(each)], place)
     if "" in content.labels:
@@ -191,9 +191,9 @@ def one_line_end(texts: pl.Series) -> pl.Series:
     return texts.str.replace_all("\r\n?", "\n")
 
 
-def _every_label(frame: pl.DataFrame, columns: dict[str, str], place: Place) -> _Content:
-    """A column of probabilities for each label."""
-    values = probabilities(frame, list(columns.values()), place)
+def _every_label(frame: pl.DataFrame, columns: dict[str, str], place: Place, *, are_found: bool) -> _Content:
+    """A column of probabilities for each label; `are_found` as `probabilities` takes it."""
+    values = probabilities(frame, list(columns.values()), place, are_found=are_found)
     is_empty = np.isnan(values)
     is_answer = np.asarray(~is_empty.all(axis=1))
     sums = values.sum(axis=1)

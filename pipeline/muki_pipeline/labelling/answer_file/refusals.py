@@ -41,19 +41,26 @@ def refuse_decimal_commas(frame: pl.DataFrame, place: Place) -> None:
         refuse_cell(column, row, place)
 
 
-def refuse_cell(column: pl.Series, row: int, place: Place) -> NoReturn:
+def refuse_cell(column: pl.Series, row: int, place: Place, *, may_be_no_label: bool = False) -> NoReturn:
     """Refuse a cell that is no probability.
+
+    Args:
+        column: Its column.
+        row: Its row, from 0.
+        place: The file, for the message.
+        may_be_no_label: Whether the column may be something else, since nobody has listed the labels.
 
     Raises:
         MukiError: Always; it names the cell.
     """
     value = column.slice(row, 1).to_list()[0]
     what = f"row {row + 1}, column {column.name!r} holds {value!r:.{_QUOTED}}"
+    other = f"; if {column.name!r} is no label, list the labels in {place.key('labels')}" if may_be_no_label else ""
     if isinstance(value, str) and "," in value and re.fullmatch(_NUMBER, value):
         fix = "Write it with a point, as in 0.5"
-        raise place.error(f"{what}, a number with a decimal comma", fix)
+        raise place.error(f"{what}, a number with a decimal comma", fix + other)
     fix = "Write numbers from 0 to 1, and leave cells without an answer empty"
-    raise place.error(f"{what}, which is no probability", fix)
+    raise place.error(f"{what}, which is no probability", fix + other)
 
 
 def refuse_nested(frame: pl.DataFrame, names: Iterable[str], place: Place) -> None:

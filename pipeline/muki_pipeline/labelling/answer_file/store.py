@@ -15,6 +15,7 @@ from muki_pipeline.corpus.answer_file import answer_path, answers_digest
 from muki_pipeline.corpus.table import with_ids
 from muki_pipeline.labelling.answer_file.averages import average, logits_of
 from muki_pipeline.labelling.answer_file.reading import Answers, one_line_end, read_answers
+from muki_pipeline.labelling.outcome import close_to_uniform
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Task
 from muki_pipeline.store import schema
@@ -111,6 +112,13 @@ class StoredAnswers:
         """`[texts]`, whether the file answers a text of `id`, `text`."""
         found, _ = self._joined(texts)
         return np.bincount(found, minlength=len(texts)) > 0
+
+    def uniform(self, texts: pa.Table) -> int:
+        """How many answered texts of `id`, `text` it says almost nothing about, see `close_to_uniform`."""
+        found, rows = self._joined(texts)
+        averages = average(found, self.answers.probs(rows), len(texts))
+        is_uniform = averages.entropy.astype(np.float32) >= close_to_uniform(len(self.answers.labels))  # as stored
+        return int((is_uniform & (averages.answers > 0)).sum())
 
     def logits(self, texts: list[str], task: Task = SILENT) -> NDArray[np.float32]:
         """Logits `[texts, labels]`: logarithms of its probabilities, equal where it has no answer."""

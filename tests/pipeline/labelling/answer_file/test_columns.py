@@ -68,3 +68,43 @@ def test_a_predicted_label_without_another_is_read(tmp_path: Path) -> None:
     frame = pl.DataFrame({"text": ["x", "y"], "probability": [7, 8], "predicted label": ["yes", "no"]})
     frame.with_columns(pl.lit(0.8).alias("predicted probability")).write_csv(tmp_path / "a.csv")
     assert first(read(tmp_path / "a.csv")) == {"no": 0.2, "yes": 0.8}
+
+
+def wide(folder: Path, column: str, cells: list[str]) -> Path:
+    """A file of probabilities with another column, whose cells are these."""
+    rest = {"text": [f"x{row}" for row in range(len(cells))], "pear": ["0.25"] * len(cells)}
+    pl.DataFrame({**rest, "plum": ["0.75"] * len(cells), column: cells}).write_csv(folder / "a.csv")
+    return folder / "a.csv"
+
+
+@pytest.mark.parametrize("cell", ["high", "90%", "0,5", "n/a", "nan"])
+def test_a_bad_cell_does_not_make_its_column_no_label(tmp_path: Path, cell: str) -> None:
+    path = wide(tmp_path, "rare", [*["0.0004"] * 6, cell, "", "0"])
+    with pytest.raises(MukiError, match=f"row 7, column 'rare' holds '{cell}'") as error:
+        read(path)
+    assert error.value.fix.startswith("Write ")
+    assert error.value.fix.endswith("; if 'rare' is no label, list the labels in teachers.vendor.labels")
+    assert read(path, labels=["pear", "plum"]).labels == ("pear", "plum")
+
+
+def test_a_bad_cell_beside_a_column_of_the_best_label_is_named(tmp_path: Path) -> None:
+    lines = ["text,label,pear,plum", "x,pear,0.75,0.25", "y,plum,high,0.75"]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    with pytest.raises(MukiError, match="row 2, column 'pear' holds 'high'"):
+        read(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["0.5", "high", "low", ""],
+        ["2024-01-01", "2024-01-02", "2024-01-03"],
+        ["a1", "b2", "0"],
+        ["17", "230", "n/a", "1"],
+        ["", "", ""],
+    ],
+)
+def test_columns_of_something_else_are_no_labels(tmp_path: Path, cells: list[str]) -> None:
+    answers = read(wide(tmp_path, "other", cells))
+    assert answers.labels == ("pear", "plum")
+    assert answers.read_as.endswith("columns not used: 'other'")
