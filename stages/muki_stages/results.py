@@ -33,7 +33,9 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
     if "student" in measured:
         first, *others = results.test_set(measured)
         show("Test set", ["figure", "value", "texts"], [_bold(first), *others])
-        show("Test texts by the teacher that knows their labels", *results.by_teacher(measured))
+        headings, rows = results.by_teacher(measured)
+        if rows:
+            show("Test texts by the teacher that knows their labels", headings, rows)
     if "corpus" in measured:
         texts = measured["corpus"]["rows_of_known_labels"]
         show(f"Supervision: {texts:,} unlabelled texts", *results.by_scorer(measured))

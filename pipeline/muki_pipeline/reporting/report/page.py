@@ -97,9 +97,14 @@ def _result(facts: Mapping[str, Any], metrics: Mapping[str, Any]) -> Result | No
         return None
     networks = sum("dtype" in teacher for teacher in facts["teachers"].values())
     passes = facts["label_settings"]["passes"] + 1
+    stored = "The teachers' answers are stored, and a new text costs the student one pass through its network."
     cost = (
-        f"A text costs the routed teachers {networks * passes} passes through a network "
-        f"({amount(networks, 'network')}, {passes} passes each), and the student one."
+        stored
+        if not networks
+        else (
+            f"A text costs the routed teachers {networks * passes} passes through a network "
+            f"({amount(networks, 'network')}, {passes} passes each), and the student one."
+        )
     )
     figures = [
         (title, value, f"{texts} test texts" if texts else "") for title, value, texts in results.test_set(metrics)
