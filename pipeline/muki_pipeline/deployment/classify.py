@@ -14,7 +14,7 @@ from muki_pipeline.corpus.formats import kind_of, read_table
 from muki_pipeline.corpus.readers import check_filled, null_remedy, strings
 from muki_pipeline.deployment.writers import check_writable, write_table
 from muki_pipeline.errors import MukiError, choice
-from muki_pipeline.evaluation.predictions import stored_predictions
+from muki_pipeline.evaluation.predict import stored_predictions
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.store import files
 from muki_pipeline.store.folder import FolderStore

@@ -21,8 +21,13 @@ from muki_pipeline.evaluation.gold_labels import (
     read_corpus_gold,
     read_test,
 )
-from muki_pipeline.evaluation.predict import open_student, predict_student, student_measures, unknown_measures
-from muki_pipeline.evaluation.predictions import stored_predictions
+from muki_pipeline.evaluation.predict import (
+    open_student,
+    predict_student,
+    stored_predictions,
+    student_measures,
+    unknown_measures,
+)
 from muki_pipeline.evaluation.routed_teachers import RoutedTeachers, open_routed_teachers
 from muki_pipeline.labelling.answer_file.store import StoredAnswers
 from muki_pipeline.labelling.store import StoredTeacher
