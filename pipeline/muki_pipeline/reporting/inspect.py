@@ -55,7 +55,7 @@ def inspect_text(params: Params, layout: Layout, text_id: str) -> dict[str, Any]
     """One text with every teacher's labels, its golden target and its weight.
 
     Raises:
-        MukiError: The corpus has no such id, or a table is damaged.
+        MukiError: The corpus has no such id, a table is damaged, or the golden table is of other labels.
     """
     number = place_of(layout, text_id)
     row = _row(read_corpus_shard(Table.open(layout.corpus, MAKE_CORPUS).shards[number]), text_id)
@@ -102,6 +102,11 @@ def _labels(name: str, number: int, text_id: str, layout: Layout) -> dict[str, A
 
 def _target(number: int, text_id: str, layout: Layout) -> dict[str, Any]:
     row, facts = _known_row(layout.golden, number, text_id, MAKE_GOLDEN)
+    for name, key in facts["label_keys"].items():
+        folder = layout.labels(name)
+        keys = [shard.key for shard in Table.open(folder, "").shards] if is_finished(folder) else []
+        if keys and keys[number : number + 1] != [key]:
+            raise MukiError(f"is of other labels of teacher {name}", where=str(layout.golden), fix=MAKE_GOLDEN)
     teachers = open_golden(layout.golden).facts["teachers"]  # a footer has its keys in the order of the alphabet
     return {
         "target": dict(zip(facts["labels"], row["target"], strict=True)),
