@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: demo test test-all test-lowest lint bench docs screenshots routing faults scale
+.PHONY: demo test test-all browser test-lowest lint bench docs screenshots routing faults scale
 
 demo: .venv/demo.stamp
 	dvc repro --quiet
@@ -24,8 +24,13 @@ test: lint
 	$(PYTEST) --numprocesses 2 -m "not slow"
 
 # Real DVC, Ray clusters, the wheel, faults, many architectures, a browser. A third process, since many wait for others.
-test-all: test
+test-all: test browser
 	$(PYTEST) --numprocesses 3 -m slow
+
+# Where apt may install one. Without a browser, its tests are skipped by name.
+browser:
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+		{ apt-get update --quiet && apt-get install --quiet --yes chromium; } || echo "there is no Chromium for the tests that need one"
 
 # The quick tests with the lowest versions that pyproject.toml allows, in an environment of their own.
 test-lowest:
