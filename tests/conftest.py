@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from muki_stages import terminal
 from tests import tiny
 
 FIRST = ("tests/stages", "tests/test_door.py", "tests/pipeline/test_api.py")
@@ -26,6 +27,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _one_thread() -> None:
     """Tiny models are slower on more threads."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that runs the command line with --quiet or --json silences no other one."""
+    for name in ("_quiet", "_as_json"):
+        monkeypatch.setattr(terminal, name, False)
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def save_golden(layout: Layout, rows: int = 40) -> None:
         "loss": "kl",
         "labels": LABELS,
         "teachers": {"one": {"labels": LABELS, "digest": "d" * 64, "columns": [0, 1, 2]}},
-        "label_settings": {},
+        "label_settings": {"passes": 3},
         "integrate": {},
         "temperature": 1.0,
         "corpus_digest": "c" * 64,
