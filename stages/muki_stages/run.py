@@ -12,10 +12,10 @@ from muki_stages import embed, evaluate, integrate, label, prepare, train_studen
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import FIRST, figure, is_heard, say, steps
 
-REVIEW = "muki-pipeline review --html"
+_REVIEW = "muki-pipeline review --html"
 _NEXT = {
     "muki-pipeline report": "one page about all of this",
-    REVIEW: "a page to find out how often the right teacher is chosen",
+    _REVIEW: "a page to find out how often the right teacher is chosen",
     "muki-pipeline predict FILE": "the student's labels of new texts",
 }
 
@@ -37,7 +37,7 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
     say(_how_good(done.get("evaluate", {}).get("student")))
     say(f"the student is in {layout.student}")
     if is_heard():
-        few = {command: what for command, what in _NEXT.items() if command != REVIEW}
+        few = {command: what for command, what in _NEXT.items() if command != _REVIEW}
         steps(_NEXT if len(params.teachers) > 1 else few, stderr=True)
     return done
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from muki_pipeline.reporting.report.charts.chart import amount
 from muki_pipeline.reporting.report.measured import Measured
+from muki_pipeline.reporting.report.provenance import owners
 from muki_pipeline.routing.answers import wilson_interval
 from muki_pipeline.supervision.summary import RoutingSummary, read_summary
 
@@ -84,7 +85,7 @@ def first_screen(facts: Mapping[str, Any], measured: Measured) -> FirstScreen:
     cards = [_student(measured.metrics), _teachers(measured.metrics)]
     if len(facts["teachers"]) > 1:
         cards.append(_routing(facts, measured.metrics, summary))
-    mistakes = None if measured.answers is None else _mistakes(measured.answers, _owners(facts))
+    mistakes = None if measured.answers is None else _mistakes(measured.answers, owners(facts))
     step = _next(facts, measured.metrics, summary, worst, mistakes)
     if measured.stale:
         step = Markup("measure again: <code>muki-pipeline evaluate</code>.")
@@ -139,14 +140,6 @@ def _worst(answers: pl.DataFrame) -> list[Suffering]:
             instead, called = (str(others["predicted"][-1]), int(others["count"][-1])) if len(others) else ("", 0)
             found.append(Suffering(str(label), len(part), right, instead, called))
     return sorted(found, key=lambda each: each.right / each.texts)[:_WORST]
-
-
-def _owners(facts: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The teachers of each label."""
-    return {
-        label: [name for name, teacher in facts["teachers"].items() if number in teacher["columns"]]
-        for number, label in enumerate(facts["labels"])
-    }
 
 
 @dataclass(frozen=True)

@@ -38,10 +38,7 @@ def write_report(params: Params, layout: Layout) -> None:
     facts = table.facts
     measured = read_measured(params, layout, facts["labels"], facts["integrate"].get("unknown_label"))
     golden = golden_summary(params, layout, read_corpus_gold(layout))
-    known = {
-        label: [name for name, teacher in facts["teachers"].items() if number in teacher["columns"]]
-        for number, label in enumerate(facts["labels"])
-    }
+    known = provenance.owners(facts)
     of_teachers = {label: who for label, who in known.items() if who}
     summary = read_summary(facts["routing"])
     found = confusions(measured.answers) if measured.answers is not None else None

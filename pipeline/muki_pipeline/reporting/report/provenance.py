@@ -90,6 +90,18 @@ def _near_in_meaning(layout: Layout, labels: list[str]) -> list[tuple[str, str, 
     return [(labels[one], labels[other], float(cosines[one, other])) for one, other in ordered]
 
 
+def owners(facts: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The teachers of each of the student's labels; none of the one for texts that no teacher knows.
+
+    Args:
+        facts: The golden table's manifest.
+    """
+    return {
+        label: [name for name, teacher in facts["teachers"].items() if number in teacher["columns"]]
+        for number, label in enumerate(facts["labels"])
+    }
+
+
 def comparison(params: Params, layout: Layout) -> tuple[str, Shown | None] | None:
     """The rules that `compare` compared: the finding, and a row for each; None where it was not run.
 
