@@ -161,18 +161,18 @@ class _Mistakes:
     owners: list[str]
 
 
-def _mistakes(answers: pl.DataFrame, owners: Mapping[str, list[str]]) -> _Mistakes:
+def _mistakes(answers: pl.DataFrame, known: Mapping[str, list[str]]) -> _Mistakes:
     """The mistakes among a test set's `actual`, `predicted`."""
     wrong = answers.filter(pl.col("actual") != pl.col("predicted")).select("actual", "predicted").rows()
     if not wrong:
         return _Mistakes(0, "The student makes no mistake on the test set", ("", ""), 0, [])
 
     def shared(one: str, other: str) -> list[str]:
-        return [name for name in owners.get(one, []) if name in owners.get(other, [])]
+        return [name for name in known.get(one, []) if name in known.get(other, [])]
 
     inside = sum(bool(shared(*pair)) for pair in wrong)
     finding = amount(len(wrong), "mistake")
-    if len({name for known in owners.values() for name in known}) > 1:
+    if len({name for names in known.values() for name in names}) > 1:
         finding += f": {inside:,} within the labels of one teacher, {len(wrong) - inside:,} across teachers"
     pairs = Counter(tuple(sorted(pair)) for pair in wrong)
     (one, other), count = max(pairs.items(), key=lambda item: (item[1], item[0]))
