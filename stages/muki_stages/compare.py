@@ -14,7 +14,7 @@ from muki_pipeline.store.columns import arrow
 from muki_pipeline.store.table import write_table_file
 from muki_stages import terminal
 from muki_stages.options import PARAMS, ParamsFile
-from muki_stages.terminal import FIRST, figure, progress, quiet_libraries, say, tell
+from muki_stages.terminal import FIRST, figure, progress, quiet_libraries, say, tell, warn
 
 SUPERVISION = {
     "supervision_accuracy": "target right",
@@ -30,6 +30,8 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
     quiet_libraries()
     params, layout = config.load(params_file)
     inputs = comparison_inputs(params, layout)
+    if (left_out := params.integrate.unknown_label) is not None:
+        warn(f"the label {left_out} (integrate.unknown_label) is left out: the rules differ in how they mix teachers")
     with progress() as bars:
         comparison = compare(params, layout, bars)
     write_table_file(layout.comparison, arrow(comparison.students), {"inputs": inputs})

@@ -14,14 +14,13 @@ from pydantic import ValidationError
 
 from muki_pipeline import config
 from muki_pipeline.errors import MukiError
-from muki_pipeline.evaluation.comparison.compare import compare
 from muki_pipeline.evaluation.predict import unknown_measures
 from muki_pipeline.reporting import results
 from muki_pipeline.reporting.report.golden import golden_summary
 from muki_pipeline.routing.router import Router
 from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.supervision.summary import RoutingSummary, ShardSums, summarise
-from muki_stages import evaluate, report
+from muki_stages import compare, evaluate, report
 from muki_stages import integrate as stage
 from tests import tiny
 
@@ -88,11 +87,10 @@ def test_the_report_is_of_the_label_that_was_taught(finished: Path, tmp_path: Pa
     assert "are taught as other" in page
 
 
-def test_rules_are_compared_without_it(finished: Path) -> None:
+def test_rules_are_compared_without_it_and_it_is_said(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny.change(finished, "compare", rules=["gate"], seeds=[0])
-    params, layout = config.load(finished)
-    found = compare(params, layout)
-    assert found.students["accuracy"].len() == 1
+    assert len(compare.main(finished)["students"]) == 1
+    assert "the label other (integrate.unknown_label) is left out" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,9 @@ def open_student(folder: Path, labels: Sequence[str]) -> StudentFiles:
     """
     student = find_student(folder)
     if student.labels != tuple(labels):
-        raise MukiError(
-            f"its {len(student.labels)} labels are not the {len(labels)} labels of the teachers",
-            where=str(folder),
-            fix="Run muki-pipeline integrate and train-student",
-        )
+        here, due = len(student.labels), len(labels)
+        what = f"its {here} labels are not the {due} that the teachers and integrate.unknown_label give"
+        raise MukiError(what, where=str(folder), fix="Run muki-pipeline integrate and train-student")
     return student
 
 

@@ -162,7 +162,7 @@ def test_a_student_of_other_labels_is_refused(finished: Path, tmp_path: Path) ->
     with pytest.raises(MukiError, match=r"router: was fitted to the teachers \['one', 'two'\], not \['one'\]"):
         evaluate(params, layout)
     integrate(params, layout, layout.golden)
-    with pytest.raises(MukiError, match="its 5 labels are not the 3 labels of the teachers"):
+    with pytest.raises(MukiError, match="its 5 labels are not the 3 that the teachers"):
         run(path)
 
 

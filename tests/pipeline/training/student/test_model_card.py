@@ -12,6 +12,7 @@ FACTS: dict[str, Any] = {
     "labels": [LABEL, "oak"],
     "teachers": {"trees": {"digest": "0123456789abcdef" * 4, "labels": [LABEL, "oak"]}},
     "rows": 1_234_567,
+    "abstained": 567,
     "corpus_digest": "c" * 64,
     "label_settings": {"passes": 8},
     "integrate": {"aliases": {"trees": {"elm": LABEL}}},
@@ -42,6 +43,8 @@ def test_figures_and_settings() -> None:
     lines = card({})
     assert lines[lines.index("| loss | 0.1235 |") + 1] == "| validation loss | 2.0000 |"
     assert f"Corpus: 1,234,567 texts, digest `{'c' * 16}`." in lines
+    taught = "It was trained without labelled data, on its teachers' answers to 1,234,000 unlabelled texts, with"
+    assert taught in lines  # 567 of them teach nothing
     assert '  "max_length": 77,' in lines
     assert "## Examples" not in lines
 
