@@ -1,5 +1,6 @@
 #!/bin/sh
-# The same commands on a Slurm cluster with a shared file system. Change partition, time and folder.
+# The same commands on a Slurm cluster with a shared file system. Change partition, time and folder. Ray needs label.dtype
+# in params.yaml: bfloat16 or float32.
 #SBATCH --job-name=muki
 #SBATCH --nodes=4
 #SBATCH --ntasks-per-node=1
@@ -10,6 +11,7 @@
 set -eu
 cd "${MUKI_PROJECT:?set it to the folder with params.yaml, on the shared file system}"
 
+muki-pipeline prepare
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=6379
 # One Ray node on every machine; they end with the job.

@@ -123,15 +123,15 @@ def summary(records: Records) -> list[str]:
         pairs = [(mean_of(found, "gate"), mean_of(found, f"gold_{count}")) for _, found in settings]
         both = [(gate, few) for gate, few in pairs if gate is not None and few is not None]
         if both:
-            beaten.append(f"{sum(few > gate for gate, few in both)} of {len(both)} corpora ({count} labels)")
+            beaten.append(f"{count} on {sum(few > gate for gate, few in both)} of {len(both)}")
     pairs = [(mean_of(found, "gate"), mean_of(found, NAMES)) for _, found in settings]
     gains = [100 * (gate - names) for gate, names in pairs if gate is not None and names is not None]
     sentences = []
     if beaten:
-        sentences.append(f"A few gold labels of each label, and no teacher, beat the student on {', '.join(beaten)}.")
+        sentences.append(f"Students of so many gold labels of each label beat it: {', '.join(beaten)} corpora.")
     if gains:
         span = f"{-max(gains):+.1f} to {-min(gains):+.1f}"
-        sentences.append(f"Label names and an encoder, without any teacher, are at {span} points from it.")
+        sentences.append(f"A student of the label names alone is at {span} points from it.")
     return sentences
 
 

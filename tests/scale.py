@@ -44,7 +44,7 @@ TESTS = (
     "tests/pipeline/engines/test_ray.py",
     "tests/pipeline/labelling/test_ray.py",
     "tests/pipeline/labelling/test_engines.py",
-    "tests/pipeline/engines/test_ray.py",
+    "tests/pipeline/supervision/test_ray.py",
     "tests/pipeline/store/test_bucket.py",
     "tests/pipeline/training/test_processes.py",
 )

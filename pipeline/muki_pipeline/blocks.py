@@ -37,7 +37,8 @@ class Source(Delimited):
     """Name of the column with the texts, or its number in a file without a header. A .txt file, which holds a text in
     each line, has a column `text`."""
     label: Column | None = None
-    """Name or number of the column with gold labels, if there are any; they are used for measuring only."""
+    """Name or number of the column with gold labels, if there are any. No student learns from them: they measure,
+    choose rows, and in the demo train teachers."""
     config: str | None = None
     """Configuration of a data set on the hub."""
     split: str = "train"

@@ -189,10 +189,10 @@ class Integrate(Block):
     familiar to teachers and label names, get weight 0."""
     unknown_label: LabelName | None = None
     """A label of the student's own, for texts of no teacher's labels: it is taught those that `unknown_share` finds and
-    those that a person answered with `none`, each with mean weight. Without it they teach nothing."""
+    those that a person answered with `none`, each with weight 1. Without it they teach nothing."""
     answers: Annotated[str, Field(pattern=r".+@[0-9a-f]{12}$")] | None = None
-    """A person's answers, `FILE@DIGEST` as `review --read` says: each is the target of its text, and the gate learns
-    from them how accurate it is."""
+    """A person's answers, `FILE@DIGEST` as `review --read` says: each is the target of its text, and the scorer `gate`,
+    which must be the one, learns from them how accurate it is."""
     aliases: dict[TeacherName, dict[LabelName, LabelName]] = Field({})
     """Per teacher, its name for a label and the union's: `{support: {cancel: cancellation}}`."""
 

@@ -30,7 +30,7 @@ def main(
     engine: Engine = "local",
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="How many shards at a time.")] = None,
     address: Address = None,
-    cores: Annotated[int, typer.Option("--cores", min=1, help="Cores of a Ray worker without a GPU.")] = 1,
+    cores: Annotated[int, typer.Option("--cores", min=1, help="Cores of a Ray worker.")] = 1,
 ) -> dict[str, Any]:
     """Run one teacher with K dropout passes over the corpus. Continues where a killed run stopped."""
     quiet_libraries()

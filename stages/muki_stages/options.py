@@ -21,5 +21,8 @@ Header = Annotated[
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", None: None}
 Engine = Annotated[Literal["local", "ray"], typer.Option("--engine", help="Work on this machine or on a Ray cluster.")]
 Address = Annotated[
-    str | None, typer.Option("--address", help="The Ray cluster's; auto for this machine's; else a new one.")
+    str | None,
+    typer.Option(
+        "--address", help="The Ray cluster's; auto for this machine's; else that of RAY_ADDRESS, or a new one."
+    ),
 ]

@@ -184,5 +184,5 @@ SCORERS: dict[str, Scorer] = {
     **{name: Scorer(each.title, each.columns, Plain, each.needs) for name, each in CONFIDENCES.items()},
     "energy": Scorer("energy, standardised", CONFIDENCES["energy"].columns, Standardised, CONFIDENCES["energy"].needs),
     "calibrated": Scorer("energy and mutual information", _TWO_SCORES, Calibrated),
-    "gate": Scorer("four views", _TWO_SCORES, Gated, reads_texts=True),
+    "gate": Scorer("three views", _TWO_SCORES, Gated, reads_texts=True),
 }

@@ -72,7 +72,11 @@ GOLDEN = (
     _ID,
     _TEXT,
     Column("target", "union", "probability of each label of the union; sums to 1"),
-    Column("weight", pa.float32(), "weight of the text in the student's loss; 0 where no teacher is sure enough"),
+    Column(
+        "weight",
+        pa.float32(),
+        "weight of the text in the student's loss; 0 where no teacher answers or seems to know it",
+    ),
     Column("teacher", pa.string(), "the teacher with the highest score"),
     Column("margin", pa.float32(), "highest score minus second-highest score"),
     Column("scores", "teachers", "score of each teacher"),
