@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, PositiveFloat, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, ValidationError, field_validator, model_validator
 
 from muki_pipeline import strict_yaml
 from muki_pipeline.blocks import AnswerFile, AnyTeacher, Block, Share, Source, Teacher
@@ -206,6 +206,8 @@ class Integrate(Block):
             raise ValueError("unknown_label needs unknown_share, or answers: else no text would have it")
         if self.unknown_label is not None and self.strategy in NEED_TEACHERS:
             raise ValueError(f"strategy {self.strategy} learns from teachers alone, who do not know unknown_label")
+        if self.answers is not None and self.strategy == "uhc":
+            raise ValueError("strategy uhc learns from teachers alone, so answers would teach nothing")
         return self
 
 
@@ -240,6 +242,13 @@ class Compare(Block):
     seeds: Annotated[list[Seed], Field(min_length=1)] = Field([0, 1, 2])
     """A student for each seed."""
 
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
+        if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+            raise ValueError(f"these seeds occur more than once: {twice}")
+        return seeds
+
 
 class Params(Block):
     """All of params.yaml."""
@@ -271,6 +280,12 @@ class Params(Block):
         if unknown := self.integrate.aliases.keys() - self.teachers.keys():
             raise ValueError(f"integrate.aliases names {sorted(unknown)}, not among teachers {sorted(self.teachers)}")
         return self
+
+    @property
+    def encoder(self) -> tuple[str, str | None]:
+        """The neutral encoder's model and revision: by default those that the student starts from."""
+        block = self.student if self.embed.model is None else self.embed
+        return str(block.model), block.revision
 
     @property
     def networks(self) -> dict[str, Teacher]:

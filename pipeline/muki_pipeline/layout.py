@@ -59,7 +59,7 @@ class Layout:
     corpus = _Below("data/corpus")
     """Unlabelled texts: `id`, `text`."""
     gold = _Below("data/eval")
-    """Gold labels; only `evaluate` and `train-teacher` may open this folder."""
+    """Gold labels: what no student learns from, but that of the rule `supervised`."""
     test = _Below("data/eval/test.parquet")
     """The labelled test set: `id`, `text`, `label`."""
     corpus_gold = _Below("data/eval/corpus_gold.parquet")

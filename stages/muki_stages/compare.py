@@ -34,8 +34,8 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
         warn(f"the label {left_out} (integrate.unknown_label) is left out: the rules differ in how they mix teachers")
     with progress() as bars:
         comparison = compare(params, layout, bars)
-    write_table_file(layout.comparison, arrow(comparison.students), {"inputs": inputs})
     write_table_file(layout.comparison_tests, arrow(comparison.tests))
+    write_table_file(layout.comparison, arrow(comparison.students), {"inputs": inputs})  # vouches for both
     if not terminal.wants_json():
         show(comparison)
     say(f"{layout.comparison}, {layout.comparison_tests}")

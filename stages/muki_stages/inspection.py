@@ -74,7 +74,7 @@ def _show_text(content: dict[str, Any]) -> None:
             figure(labels["entropy"]),
             figure(labels["mutual_information"]),
             "" if labels["tokens"] is None else f"{labels['tokens']}{' (cut)' if labels['truncated'] else ''}",
-            _top(labels["probs"]),
+            "no answer" if labels["answers"] == 0 else _top(labels["probs"]),
         ]
         for name, labels in content["teachers"].items()
     ]

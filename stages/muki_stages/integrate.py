@@ -26,6 +26,8 @@ def main(params_file: ParamsFile = PARAMS, engine: Engine = "local", address: Ad
     if done.foreign and (label := params.integrate.unknown_label):
         left_out += f"; {done.foreign:,} seem to belong to no teacher's labels and are taught as {label!r}"
     say(f"golden supervision: {done.rows:,} texts from {len(params.teachers)} teachers{again}{left_out}")
+    if params.integrate.unknown_label and not done.foreign:
+        warn(f"no text is taught as {params.integrate.unknown_label!r}: the student will not know it")
     if done.routing is not None:
         _say_routing(done.routing)
     return asdict(done)

@@ -69,9 +69,7 @@ def find_encoder(params: Params, root: Path) -> NeutralEncoder:
     Raises:
         MukiError: No such model.
     """
-    is_students = params.embed.model is None
-    name = params.student.model if is_students else str(params.embed.model)
-    revision = params.student.revision if is_students else params.embed.revision
+    name, revision = params.encoder
     folder = locations.model_folder(name, root, revision=revision)
     check_model_folder(folder, name)
     return NeutralEncoder(params, name, folder, locations.model_digest(folder, locations.model_files(folder)))

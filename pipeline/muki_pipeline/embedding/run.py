@@ -61,7 +61,8 @@ def embed_corpus(params: Params, layout: Layout, progress: Progress = SILENT) ->
         _LOG.info("%d of %d shards are embedded already by %s", len(shards) - len(new), len(shards), encoder.name)
         task = progress.begin("embed", new_rows, "texts")
         stored = [found[shard.key] or _embed_shard(encoder, shard, store, task) for shard in shards]
-        facts = encoder.facts | {"settings": params.embed.model_dump(), "encoder": encoder.name}
+        name, revision = params.encoder
+        facts = encoder.facts | {"settings": params.embed.model_dump(), "encoder": name, "revision": revision}
         publish(layout.embeddings, stored, facts)
         _write_names(encoder, list(labels), layout)
     return EmbeddingSummary(sum(shard.rows for shard in shards), new_rows, len(labels))

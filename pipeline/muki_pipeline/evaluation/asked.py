@@ -55,10 +55,14 @@ def draw_texts(pool: Pool, count: int) -> pl.DataFrame:
     """
     most = min(count, pool.rows)
     random = most - min(most // 4, len(pool.starved))
-    chance = chances(pool.certainty, pool.rows, random)
-    at_random = draw(chance, random, _SEED)
-    drawn = set(at_random.tolist())
-    starved = [row for row in pool.starved if row not in drawn][: most - random]
+    while True:
+        chance = chances(pool.certainty, pool.rows, random)
+        at_random = draw(chance, random, _SEED)
+        drawn = set(at_random.tolist())
+        starved = [row for row in pool.starved if row not in drawn][: most - random]
+        if len(starved) + random == most:
+            break
+        random = most - len(starved)  # some of the starved ones were drawn at random
     stands_for = [None] * len(starved) + (1.0 / chance[at_random]).round(3).tolist()
     kinds = [STARVED] * len(starved) + [RANDOM] * random
     columns = {"row": [*starved, *at_random.tolist()], "drawn": kinds, "stands_for": stands_for, "answer": ""}

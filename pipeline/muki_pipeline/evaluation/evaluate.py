@@ -33,7 +33,7 @@ from muki_pipeline.labelling.answer_file.store import StoredAnswers
 from muki_pipeline.labelling.store import StoredTeacher
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.labels.tables import open_labelled_corpus
-from muki_pipeline.layout import MAKE_CORPUS, Layout
+from muki_pipeline.layout import MAKE_CORPUS, Layout, open_golden
 from muki_pipeline.names import name_unknown
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.routing.answers import read_answers
@@ -45,8 +45,8 @@ from muki_pipeline.store import files
 from muki_pipeline.store.columns import arrow, series
 from muki_pipeline.store.folder import FolderStore
 from muki_pipeline.store.store import Store
-from muki_pipeline.store.table import read_table_file
-from muki_pipeline.supervision.golden_table import answered, targets
+from muki_pipeline.store.table import is_finished, read_table_file
+from muki_pipeline.supervision.golden_table import answered, check_settings, targets
 from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher
 
 LABEL_COLUMNS = ("probs", "logits", "entropy", "expected_entropy")
@@ -80,7 +80,8 @@ def evaluate(params: Params, layout: Layout, progress: Progress = SILENT) -> Eva
         progress: Counts the texts that networks read.
 
     Raises:
-        MukiError: There is neither a test set nor gold labels of the corpus; a table is missing or does not fit.
+        MukiError: There is neither a test set nor gold labels of the corpus; a table is missing or does not fit; the
+            golden table was made with other settings.
     """
     if not files.exists(layout.test) and not files.exists(layout.corpus_gold):
         raise MukiError(
@@ -88,6 +89,8 @@ def evaluate(params: Params, layout: Layout, progress: Progress = SILENT) -> Eva
             where=str(layout.gold),
             fix="Name a test set (prepare.test) or the corpus's label column (prepare.corpus.label)",
         )
+    if is_finished(layout.golden):
+        check_settings(params, open_golden(layout.golden), layout.golden)
     with files.only_one(layout.work / "evaluate.lock", "evaluating"):
         return _evaluate(params, layout, progress)
 

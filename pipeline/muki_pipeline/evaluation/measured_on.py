@@ -7,7 +7,7 @@ from pathlib import Path
 from muki_pipeline.config import Params
 from muki_pipeline.evaluation.comparison.rules import RULES
 from muki_pipeline.layout import Layout
-from muki_pipeline.store import files
+from muki_pipeline.store import files, schema
 from muki_pipeline.store.keys import canonical_key, file_digest, files_digest
 from muki_pipeline.store.table import MANIFEST
 
@@ -69,7 +69,9 @@ def comparison_inputs(params: Params, layout: Layout) -> dict[str, str]:
     found = {name: file_digest(path) for name, path in single.items() if files.exists(path)}
     integration = params.integrate.model_dump(mode="json", exclude=_CHANGED_BY_RULES)
     student = params.student.model_dump(mode="json", exclude={"temperature", "seed"})
-    return found | {"settings": canonical_key({"integrate": integration, "student": student})}
+    versions = (schema.ROUTER_VERSION, schema.GOLDEN_VERSION, schema.STUDENT_VERSION, schema.PREDICTIONS_VERSION)
+    settings = {"integrate": integration, "student": student, "versions": versions}
+    return found | {"settings": canonical_key(settings)}
 
 
 def difference(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -81,6 +83,20 @@ def write_record(layout: Layout, inputs: Mapping[str, str], written: Iterable[Pa
     """Record what was measured, after all figures are written: without it, nothing vouches for them."""
     digests = {path.name: file_digest(path) for path in written}
     files.write_json(layout.plots / RECORD, {"inputs": dict(inputs), "files": digests})
+
+
+def why_stale(params: Params, layout: Layout) -> str:
+    """Why nothing vouches for the figures in data/metrics.json; empty where they are of what lies here now.
+
+    Raises:
+        MukiError: See `read_record`.
+    """
+    record = read_record(layout)
+    if record is None or record.files.get(layout.metrics.name) != file_digest(layout.metrics):
+        return "nobody recorded which student and which texts they were measured on"
+    if changed := difference(record.inputs, inputs_now(params, layout)):
+        return f"since they were measured, something else has come: {', '.join(changed)}"
+    return ""
 
 
 def read_record(layout: Layout) -> Record | None:

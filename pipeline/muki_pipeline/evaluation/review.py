@@ -216,7 +216,7 @@ def read_review(params: Params, layout: Layout, path: Path) -> Review:
         raise MukiError("its texts were drawn with unequal chances, under another rule", where=str(path), fix=_AGAIN)
     is_unknown = (random["answer"] == none_answer(space)).to_numpy()
     weighted = is_unknown, random["stands_for"].to_numpy()
-    left = len(rows) - len(random)
+    left = len(rows) - len(answered)
     found = None
     if len(known) >= FEWEST:
         found = (

@@ -117,7 +117,9 @@ def open_routed_teachers(params: Params, layout: Layout) -> RoutedTeachers:
             teachers[name] = stored
         else:
             located = locate(name, teacher, layout.root)
-            digest = located.digest
+            digest, facts = located.digest, router.teachers[name]
+            if [*located.labels] != facts["labels"] or teacher.dropout != facts.get("dropout"):
+                raise MukiError(f"teachers.{name} has changed", where=where, fix=f"{make_labels(name)}, then integrate")
             settings = params.label.model_copy(update={"dtype": router.teachers[name].get("dtype")})
             teachers[name] = StoredTeacher(located, settings, layout)
         if digest != router.teachers[name]["digest"]:

@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from muki_pipeline.blocks import AnswerFile, AnyTeacher
+from muki_pipeline.blocks import AnswerFile, AnyTeacher, Teacher
 from muki_pipeline.config import Label, Params
 from muki_pipeline.corpus.answer_file import has_changed
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
@@ -25,6 +25,7 @@ NUMBER_SETTINGS = ("passes", "seed", "max_length", "dtype")
 """Those of the `label` block that determine a teacher's numbers."""
 _SAME_IN_ALL_SHARDS = ("labels", "teacher_digest")
 _SAME_OF_A_NETWORK = ("dropout_override", "dtype")
+_SAME_OF_FEATURES = ("teacher_digest", "dtype", "max_length")
 _AUTO = "auto"
 """A setting that leaves the choice to `label`; its choice stands in the footer."""
 
@@ -170,8 +171,9 @@ def open_features(tables: LabelTables, corpus_shards: list[Shard]) -> Features:
         remedy = f"Set label.features: true, then {make_labels(name)[0].lower()}{make_labels(name)[1:]}"
         found[name] = Table.open(folder, remedy).shards
         made_for = [shard.footer() for shard in found[name]]
-        expected = [(footer["teacher_digest"], footer["dtype"], shard.key) for shard in corpus_shards]
-        if [(each["teacher_digest"], each["dtype"], each["corpus_digest"]) for each in made_for] != expected:
+        facts = {"schema": schema.FEATURES_VERSION, **{fact: footer[fact] for fact in _SAME_OF_FEATURES}}
+        expected = [{**facts, "corpus_digest": shard.key} for shard in corpus_shards]
+        if [{fact: each.get(fact) for fact in (*facts, "corpus_digest")} for each in made_for] != expected:
             raise MukiError("does not fit the corpus and the labels", where=str(folder), fix=remedy)
         widths.append(int(made_for[0]["width"]))
     return Features(found, widths)
@@ -207,22 +209,22 @@ class LabelledCorpus:
     def teacher_facts(self) -> dict[str, dict[str, Any]]:
         """For each teacher its `labels`, `digest`, and the union's `columns` of its labels, for JSON.
 
-        Of a network also its `dtype`, of a file of answers what it `gives` besides probabilities.
+        Of a network also its `dtype` and the `dropout` that replaces its own, of a file of answers what it `gives`
+        besides probabilities.
         """
         return {
             name: {
                 "labels": footer["labels"],
                 "digest": footer["teacher_digest"],
-                **({"gives": footer["gives"]} if is_answer_file(footer) else {"dtype": footer["dtype"]}),
+                **(
+                    {"gives": footer["gives"]}
+                    if is_answer_file(footer)
+                    else {"dtype": footer["dtype"], "dropout": footer["dropout_override"]}
+                ),
                 "columns": columns.tolist(),
             }
             for (name, footer), columns in zip(self.tables.footers.items(), self.label_space.columns, strict=True)
         }
-
-    @property
-    def label_counts(self) -> list[int]:
-        """How many labels each teacher has."""
-        return [len(labels) for labels in self.tables.labels.values()]
 
     def read(self, number: int, columns: Sequence[str] = ("id", "text")) -> pa.Table:
         """`id` and `text` of a corpus shard, or only one of them."""
@@ -271,7 +273,7 @@ def open_labels(
         for shard, corpus_shard in zip(shards[name], corpus_shards, strict=True):
             footer = shard.footer()
             expected = {"schema": schema.LABELS_VERSION, "teacher": name, "corpus_digest": corpus_shard.key}
-            expected |= {"kind": schema.ANSWER_FILE} if is_file else _wanted(settings)
+            expected |= {"kind": schema.ANSWER_FILE} if isinstance(teacher, AnswerFile) else _wanted(teacher, settings)
             same = _SAME_IN_ALL_SHARDS if is_file else (*_SAME_IN_ALL_SHARDS, *_SAME_OF_A_NETWORK)
             if missing := [fact for fact in (*same, *(() if is_file else NUMBER_SETTINGS)) if fact not in footer]:
                 raise MukiError(f"its footer lacks {missing}", where=shard.where, fix=make_labels(name))
@@ -285,9 +287,11 @@ def open_labels(
     return LabelTables(layout, footers, shards)
 
 
-def _wanted(settings: Label) -> dict[str, Any]:
-    """What determines a network's numbers, as the settings want it."""
-    return {each: value for each in NUMBER_SETTINGS if (value := getattr(settings, each)) != _AUTO}
+def _wanted(teacher: Teacher, settings: Label) -> dict[str, Any]:
+    """What determines a network's numbers and their labels, as the settings want it."""
+    wanted = {each: value for each in NUMBER_SETTINGS if (value := getattr(settings, each)) != _AUTO}
+    named = {} if teacher.labels is None else {"labels": teacher.labels}
+    return {**wanted, "dropout_override": teacher.dropout, **named}
 
 
 def _check_footer(footer: Mapping[str, Any], expected: Mapping[str, Any], where: str, teacher: str) -> None:

@@ -95,6 +95,7 @@ def _labels(name: str, number: int, text_id: str, layout: Layout) -> dict[str, A
         "mutual_information": None
         if row["expected_entropy"] is None
         else max(row["entropy"] - row["expected_entropy"], 0.0),
+        "answers": row.get("answers"),
         "tokens": row["tokens"],
         "truncated": row["truncated"],
     }

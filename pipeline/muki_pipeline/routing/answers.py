@@ -116,7 +116,8 @@ def read_answer_table(path: Path, label_space: LabelSpace) -> pl.DataFrame:
             f"has no column {missing}", where=str(path), fix="Fill in a file that review of this version has written"
         )
     stands_for = pl.col("stands_for").cast(pl.Float64, strict=False).fill_null(0.0).fill_nan(0.0)
-    answers = table.select("id", "drawn", stands_for, answer=pl.col("answer").cast(pl.String).fill_null(""))
+    as_text = [pl.col(name).cast(pl.String).fill_null("") for name in ("id", "drawn", "answer")]
+    answers = table.select(*as_text, stands_for).select(_COLUMNS)
     unweighted = answers.filter((pl.col("drawn") == RANDOM) & ~pl.col("stands_for").is_between(1.0, 1e18))
     if not unweighted.is_empty():
         what = f"stands_for is no number from 1 on for {shortlist(unweighted['id'].to_list())}"

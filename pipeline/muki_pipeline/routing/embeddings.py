@@ -67,6 +67,9 @@ def open_embeddings(params: Params, layout: Layout, corpus: LabelledCorpus) -> E
     ):
         what = "was made with other settings than params.yaml's, or by another version"
         raise MukiError(what, where=str(layout.embeddings), fix=MAKE_EMBEDDINGS)
+    if (facts.get("encoder"), facts.get("revision")) != params.encoder:
+        what = f"was made by the encoder {facts.get('encoder')}, not {params.encoder[0]}"
+        raise MukiError(what, where=str(layout.embeddings), fix=MAKE_EMBEDDINGS)
     if [shard.footer().get("corpus_digest") for shard in table.shards] != [shard.key for shard in corpus.shards]:
         raise MukiError("belongs to another corpus", where=str(layout.embeddings), fix=MAKE_EMBEDDINGS)
     name_table = Table.open(layout.label_names, MAKE_EMBEDDINGS)

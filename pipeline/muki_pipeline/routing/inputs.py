@@ -52,7 +52,7 @@ class RoutingInputs:
         return self._outputs(texts, labels, vectors)
 
     def sample(self, columns: Sequence[str], engine: Engine) -> TeacherOutputs:
-        """The same of evenly spaced rows of the corpus, `SAMPLE_ROWS` at most, and of all answered ones.
+        """The same of evenly spaced rows of each shard, about `SAMPLE_ROWS` in all, and of all answered ones.
 
         Args:
             columns: The columns of a label shard to read.
@@ -71,9 +71,9 @@ class RoutingInputs:
         sample = self._outputs(texts, labels, np.concatenate(vectors) if vectors else None)
         if self.embeddings is not None:
             sample = replace(sample, names=self.embeddings.names)
-        found = 0 if sample.anchors is None else len(sample.anchors.rows)
-        if self.answers is not None and found < len(self.answers.columns):
-            what = f"{len(self.answers.columns) - found} of the answered texts are not in the corpus"
+        found = 0 if sample.anchors is None else len(sample.anchors.rows) + len(sample.anchors.foreign)
+        if self.answers is not None and found < (given := len(self.answers.columns) + len(self.answers.foreign)):
+            what = f"{given - found} of the answered texts are not in the corpus"
             raise MukiError(what, where="integrate.answers", fix="Make a new sample with muki-pipeline review")
         return sample
 

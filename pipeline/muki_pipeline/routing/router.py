@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, get_origin
 
@@ -163,12 +164,15 @@ def load_or_fit(
         MukiError: See `RoutingInputs.sample`.
     """
     key, stored = router_key(inputs), layout.stored_router(inputs.scorer)
-    for folder in (layout.router, stored):
-        if Router.is_in(folder, key):
-            return Router._read(folder)
+    lock = partial(files.only_one, stored.with_name(f"{stored.name}.lock"), "storing this router", waits=True)
+    with lock():
+        for folder in (layout.router, stored):
+            if Router.is_in(folder, key):
+                return Router._read(folder)
     columns = SCORERS[inputs.scorer].columns
     router = Router.fit(inputs, sample() if sample is not None else inputs.sample(columns, Threads))
-    router.save(stored)
+    with lock():
+        router.save(stored)
     return router
 
 

@@ -167,11 +167,23 @@ class BucketStore(Store):
             # Names are read after the listing: what was named in the meantime is kept.
             for each in (each for listed in objects.list() for each in listed):
                 if each["path"].endswith(".json"):
-                    named |= _names_in(json.loads(self.read(each["path"])))
+                    named |= _names_in(self._json(each["path"]))
             orphans = sorted(data.keys() - named)
             for at in range(0, len(orphans), 1000):
                 objects.delete(orphans[at : at + 1000])
         return len(orphans), sum(data[name] for name in orphans)
+
+    def _json(self, name: str) -> Any:
+        """What an object says.
+
+        Raises:
+            MukiError: It is no JSON, so nobody knows what is in use.
+        """
+        try:
+            return json.loads(self.read(name))
+        except ValueError:
+            fix = "Restore it, or move it out of the prefix if it is not this program's; nothing was deleted"
+            raise MukiError("is no JSON, so what it names is not known", where=self.where(name), fix=fix) from None
 
 
 class _OpenObject(io.RawIOBase):

@@ -139,16 +139,21 @@ def remove(paths: Iterable[Path]) -> None:
 
 
 @contextmanager
-def only_one(lock: Path, what: str) -> Iterator[None]:
+def only_one(lock: Path, what: str, *, waits: bool = False) -> Iterator[None]:
     """Hold a lock file while the work lasts; the system releases it when the process dies.
 
+    Args:
+        lock: The file.
+        what: What is being done, for messages.
+        waits: Wait until another process has released it, where that takes a moment.
+
     Raises:
-        MukiError: Another process holds it.
+        MukiError: Another process holds it, and nobody waits.
     """
     make_folder(lock.parent)
     with lock.open("w") as file:
         try:
-            _acquire(file)
+            _acquire(file, 0 if waits else fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             raise MukiError(f"another process is {what}", where=str(lock), fix="Wait until it ends") from None
         except OSError as error:
@@ -158,14 +163,14 @@ def only_one(lock: Path, what: str) -> Iterator[None]:
         yield
 
 
-def _acquire(file: IO[str]) -> None:
+def _acquire(file: IO[str], flags: int) -> None:
     """Lock by `flock`, or by POSIX where the file system has only that (some network file systems).
 
     The package filelock knows no POSIX locks; without `flock` it takes to a lock file, which outlives a killed process.
     """
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | flags)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(file, fcntl.LOCK_EX | flags)

@@ -42,7 +42,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 def restore(folder: Path, cached: Path) -> None:
-    """Put back what `keep` has stored, where the folder is missing: DVC removes outputs before it makes them again."""
+    """Put back what `cache` has stored, where the folder is missing: DVC removes outputs before it makes them again."""
     if not folder.exists() and is_sealed(cached):
         _copy(cached, folder)
 

@@ -14,7 +14,7 @@ from muki_pipeline.store.columns import vectors
 
 LABELS_VERSION = 6
 """Label shards: the columns and the numbers in them (`pipeline/muki_pipeline/labelling/`)."""
-GOLDEN_VERSION = 10
+GOLDEN_VERSION = 11
 """Golden tables: scores, targets and weights, and what the manifest says (`supervision/`)."""
 ROUTER_VERSION = 5
 """Fitted routers (`routing/`)."""

@@ -61,6 +61,20 @@ def check_current(params: Params, corpus: LabelledCorpus, golden: Table, folder:
         raise MukiError("is of another corpus, or of other labels of it", where=str(folder), fix=MAKE_GOLDEN)
 
 
+def check_settings(params: Params, golden: Table, folder: Path) -> None:
+    """Hold a golden table against the settings as they are now.
+
+    Raises:
+        MukiError: It was made with others.
+    """
+    now = {f"integrate.{name}": value for name, value in params.integrate.model_dump().items()}
+    made = {f"integrate.{name}": value for name, value in golden.facts["integrate"].items()}
+    now["student.temperature"], made["student.temperature"] = params.student.temperature, golden.facts["temperature"]
+    if changed := [name for name, value in now.items() if made.get(name) != value]:
+        what = f"was made with another {', '.join(changed)} than params.yaml's"
+        raise MukiError(what, where=str(folder), fix="Run muki-pipeline integrate and train-student")
+
+
 def golden_key(facts: Mapping[str, Any], router: str, features: Features | None) -> str:
     """SHA-256 of everything that determines a golden table.
 
@@ -85,7 +99,10 @@ def find_golden(folder: Path, kept: Path, key: str) -> dict[str, Any] | None:
     for place in (folder, kept):
         if not is_finished(place):
             continue
-        table = Table.open(place, MAKE_GOLDEN)
+        try:
+            table = Table.open(place, MAKE_GOLDEN)
+        except MukiError:  # damaged: it is made anew
+            continue
         if table.facts.get("key") == key and all(shard.is_intact() for shard in table.shards):
             if place != folder:
                 publish(folder, table.shards, table.facts)
@@ -134,7 +151,8 @@ def _distribution(shard: LabelShard, settings: Integrate, temperature: float, fa
     """A teacher's distribution, `[rows, its labels]`."""
     if settings.teacher_distribution == "deterministic":
         return softmax(shard.logits * factor, temperature)
-    return shard.probs if factor == 1.0 else sharpened(shard.probs, factor)
+    power = factor / temperature
+    return shard.probs if power == 1.0 else sharpened(shard.probs, power)
 
 
 def answered(target: NDArray[np.float32], anchors: Anchors | None) -> None:
@@ -161,7 +179,8 @@ class GoldenRows:
         margins: `[rows]`, see `teacher_margins`.
         target: `[rows, union]`, each row sums to 1.
         weights: `[rows]`.
-        teacher_targets: `[rows, labels of all teachers]` for a loss that needs them, else None.
+        teacher_targets: `[rows, labels of all teachers]` for a loss that needs them, else None; 0 where one has no
+            answer.
         teacher_features: `[rows, features of all teachers]` for a loss that needs them, else None.
     """
 

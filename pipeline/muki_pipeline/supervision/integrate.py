@@ -2,11 +2,13 @@
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from muki_pipeline.config import POSTERIORS, Integrate, Params
 from muki_pipeline.engines.local import Threads
@@ -163,7 +165,7 @@ class GoldenWriter:
             scores, labels, corpus.label_space, self.settings, self.temperature, self.router.sharpening
         )
         answered(target, outputs.anchors)
-        apart = np.concatenate(distributions, axis=1).astype(np.float32) if strategy.keeps_teachers_apart else None
+        apart = _apart(distributions, outputs.is_silent) if strategy.keeps_teachers_apart else None
         features = None if self.features is None else np.concatenate(self.features.read(number, ids), axis=1)
         margins = teacher_margins(every_score, outputs.is_silent)
         student_target = target if self.settings.unknown_label is None else with_unknown(target, is_foreign)
@@ -187,3 +189,9 @@ class GoldenWriter:
             ),
         )
         return shard, sums
+
+
+def _apart(distributions: Sequence[NDArray[np.floating]], is_silent: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The teachers' distributions one after the other, `[rows, labels of all teachers]`; 0 where one has no answer."""
+    heard = [each * ~silent[:, None] for each, silent in zip(distributions, is_silent.T, strict=True)]
+    return np.concatenate(heard, axis=1).astype(np.float32)

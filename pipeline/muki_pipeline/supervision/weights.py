@@ -74,10 +74,10 @@ class Weigher:
         """Raw weights of texts that some teacher knows."""
         is_by_margin = self.settings.reweight == "margin"
         weights = teacher_margins(scores, outputs.is_silent) if is_by_margin else np.ones(len(scores))
-        is_silent = np.asarray(outputs.is_silent.all(axis=1))
+        weights = np.where(outputs.is_silent.all(axis=1), 0.0, weights)
         if outputs.anchors is not None:
-            is_silent[outputs.anchors.rows] = False
-        return np.where(is_silent, 0.0, weights)
+            weights[outputs.anchors.rows] = 1.0  # a person knows the label, however many teachers do
+        return weights
 
 
 def rounded(scores: NDArray[np.floating]) -> NDArray[np.float64]:

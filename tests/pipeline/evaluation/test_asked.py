@@ -53,3 +53,11 @@ def test_starved_texts_stay_what_they_are() -> None:
     only = draw_further(corpus, 10, Answered(first[:2], 17))
     assert only[:2].equals(first[:2])
     assert (only["stands_for"].is_null() == (only["drawn"] == "starved")).all()
+
+
+def test_as_many_texts_are_asked_about_as_are_wanted() -> None:
+    corpus = Pool(100, None, list(range(30)))
+    for count in (40, 100, 200):
+        asked = draw_texts(corpus, count)
+        assert asked["row"].n_unique() == len(asked) == min(count, 100)
+    assert "starved" in draw_texts(corpus, 40)["drawn"].to_list()

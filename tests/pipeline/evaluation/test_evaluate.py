@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,7 @@ from muki_pipeline.corpus.prepare import prepare
 from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.evaluate import Evaluation, evaluate
+from muki_pipeline.evaluation.routed_teachers import open_routed_teachers
 from muki_pipeline.reporting.figures import uncertainty_figure
 from muki_pipeline.reporting.inspect import inspect_store, inspect_text
 from muki_pipeline.routing.answers import reference
@@ -225,3 +227,31 @@ def test_what_is_measured_is_the_rule_that_the_student_learned_from(finished: Pa
         right = (golden["target"].to_numpy().argmax(axis=1) == np.array(columns)).mean()
         assert run(path).metrics["corpus"]["gate"]["target_accuracy"] == pytest.approx(right)
     assert right >= 0.5, "every other text has its answer"
+
+
+@pytest.mark.parametrize(
+    ("block", "values", "named"),
+    [
+        ("integrate", {"strategy": "hard"}, "integrate.strategy"),
+        ("integrate", {"aliases": {"one": {"plum": "elm"}}}, "integrate.aliases"),
+        ("student", {"temperature": 3.0}, "student.temperature"),
+    ],
+)
+def test_settings_that_taught_nobody_are_not_measured(
+    finished: Path, tmp_path: Path, block: str, values: dict[str, Any], named: str
+) -> None:
+    shutil.copytree(finished.parent, tmp_path / "p")
+    path = tmp_path / "p" / "params.yaml"
+    tiny.change(path, block, **values)
+    with pytest.raises(MukiError, match=f"golden: was made with another {named} than params.yaml's"):
+        run(path)
+
+
+def test_a_teacher_with_another_dropout_is_not_routed(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished.parent, tmp_path / "p")
+    path = tmp_path / "p" / "params.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["teachers"]["two"]["dropout"] = 0.4
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    with pytest.raises(MukiError, match=r"router: teachers\.two has changed\. Run muki-pipeline label --teacher two"):
+        open_routed_teachers(*config.load(path))

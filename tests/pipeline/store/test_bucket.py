@@ -235,3 +235,13 @@ def test_what_lies_where_is_seen_by_polars(golden: BucketStore) -> None:
         "aws_allow_http": "true",
     }
     assert pl.read_parquet(f"{golden.url}/{shard.file}", storage_options=options)["id"].to_list() == ["a", "b"]
+
+
+def test_sweep_deletes_nothing_beside_a_name_that_it_cannot_read(work: BucketStore) -> None:
+    import obstore
+
+    orphan = work.put("killed.parquet", b"half a run")
+    obstore.put(module._objects(work.url), "notes.json", b"somebody's own")
+    with pytest.raises(MukiError, match=r"notes\.json: is no JSON, so what it names is not known"):
+        work.sweep(NO_WAIT)
+    assert work.size(orphan) is not None

@@ -4,23 +4,26 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from muki_pipeline import config
+from muki_pipeline.config import Integrate
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.review import read_review, sample_review
 from muki_pipeline.labels.space import unite
 from muki_pipeline.reporting.report.page import write_report
 from muki_pipeline.reporting.review_page import review_page
 from muki_pipeline.routing.answers import Anchors, reference
-from muki_pipeline.routing.audit import Audit
+from muki_pipeline.routing.audit import Audit, anchored
 from muki_pipeline.supervision.integrate import integrate
+from muki_pipeline.supervision.weights import Weigher
 from muki_stages import integrate as stage
 from muki_stages import review
 from tests import tiny
@@ -76,7 +79,8 @@ def test_an_answer_is_the_target_of_its_text(tmp_path: Path, changes: dict[str, 
     asked = golden.filter(pl.col("drawn").is_not_null())
     expected = np.eye(len(labels))[[labels.index(wrong[text_id]) for text_id in asked["id"]]]
     np.testing.assert_array_equal(asked["target"].to_numpy(), expected)
-    assert (asked["weight"] > 0).all()
+    assert asked["weight"].n_unique() == 1, "a person is as sure of one text as of another"
+    assert asked["weight"].min() >= golden["weight"].max()
     others = golden.filter(pl.col("drawn").is_null())
     assert others["target"].arr.max().max() < 1
     assert (others["weight"] == 0).any() == ("unknown_share" in changes)
@@ -216,3 +220,73 @@ def test_an_audit_judges_who_is_chosen_where_a_teacher_is_silent() -> None:
     is_silent = np.array([[False, True], [False, False], [False, False], [False, True]])
     chosen, right = Audit(anchors, space, is_silent).choices(posterior)
     assert (chosen.tolist(), right.tolist()) == ([0, 1, 1, 0], [True, False, True, False])
+
+
+def test_an_answer_counts_fully_whoever_knows_its_label() -> None:
+    space = unite({"one": ["a", "b"], "two": ["b", "c"]}, {})
+    anchors = Anchors(np.array([0, 1]), np.array([1, 2]), np.ones(2))  # b, which both know; c, whose teacher is silent
+    sample: Any = SimpleNamespace(is_silent=np.array([[False, False], [False, True], [False, False]]), anchors=anchors)
+    scores = anchored(np.full((3, 2), [0.7, 0.3]), anchors, space)
+    router: Any = SimpleNamespace(scores=lambda _: scores)
+    weigher = Weigher.fit(router, sample, Integrate(normalise_weights=False))
+    weights = weigher(scores, sample, np.zeros(3, dtype=bool))
+    assert weights.tolist() == [1.0, 1.0, pytest.approx(0.4, abs=1e-5)]
+
+
+def test_texts_outside_of_the_corpus_are_refused_though_no_teacher_knows_them(tmp_path: Path) -> None:
+    path = tiny.save_labelled(tmp_path)
+    gold = dict(pl.read_parquet(config.load(path)[1].corpus_gold).iter_rows())
+    with_answers(path, dict.fromkeys(gold, "none") | dict(list(gold.items())[:15]))
+    params, layout = config.load(path)
+    file = tmp_path / "review.csv"
+    answers = pl.read_csv(file)
+    answers.with_columns(id=pl.when(pl.col("answer") == "none").then("x" + pl.col("id")).otherwise("id")).write_csv(
+        file
+    )
+    tiny.change(path, "integrate", answers=reference(file, layout.root))
+    params, layout = config.load(path)
+    with pytest.raises(MukiError, match="of the answered texts are not in the corpus"):
+        integrate(params, layout, layout.golden)
+
+
+def test_ids_that_are_numbers_are_no_fault_of_this_program(tmp_path: Path) -> None:
+    path = tiny.save_labelled(tmp_path)
+    params, layout = config.load(path)
+    integrate(params, layout, layout.golden)
+    rows = [{"id": 7, "drawn": 1, "stands_for": 2.0, "answer": "oak"}]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    with pytest.raises(MukiError, match="1 of its ids are not in the golden table: '7'"):
+        read_review(params, layout, tmp_path / "a.json")
+
+
+def test_a_label_that_no_text_has_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tiny.save_labelled(tmp_path)
+    gold = dict(pl.read_parquet(config.load(path)[1].corpus_gold).iter_rows())
+    with_answers(path, gold)
+    root = config.load(path)[1].root
+    tiny.change(path, "integrate", answers=reference(tmp_path / "review.csv", root), unknown_label="other")
+    stage.main(path)
+    assert "no text is taught as 'other': the student will not know it" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_silent_teacher_teaches_nothing_separately_either(tmp_path: Path) -> None:
+    path = tiny.save_project(tmp_path)
+    texts = tiny.texts(30, 1)
+    (tmp_path / "two.csv").write_text("\n".join(["text,label", *(f'"{text}",oak' for text in texts[:24])]) + "\n")
+    content = yaml.safe_load(path.read_text())
+    content["teachers"]["two"] = {"answers": "two.csv", "labels": ["oak", "elm"], "most_unanswered": 0.5}
+    content["integrate"] = {"scorer": "mc_entropy", "strategy": "uhc"}
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    tiny.label(path)
+    params, layout = config.load(path)
+    integrate(params, layout, layout.golden)
+    golden = pl.read_parquet(layout.golden / "*.parquet")
+    said = golden["teacher_targets"].to_numpy()[:, 3:].sum(axis=1)
+    is_answered = golden["text"].is_in(texts[:24]).to_numpy()
+    assert 0 < is_answered.sum() < len(golden)
+    np.testing.assert_allclose(said, is_answered, atol=1e-6)
+
+
+def test_answers_that_would_teach_nothing_are_refused() -> None:
+    with pytest.raises(ValidationError, match="so answers would teach nothing"):
+        Integrate(strategy="uhc", answers="a.csv@0123456789ab")

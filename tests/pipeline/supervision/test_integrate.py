@@ -111,6 +111,18 @@ def test_the_default_sharpens_the_targets_of_modest_teachers(copy: Path, distrib
     np.testing.assert_allclose(frame["target"].to_numpy(), np.concatenate(parts, 1), atol=1e-5)
 
 
+@pytest.mark.parametrize("distribution", ["deterministic", "mc"])
+def test_targets_are_as_soft_as_the_student_is_trained(copy: Path, distribution: str) -> None:
+    tiny.change(copy, "integrate", strategy="hard", teacher_distribution=distribution)
+    tiny.change(copy, "student", temperature=4.0)
+    frame, layout = integrate(copy)
+    is_first = frame["teacher"].to_numpy() == "one"
+    labels = read_labels(layout, "one")
+    plain = softmax(labels["logits"].to_numpy()) if distribution == "deterministic" else labels["probs"].to_numpy()
+    expected = plain**0.25 / (plain**0.25).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(frame["target"].to_numpy()[is_first, :3], expected[is_first], atol=1e-5)
+
+
 def test_weights_raw_or_all_one(copy: Path) -> None:
     tiny.change(copy, "integrate", normalise_weights=False)
     frame, _ = integrate(copy)

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 
 from muki_pipeline import config
 from muki_pipeline.corpus.table import with_ids, write_corpus
@@ -78,6 +79,53 @@ def test_labels_of_another_teacher_are_refused(copy: Path) -> None:
 def test_labels_made_with_other_settings_are_refused(copy: Path, setting: str, value: Any) -> None:
     tiny.change(copy, "label", **{setting: value})
     refuse(copy, rf"one/part-00000\.parquet: does not fit the corpus and params\.yaml: {setting} is .*, not {value!r}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"dropout": 0.3}, "dropout_override is None, not 0.3"),
+        ({"labels": ["elm", "oak"]}, r"labels is \['oak', 'elm'\]"),
+    ],
+)
+def test_labels_of_a_teacher_whose_block_has_changed_are_refused(
+    copy: Path, settings: dict[str, Any], what: str
+) -> None:
+    content = yaml.safe_load(copy.read_text())
+    content["teachers"]["two"] |= settings
+    copy.write_text(yaml.safe_dump(content, sort_keys=False))
+    refuse(copy, f"labels/two/part-00000.parquet: does not fit the corpus and params.yaml: {what}")
+
+
+def test_features_of_another_length_are_refused(copy: Path) -> None:
+    tiny.change(copy, "label", features=True)
+    tiny.label(copy)
+    tiny.change(copy, "integrate", strategy="cfl")
+    params, layout = config.load(copy)
+    integrate(params, layout, layout.golden)
+    folder = layout.features("one")
+    table = Table.open(folder, "")
+    metadata = table.shards[1].footer() | {"max_length": 5}
+    shard = table.shards[1]
+    table.shards[1] = FolderStore(folder).write(shard.file, shard.read(), shard.key, metadata)
+    seal(folder, table.shards, table.facts)
+    refuse(copy, "features: does not fit the corpus and the labels")
+
+
+def test_embeddings_of_the_student_s_earlier_model_are_refused(copy: Path) -> None:
+    tiny.change(copy, "integrate", scorer="gate", strategy="posterior")
+    tiny.change(copy, "student", model="models/another")
+    refuse(copy, "was made by the encoder models/base, not models/another. Run muki-pipeline embed")
+
+
+def test_a_damaged_golden_table_is_made_anew(copy: Path) -> None:
+    params, layout = config.load(copy)
+    integrate(params, layout, layout.golden)
+    before = Table.open(layout.golden, "").frame()
+    for folder in (layout.golden, layout.work / "golden"):
+        (folder / MANIFEST).write_text("{")
+    assert integrate(params, layout, layout.golden).is_new
+    assert Table.open(layout.golden, "").frame().equals(before)
 
 
 def test_a_single_shard_of_other_settings_or_files_is_refused(copy: Path) -> None:

@@ -24,7 +24,7 @@ from muki_pipeline.layout import Layout, open_golden
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.routing.inputs import lacking
 from muki_pipeline.routing.scorers import SCORERS
-from muki_pipeline.store import files, folders
+from muki_pipeline.store import files, folders, schema
 from muki_pipeline.store.columns import matrix
 from muki_pipeline.store.folder import FolderStore
 from muki_pipeline.store.keys import canonical_key
@@ -229,7 +229,8 @@ class _Comparer:
         root, tested = self.layout.root, self.test.texts["id"].to_list()
 
         def predictions(each: StudentSettings) -> Path:
-            key = canonical_key({"training": training_key(each, table.shards, root), "test": tested})
+            facts = {"version": schema.PREDICTIONS_VERSION, "test": tested}
+            key = canonical_key({"training": training_key(each, table.shards, root), **facts})
             return self._work / f"{key}.parquet"
 
         settings = settled(

@@ -28,14 +28,14 @@ class Answer:
     Attributes:
         teacher: Its name.
         score: Its score.
-        label: Its most likely label.
-        probability: That label's probability.
+        label: Its most likely label; None where it has no answer.
+        probability: That label's probability, None too.
     """
 
     teacher: str
     score: float
-    label: str
-    probability: float
+    label: str | None
+    probability: float | None
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class GoldenSummary:
         margins: `[rows]`.
         weights: `[rows]`.
         taught: `[labels, teachers]`, for how many texts that are taught as a label each teacher has the best score.
-        by_gold: The same by the texts' gold label, `[teachers]` each; empty where they are not known.
+        by_gold: The same by the texts' gold label, `[teachers]` each, without texts that are taught as the label for
+            texts of no teacher; empty where they are not known.
         conflicts: The texts with the smallest margins; none with a single teacher.
     """
 
@@ -83,6 +84,8 @@ def golden_summary(params: Params, layout: Layout, gold: Mapping[str, str]) -> G
     golden = open_golden(layout.golden)
     teachers = list(golden.facts["teachers"])
     numbers = {name: number for number, name in enumerate(teachers)}
+    has_unknown = golden.facts["integrate"].get("unknown_label") is not None
+    unknown = len(golden.facts["labels"]) - 1 if has_unknown else None
     taught = np.zeros((len(golden.facts["labels"]), len(teachers)), dtype=np.int64)
     by_gold: dict[str, NDArray[np.int64]] = {}
     margins, weights = [], []
@@ -90,12 +93,12 @@ def golden_summary(params: Params, layout: Layout, gold: Mapping[str, str]) -> G
     for number, shard in enumerate(golden.shards):
         table = shard.read(["id", "target", "weight", "teacher", "margin"])
         chosen = [numbers[name] for name in table["teacher"].to_pylist()]
-        teaches = (table["weight"].to_numpy() > 0).astype(np.int64)
-        np.add.at(taught, (matrix(table["target"]).argmax(axis=1), chosen), teaches)
+        teaches, best = table["weight"].to_numpy() > 0, matrix(table["target"]).argmax(axis=1)
+        np.add.at(taught, (best, chosen), teaches.astype(np.int64))
         if gold:
             names = [gold.get(text_id, "") for text_id in table["id"].to_pylist()]
-            counted = pl.DataFrame({"name": names, "teacher": chosen}).group_by("name", "teacher").len()
-            for name, teacher, count in counted.iter_rows():
+            by_teacher = pl.DataFrame({"name": names, "teacher": chosen}).filter(pl.Series(teaches & (best != unknown)))
+            for name, teacher, count in by_teacher.group_by("name", "teacher").len().iter_rows():
                 by_gold.setdefault(name, np.zeros(len(teachers), dtype=np.int64))[teacher] += count
         margins.append(table["margin"].to_numpy())
         weights.append(table["weight"].to_numpy())
@@ -121,5 +124,6 @@ def _conflicting(params: Params, layout: Layout, worst: Sequence[tuple[float, in
         answers = []
         for (name, labels), score, label_shard in zip(corpus.tables.labels.items(), scores, label_shards, strict=True):
             probs = softmax(label_shard.logits[row])
-            answers.append(Answer(name, float(score), labels[int(probs.argmax())], float(probs.max())))
+            said = (None, None) if label_shard.is_silent[row] else (labels[int(probs.argmax())], float(probs.max()))
+            answers.append(Answer(name, float(score), *said))
         yield Conflict(cut(table["text"][row].as_py(), _LONG), max(margin - MARGIN_FLOOR, 0.0), answers)

@@ -11,7 +11,7 @@ import polars as pl
 from muki_pipeline.config import Params
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.gold_labels import read_test
-from muki_pipeline.evaluation.measured_on import difference, inputs_now, read_record
+from muki_pipeline.evaluation.measured_on import read_record, why_stale
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.layout import Layout
 from muki_pipeline.store import files
@@ -52,10 +52,8 @@ def read_measured(params: Params, layout: Layout, labels: Sequence[str], unknown
     if not files.exists(layout.metrics):
         return Measured()
     record = read_record(layout)
-    if record is None or record.files.get(layout.metrics.name) != file_digest(layout.metrics):
-        return Measured(stale="nobody recorded which student and which texts they were measured on")
-    if changed := difference(record.inputs, inputs_now(params, layout)):
-        return Measured(stale=f"since they were measured, something else has come: {', '.join(changed)}")
+    if (stale := why_stale(params, layout)) or record is None:
+        return Measured(stale=stale)
     tables = {
         name: read_csv(path, as_texts=name == "confusion")
         for name in ("confusion", "reliability", "uncertainty")

@@ -24,7 +24,8 @@ const showText = (each, parent) => {
     const row = element("tr", undefined, body);
     if (number === each.teacher) row.className = "best";
     element("th", data.teachers[number], row).scope = "row";
-    [score.toFixed(3), data.own[number][label], probability.toFixed(3)].forEach(cell => element("td", cell, row));
+    const said = label < 0 ? ["no answer", ""] : [data.own[number][label], probability.toFixed(3)];
+    [score.toFixed(3), ...said].forEach(cell => element("td", cell, row));
   });
   element("p", `The highest score decides: ${teacher}. Its weight for the student is ${each.weight.toFixed(2)}.`, box);
 };

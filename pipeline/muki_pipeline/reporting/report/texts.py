@@ -18,6 +18,8 @@ from muki_pipeline.supervision.strategies import MARGIN_FLOOR
 
 SAMPLE = 1_500
 """Texts in the page: half of them those of least margin, half spread evenly over the corpus."""
+NO_ANSWER = -1
+"""Stands for the number of a teacher's label."""
 _ROOM = 1_300_000
 """Bytes that they may take, whatever their script and however many teachers there are."""
 _LONG, _AN_ANSWER, _REST = 600, 30, 120
@@ -63,7 +65,8 @@ def _texts(params: Params, layout: Layout) -> list[Mapping[str, Any]]:
         table = shards[number].read(["text", "target", "weight", "teacher", "margin", "scores"]).take(rows)
         best = matrix(table["target"]).argmax(axis=1)
         scores = matrix(table["scores"])
-        probs = [softmax(shard.logits[rows]) for shard in corpus.tables.read(number, ["logits"])]
+        labels = corpus.tables.read(number, ["logits"])
+        probs = [np.where(each.is_silent[rows, None], 0.0, softmax(each.logits[rows])) for each in labels]
         columns = (table[name].to_pylist() for name in ("text", "teacher", "margin", "weight"))
         for row, (text, teacher, margin, weight) in enumerate(zip(*columns, strict=True)):
             answers = zip(scores[row], (each[row] for each in probs), strict=True)
@@ -75,7 +78,11 @@ def _texts(params: Params, layout: Layout) -> list[Mapping[str, Any]]:
                     "margin": round(max(margin - MARGIN_FLOOR, 0.0), 4),
                     "weight": round(weight, 4),
                     "answers": [
-                        [round(float(score), 4), int(each.argmax()), round(float(each.max()), 4)]
+                        [
+                            round(float(score), 4),
+                            int(each.argmax()) if each.any() else NO_ANSWER,
+                            round(float(each.max()), 4),
+                        ]
                         for score, each in answers
                     ],
                 }

@@ -33,7 +33,8 @@ def uhc_loss(logits: Tensor, teacher_targets: Tensor, columns: Columns, weight: 
 
     Args:
         logits: `[batch, labels]`, the student's.
-        teacher_targets: `[batch, labels of all teachers]`, the teachers' distributions one after the other.
+        teacher_targets: `[batch, labels of all teachers]`, the teachers' distributions one after the other; 0 where one
+            has no answer.
         columns: For each teacher, the student's column of each of its labels.
         weight: `[batch]`, m(x).
         temperature: T of the student's softmax.

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from muki_pipeline import config
 from muki_pipeline.errors import MukiError
@@ -78,3 +79,8 @@ def test_an_unknown_rule_is_refused(labelled: Path) -> None:
     changed = params.model_copy(update={"compare": config.Compare(rules=["mucki"])})
     with pytest.raises(MukiError, match="there is no rule 'mucki'"):
         compare(changed, layout)
+
+
+def test_a_seed_that_occurs_twice_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"these seeds occur more than once: \[0\]"):
+        config.Compare(seeds=[0, 1, 0])

@@ -72,11 +72,12 @@ def test_the_best_rule_is_named(tmp_path: Path, p_value: float, alike: str) -> N
         ("student", {"epochs": 3}, "settings"),
         ("integrate", {"scorer": "entropy", "reweight": "none"}, ""),
         ("compare", {"seeds": [7]}, ""),
+        ("version", {}, "settings"),
         (None, {}, "test set"),
     ],
 )
 def test_a_comparison_of_something_else_is_left_out(
-    tmp_path: Path, block: str | None, values: dict[str, Any], changed: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: str | None, values: dict[str, Any], changed: str
 ) -> None:
     path = tiny.save_project(tmp_path)
     params, layout = config.load(path)
@@ -89,6 +90,8 @@ def test_a_comparison_of_something_else_is_left_out(
     write_table_file(layout.comparison_tests, arrow(tests))
     if block is None:
         layout.test.write_bytes(b"another")
+    elif block == "version":
+        monkeypatch.setattr(schema, "STUDENT_VERSION", schema.STUDENT_VERSION + 1)
     else:
         tiny.change(path, block, **values)
     found = provenance.comparison(*config.load(path))

@@ -55,7 +55,7 @@ def test_the_chosen_rule_and_the_papers_come_first() -> None:
     )
     charts = uncertainty_charts(panels, {"gate": {"right_teacher_auroc": 0.998, "right_teacher_best": 0.9}}, "gate")
     gate, papers, energy = (chart.finding.replace("\N{NO-BREAK SPACE}", " ") for chart in charts)
-    assert gate.startswith("Four views, the chosen rule: a right teacher is surer than a wrong one in 99.8 % of pairs")
+    assert gate.startswith("Three views, the chosen rule: a right teacher is surer than a wrong one in 99.8 % of pairs")
     assert "the paper's rule: not measured" in papers
     assert energy == "Energy, standardised: not measured"
     assert [row[0] for row in charts[0].table.rows] == ["0.250", "0.750"]
