@@ -33,9 +33,9 @@ from muki_pipeline.supervision.golden_table import (
     targets,
     with_unknown,
 )
-from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher, teacher_margins
+from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher
 from muki_pipeline.supervision.summary import RoutingSummary, ShardSums, pairs, read_summary, summarise
-from muki_pipeline.supervision.weights import Weigher, rounded
+from muki_pipeline.supervision.weights import Weigher, margins_of, rounded
 
 _LOG = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class GoldenWriter:
         answered(target, outputs.anchors)
         apart = _apart(distributions, outputs.is_silent) if strategy.keeps_teachers_apart else None
         features = None if self.features is None else np.concatenate(self.features.read(number, ids), axis=1)
-        margins = teacher_margins(every_score, outputs.is_silent)
+        margins = margins_of(every_score, outputs, self.settings)
         student_target = target if self.settings.unknown_label is None else with_unknown(target, is_foreign)
         rows = GoldenRows(texts, scores, margins, student_target, weights, apart, features)
         label_keys = {name: shards[number].key for name, shards in corpus.tables.shards.items()}

@@ -11,6 +11,8 @@ from muki_pipeline.routing.confidence import softmax
 
 Floats = NDArray[np.floating]
 
+SILENT = -1
+"""Stands for the column of an answer where there is none."""
 MARGIN_FLOOR = 1e-6
 """Added to every margin, so that a text on which teachers tie still counts a little (1e-6 in the reference)."""
 
@@ -107,23 +109,33 @@ def best_teacher(scores: Floats) -> NDArray[np.intp]:
     return best
 
 
-def teacher_margins(scores: Floats, is_silent: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+def teacher_margins(
+    scores: Floats, answers: NDArray[np.intp] | None = None, *, is_posterior: bool = False
+) -> NDArray[np.float64]:
     """Best less second-best score, plus `MARGIN_FLOOR`: small where teachers conflict (MUKI, Eq. 9).
 
-    With one teacher there is no conflict: every margin is 1. Where teachers have no answer, the best one that has is
-    held against all others: a text that seems to be for a silent teacher counts hardly.
+    Teachers that give a text the same label do not conflict: they count as one, whose score is the best of theirs, or
+    their sum where scores are a posterior. Where all teachers agree, or there is only one, the margin is 1. Teachers
+    without an answer cannot be the best: a text that seems to be for one of them counts hardly.
 
     Args:
-        scores: `[rows, teachers]`, of silent teachers too.
-        is_silent: `[rows, teachers]`, whether a teacher has no answer.
+        scores: `[rows, teachers]`.
+        answers: `[rows, teachers]`, the union's column of each teacher's answer, `SILENT` for none; all differ by
+            default.
+        is_posterior: Whether scores are probabilities of being the right teacher.
     """
-    if scores.shape[1] == 1:
-        return np.ones(len(scores))
-    if is_silent is not None and is_silent.any():
-        best = np.where(is_silent, -np.inf, scores).argmax(axis=1)[:, None]
-        others = scores.copy()
-        np.put_along_axis(others, best, -np.inf, axis=1)
-        lead = np.take_along_axis(scores, best, axis=1)[:, 0] - others.max(axis=1)
-        return np.asarray(np.maximum(lead, 0.0) + MARGIN_FLOOR, dtype=np.float64)
-    two_best = np.partition(scores, -2, axis=1)[:, -2:]
-    return np.asarray(two_best[:, 1] - two_best[:, 0] + MARGIN_FLOOR, dtype=np.float64)
+    rows, teachers = scores.shape
+    if teachers == 1:
+        return np.ones(rows)
+    if answers is None:
+        answers = np.tile(np.arange(teachers), (rows, 1))
+    is_silent = answers == SILENT
+    agrees = (answers[:, :, None] == answers[:, None, :]) & ~is_silent[:, :, None]  # [rows, teachers, teachers]
+    agrees |= np.eye(teachers, dtype=bool)
+    together = np.where(agrees, scores[:, None, :], 0.0 if is_posterior else -np.inf)
+    of_answer = together.sum(axis=2) if is_posterior else together.max(axis=2)
+    best = np.where(is_silent, -np.inf, of_answer).argmax(axis=1)
+    each = np.arange(rows)
+    others = np.where(agrees[each, best], -np.inf, of_answer).max(axis=1)
+    lead = np.where(np.isneginf(others), 1.0 - MARGIN_FLOOR, of_answer[each, best] - others)
+    return np.asarray(np.maximum(lead, 0.0) + MARGIN_FLOOR, dtype=np.float64)

@@ -6,11 +6,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from muki_pipeline.config import Integrate
+from muki_pipeline.config import POSTERIORS, Integrate
 from muki_pipeline.errors import MukiError
 from muki_pipeline.routing.router import Router
 from muki_pipeline.routing.scorers import TeacherOutputs
-from muki_pipeline.supervision.strategies import teacher_margins
+from muki_pipeline.supervision.strategies import SILENT, teacher_margins
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Weigher:
     def _of_known(self, scores: NDArray[np.floating], outputs: TeacherOutputs) -> NDArray[np.float64]:
         """Raw weights of texts that some teacher knows."""
         is_by_margin = self.settings.reweight == "margin"
-        weights = teacher_margins(scores, outputs.is_silent) if is_by_margin else np.ones(len(scores))
+        weights = margins_of(scores, outputs, self.settings) if is_by_margin else np.ones(len(scores))
         weights = np.where(outputs.is_silent.all(axis=1), 0.0, weights)
         if outputs.anchors is not None:
             weights[outputs.anchors.rows] = 1.0  # a person knows the label, however many teachers do
@@ -83,3 +83,19 @@ class Weigher:
 def rounded(scores: NDArray[np.floating]) -> NDArray[np.float64]:
     """Scores as they are stored."""
     return scores.astype(np.float32).astype(np.float64)
+
+
+def margins_of(scores: NDArray[np.floating], outputs: TeacherOutputs, settings: Integrate) -> NDArray[np.float64]:
+    """`[rows]`, how far the teachers of the best label lead; see `teacher_margins`.
+
+    Args:
+        scores: `[rows, teachers]`.
+        outputs: The teachers' logits.
+        settings: The `integrate` block.
+    """
+    own = [
+        columns[shard.logits.argmax(axis=1)]
+        for shard, columns in zip(outputs.teachers, outputs.label_space.columns, strict=True)
+    ]
+    answers = np.where(outputs.is_silent, SILENT, np.stack(own, axis=1))
+    return teacher_margins(scores, answers, is_posterior=settings.scorer in POSTERIORS)

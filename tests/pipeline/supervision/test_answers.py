@@ -225,7 +225,9 @@ def test_an_audit_judges_who_is_chosen_where_a_teacher_is_silent() -> None:
 def test_an_answer_counts_fully_whoever_knows_its_label() -> None:
     space = unite({"one": ["a", "b"], "two": ["b", "c"]}, {})
     anchors = Anchors(np.array([0, 1]), np.array([1, 2]), np.ones(2))  # b, which both know; c, whose teacher is silent
-    sample: Any = SimpleNamespace(is_silent=np.array([[False, False], [False, True], [False, False]]), anchors=anchors)
+    is_silent = np.array([[False, False], [False, True], [False, False]])
+    teachers = [SimpleNamespace(logits=np.array([[1.0, 0.0]] * 3))] * 2  # a, and b
+    sample: Any = SimpleNamespace(is_silent=is_silent, anchors=anchors, teachers=teachers, label_space=space)
     scores = anchored(np.full((3, 2), [0.7, 0.3]), anchors, space)
     router: Any = SimpleNamespace(scores=lambda _: scores)
     weigher = Weigher.fit(router, sample, Integrate(normalise_weights=False))

@@ -276,3 +276,23 @@ def test_the_table_is_the_same_with_any_number_of_threads(copy: Path) -> None:
         subprocess.run(command, check=True, env={**os.environ, **dict.fromkeys(names, threads)}, capture_output=True)
         found.append({name: content for name, (_, content) in files_of(layout.golden).items()})
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("rule", [{"scorer": "gate", "strategy": "posterior"}, {"scorer": "mc_entropy"}])
+def test_texts_of_a_label_that_two_teachers_know_teach_as_much_as_others(tmp_path: Path, rule: dict[str, str]) -> None:
+    path = tiny.save_project(tmp_path, teachers={"one": ["apple", "pear", "oak"], "two": ["oak", "elm"]})
+    tiny.change(path, "integrate", normalise_weights=False, **rule)
+    tiny.label(path)
+    frame, layout = integrate(path)
+    columns = {"one": ["apple", "pear", "oak"], "two": ["oak", "elm"]}
+    answers = [
+        [known[each] for each in read_labels(layout, name)["logits"].to_numpy().argmax(axis=1)]
+        for name, known in columns.items()
+    ]
+    agree = np.array([first == second for first, second in zip(*answers, strict=True)])
+    assert 0 < agree.sum() < len(agree)
+    np.testing.assert_allclose(frame["weight"].to_numpy()[agree], 1.0, atol=1e-6)
+    scores = frame["scores"].to_numpy()
+    np.testing.assert_allclose(
+        frame["weight"].to_numpy()[~agree], np.abs(scores[:, 0] - scores[:, 1])[~agree] + 1e-6, atol=1e-6
+    )
