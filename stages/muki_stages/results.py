@@ -6,7 +6,7 @@ from typing import Any
 from rich.text import Text
 
 from muki_pipeline import config
-from muki_pipeline.evaluation.measured_on import why_stale
+from muki_pipeline.evaluation.measured_on import read_record, why_stale
 from muki_pipeline.reporting import results
 from muki_pipeline.store.files import read_json
 from muki_stages.options import PARAMS, ParamsFile
@@ -25,7 +25,8 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
     """Show the measured figures as tables, and where to look next."""
     params, layout = config.load(params_file)
     measured = read_json(layout.metrics, "Run muki-pipeline evaluate")
-    if stale := why_stale(params, layout):
+    record = read_record(layout)
+    if record is not None and (stale := why_stale(record, params, layout)):
         warn(f"these figures may be of something else: {stale}. Run muki-pipeline evaluate")
     if wants_json():
         return measured

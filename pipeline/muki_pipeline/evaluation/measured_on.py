@@ -85,15 +85,10 @@ def write_record(layout: Layout, inputs: Mapping[str, str], written: Iterable[Pa
     files.write_json(layout.plots / RECORD, {"inputs": dict(inputs), "files": digests})
 
 
-def why_stale(params: Params, layout: Layout) -> str:
-    """Why nothing vouches for the figures in data/metrics.json; empty where they are of what lies here now.
-
-    Raises:
-        MukiError: See `read_record`.
-    """
-    record = read_record(layout)
-    if record is None or record.files.get(layout.metrics.name) != file_digest(layout.metrics):
-        return "nobody recorded which student and which texts they were measured on"
+def why_stale(record: Record, params: Params, layout: Layout) -> str:
+    """Why the figures in data/metrics.json are not of what lies here now; empty where they are."""
+    if record.files.get(layout.metrics.name) != file_digest(layout.metrics):
+        return "they are not those that were written with the record of what was measured"
     if changed := difference(record.inputs, inputs_now(params, layout)):
         return f"since they were measured, something else has come: {', '.join(changed)}"
     return ""

@@ -67,8 +67,9 @@ def open_embeddings(params: Params, layout: Layout, corpus: LabelledCorpus) -> E
     ):
         what = "was made with other settings than params.yaml's, or by another version"
         raise MukiError(what, where=str(layout.embeddings), fix=MAKE_EMBEDDINGS)
-    if (facts.get("encoder"), facts.get("revision")) != params.encoder:
-        what = f"was made by the encoder {facts.get('encoder')}, not {params.encoder[0]}"
+    name, revision = params.encoder
+    if (made := (facts.get("encoder"), facts.get("revision", revision))) != (name, revision):
+        what = f"was made by the encoder {_named(*made)}, not {_named(name, revision)}"
         raise MukiError(what, where=str(layout.embeddings), fix=MAKE_EMBEDDINGS)
     if [shard.footer().get("corpus_digest") for shard in table.shards] != [shard.key for shard in corpus.shards]:
         raise MukiError("belongs to another corpus", where=str(layout.embeddings), fix=MAKE_EMBEDDINGS)
@@ -87,3 +88,7 @@ def open_embeddings(params: Params, layout: Layout, corpus: LabelledCorpus) -> E
 def _set(settings: Mapping[str, Any] | None) -> dict[str, Any]:
     """Those that are set: a table of an older version lacks newer keys, which were not set then."""
     return {name: value for name, value in (settings or {}).items() if value is not None}
+
+
+def _named(model: str | None, revision: str | None) -> str:
+    return f"{model}" if revision is None else f"{model}@{revision}"

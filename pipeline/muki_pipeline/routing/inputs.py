@@ -52,7 +52,7 @@ class RoutingInputs:
         return self._outputs(texts, labels, vectors)
 
     def sample(self, columns: Sequence[str], engine: Engine) -> TeacherOutputs:
-        """The same of evenly spaced rows of each shard, about `SAMPLE_ROWS` in all, and of all answered ones.
+        """The same of evenly spaced rows of each shard, about `SAMPLE_ROWS`, and of all whose label a person gave.
 
         Args:
             columns: The columns of a label shard to read.
@@ -71,7 +71,7 @@ class RoutingInputs:
         sample = self._outputs(texts, labels, np.concatenate(vectors) if vectors else None)
         if self.embeddings is not None:
             sample = replace(sample, names=self.embeddings.names)
-        found = 0 if sample.anchors is None else len(sample.anchors.rows) + len(sample.anchors.foreign)
+        found = sum(part.answered for part in parts)
         if self.answers is not None and found < (given := len(self.answers.columns) + len(self.answers.foreign)):
             what = f"{given - found} of the answered texts are not in the corpus"
             raise MukiError(what, where="integrate.answers", fix="Make a new sample with muki-pipeline review")
@@ -123,11 +123,19 @@ def _check_given(corpus: LabelledCorpus, scorer: str, settings: Integrate) -> No
 
 @dataclass(frozen=True)
 class _Rows:
-    """Some rows of a shard: `id` and `text`, the teachers' columns, and embeddings `[rows, size]` or None."""
+    """Some rows of a shard.
+
+    Attributes:
+        texts: `id` and `text`.
+        labels: The teachers' columns.
+        embeddings: `[rows, size]`, or None.
+        answered: How many texts of the whole shard a person has answered, with a label or with `none`.
+    """
 
     texts: pa.Table
     labels: list[LabelShard]
     embeddings: NDArray[np.float32] | None
+    answered: int
 
 
 @dataclass(frozen=True)
@@ -141,8 +149,11 @@ class _Sampling:
         corpus, answers, embeddings = self.inputs.corpus, self.inputs.answers, self.inputs.embeddings
         texts = corpus.read(number)
         rows = np.arange(0, len(texts), -(-corpus.rows // SAMPLE_ROWS))
+        answered = 0
         if answers is not None:
-            rows = np.union1d(rows, answers.anchors(texts["id"].to_pylist()).rows)
+            anchors = answers.anchors(texts["id"].to_pylist())
+            rows, answered = np.union1d(rows, anchors.rows), len(anchors.rows) + len(anchors.foreign)
         checked = corpus.tables.read_checked(number, self.columns, series(texts["id"]))
         vectors = None if embeddings is None else embeddings.read(number, texts["id"], rows)
-        return _Rows(texts.take(rows), [replace(shard, table=shard.table.take(rows)) for shard in checked], vectors)
+        labels = [replace(shard, table=shard.table.take(rows)) for shard in checked]
+        return _Rows(texts.take(rows), labels, vectors, answered)

@@ -1,8 +1,8 @@
 """The router: a scorer fitted to a corpus and its teachers, stored as arrays and JSON, so that it is fitted once."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, is_dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Self, get_origin
 
@@ -164,16 +164,27 @@ def load_or_fit(
         MukiError: See `RoutingInputs.sample`.
     """
     key, stored = router_key(inputs), layout.stored_router(inputs.scorer)
-    lock = partial(files.only_one, stored.with_name(f"{stored.name}.lock"), "storing this router", waits=True)
-    with lock():
+    with _storing(layout):
         for folder in (layout.router, stored):
             if Router.is_in(folder, key):
                 return Router._read(folder)
     columns = SCORERS[inputs.scorer].columns
     router = Router.fit(inputs, sample() if sample is not None else inputs.sample(columns, Threads))
-    with lock():
+    with _storing(layout):
         router.save(stored)
     return router
+
+
+def publish_router(router: Router, layout: Layout) -> None:
+    """Make a router the project's, unless it is already."""
+    with _storing(layout):
+        if not Router.is_in(layout.router, router.key):
+            router.save(layout.router)
+
+
+def _storing(layout: Layout) -> AbstractContextManager[None]:
+    """Held while routers are stored and looked for, which takes a moment: several commands may do so at once."""
+    return files.only_one(layout.work / "routers.lock", "storing a router", waits=True)
 
 
 def _facts(corpus: LabelledCorpus) -> dict[str, Any]:

@@ -16,7 +16,7 @@ LABELS_VERSION = 6
 """Label shards: the columns and the numbers in them (`pipeline/muki_pipeline/labelling/`)."""
 GOLDEN_VERSION = 11
 """Golden tables: scores, targets and weights, and what the manifest says (`supervision/`)."""
-ROUTER_VERSION = 5
+ROUTER_VERSION = 6
 """Fitted routers (`routing/`)."""
 FEATURES_VERSION = 1
 """What teachers' heads read (`pipeline/muki_pipeline/labelling/store.py`)."""
@@ -78,7 +78,9 @@ GOLDEN = (
         "weight of the text in the student's loss; 0 where no teacher answers or seems to know it",
     ),
     Column("teacher", pa.string(), "the teacher with the highest score"),
-    Column("margin", pa.float32(), "highest score minus second-highest score"),
+    Column(
+        "margin", pa.float32(), "best less second-best score; by a posterior, teachers of the same answer count as one"
+    ),
     Column("scores", "teachers", "score of each teacher"),
 )
 TEACHER_TARGETS = Column("teacher_targets", "all_labels", "each teacher's own distribution, one after the other")

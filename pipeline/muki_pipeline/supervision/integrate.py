@@ -17,7 +17,7 @@ from muki_pipeline.labels.tables import Features, open_features
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.routing.inputs import RoutingInputs, open_inputs
-from muki_pipeline.routing.router import SUREST, Router, load_or_fit, router_key
+from muki_pipeline.routing.router import SUREST, Router, load_or_fit, publish_router, router_key
 from muki_pipeline.routing.scorers import SCORERS
 from muki_pipeline.store import files
 from muki_pipeline.store.columns import series
@@ -92,7 +92,7 @@ def integrate(
     with files.only_one(layout.work / "integrate.lock", "integrating"):
         if (finished := find_golden(folder, layout.work / "golden", key)) is not None:
             if is_projects and not Router.is_in(layout.router, router_key(inputs)):
-                load_or_fit(inputs, layout).save(layout.router)
+                publish_router(load_or_fit(inputs, layout), layout)
             summary = read_summary(finished["routing"])
             found = (finished["abstained"], finished["foreign"])
             return IntegrationSummary(corpus.rows, *found, summary, is_new=False)
@@ -115,8 +115,7 @@ def integrate(
         seal(folder, shards, facts | said)
         if is_projects:  # DVC removes it before it runs the command again
             publish(layout.work / "golden", shards, facts | said)
-            if not Router.is_in(layout.router, router.key):
-                router.save(layout.router)
+            publish_router(router, layout)
     return IntegrationSummary(corpus.rows, abstained, foreign, routing)
 
 

@@ -110,32 +110,31 @@ def best_teacher(scores: Floats) -> NDArray[np.intp]:
 
 
 def teacher_margins(
-    scores: Floats, answers: NDArray[np.intp] | None = None, *, is_posterior: bool = False
+    scores: Floats, answers: NDArray[np.intp] | None = None, chosen: NDArray[np.intp] | None = None
 ) -> NDArray[np.float64]:
     """Best less second-best score, plus `MARGIN_FLOOR`: small where teachers conflict (MUKI, Eq. 9).
 
-    Teachers that give a text the same label do not conflict: they count as one, whose score is the best of theirs, or
-    their sum where scores are a posterior. Where all teachers agree, or there is only one, the margin is 1. Teachers
-    without an answer cannot be the best: a text that seems to be for one of them counts hardly.
+    With one teacher there is no conflict: every margin is 1. Teachers of the same answer do not conflict either, and
+    count as one with the sum of their scores, which are then probabilities. Teachers without an answer cannot be the
+    best: a text that seems to be for one of them counts hardly.
 
     Args:
         scores: `[rows, teachers]`.
-        answers: `[rows, teachers]`, the union's column of each teacher's answer, `SILENT` for none; all differ by
-            default.
-        is_posterior: Whether scores are probabilities of being the right teacher.
+        answers: `[rows, teachers]`, a number for each teacher's answer, `SILENT` for none; all differ by default.
+        chosen: `[rows]`, the teacher whose lead it is; by default one of the best answer.
     """
-    rows, teachers = scores.shape
-    if teachers == 1:
-        return np.ones(rows)
+    if scores.shape[1] == 1:
+        return np.ones(len(scores))
     if answers is None:
-        answers = np.tile(np.arange(teachers), (rows, 1))
-    is_silent = answers == SILENT
-    agrees = (answers[:, :, None] == answers[:, None, :]) & ~is_silent[:, :, None]  # [rows, teachers, teachers]
-    agrees |= np.eye(teachers, dtype=bool)
-    together = np.where(agrees, scores[:, None, :], 0.0 if is_posterior else -np.inf)
-    of_answer = together.sum(axis=2) if is_posterior else together.max(axis=2)
-    best = np.where(is_silent, -np.inf, of_answer).argmax(axis=1)
-    each = np.arange(rows)
-    others = np.where(agrees[each, best], -np.inf, of_answer).max(axis=1)
-    lead = np.where(np.isneginf(others), 1.0 - MARGIN_FLOOR, of_answer[each, best] - others)
+        two_best = np.partition(scores, -2, axis=1)[:, -2:]
+        return np.asarray(two_best[:, 1] - two_best[:, 0] + MARGIN_FLOOR, dtype=np.float64)
+    is_silent, rows = answers == SILENT, np.arange(len(scores))
+    columns = range(scores.shape[1])
+    same = [(answers == answers[:, [each]]) & ~is_silent for each in columns]
+    together = np.stack([np.where(agrees, scores, 0.0).sum(axis=1) for agrees in same], axis=1)
+    together = np.where(is_silent, scores, together)
+    best = np.where(is_silent, -np.inf, together).argmax(axis=1) if chosen is None else chosen
+    is_own = (answers == answers[rows, best][:, None]) & ~is_silent
+    others = np.where(is_own, -np.inf, together).max(axis=1)
+    lead = together[rows, best] - np.where(np.isneginf(others), 0.0, others)  # probabilities: nobody else has any
     return np.asarray(np.maximum(lead, 0.0) + MARGIN_FLOOR, dtype=np.float64)

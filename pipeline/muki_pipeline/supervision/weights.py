@@ -86,16 +86,20 @@ def rounded(scores: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def margins_of(scores: NDArray[np.floating], outputs: TeacherOutputs, settings: Integrate) -> NDArray[np.float64]:
-    """`[rows]`, how far the teachers of the best label lead; see `teacher_margins`.
+    """`[rows]`, how far the best answer leads, see `teacher_margins`: a posterior is added up for equal answers.
 
     Args:
         scores: `[rows, teachers]`.
         outputs: The teachers' logits.
         settings: The `integrate` block.
     """
-    own = [
-        columns[shard.logits.argmax(axis=1)]
-        for shard, columns in zip(outputs.teachers, outputs.label_space.columns, strict=True)
-    ]
-    answers = np.where(outputs.is_silent, SILENT, np.stack(own, axis=1))
-    return teacher_margins(scores, answers, is_posterior=settings.scorer in POSTERIORS)
+    space, is_silent = outputs.label_space, outputs.is_silent
+    is_shared = settings.scorer in POSTERIORS and (space.known.sum(axis=1) > 1).any()
+    if not is_shared and not is_silent.any():
+        return teacher_margins(scores)
+    answers = np.tile(np.arange(scores.shape[1]), (len(scores), 1))
+    if is_shared:
+        pairs = zip(outputs.teachers, space.columns, strict=True)
+        answers = np.stack([columns[shard.logits.argmax(axis=1)] for shard, columns in pairs], axis=1)
+    chosen = np.where(is_silent, -np.inf, scores).argmax(axis=1) if settings.strategy == "hard" else None
+    return teacher_margins(scores, np.where(is_silent, SILENT, answers), chosen)

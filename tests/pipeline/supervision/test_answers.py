@@ -20,6 +20,7 @@ from muki_pipeline.evaluation.review import read_review, sample_review
 from muki_pipeline.labels.space import unite
 from muki_pipeline.reporting.report.page import write_report
 from muki_pipeline.reporting.review_page import review_page
+from muki_pipeline.routing import inputs
 from muki_pipeline.routing.answers import Anchors, reference
 from muki_pipeline.routing.audit import Audit, anchored
 from muki_pipeline.supervision.integrate import integrate
@@ -249,6 +250,15 @@ def test_texts_outside_of_the_corpus_are_refused_though_no_teacher_knows_them(tm
     params, layout = config.load(path)
     with pytest.raises(MukiError, match="of the answered texts are not in the corpus"):
         integrate(params, layout, layout.golden)
+
+
+def test_answers_that_the_sample_has_no_room_for_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "SAMPLE_ROWS", 10)
+    path = tiny.save_labelled(tmp_path)
+    gold = dict(pl.read_parquet(config.load(path)[1].corpus_gold).iter_rows())
+    foreign = set(list(gold)[1::2])
+    golden, _ = with_answers(path, {text: "none" if text in foreign else label for text, label in gold.items()})
+    assert (golden.filter(pl.col("id").is_in(list(foreign)) & pl.col("drawn").is_not_null())["weight"] == 0).all()
 
 
 def test_ids_that_are_numbers_are_no_fault_of_this_program(tmp_path: Path) -> None:

@@ -97,22 +97,22 @@ def test_concat_is_one_softmax_over_all_logits() -> None:
 def test_teacher_margins_by_hand() -> None:
     scores = np.array([[0.9, 0.2, 0.7], [0.5, 0.5, 0.1]])
     np.testing.assert_allclose(teacher_margins(scores), [0.2 + MARGIN_FLOOR, MARGIN_FLOOR])
-    np.testing.assert_allclose(teacher_margins(scores, np.array([[4, 9, 4], [7, 8, 7]])), [0.7, 0.0], atol=2e-6)
     silent = np.array([[SILENT, 1, 2], [0, SILENT, 2]])
     np.testing.assert_allclose(teacher_margins(scores, silent), [0.0, 0.0], atol=2e-6)
+    standardised = np.array([[-1.0, -3.0, -2.0]])
+    np.testing.assert_allclose(teacher_margins(standardised, np.array([[0, 1, 2]])), [1.0], atol=2e-6)
 
 
 def test_teachers_that_agree_do_not_conflict() -> None:
     posterior = np.array([[0.5, 0.5, 0.0], [0.3, 0.3, 0.4], [0.2, 0.2, 0.6], [0.4, 0.3, 0.3]])
     answers = np.array([[4, 4, 9], [4, 4, 9], [4, 4, 9], [4, 4, 4]])
-    margins = teacher_margins(posterior, answers, is_posterior=True)
-    np.testing.assert_allclose(margins, [1.0, 0.2, 0.2, 1.0], atol=2e-6)
-    apart = teacher_margins(posterior, np.tile([4, 5, 6], (4, 1)), is_posterior=True)
-    np.testing.assert_array_equal(apart, teacher_margins(posterior))
-    silent = np.array([[SILENT, SILENT, 9], [SILENT, SILENT, SILENT], [4, SILENT, 9], [4, SILENT, 4]])
-    expected = [0.0, 0.0, 0.4, 0.4]
-    np.testing.assert_allclose(teacher_margins(posterior, silent, is_posterior=True)[2:], expected[2:], atol=2e-6)
-    assert teacher_margins(posterior, silent, is_posterior=True)[0] < 1e-5
+    np.testing.assert_allclose(teacher_margins(posterior, answers), [1.0, 0.2, 0.2, 1.0], atol=2e-6)
+    chosen = posterior.argmax(axis=1)
+    np.testing.assert_allclose(teacher_margins(posterior, answers, chosen), [1.0, 0.0, 0.2, 1.0], atol=2e-6)
+    apart = teacher_margins(posterior, np.tile([4, 5, 6], (4, 1)))
+    np.testing.assert_allclose(apart, teacher_margins(posterior), atol=1e-12)
+    silent = np.array([[SILENT, SILENT, 9], [4, SILENT, SILENT], [4, SILENT, 9], [4, SILENT, 4]])
+    np.testing.assert_allclose(teacher_margins(posterior, silent), [0.0, 0.0, 0.4, 0.4], atol=2e-6)
 
 
 def test_one_teacher_is_plain_distillation() -> None:

@@ -104,6 +104,8 @@ def _possible_rules(params: Params, corpus: LabelledCorpus) -> list[str]:
     for rule, (changes, _) in RULES.items():
         strategy = STRATEGIES[changes["strategy"]]
         needs = (*SCORERS[changes["scorer"]].needs, *(("logits",) if strategy.reads_energies else ()))
+        if strategy.keeps_teachers_apart and params.integrate.answers is not None:
+            continue  # it would not learn from them, as the others do
         if (params.label.features or not strategy.reads_features) and not lacking(corpus, needs):
             found.append(rule)
     return found

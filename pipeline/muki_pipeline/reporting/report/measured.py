@@ -52,7 +52,9 @@ def read_measured(params: Params, layout: Layout, labels: Sequence[str], unknown
     if not files.exists(layout.metrics):
         return Measured()
     record = read_record(layout)
-    if (stale := why_stale(params, layout)) or record is None:
+    if record is None:
+        return Measured(stale="nobody recorded which student and which texts they were measured on")
+    if stale := why_stale(record, params, layout):
         return Measured(stale=stale)
     tables = {
         name: read_csv(path, as_texts=name == "confusion")
