@@ -123,12 +123,14 @@ def summary(records: Records) -> list[str]:
         pairs = [(mean_of(found, "gate"), mean_of(found, f"gold_{count}")) for _, found in settings]
         both = [(gate, few) for gate, few in pairs if gate is not None and few is not None]
         if both:
-            beaten.append(f"{count} on {sum(few > gate for gate, few in both)} of {len(both)}")
+            beaten.append(f"with {count} on {sum(few > gate for gate, few in both)} of {len(both)}")
     pairs = [(mean_of(found, "gate"), mean_of(found, NAMES)) for _, found in settings]
     gains = [100 * (gate - names) for gate, names in pairs if gate is not None and names is not None]
     sentences = []
     if beaten:
-        sentences.append(f"Students of so many gold labels of each label beat it: {', '.join(beaten)} corpora.")
+        sentences.append(
+            f"Students of a few gold labels of each label beat the teachers' student {', '.join(beaten)} corpora."
+        )
     if gains:
         span = f"{-max(gains):+.1f} to {-min(gains):+.1f}"
         sentences.append(f"A student of the label names alone is at {span} points from it.")

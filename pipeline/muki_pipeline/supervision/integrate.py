@@ -159,14 +159,14 @@ class GoldenWriter:
         every_score = rounded(self.router.scores(outputs))
         scores = rounded(self.router.votes(every_score, outputs))
         is_foreign = self.weigher.is_foreign(outputs)
-        weights = self.weigher(every_score, outputs, is_foreign)
+        margins = margins_of(every_score, outputs, self.settings)
+        weights = self.weigher(margins, outputs, is_foreign)
         target, distributions = targets(
             scores, labels, corpus.label_space, self.settings, self.temperature, self.router.sharpening
         )
         answered(target, outputs.anchors)
         apart = _apart(distributions, outputs.is_silent) if strategy.keeps_teachers_apart else None
         features = None if self.features is None else np.concatenate(self.features.read(number, ids), axis=1)
-        margins = margins_of(every_score, outputs, self.settings)
         student_target = target if self.settings.unknown_label is None else with_unknown(target, is_foreign)
         rows = GoldenRows(texts, scores, margins, student_target, weights, apart, features)
         label_keys = {name: shards[number].key for name, shards in corpus.tables.shards.items()}

@@ -41,7 +41,9 @@ class Weigher:
         if share and not (is_silent := np.asarray(sample.is_silent.all(axis=1))).all():
             border = float(np.quantile(rounded(router.familiarity(sample))[~is_silent], share))
         weigher = cls(router, settings, border)
-        weights = weigher._of_known(rounded(router.scores(sample)), sample)[~weigher.is_foreign(sample)]
+        weights = weigher._of_known(margins_of(rounded(router.scores(sample)), sample, settings), sample)[
+            ~weigher.is_foreign(sample)
+        ]
         if not weights.any():
             raise MukiError("no teacher has an answer to any text", where="teachers", fix="Check their answers")
         return replace(weigher, unit=float(weights[weights > 0].mean())) if settings.normalise_weights else weigher
@@ -58,22 +60,22 @@ class Weigher:
         return found
 
     def __call__(
-        self, scores: NDArray[np.floating], outputs: TeacherOutputs, is_foreign: NDArray[np.bool_]
+        self, margins: NDArray[np.float64], outputs: TeacherOutputs, is_foreign: NDArray[np.bool_]
     ) -> NDArray[np.float64]:
         """Weights `[rows]`; 0 where nobody has an answer, and for foreign texts that the student has no label for.
 
         Args:
-            scores: `[rows, teachers]`.
+            margins: `[rows]`, see `margins_of`.
             outputs: What the scorer reads of these texts.
             is_foreign: `[rows]`, see `is_foreign`.
         """
         of_foreign = 0.0 if self.settings.unknown_label is None else 1.0
-        return np.where(is_foreign, of_foreign, self._of_known(scores, outputs) / self.unit)
+        return np.where(is_foreign, of_foreign, self._of_known(margins, outputs) / self.unit)
 
-    def _of_known(self, scores: NDArray[np.floating], outputs: TeacherOutputs) -> NDArray[np.float64]:
+    def _of_known(self, margins: NDArray[np.float64], outputs: TeacherOutputs) -> NDArray[np.float64]:
         """Raw weights of texts that some teacher knows."""
         is_by_margin = self.settings.reweight == "margin"
-        weights = margins_of(scores, outputs, self.settings) if is_by_margin else np.ones(len(scores))
+        weights = margins if is_by_margin else np.ones(len(margins))
         weights = np.where(outputs.is_silent.all(axis=1), 0.0, weights)
         if outputs.anchors is not None:
             weights[outputs.anchors.rows] = 1.0  # a person knows the label, however many teachers do

@@ -1,8 +1,12 @@
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
 
 import pytest
 
+from muki_pipeline.errors import MukiError
+from muki_pipeline.store.files import only_one
 from muki_pipeline.store.folders import cache, is_sealed, replacing_folder, restore
 
 
@@ -41,3 +45,20 @@ def test_what_is_kept_is_put_back_where_the_folder_is_missing(tmp_path: Path) ->
     (kept / "in" / "a").write_text("damaged")
     restore(folder, kept)
     assert not folder.exists()
+
+
+def test_who_waits_for_a_lock_has_it_when_it_is_free(tmp_path: Path) -> None:
+    lock = tmp_path / "work.lock"
+
+    def work() -> str:
+        with only_one(lock, "working", waits=True):
+            return "done"
+
+    with ThreadPoolExecutor(1) as pool:
+        with only_one(lock, "working"):
+            with pytest.raises(MukiError, match="another process is working"), only_one(lock, "working"):
+                pass
+            waiting = pool.submit(work)
+            with pytest.raises(NotYet):
+                waiting.result(timeout=0.2)
+        assert waiting.result(timeout=30) == "done"

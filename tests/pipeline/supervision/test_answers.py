@@ -16,15 +16,17 @@ from pydantic import ValidationError
 from muki_pipeline import config
 from muki_pipeline.config import Integrate
 from muki_pipeline.errors import MukiError
+from muki_pipeline.evaluation.comparison import compare
 from muki_pipeline.evaluation.review import read_review, sample_review
 from muki_pipeline.labels.space import unite
+from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.reporting.report.page import write_report
 from muki_pipeline.reporting.review_page import review_page
 from muki_pipeline.routing import inputs
 from muki_pipeline.routing.answers import Anchors, reference
 from muki_pipeline.routing.audit import Audit, anchored
 from muki_pipeline.supervision.integrate import integrate
-from muki_pipeline.supervision.weights import Weigher
+from muki_pipeline.supervision.weights import Weigher, margins_of
 from muki_stages import integrate as stage
 from muki_stages import review
 from tests import tiny
@@ -232,7 +234,7 @@ def test_an_answer_counts_fully_whoever_knows_its_label() -> None:
     scores = anchored(np.full((3, 2), [0.7, 0.3]), anchors, space)
     router: Any = SimpleNamespace(scores=lambda _: scores)
     weigher = Weigher.fit(router, sample, Integrate(normalise_weights=False))
-    weights = weigher(scores, sample, np.zeros(3, dtype=bool))
+    weights = weigher(margins_of(scores, sample, weigher.settings), sample, np.zeros(3, dtype=bool))
     assert weights.tolist() == [1.0, 1.0, pytest.approx(0.4, abs=1e-5)]
 
 
@@ -302,3 +304,13 @@ def test_a_silent_teacher_teaches_nothing_separately_either(tmp_path: Path) -> N
 def test_answers_that_would_teach_nothing_are_refused() -> None:
     with pytest.raises(ValidationError, match="so answers would teach nothing"):
         Integrate(strategy="uhc", answers="a.csv@0123456789ab")
+
+
+def test_a_rule_that_would_ignore_answers_is_not_compared(tmp_path: Path) -> None:
+    params, layout = config.load(tiny.save_labelled(tmp_path))
+    corpus = open_labelled_corpus(params, layout)
+    assert "uhc" in compare._possible_rules(params, corpus)
+    settings = params.integrate.model_copy(update={"answers": "a.csv@0123456789ab"})
+    found = compare._possible_rules(params.model_copy(update={"integrate": settings}), corpus)
+    assert "uhc" not in found
+    assert "gate" in found
