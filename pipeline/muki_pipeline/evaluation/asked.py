@@ -76,7 +76,7 @@ def draw_further(pool: Pool, count: int, before: Answered) -> pl.DataFrame:
     chances in a sample of the smaller and of the larger size, whose random numbers are the same, and f is the part of
     the smaller one that was answered. Weighted by the inverse of their chance, each tells any share by itself, and so
     do both together, however far the further ones are answered. Answered texts keep their weight; the others' have the
-    scale at which both sums are in the ratio of the counts.
+    scale at which both sums are expected to be in the ratio of the counts: where all chances are alike, all weights are.
 
     Raises:
         MukiError: Nothing further is asked for.
@@ -91,10 +91,10 @@ def draw_further(pool: Pool, count: int, before: Answered) -> pl.DataFrame:
     random = _count_random(before.texts)
     if not random:
         return pl.concat([before.texts, further])
-    part, ratio = random / before.random, _count_random(further) / random
     chance = chances(pool.certainty, pool.rows, _count_random(larger))
     smaller = chances(pool.certainty, pool.rows, before.random)
-    weights = ratio / np.maximum(chance - part * smaller, _SMALLEST)
+    left = np.maximum(chance - random / before.random * smaller, _SMALLEST)
+    weights = left.sum() / before.random / left
     is_random = pl.col("drawn") == RANDOM
     stands_for = pl.Series(np.maximum(weights[further["row"].to_numpy()], 1.0).round(3))
     return pl.concat([before.texts, further.with_columns(stands_for=pl.when(is_random).then(stands_for))])

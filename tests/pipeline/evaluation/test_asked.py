@@ -43,6 +43,18 @@ def test_shares_are_told_however_far_a_larger_sample_is_answered(
         assert np.std(found) < 0.08
 
 
+@pytest.mark.parametrize("answered", [20, 60])
+def test_weights_of_both_samples_have_one_scale(answered: int) -> None:
+    """Each text stands for as many, answered or not, where chances are alike; otherwise the sums are as the counts."""
+    alike = Pool(ROWS, None, ())
+    first = draw_texts(alike, 60)[:answered].with_columns(answer=pl.lit("x"))
+    assert draw_further(alike, 120, Answered(first, 60))["stands_for"].unique().to_list() == [round(ROWS / 60, 3)]
+    corpus, _ = pool()
+    first = draw_texts(corpus, 60)[:answered].with_columns(answer=pl.lit("x"))
+    weights = draw_further(corpus, 120, Answered(first, 60))["stands_for"].to_numpy()
+    assert weights[answered:].sum() / weights[:answered].sum() == pytest.approx((120 - answered) / answered, rel=0.15)
+
+
 def test_starved_texts_stay_what_they_are() -> None:
     corpus = Pool(100, None, [5, 6, 7])
     first = draw_texts(corpus, 20).with_columns(answer=pl.lit("x"))
