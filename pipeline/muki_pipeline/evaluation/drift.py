@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_WORD = re.compile(r"\w+")
+_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+"""Scripts without spaces: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
+_WORD = re.compile(rf"([{_UNSPACED}]+)|[^\W{_UNSPACED}]+")
 
 
 @dataclass(frozen=True)
 class Drift:
-    """Corpus and test set compared.
+    """Corpus and test set compared. Words of scripts without spaces are pairs of characters.
 
     Attributes:
         median_words_corpus: Median number of words in a text of the corpus.
@@ -35,7 +37,7 @@ def drift(corpus: Sequence[str], test: Sequence[str], seed: int = 0) -> Drift | 
         test: Texts.
         seed: Of the halves.
     """
-    own, other = ([_WORD.findall(text.lower()) for text in texts] for texts in (corpus, test))
+    own, other = ([words_of(text) for text in texts] for texts in (corpus, test))
     order = np.random.default_rng(seed).permutation(len(own))
     half = [own[row] for row in order[: len(own) // 2]]
     rest = [own[row] for row in order[len(own) // 2 :]]
@@ -49,6 +51,15 @@ def drift(corpus: Sequence[str], test: Sequence[str], seed: int = 0) -> Drift | 
         new_words_corpus=within,
         new_words_test=across,
     )
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, lower case; in scripts without spaces every two characters that follow each other."""
+    words = []
+    for found in _WORD.finditer(text.lower()):
+        run, is_unspaced = found[0], found[1] is not None
+        words += [run[at : at + 2] for at in range(max(len(run) - 1, 1))] if is_unspaced else [run]
+    return words
 
 
 def _share_new(texts: Sequence[Sequence[str]], known: set[str]) -> float | None:

@@ -1,14 +1,17 @@
 // What is answered so far lies in the browser, under the digest of the sample.
 const UNSURE = { unsure: true };
 const SHOWN = 20; // labels that are listed at once
-let answers = Object.create(null);
+const answers = Object.create(null);
 for (const each of data.texts) if (each.answer) answers[each.id] = each.answer;
 let stored = true;
-try {
-  Object.assign(answers, JSON.parse(localStorage.getItem(data.key) || "{}"));
-} catch {
-  stored = false;
-}
+const read = () => { // another tab may have answered since
+  try {
+    Object.assign(answers, JSON.parse(localStorage.getItem(data.key) || "{}"));
+  } catch {
+    stored = false;
+  }
+};
+read();
 const keep = () => {
   try {
     localStorage.setItem(data.key, JSON.stringify(answers));
@@ -78,8 +81,8 @@ const tell = () => {
     const { share, low, high } = data.typical ? fitted(found) : wilson(found);
     const half = (high - low) / 2;
     const wanted = Math.max(Math.round(found.length * ((half / data.width) ** 2 - 1)), 0);
-    const random = data.texts.filter(each => each.random && given(each)).length;
-    const missing = Math.min(wanted, data.corpus - random);
+    const answered = data.texts.filter(given).length;
+    const missing = Math.min(wanted, data.corpus - answered);
     enough = missing === 0;
     parts.push(`right teacher: ${share.toFixed(3)} of the texts whose label a teacher knows (95 % interval ${low.toFixed(3)} to ${high.toFixed(3)})`);
     parts.push(wanted && !missing ? "every text of the corpus is answered"
@@ -91,6 +94,7 @@ const tell = () => {
 };
 
 const choose = answer => {
+  read();
   answers[data.texts[place].id] = answer;
   keep();
   move(1);
@@ -110,7 +114,7 @@ const show = () => {
     const button = element("button", undefined, offers);
     button.type = "button";
     if (number < 9) element("kbd", String(number + 1), button);
-    element("b", label, button);
+    element("b", label, button).dir = "auto";
     element("span", by, button);
     button.setAttribute("aria-pressed", String(given(now) === label));
     button.addEventListener("click", () => choose(label));
@@ -138,6 +142,7 @@ const list = () => {
   labels.slice(0, SHOWN).forEach(label => {
     const button = element("button", label, at("found"));
     button.type = "button";
+    button.dir = "auto";
     button.addEventListener("click", () => choose(label));
   });
 };
@@ -162,6 +167,7 @@ at("back").addEventListener("click", () => move(-1));
 at("save").addEventListener("click", save);
 at("search").addEventListener("input", list);
 at("search").addEventListener("keydown", event => {
+  event.stopPropagation();
   const [first] = matching();
   if (event.isComposing) return; // Enter ends the word of an input method
   if (event.key === "Enter" && at("search").value.trim() && first !== undefined) {
@@ -171,7 +177,6 @@ at("search").addEventListener("keydown", event => {
   } else if (event.key === "Escape") {
     at("search").blur();
   }
-  event.stopPropagation();
 });
 document.addEventListener("keydown", event => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;

@@ -63,6 +63,30 @@ def test_the_command_writes_a_page_and_overwrites_none(path: Path, capsys: pytes
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed, so nobody answers a review in a browser")
+def test_nothing_is_answered_by_an_input_method_or_forgotten_by_a_second_tab(path: Path, tmp_path: Path) -> None:
+    page_file = tmp_path / "review.html"
+    page_file.write_text(review_page(sample_review(*config.load(path), 31)))
+    key = "document.querySelector('#search').dispatchEvent(new KeyboardEvent('keydown', {bubbles: true, %s}))"
+
+    async def visit(page: Page) -> None:
+        await page.press("/")
+        for pressed in ("u", "n", "1", "ArrowRight", "Enter"):
+            await page.value(key % f"isComposing: true, key: '{pressed}'")
+        assert await page.text("#which") == "Text 1"
+        assert (await page.text("#told")).startswith("0 of 31 texts")
+        # What another tab has stored since: the answer to the last text.
+        await page.value("localStorage.setItem(data.key, JSON.stringify({[data.texts[30].id]: 'apple'}))")
+        await page.click("#none")
+        stored = await page.value("Object.values(JSON.parse(localStorage.getItem(data.key))).sort().join()")
+        assert stored == "apple,none"
+        assert (await page.text("#told")).startswith("2 of 31 texts")
+        assert page.errors == []
+
+    asyncio.run(use(page_file, tmp_path / "profile", visit))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed, so nobody answers a review in a browser")
 @pytest.mark.parametrize("scorer", ["gate", "mc_entropy"])
 def test_a_review_is_answered_in_a_browser_and_read_back(tmp_path: Path, scorer: str) -> None:
     path = project(tmp_path, scorer)

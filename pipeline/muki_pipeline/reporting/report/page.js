@@ -8,14 +8,20 @@ const options = (name, values) => {
 };
 options("teacher", data.teachers);
 options("label", data.labels);
+// Scores of some scorers differ by more than 1. At its right end the slider leaves out nothing.
+const slider = at("margin");
+slider.max = Math.ceil(100 * data.texts.reduce((most, each) => Math.max(most, each.margin), 0.01)) / 100;
+slider.value = slider.max;
 const MOST = 100; // texts that are shown at once
 const showText = (each, parent) => {
   const teacher = data.teachers[each.teacher];
   const box = element("details", undefined, parent);
   box.className = "text";
-  const summary = element("summary", each.text.slice(0, 110) + " ", box);
+  const summary = element("summary", undefined, box);
+  element("bdi", each.text.slice(0, 110), summary);
+  summary.append(" ");
   element("span", `taught as ${data.labels[each.label]}, most trusted: ${teacher}, margin ${each.margin.toFixed(3)}`, summary).className = "by";
-  element("blockquote", each.text, box);
+  element("blockquote", each.text, box).dir = "auto";
   const table = element("table", undefined, box);
   const head = element("tr", undefined, element("thead", undefined, table));
   ["teacher", data.scorer, "its label", "probability"].forEach(name => { element("th", name, head).scope = "col"; });
@@ -35,7 +41,8 @@ const show = () => {
   const found = data.texts.filter(each =>
     (!words || each.text.toLowerCase().includes(words)) &&
     (!wanted.teacher || data.teachers[each.teacher] === wanted.teacher) &&
-    (!wanted.label || data.labels[each.label] === wanted.label) && each.margin <= Number(wanted.margin));
+    (!wanted.label || data.labels[each.label] === wanted.label) &&
+    (wanted.margin === slider.max || each.margin <= Number(wanted.margin)));
   at("count").textContent = `${found.length} of ${data.texts.length} texts` +
     (found.length > MOST ? `, the first ${MOST} of them below` : "");
   at("texts").replaceChildren();
@@ -45,7 +52,7 @@ const asked = new URLSearchParams(location.hash.slice(1));
 names.forEach(name => {
   if (asked.has(name)) at(name).value = asked.get(name);
   at(name).addEventListener("input", () => {
-    const set = names.map(each => [each, at(each).value]).filter(([each, value]) => value && !(each === "margin" && value === "1"));
+    const set = names.map(each => [each, at(each).value]).filter(([each, value]) => value && !(each === "margin" && value === slider.max));
     history.replaceState(null, "", "#" + new URLSearchParams(set));
     show();
   });
@@ -66,7 +73,7 @@ if (matrix) {
     element("h3", button.getAttribute("aria-label"), box);
     const count = Number(button.textContent.replaceAll(",", ""));
     element("p", texts.length < count ? `${texts.length} of them:` : "", box).className = "quiet";
-    texts.forEach(text => element("blockquote", text || "(an empty text)", box));
+    texts.forEach(text => { element("blockquote", text || "(an empty text)", box).dir = "auto"; });
     if (box.getBoundingClientRect().top > innerHeight - 160) box.scrollIntoView({ block: "nearest" });
   };
   const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };

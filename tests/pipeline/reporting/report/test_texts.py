@@ -155,6 +155,20 @@ def test_a_browser_filters_by_word_teacher_label_and_margin(path: Path, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed, so no browser reads the report")
+def test_margins_above_one_are_found_too(tmp_path: Path) -> None:
+    """Scores of the scorer energy are in standard deviations."""
+    path = tiny.save_project(tmp_path)
+    tiny.change(path, "integrate", scorer="energy", strategy="soft")
+    tiny.finish(path)
+    write_report(*config.load(path))
+    margins = [float(str(each["margin"])) for each in stored(path)]
+    assert max(margins) > 1
+    for asked, wanted in ({}, len(margins)), ({"margin": "1"}, sum(margin <= 1 for margin in margins)):
+        assert browse(path, tmp_path / "profile", **asked).count == f"{wanted} of {len(margins)} texts"
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed, so no browser clicks in the report")
 def test_a_click_shows_what_every_teacher_said(path: Path, tmp_path: Path) -> None:
     first = stored(path)[0]

@@ -77,12 +77,12 @@ def drift_chart(found: Mapping[str, Any]) -> Chart:
         found: The block `drift` of data/metrics.json.
     """
     corpus, test = found["new_words_corpus"], found["new_words_test"]
-    is_foreign = test > _FAR * corpus
-    finding = (
-        "The test set has many more new words than the corpus itself: the student was taught about other things"
-        if is_foreign
-        else "The test set's words are about as familiar as the corpus's own: no sign of other topics"
-    )
+    is_foreign, can_tell = test > _FAR * corpus, _FAR * corpus < 1
+    finding = "The test set's words are about as familiar as the corpus's own: no sign of other topics"
+    if is_foreign:
+        finding = "The test set has many more new words than the corpus itself: the student was taught about other things"
+    elif not can_tell:
+        finding = "The corpus's own texts share so few words that theirs do not tell whether the test set is about it"
     shown = [
         Bar("corpus", [(corpus, "s0")], share(corpus)),
         Bar("test set", [(test, "wrong" if is_foreign else "s0")], share(test)),

@@ -121,6 +121,11 @@ def test_margins_and_weights() -> None:
     assert corpus.weight_chart(np.ones(3)).drawing.count("<rect") > 0
 
 
+def test_words_that_the_corpus_itself_does_not_share_tell_nothing() -> None:
+    drift = {"median_words_corpus": 2, "median_words_test": 2, "new_words_corpus": 0.9, "new_words_test": 0.99}
+    assert "do not tell" in corpus.drift_chart(drift).finding
+
+
 @pytest.mark.parametrize(("test", "expected"), [(0.081, "about as familiar"), (0.2, "many more new words")])
 def test_words_of_the_test_set_are_called_new_only_where_they_are(test: float, expected: str) -> None:
     drift = {"median_words_corpus": 9, "median_words_test": 8, "new_words_corpus": 0.068, "new_words_test": test}
