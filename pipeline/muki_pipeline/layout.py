@@ -12,6 +12,8 @@ MAKE_CORPUS = "Run muki-pipeline prepare"
 MAKE_EMBEDDINGS = "Run muki-pipeline embed"
 MAKE_GOLDEN = "Run muki-pipeline integrate"
 MAKE_STUDENT = "Run muki-pipeline train-student"
+TRAINING = "training.json"
+"""Which training a model comes from, and its losses, in the model's folder."""
 TRAINING_CURVE = "training_curve.csv"
 """The student's loss, step by step, in the student's folder."""
 

@@ -167,6 +167,7 @@ def test_measures_that_cannot_be_taken_are_absent() -> None:
     predicted, gold = np.array([0, 2, 2, 1]), np.array([0, 2, 1, 1])
     assert unknown_measures(predicted, gold, 2) == {
         "rows_of_unknown_labels": 1,
+        "rows_of_known_labels": 3,
         "unknown_found": 1.0,
         "accuracy_of_known": pytest.approx(2 / 3),
         "known_called_unknown": pytest.approx(1 / 3),

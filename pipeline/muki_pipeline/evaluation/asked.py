@@ -75,8 +75,8 @@ def draw_further(pool: Pool, count: int, before: Answered) -> pl.DataFrame:
     Answered and further texts are two samples of one corpus, drawn with chances f·λ and Λ - f·λ: λ and Λ are a text's
     chances in a sample of the smaller and of the larger size, whose random numbers are the same, and f is the part of
     the smaller one that was answered. Weighted by the inverse of their chance, each tells any share by itself, and so
-    do both together, however far the further ones are answered. Answered texts keep their weight; the others' have the
-    scale at which both sums are expected to be in the ratio of the counts: where all chances are alike, all weights are.
+    do both together, however far the further ones are answered. Answered texts keep their weight. The others' have the
+    scale at which both sums are expected to be in the ratio of the counts, so all are alike where the chances are.
 
     Raises:
         MukiError: Nothing further is asked for.

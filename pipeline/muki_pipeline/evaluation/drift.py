@@ -2,10 +2,17 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
+from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
+from muki_pipeline.evaluation.gold_labels import MAKE_TEST
+from muki_pipeline.layout import Layout
+from muki_pipeline.store.table import read_table_file
+
+_DRIFT_TEXTS = 10_000
 _UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
 """Scripts without spaces: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
 _WORD = re.compile(rf"([{_UNSPACED}]+)|[^\W{_UNSPACED}]+")
@@ -27,6 +34,18 @@ class Drift:
     median_words_test: float
     new_words_corpus: float
     new_words_test: float
+
+
+def measure_drift(layout: Layout) -> dict[str, Any]:
+    """The block `drift`: the test set against evenly spaced texts of the corpus; empty where there are no words."""
+    shards = corpus_shards(layout.corpus)
+    step = -(-sum(shard.rows for shard in shards) // _DRIFT_TEXTS)
+    texts: list[str] = []
+    for shard in shards:
+        texts += read_corpus_shard(shard, ["text"])["text"].to_pylist()[::step]
+    test = read_table_file(layout.test, ["text"], MAKE_TEST)["text"].to_pylist()
+    found = drift(texts, test)
+    return {} if found is None else {"drift": asdict(found)}
 
 
 def drift(corpus: Sequence[str], test: Sequence[str], seed: int = 0) -> Drift | None:

@@ -1,7 +1,7 @@
 """What the student, the routed teachers and the golden supervision are worth, where gold labels are known."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,18 +10,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 from muki_pipeline.config import POSTERIORS, Integrate, Params
-from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation import metrics
-from muki_pipeline.evaluation.drift import drift
+from muki_pipeline.evaluation.drift import measure_drift
 from muki_pipeline.evaluation.gold_labels import (
-    MAKE_TEST,
     TestSet,
     gold_rows,
     read_corpus_gold,
     read_test,
 )
 from muki_pipeline.evaluation.predict import (
+    accuracy_among,
     open_student,
     predict_student,
     stored_predictions,
@@ -45,13 +44,12 @@ from muki_pipeline.store import files
 from muki_pipeline.store.columns import arrow, series
 from muki_pipeline.store.folder import FolderStore
 from muki_pipeline.store.store import Store
-from muki_pipeline.store.table import is_finished, read_table_file
+from muki_pipeline.store.table import is_finished
 from muki_pipeline.supervision.golden_table import answered, check_settings, targets
 from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher
 
 LABEL_COLUMNS = ("probs", "logits", "entropy", "expected_entropy")
 HISTOGRAM_BINS = 25
-_DRIFT_TEXTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -105,20 +103,8 @@ def _evaluate(params: Params, layout: Layout, progress: Progress) -> Evaluation:
         test = _measure_test_set(params, layout, progress)
         measured.update(test.metrics)
         confusion, reliability = test.confusion, test.reliability
-        measured |= _measure_drift(layout)
+        measured |= measure_drift(layout)
     return Evaluation(measured, confusion, reliability, uncertainty)
-
-
-def _measure_drift(layout: Layout) -> dict[str, Any]:
-    """The block `drift`: the test set against evenly spaced texts of the corpus; empty where there are no words."""
-    shards = corpus_shards(layout.corpus)
-    step = -(-sum(shard.rows for shard in shards) // _DRIFT_TEXTS)
-    texts: list[str] = []
-    for shard in shards:
-        texts += read_corpus_shard(shard, ["text"])["text"].to_pylist()[::step]
-    test = read_table_file(layout.test, ["text"], MAKE_TEST)["text"].to_pylist()
-    found = drift(texts, test)
-    return {} if found is None else {"drift": asdict(found)}
 
 
 @dataclass(frozen=True)
@@ -273,6 +259,8 @@ def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> Tes
     unknown, store = params.integrate.unknown_label, FolderStore(layout.work / "predictions")
     label_space = routed.router.label_space.with_unknown(unknown)
     test, student = read_test(layout, label_space, unknown), open_student(layout.student, label_space.labels)
+    if is_finished(layout.golden):
+        student.check_taught(layout.golden)
     student_key = student.key(params.student.max_length)
     probs = stored_predictions(
         student_key, test.texts, store, lambda texts: predict_student(student, texts, params, progress)
@@ -290,7 +278,7 @@ def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> Tes
             **student_measures(probs, test.columns, label_space, list(routed.teachers)),
             **({} if unknown is None else unknown_measures(predicted, test.columns, len(label_space.labels) - 1)),
         },
-        "teachers": _measure_teachers(routed, label_space, test, store, progress),
+        "teachers": _measure_teachers(routed, label_space, test, probs, store, progress),
     }
     if sampled.any():
         answers = stored_predictions(routed.key, asked, store, lambda texts: routed.probs(texts, progress))
@@ -314,9 +302,14 @@ def _describe_test(test: TestSet, label_space: LabelSpace) -> dict[str, Any]:
 
 
 def _measure_teachers(
-    routed: RoutedTeachers, label_space: LabelSpace, test: TestSet, store: Store, progress: Progress
+    routed: RoutedTeachers,
+    label_space: LabelSpace,
+    test: TestSet,
+    probs: NDArray[np.float32],
+    store: Store,
+    progress: Progress,
 ) -> dict[str, dict[str, float]]:
-    """Each teacher alone, on the test texts of its own labels that it answers."""
+    """Each teacher alone, on the test texts of its own labels that it answers; and the student, `probs`, on these."""
     known_by = label_space.known[test.columns]  # [rows, teachers]
     asked, measured = arrow(test.texts.select("id", "text")), {}
     for number, (name, teacher) in enumerate(routed.teachers.items()):
@@ -324,10 +317,12 @@ def _measure_teachers(
         if rows.any():
             answer = partial(_logits, name, teacher, progress)
             logits = stored_predictions(teacher.plain_key, test.texts.filter(rows), store, answer)
-            columns = label_space.columns[number][logits.argmax(axis=1)]
+            own, gold, student = label_space.columns[number], test.columns[rows], probs[rows]
             measured[name] = {
                 "rows": len(logits),
-                "own_block_accuracy": metrics.accuracy(columns, test.columns[rows]),
+                "own_block_accuracy": metrics.accuracy(own[logits.argmax(axis=1)], gold),
+                "student_accuracy_on_these": metrics.accuracy(student.argmax(axis=1), gold),
+                "student_own_block_accuracy_on_these": accuracy_among(student, own, gold),
             }
     return measured
 

@@ -60,7 +60,10 @@ def unknown_measures(predicted: NDArray[np.intp], gold: NDArray[np.intp], column
         column: That of the label for such texts.
     """
     called, is_unknown = predicted == column, gold == column
-    found: dict[str, Any] = {"rows_of_unknown_labels": int(is_unknown.sum())}
+    found: dict[str, Any] = {
+        "rows_of_unknown_labels": int(is_unknown.sum()),
+        "rows_of_known_labels": int((~is_unknown).sum()),
+    }
     if is_unknown.any():
         found["unknown_found"] = float(called[is_unknown].mean())
     if not is_unknown.all():
@@ -73,9 +76,6 @@ def student_measures(
     probs: NDArray[np.floating], gold: NDArray[np.intp], label_space: LabelSpace, teachers: Sequence[str]
 ) -> dict[str, Any]:
     """A student's accuracy, macro-F1, calibration error, and its accuracy on each teacher's labels.
-
-    `block_accuracy` is of its answers among all labels, `own_block_accuracy` among the teacher's, as the teacher itself
-    is asked.
 
     Args:
         probs: `[rows, union]`.
@@ -94,12 +94,18 @@ def student_measures(
             for number, name in enumerate(teachers)
             if known_by[:, number].any()
         },
-        "own_block_accuracy": {
-            name: metrics.accuracy(np.asarray(columns)[probs[rows][:, columns].argmax(axis=1)], gold[rows])
-            for name, columns, rows in zip(teachers, label_space.columns, known_by.T, strict=True)
-            if rows.any()
-        },
     }
+
+
+def accuracy_among(probs: NDArray[np.floating], columns: Sequence[int], gold: NDArray[np.intp]) -> float:
+    """The share of right answers of a classifier that chooses among some of its labels only.
+
+    Args:
+        probs: `[rows, union]`.
+        columns: The labels to choose among.
+        gold: `[rows]`, the right column.
+    """
+    return metrics.accuracy(np.asarray(columns)[probs[:, columns].argmax(axis=1)], gold)
 
 
 def stored_predictions(

@@ -1,14 +1,17 @@
 """A trained student on the disk: found and checked, with the key of its answers. Nothing is loaded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from muki_pipeline.errors import MukiError
-from muki_pipeline.layout import MAKE_STUDENT
+from muki_pipeline.layout import MAKE_STUDENT, TRAINING, open_golden
 from muki_pipeline.models.model_config import read_model_config
 from muki_pipeline.store import files, folders
 from muki_pipeline.store.keys import canonical_key, files_digest
+from muki_pipeline.store.store import Shard
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,27 @@ class StudentFiles:
             max_length: Tokens from which a text is cut.
         """
         return canonical_key({"student": self._digest, "max_length": max_length})
+
+    @cached_property
+    def training(self) -> dict[str, Any]:
+        """What the training told: `golden` (see `supervision_digest`) and `settings`; an older version told neither."""
+        path = self.folder / TRAINING
+        return dict(files.read_json(path, MAKE_STUDENT)) if files.exists(path) else {}
+
+    def check_taught(self, golden: Path) -> None:
+        """Hold the student against a golden table.
+
+        Raises:
+            MukiError: It learned from another one, or there is none.
+        """
+        due = supervision_digest(open_golden(golden).shards)
+        if self.training.get("golden", due) != due:
+            raise MukiError("was trained from another golden table", where=str(self.folder), fix=MAKE_STUDENT)
+
+
+def supervision_digest(shards: Sequence[Shard]) -> str:
+    """SHA-256 of a golden table's content, by its shards."""
+    return canonical_key({"golden": [shard.sha256 for shard in shards]})
 
 
 def find_student(folder: Path) -> StudentFiles:

@@ -40,8 +40,8 @@ TEST_SET = (
     Figure("student.macro_f1", "student, macro-F1"),
     Figure("student.expected_calibration_error", "student, calibration error"),
     Figure("student.unknown_found", "texts of no teacher that it knows as such", "student.rows_of_unknown_labels"),
-    Figure("student.known_called_unknown", "texts of the teachers that it takes for such"),
-    Figure("student.accuracy_of_known", "student, on texts of the teachers"),
+    Figure("student.accuracy_of_known", "student, on texts of the teachers", "student.rows_of_known_labels"),
+    Figure("student.known_called_unknown", "those that it takes for texts of no teacher"),
     Figure("routed_teachers.accuracy", "routed teachers, no student", "routed_teachers.rows"),
     Figure("routed_teachers.student_accuracy_on_these", "student, on the same texts"),
 )
@@ -49,10 +49,10 @@ TEST_SET = (
 TEACHER = (
     Figure("rows", "test texts", form="{:,}"),
     Figure("own_block_accuracy", "their teacher, among its own labels"),
-    Figure("student", "the student, among all"),
-    Figure("student_own", "the student, among the teacher's"),
+    Figure("student_accuracy_on_these", "the student, among all"),
+    Figure("student_own_block_accuracy_on_these", "the student, among the teacher's"),
 )
-"""Of a teacher's block, with the student's accuracy on its labels."""
+"""Of a teacher's block."""
 SCORER = (
     Figure("right_teacher_best", "right teacher best"),
     Figure("right_teacher_auroc", "AUROC, right against wrong teachers"),
@@ -71,12 +71,7 @@ def test_set(measured: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def by_teacher(measured: Mapping[str, Any]) -> tuple[Cells, list[Cells]]:
     """Headings and rows of a table: each teacher and the student on the test texts of the teacher's labels."""
-    among_all, among_own = (_find(measured, f"student.{key}") or {} for key in ("block_accuracy", "own_block_accuracy"))
-    blocks = {
-        name: {**block, "student": among_all.get(name), "student_own": among_own.get(name)}
-        for name, block in measured.get("teachers", {}).items()
-    }
-    return _table("labels of", TEACHER, blocks)
+    return _table("labels of", TEACHER, measured.get("teachers", {}))
 
 
 def by_scorer(measured: Mapping[str, Any]) -> tuple[Cells, list[Cells]]:

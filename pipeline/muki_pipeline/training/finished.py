@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TypeVar, get_args
 
 from muki_pipeline.config import Dtype, Training
+from muki_pipeline.layout import TRAINING
 from muki_pipeline.store import files, folders
 from muki_pipeline.training import processes
 
 SomeTraining = TypeVar("SomeTraining", bound=Training)
-TRAINING = "training.json"
-"""Which training a model comes from, and its losses."""
 
 
 @contextmanager

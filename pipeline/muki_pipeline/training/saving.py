@@ -1,15 +1,16 @@
 """A training's end: model, tokenizer, curve and card are saved as a whole, with the key by which they are found."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from muki_pipeline.errors import MukiError
-from muki_pipeline.layout import TRAINING_CURVE
+from muki_pipeline.layout import TRAINING, TRAINING_CURVE
 from muki_pipeline.store import files, folders
-from muki_pipeline.training.finished import TRAINING
 
 _LOGGED = {"loss": "loss", "eval_loss": "validation_loss"}
 """What the Trainer calls the losses, and what we call them."""
@@ -21,7 +22,14 @@ def last_losses(trainer: Trainer) -> dict[str, float]:
     return {name: float(last[logged]) for logged, name in _LOGGED.items() if logged in last}
 
 
-def save(trainer: Trainer, model: PreTrainedModel, folder: Path, key: str, card: str | None = None) -> None:
+def save(
+    trainer: Trainer,
+    model: PreTrainedModel,
+    folder: Path,
+    key: str,
+    told: Mapping[str, Any] | None = None,
+    card: str | None = None,
+) -> None:
     """Save model, tokenizer, training curve and card; they replace the old folder only when everything is written.
 
     Under torchrun the first process saves, and the others wait for it.
@@ -31,6 +39,7 @@ def save(trainer: Trainer, model: PreTrainedModel, folder: Path, key: str, card:
         model: What is saved.
         folder: Where to.
         key: Of everything that determines the model; see `trained_before`.
+        told: What else training.json says.
         card: The content of README.md.
 
     Raises:
@@ -47,7 +56,7 @@ def save(trainer: Trainer, model: PreTrainedModel, folder: Path, key: str, card:
                 raise MukiError(f"cannot be written ({error})", where=str(folder), fix=fix) from error
             tokenizer.save_pretrained(str(unfinished))
             files.write_bytes(unfinished / TRAINING_CURVE, _curve(trainer).write_csv().encode())
-            files.write_json(unfinished / TRAINING, {"key": key, "losses": last_losses(trainer)})
+            files.write_json(unfinished / TRAINING, {"key": key, "losses": last_losses(trainer), **(told or {})})
             if card is not None:
                 files.write_bytes(unfinished / "README.md", card.encode())
     trainer.accelerator.wait_for_everyone()

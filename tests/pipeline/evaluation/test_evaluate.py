@@ -19,6 +19,7 @@ from muki_pipeline.routing.answers import reference
 from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.routing.scorers import SCORERS
 from muki_pipeline.supervision.integrate import integrate
+from muki_pipeline.training.student.train import train_student
 from tests import tiny
 from tests.recorder import Recorder
 
@@ -63,7 +64,10 @@ def test_the_student_is_measured_on_all_labels(finished: Path, found: Evaluation
         top_k=None,
     )
     best = [next(each["label"] for each in one if each["label"] in names) for one in said]
-    assert student["own_block_accuracy"]["two"] == pytest.approx(
+    teacher = found.metrics["teachers"]["two"]
+    assert teacher["rows"] == own.sum()
+    assert teacher["student_accuracy_on_these"] == student["block_accuracy"]["two"]
+    assert teacher["student_own_block_accuracy_on_these"] == pytest.approx(
         (np.array(best) == test["label"].to_numpy()[own]).mean()
     )
     assert student["rows"] == 30
@@ -222,10 +226,15 @@ def test_what_is_measured_is_the_rule_that_the_student_learned_from(finished: Pa
         path.write_text(yaml.safe_dump(content | {"integrate": gate | ({"answers": named} if named else {})}))
         params, layout = config.load(path)
         integrate(params, layout, layout.golden)
+        with pytest.raises(MukiError, match="student: was trained from another golden table"):
+            run(path)
+        train_student(params.student, layout)
         golden = pl.read_parquet(layout.golden / "*.parquet")
         columns = [["apple", "pear", "plum", "oak", "elm"].index(label) for label in gold["label"]]
         right = (golden["target"].to_numpy().argmax(axis=1) == np.array(columns)).mean()
-        assert run(path).metrics["corpus"]["gate"]["target_accuracy"] == pytest.approx(right)
+        measured = run(path).metrics
+        assert measured["student"]["rows"] == 30
+        assert measured["corpus"]["gate"]["target_accuracy"] == pytest.approx(right)
     assert right >= 0.5, "every other text has its answer"
 
 
@@ -255,3 +264,24 @@ def test_a_teacher_with_another_dropout_is_not_routed(finished: Path, tmp_path: 
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     with pytest.raises(MukiError, match=r"router: teachers\.two has changed\. Run muki-pipeline label --teacher two"):
         open_routed_teachers(*config.load(path))
+
+
+def test_student_and_file_are_compared_on_the_texts_that_the_file_answers(tmp_path: Path) -> None:
+    """Of 12 test texts of its labels it answers four, rightly."""
+    path = tiny.save_project(tmp_path)
+    corpus, test = (pl.read_csv(tmp_path / f"{part}.csv") for part in ("corpus", "test"))
+    own = test.filter(pl.col("topic").is_in(tiny.TEACHER_LABELS["two"]))
+    answered = pl.concat([corpus.with_columns(topic=pl.lit("oak")), own[:4]]).unique("body", keep="last")
+    answered.select(text="body", label="topic").write_csv(tmp_path / "two.csv")
+    content = yaml.safe_load(path.read_text())
+    content["teachers"]["two"] = {"answers": "two.csv", "labels": tiny.TEACHER_LABELS["two"]}
+    content["integrate"]["scorer"] = "max_probability"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    tiny.finish(path)
+    found = run(path)
+    asked = pl.read_parquet(config.load(path)[1].test)["text"]
+    right = (found.confusion["actual"] == found.confusion["predicted"]).filter(asked.is_in(own["body"][:4].to_list()))
+    teacher = found.metrics["teachers"]["two"]
+    assert (teacher["rows"], teacher["own_block_accuracy"]) == (4, 1.0)
+    assert teacher["student_accuracy_on_these"] == right.mean()
+    assert teacher["student_own_block_accuracy_on_these"] >= teacher["student_accuracy_on_these"]

@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -37,3 +39,22 @@ def test_kl_to_gold_by_hand() -> None:
     targets = np.array([[0.5, 0.5], [0.25, 0.75]], dtype=np.float32)
     np.testing.assert_allclose(metrics.kl_to_gold(targets, np.array([0, 0])), [np.log(2), np.log(4)])
     assert metrics.kl_to_gold(np.array([[0.0, 1.0]]), np.array([0])) == [np.inf]
+
+
+def test_a_paired_bootstrap_of_few_texts_by_every_draw() -> None:
+    """Of 5 texts there are 5^5 draws: p is the share of those whose centred mean is as far off as the mean seen."""
+    first, second = np.array([1.0, 1.0, 1.0, 0.0, 1.0]), np.array([0.0, 0.0, 1.0, 0.0, 0.0])
+    differences = first - second
+    draws = np.array(list(product(differences - differences.mean(), repeat=5))).mean(axis=1)
+    expected = (np.abs(draws) >= differences.mean() - 1e-9).mean()
+    seen, p = metrics.paired_bootstrap(first, second)
+    assert seen == pytest.approx(0.6)
+    assert p == pytest.approx(expected, abs=0.01)
+    assert metrics.paired_bootstrap(second, first)[0] == pytest.approx(-0.6)
+    assert metrics.paired_bootstrap(first, first) == (0.0, 1.0)
+
+
+def test_a_clear_difference_has_the_least_p() -> None:
+    first, second = np.ones(200), np.array([1.0, 0.0] * 100)
+    seen, p = metrics.paired_bootstrap(first, second, replicates=999)
+    assert (seen, p) == (0.5, 1 / 1000)

@@ -219,7 +219,6 @@ class _Comparer:
             right.append(probs.argmax(axis=1) == self.test.columns)
             measures = student_measures(probs, self.test.columns, self.corpus.label_space, self.corpus.teachers)
             per_teacher = {f"accuracy_{name}": value for name, value in measures.pop("block_accuracy").items()}
-            del measures["own_block_accuracy"]
             about = {"rule": rule, "seed": job.settings.seed}
             rows.append({**about, **measures, **per_teacher, **table.supervision, "seconds": seconds})
         columns = {name: pl.Float64 for name in rows[0] if name not in ("rule", "seed")}

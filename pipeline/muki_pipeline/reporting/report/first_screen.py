@@ -171,9 +171,13 @@ def _mistakes(answers: pl.DataFrame, known: Mapping[str, list[str]]) -> _Mistake
         return [name for name in known.get(one, []) if name in known.get(other, [])]
 
     inside = sum(bool(shared(*pair)) for pair in wrong)
+    of_nobody = sum(not all(known.get(label) for label in pair) for pair in wrong)
     finding = amount(len(wrong), "mistake")
     if len({name for names in known.values() for name in names}) > 1:
-        finding += f": {inside:,} within the labels of one teacher, {len(wrong) - inside:,} across teachers"
+        across = len(wrong) - inside - of_nobody
+        finding += f": {inside:,} within the labels of one teacher, {across:,} across teachers"
+        if of_nobody:
+            finding += f", {of_nobody:,} with the label for texts of no teacher"
     pairs = Counter(tuple(sorted(pair)) for pair in wrong)
     (one, other), count = max(pairs.items(), key=lambda item: (item[1], item[0]))
     return _Mistakes(len(wrong), finding, (one, other), count, shared(one, other))
@@ -221,6 +225,9 @@ def _next(
         )
         if mistakes.owners:
             return told + Markup("both labels of {}: ask its owner what tells them apart.").format(mistakes.owners[0])
+        if facts["integrate"].get("unknown_label") in mistakes.pair:
+            told += Markup("the label for texts of no teacher: {} tells how many such texts there are, for ")
+            return (told + Markup("<code>integrate.unknown_share</code>.")).format(review)
         aliases = Markup(
             "labels of different teachers: if they are the same, say so in <code>integrate.aliases</code>;"
         )

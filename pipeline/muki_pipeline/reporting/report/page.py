@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from muki_pipeline.config import Params
+from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.gold_labels import read_corpus_gold
 from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import TRAINING_CURVE, Layout, open_golden
+from muki_pipeline.models.students import StudentFiles, find_student
 from muki_pipeline.reporting import results
 from muki_pipeline.reporting.pages import TEMPLATES, as_json
 from muki_pipeline.reporting.report import provenance
@@ -36,6 +38,7 @@ def write_report(params: Params, layout: Layout) -> None:
     table = open_golden(layout.golden)
     check_current(params, open_labelled_corpus(params, layout), table, layout.golden)
     facts = table.facts
+    taught = _taught(layout)
     measured = read_measured(params, layout, facts["labels"], facts["integrate"].get("unknown_label"))
     golden = golden_summary(params, layout, read_corpus_gold(layout))
     known = provenance.owners(facts)
@@ -63,12 +66,12 @@ def write_report(params: Params, layout: Layout) -> None:
         label_map=label_chart(of_teachers, list(facts["teachers"])),
         near=provenance.near_table(layout, of_teachers),
         drift=corpus.drift_chart(measured.metrics["drift"]) if "drift" in measured.metrics else None,
-        training=_training(layout),
+        training=_training(taught),
         comparison=provenance.comparison(params, layout),
         searchable=(texts := searchable(params, layout)),
         data=as_json(texts),
         teachers=provenance.teacher_table(layout, facts),
-        settings=provenance.settings(params, facts),
+        settings=provenance.settings(taught.training.get("settings") if taught else None, facts),
         versions=provenance.versions(facts),
     )
     files.write_bytes(layout.report, page.encode())
@@ -111,7 +114,8 @@ def _result(facts: Mapping[str, Any], metrics: Mapping[str, Any]) -> Result | No
 
 def _teaching(facts: Mapping[str, Any], golden: GoldenSummary, known: Mapping[str, list[str]]) -> list[Chart]:
     names = list(facts["teachers"])
-    charts = [teaching.flow_chart(names, facts["labels"], golden.taught)]
+    labels = [label for label in facts["labels"] if known[label]]  # that for texts of no teacher is the last one
+    charts = [teaching.flow_chart(names, labels, golden.taught[: len(labels)])]
     if golden.by_gold and len(names) > 1:
         knows = {label: [name in who for name in names] for label, who in known.items()}
         charts.append(teaching.gold_chart(names, golden.by_gold, knows))
@@ -154,6 +158,17 @@ def _margins(golden: GoldenSummary, teachers: int) -> list[Chart]:
     return [corpus.margin_chart(golden.margins), corpus.weight_chart(golden.weights)] if teachers > 1 else []
 
 
-def _training(layout: Layout) -> Chart | None:
-    path = layout.student / TRAINING_CURVE
-    return student.training_chart(read_csv(path)) if files.exists(path) else None
+def _training(taught: StudentFiles | None) -> Chart | None:
+    if taught is None or not files.exists(path := taught.folder / TRAINING_CURVE):
+        return None
+    return student.training_chart(read_csv(path))
+
+
+def _taught(layout: Layout) -> StudentFiles | None:
+    """The student, if it learned from the golden table that lies here now."""
+    try:
+        found = find_student(layout.student)
+        found.check_taught(layout.golden)
+    except MukiError:
+        return None
+    return found

@@ -34,10 +34,16 @@ def teacher_table(layout: Layout, facts: Mapping[str, Any]) -> Shown:
     return Shown(["teacher", "labels", "digest of its files", "passes", "labelled with"], rows)
 
 
-def settings(params: Params, facts: Mapping[str, Any]) -> str:
-    """The settings behind the golden table and the student, as JSON."""
+def settings(student: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> str:
+    """The settings behind the golden table and the student, as JSON.
+
+    Args:
+        student: Those of the student's training; None where there is no student of this table.
+        facts: The golden table's manifest.
+    """
     shown = {key: facts[key] for key in ("label_settings", "integrate", "temperature")}
-    shown["student"] = params.student.model_dump()
+    if student is not None:
+        shown["student"] = student
     return json.dumps(shown, indent=1, ensure_ascii=False)
 
 

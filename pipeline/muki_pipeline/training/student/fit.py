@@ -93,7 +93,8 @@ def _save(plan: Plan, distillation: Distillation, trainer: ResumableTrainer) -> 
     tokenizer.model_max_length = plan.settings.max_length  # whoever loads it reads what it was trained to read
     examples = surest_texts(plan.golden, plan.facts["labels"], plan.settings.card_examples)
     card = model_card(plan.settings, plan.facts, last_losses(trainer), examples)
-    save(trainer, distillation.student, plan.output, plan.key, card)
+    told = {"golden": plan.supervision, "settings": plan.settings.model_dump()}
+    save(trainer, distillation.student, plan.output, plan.key, told, card)
     if is_first():
         files.remove([plan.work / plan.key])
 

@@ -24,6 +24,7 @@ class Plan:
         settings: With the arithmetic settled.
         facts: The golden table's manifest.
         key: See `training_key`.
+        supervision: See `supervision_digest`.
         finished: The losses of the student that is there already, if one is.
         golden: Folder of the golden table.
         output: Folder of the student.
@@ -35,6 +36,7 @@ class Plan:
     settings: StudentSettings
     facts: Mapping[str, Any]
     key: str
+    supervision: str
     finished: dict[str, float] | None
     golden: Path
     output: Path

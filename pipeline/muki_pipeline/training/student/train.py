@@ -7,6 +7,7 @@ from pathlib import Path
 from muki_pipeline.config import StudentSettings
 from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import MAKE_GOLDEN, Layout, open_golden
+from muki_pipeline.models.students import supervision_digest
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.store import files
 from muki_pipeline.training.finished import only_training, settled, trained_before
@@ -91,6 +92,7 @@ class StudentTraining:
             settings=settings,
             facts=facts,
             key=training_key(settings, shards, self.root),
+            supervision=supervision_digest(shards),
             finished=finished(settings),
             golden=self.golden,
             output=self.output,

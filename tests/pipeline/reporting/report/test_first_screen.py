@@ -25,13 +25,14 @@ def glance(
     starved: tuple[Starved, ...] = (),
     confused: tuple[tuple[str, str], ...] = (),
     stale: str = "",
+    unknown: str | None = None,
 ) -> FirstScreen:
     answers = pl.DataFrame(confused, schema=["actual", "predicted"], orient="row") if confused else None
     routing = RoutingSummary({"one": {"texts": 7}}, estimate, audit_of(estimate), starved)
     facts = {
         "routing": asdict(routing),
-        "integrate": {"scorer": "gate"},
-        "labels": ["<a>", "b", "c", "=b"],
+        "integrate": {"scorer": "gate", "unknown_label": unknown},
+        "labels": ["<a>", "b", "c", "=b", *([unknown] if unknown else [])],
         "teachers": {"one": {"columns": [0, 1]}, "two": {"columns": [2, 3]}},
     }
     return first_screen(facts, Measured(measured or {}, {}, answers, stale))
@@ -120,6 +121,18 @@ def test_mistakes_are_told_by_whose_labels_they_are(
     screen = glance(STUDENT | CORPUS, confused=(*right, *mistakes))
     assert screen.mistakes == finding
     assert screen.next.startswith(expected)
+
+
+def test_mistakes_with_the_label_for_texts_of_no_teacher_are_no_teachers() -> None:
+    right = [(label, label) for label in ("<a>", "b", "c", "=b", "other") for _ in range(20)]
+    mistakes = [("other", "b")] * 6 + [("c", "b")]
+    screen = glance(STUDENT | CORPUS, confused=(*right, *mistakes), unknown="other")
+    assert screen.mistakes == (
+        "7 mistakes: 0 within the labels of one teacher, 1 across teachers, 6 with the label for texts of no teacher"
+    )
+    assert screen.next.startswith("6 of 7 mistakes are between b and other, the label for texts of no teacher: ")
+    assert "integrate.unknown_share" in screen.next
+    assert "aliases" not in screen.next
 
 
 def test_few_answers_are_not_called_none() -> None:

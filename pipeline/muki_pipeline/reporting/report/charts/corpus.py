@@ -80,7 +80,7 @@ def drift_chart(found: Mapping[str, Any]) -> Chart:
     is_foreign, can_tell = test > _FAR * corpus, _FAR * corpus < 1
     finding = "The test set's words are about as familiar as the corpus's own: no sign of other topics"
     if is_foreign:
-        finding = "The test set has many more new words than the corpus itself: the student was taught about other things"
+        finding = "The test set has many more new words than the corpus: the student was taught about other things"
     elif not can_tell:
         finding = "The corpus's own texts share so few words that theirs do not tell whether the test set is about it"
     shown = [

@@ -22,6 +22,7 @@ from muki_pipeline.reporting.report.charts.svg import (
 from muki_pipeline.routing.answers import wilson_interval
 
 _MOST_TEACHERS = 8
+_AMONG_OWN = "student_own_block_accuracy_on_these"
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,14 @@ def accuracy_chart(measured: Mapping[str, Any]) -> Chart | None:
     student = measured.get("student")
     if student is None:
         return None
-    among_all, among_own = student.get("block_accuracy", {}), student.get("own_block_accuracy", {})
-    blocks = {name: block for name, block in measured.get("teachers", {}).items() if name in among_own}
-    gaps = {name: among_own[name] - block["own_block_accuracy"] for name, block in blocks.items()}
+    blocks = {name: block for name, block in measured.get("teachers", {}).items() if _AMONG_OWN in block}
+    gaps = {name: block[_AMONG_OWN] - block["own_block_accuracy"] for name, block in blocks.items()}
     behind = sorted(blocks, key=lambda name: gaps[name])
     lines = [_Line("all labels", student["accuracy"], student["rows"])]
     for name in behind[:_MOST_TEACHERS]:
         block = blocks[name]
-        lines.append(_Line(name, among_all[name], block["rows"], among_own[name], block["own_block_accuracy"]))
+        among_all, among_own = block["student_accuracy_on_these"], block[_AMONG_OWN]
+        lines.append(_Line(name, among_all, block["rows"], among_own, block["own_block_accuracy"]))
     finding = "The student beside its teachers"
     if behind:
         finding = "Among the same labels, the student is behind none of its teachers"

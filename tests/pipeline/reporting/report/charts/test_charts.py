@@ -63,13 +63,16 @@ def test_the_chosen_rule_and_the_papers_come_first() -> None:
 
 
 MEASURED = {
-    "student": {
-        "rows": 1200,
-        "accuracy": 0.75,
-        "block_accuracy": {"one": 0.65, "two": 0.85},
-        "own_block_accuracy": {"one": 0.7, "two": 0.9},
+    "student": {"rows": 1200, "accuracy": 0.75},
+    "teachers": {
+        name: {
+            "rows": 600,
+            "own_block_accuracy": teacher,
+            "student_accuracy_on_these": among_all,
+            "student_own_block_accuracy_on_these": among_own,
+        }
+        for name, teacher, among_all, among_own in [("one", 0.8, 0.65, 0.7), ("two", 0.9, 0.85, 0.9)]
     },
-    "teachers": {"one": {"rows": 600, "own_block_accuracy": 0.8}, "two": {"rows": 600, "own_block_accuracy": 0.9}},
 }
 
 
