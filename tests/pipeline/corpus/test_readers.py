@@ -110,6 +110,30 @@ def test_a_data_set_by_name_gives_its_label_names(tmp_path: Path, monkeypatch: p
     assert asked == [(("owner/set", "plus"), {"split": "validation"})]
 
 
+@pytest.mark.parametrize("error", [RuntimeError, type("DatasetGenerationError", (Exception,), {})])
+def test_whatever_the_library_of_data_sets_refuses_in_is_a_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def load_dataset(*arguments: Any, **more: Any) -> None:
+        raise error("Dataset scripts are no longer supported")
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    with pytest.raises(MukiError, match="owner/set: is neither a file nor .*scripts are no longer supported"):
+        read(tmp_path, "owner/set")
+
+
+def test_a_data_set_whose_labels_are_withheld_is_refused_with_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datasets import ClassLabel, Dataset, Features, Value
+
+    features = Features({"body": Value("string"), "topic": ClassLabel(names=["a", "b"])})
+    data = Dataset.from_dict({"body": ["x", "y"], "topic": [0, -1]}, features=features)
+    monkeypatch.setattr("datasets.load_dataset", lambda *arguments, **more: data)
+    with pytest.raises(MukiError, match=r"topic is empty \(null\) in 1 rows, first in row 2\. Name another split"):
+        read(tmp_path, "owner/set")
+
+
 @pytest.mark.parametrize("half", [r"\ud800", r"\udc00x", r"a \uD83D b"])
 def test_half_of_a_surrogate_pair_is_refused_with_its_line(tmp_path: Path, half: str) -> None:
     lines = ['{"body": "fine \\ud83d\\ude00", "topic": "a"}', f'{{"body": "{half}", "topic": "b"}}']
