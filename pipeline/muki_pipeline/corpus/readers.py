@@ -165,12 +165,14 @@ def check_filled(values: pl.Series, column: str, where: str, fix: str) -> None:
         raise MukiError(what, where=where, fix=fix)
 
 
-# In a file of lines, and in one whose quotes are text, an empty text cannot be written at all.
+# In a file of lines, in one whose quotes are text, and in a cell, an empty text cannot be written at all.
 _NULL_REMEDY = {
     "": 'Drop these rows, or write ""',
     "hub": "Name another split or column, or save the other rows as a file and name that",
     ".txt": "Drop these lines",
-    **dict.fromkeys((".tsv", ".tab"), 'Drop these rows, or use a CSV file, where an empty text is written as ""'),
+    **dict.fromkeys(
+        (".tsv", ".tab", ".xlsx"), 'Drop these rows, or use a CSV file, where an empty text is written as ""'
+    ),
 }
 
 

@@ -98,9 +98,7 @@ def model_folder(
     ignored = [*_OTHER_WEIGHTS, *_NOTES, *_OTHER_FOLDERS, *(() if pickles else _PICKLES)]
     fix = "Correct the name, or provide the network or HF_TOKEN it needs"
     with refusing("is not a folder, and downloading it from the hub failed", where=reference, fix=fix):
-        return Path(
-            snapshot_download(reference, revision=revision, ignore_patterns=ignored, local_files_only=offline)
-        )
+        return Path(snapshot_download(reference, revision=revision, ignore_patterns=ignored, local_files_only=offline))
 
 
 def model_files(folder: Path, *, pickles: bool = False) -> list[Path]:

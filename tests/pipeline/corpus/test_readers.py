@@ -118,7 +118,7 @@ def test_whatever_the_library_of_data_sets_refuses_in_is_a_refusal(
         raise error("Dataset scripts are no longer supported")
 
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
-    with pytest.raises(MukiError, match="owner/set: is neither a file nor .*scripts are no longer supported"):
+    with pytest.raises(MukiError, match=r"owner/set: is neither a file nor .*scripts are no longer supported"):
         read(tmp_path, "owner/set")
 
 
@@ -154,10 +154,12 @@ def test_categories_marks_and_empty_lines_are_read_as_what_they_stand_for(tmp_pa
     assert read(tmp_path, "a.csv").rows() == [("x", "a")]
 
 
-def test_an_empty_text_in_a_tsv_is_told_with_a_remedy_that_works_there(tmp_path: Path) -> None:
+def test_an_empty_text_in_a_tsv_or_a_sheet_is_told_with_a_remedy_that_works_there(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("topic\tbody\na\tx\nb\t\n")
-    with pytest.raises(MukiError, match="use a CSV file"):
-        read(tmp_path, "a.tsv")
+    pl.DataFrame({"topic": ["a", "b"], "body": ["x", None]}).write_excel(tmp_path / "a.xlsx")
+    for name in ("a.tsv", "a.xlsx"):
+        with pytest.raises(MukiError, match="use a CSV file"):
+            read(tmp_path, name)
 
 
 def test_brackets_are_part_of_a_name(tmp_path: Path) -> None:
