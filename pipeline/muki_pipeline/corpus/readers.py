@@ -70,8 +70,8 @@ def describe(source: Source, root: Path) -> list[str]:
     lines = []
     for path in local_files(source.source, root) or []:
         dialect = full_dialect(path, dialect_of(source))
-        if dialect is not None and None in (source.delimiter, source.quote):
-            lines.append(f"{path}: {describe_dialect(dialect, len(read_table(path, dialect=dialect).columns))}")
+        if dialect is not None and dialect.delimiter and None in (source.delimiter, source.quote):
+            lines.append(f"{path}: {describe_dialect(dialect, len(names_of(path, dialect)))}")
     return lines
 
 

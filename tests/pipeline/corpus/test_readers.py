@@ -193,3 +193,21 @@ def test_a_file_without_a_header_is_read_by_numbers(tmp_path: Path) -> None:
     assert describe(source, tmp_path) == [f"{tmp_path / 'a.csv'}: semicolons, quotes doubled, 2 columns, no header"]
     with pytest.raises(MukiError, match=r"Choose from 'a', 'where is it\?'; correct prepare, or set header: false"):
         read_source(Source(source="a.csv", text="text"), tmp_path)
+
+
+def test_columns_that_nobody_asked_for_may_hold_anything(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("topic,body,note,note\na,x,1,2\n")
+    source = Source(source="a.csv", text="body", label="topic")
+    assert read_source(source, tmp_path).rows() == [("x", "a")]
+    assert describe(source, tmp_path) == [f"{tmp_path / 'a.csv'}: commas, quotes doubled, 4 columns"]
+    (tmp_path / "a.jsonl").write_text('{"bdy": "x", "topic": "a", "note": 1}\n{"bdy": "y", "note": "z"}\n')
+    for name in ("a.jsonl", "a.csv"):
+        with pytest.raises(MukiError, match=r"has no column 'text'\. Choose from '(bdy|topic)', "):
+            read_source(Source(source=name, text="text"), tmp_path)
+
+
+def test_a_sheet_without_a_header_is_told_that_it_may_have_none(tmp_path: Path) -> None:
+    pl.DataFrame({"a": ["where is it?", "my money"]}).write_excel(tmp_path / "a.xlsx", include_header=False)
+    with pytest.raises(MukiError, match="or set header: false if these are texts"):
+        read_source(Source(source="a.xlsx", text="text"), tmp_path)
+    assert read_source(Source(source="a.xlsx", text="1", header=False), tmp_path)["text"][0] == "where is it?"
