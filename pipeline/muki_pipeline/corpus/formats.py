@@ -4,7 +4,8 @@ import gzip
 import json
 import zlib
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,18 @@ def kind_of(path: Path) -> str:
     return suffix
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[str]:
+    """Gives a file's kind; inside, what is wrong with it is a refusal."""
+    kind = kind_of(path)
+    if not path.is_file():
+        raise MukiError("is not a regular file", where=str(path), fix="Name a file")
+    try:
+        yield kind
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError, EOFError, zlib.error) as error:
+        raise MukiError(f"cannot be read ({brief(error)})", where=str(path), fix="Correct the file") from None
+
+
 def read_table(path: Path, columns: Columns = None, dialect: Dialect = UNKNOWN) -> pl.DataFrame:
     """Columns of a file, by its ending.
 
@@ -68,13 +81,8 @@ def read_table(path: Path, columns: Columns = None, dialect: Dialect = UNKNOWN) 
     Raises:
         MukiError: The file is missing, of an unknown format, or unreadable.
     """
-    kind = kind_of(path)
-    if not path.is_file():
-        raise MukiError("is not a regular file", where=str(path), fix="Name a file")
-    try:
+    with _reading(path) as kind:
         return READERS[kind](path, columns, dialect)
-    except (pl.exceptions.PolarsError, pa.ArrowException, OSError, EOFError, zlib.error) as error:
-        raise MukiError(f"cannot be read ({brief(error)})", where=str(path), fix="Correct the file") from None
 
 
 def names_of(path: Path, dialect: Dialect = UNKNOWN) -> list[str]:
@@ -83,12 +91,12 @@ def names_of(path: Path, dialect: Dialect = UNKNOWN) -> list[str]:
     Raises:
         MukiError: See `read_table`.
     """
-    kind = kind_of(path)
-    if kind in _CELLS:
-        return _CELLS[kind](path, dialect)[0]
-    if kind in _ENTRIES:
-        return list(dict.fromkeys(name for _, row in _objects(path) for name in row))
-    return pq.read_schema(path).names if kind == ".parquet" else read_table(path).columns
+    with _reading(path) as kind:
+        if kind in _CELLS:
+            return _CELLS[kind](path, dialect)[0]
+        if kind in _ENTRIES:
+            return list(dict.fromkeys(name for _, row in _objects(path) for name in row))
+        return pq.read_schema(path).names if kind == ".parquet" else read_table(path).columns
 
 
 def full_dialect(path: Path, given: Dialect = UNKNOWN) -> Dialect | None:
@@ -97,14 +105,14 @@ def full_dialect(path: Path, given: Dialect = UNKNOWN) -> Dialect | None:
     None where the format says so itself.
 
     Raises:
-        MukiError: See `find_dialect`; nobody can tell whether there is a header.
+        MukiError: See `find_dialect` and `read_table`; nobody can tell whether there is a header.
     """
-    kind = kind_of(path)
-    if kind == ".xlsx":
-        return Dialect(header=_header(_sheet(path), given, path))
-    if kind not in _USUAL or (kind == ".tab" and _is_orange(_text(path))):
-        return None
-    return _opened(path, given)[1]
+    with _reading(path) as kind:
+        if kind == ".xlsx":
+            return Dialect(header=_header(_sheet(path), given, path))
+        if kind not in _USUAL or (kind == ".tab" and _is_orange(_text(path))):
+            return None
+        return _opened(path, given)[1]
 
 
 def describe_dialect(dialect: Dialect, columns: int) -> str:
@@ -328,12 +336,8 @@ def _excel(path: Path, given: Dialect) -> _Cells:
 
 _USUAL = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 """Files of delimited columns, and the delimiter that their ending stands for."""
-_CELLS: dict[str, Callable[[Path, Dialect], _Cells]] = {
-    ".csv": _delimited,
-    ".tsv": _delimited,
-    ".tab": _tab,
-    ".xlsx": _excel,
-}
+_Read = Callable[[Path, Dialect], _Cells]
+_CELLS: dict[str, _Read] = {".csv": _delimited, ".tsv": _delimited, ".tab": _tab, ".xlsx": _excel}
 _ENTRIES: dict[str, Callable[[Path], list[_Entry]]] = {".json": _array_of, ".jsonl": _lines, ".ndjson": _lines}
 READERS: dict[str, Callable[[Path, Columns, Dialect], pl.DataFrame]] = {
     **dict.fromkeys(_CELLS, _read_cells),

@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from muki_pipeline.blocks import Source
+from muki_pipeline.blocks import Delimited, Source
 from muki_pipeline.corpus.dialects import Dialect
 from muki_pipeline.corpus.formats import arrow_frame, describe_dialect, full_dialect, kind_of, names_of, read_table
 from muki_pipeline.errors import MukiError, brief, choice, refusing
@@ -56,7 +56,7 @@ def read_parts(source: Source, root: Path) -> Iterator[pl.DataFrame]:
         raise MukiError("holds no text", where=source.source, fix="Name a source with rows")
 
 
-def dialect_of(source: Source) -> Dialect:
+def dialect_of(source: Delimited) -> Dialect:
     """What the settings say about the columns of a source's files."""
     return Dialect(source.delimiter, source.quote, source.header)
 
