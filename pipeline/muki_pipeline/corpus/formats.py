@@ -53,7 +53,7 @@ def kind_of(path: Path) -> str:
     if suffix not in READERS or (is_packed and suffix in BINARY):
         what = f"{suffix or 'a file without an ending'}{_GZIP if is_packed else ''} is not a known format"
         texts = ", ".join(each for each in READERS if each not in BINARY)
-        fix = f"Use {texts} (also with .gz), {', '.join(BINARY)}, or the name of a data set on the hub"
+        fix = f"Use {texts} (also with .gz), {' or '.join(BINARY)}"
         raise MukiError(what, where=str(path), fix=fix)
     return suffix
 

@@ -75,7 +75,7 @@ def test_other_faults_are_refused(tmp_path: Path) -> None:
     for name, message in {
         "a.csv": "has no column 'body'",
         "empty.csv": "holds no text",
-        "a.docx": r"\.docx is not a known format",
+        "a.docx": r"\.docx is not a known format\. Use \.csv, .* \.parquet or \.xlsx\.$",
         "broken.jsonl": "line 1 is not valid JSON",
         "nowhere.csv": "no such file",
         "texts/*.csv": "no file fits this pattern",
