@@ -14,7 +14,7 @@ def main(
     params_file: ParamsFile = PARAMS,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a dvc.yaml of your own.")] = False,
 ) -> dict[str, Any]:
-    """Write dvc.yaml from params.yaml: each stage with all that it reads. Needed after a file or teacher was added."""
+    """Write dvc.yaml from params.yaml: what stages read. Run it after adding or removing a file, teacher or key."""
     params, layout = config.load(params_file)
     path = dvc.write(params, layout, force=force)
     stages = list(dvc.stages(params, layout))

@@ -5,16 +5,17 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from muki_pipeline import config
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.deployment.onnx import export_onnx
+from muki_pipeline.evaluation.gold_labels import read_test
 from muki_pipeline.evaluation.metrics import accuracy
+from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.loaded.student import load_student
-from muki_pipeline.store.columns import frame
 from muki_pipeline.store.files import exists
-from muki_pipeline.store.table import read_table_file
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import quiet_libraries, say
 
@@ -28,24 +29,26 @@ def main(
 ) -> dict[str, Any]:
     """Write the student as ONNX, with head, label names and tokenizer."""
     quiet_libraries()
-    _, layout = config.load(params_file)
+    params, layout = config.load(params_file)
     student = load_student(layout.student, "cpu")
-    texts, gold = _texts(layout)
+    texts, gold = _texts(layout, student.labels, params.integrate.unknown_label)
     done = export_onnx(student, target, texts, int8)
     say(f"{target}: on {done.texts:,} texts no probability is further than {done.difference:.1e} from the student's")
     if int8:
         say(f"{target}: with weights in 8 bits, {done.agreement:.1%} of the texts keep their label")
-    if int8 and gold:
-        columns = np.array([student.labels.index(label) if label in student.labels else -1 for label in gold])
-        before = accuracy(student.logits(texts).argmax(axis=1), columns)
-        say(f"{target}: accuracy {before:.4f}, with weights in 8 bits {accuracy(done.predicted, columns):.4f}")
+    if int8 and gold is not None:
+        before = accuracy(student.logits(texts).argmax(axis=1), gold)
+        say(f"{target}: accuracy {before:.4f}, with weights in 8 bits {accuracy(done.predicted, gold):.4f}")
     return {"folder": str(target), "texts": done.texts, "difference": done.difference, "agreement": done.agreement}
 
 
-def _texts(layout: Layout) -> tuple[list[str], list[str]]:
-    """Texts of the test set with their labels, or of the corpus without."""
+def _texts(
+    layout: Layout, labels: tuple[str, ...], unknown_label: str | None
+) -> tuple[list[str], NDArray[np.intp] | None]:
+    """Texts evenly spread over the test set, with the columns of their labels, or of the corpus without."""
     if exists(layout.test):
-        test = frame(read_table_file(layout.test, ["text", "label"], "Run muki-pipeline prepare")).head(_TEXTS)
-        return test["text"].to_list(), test["label"].to_list()
+        test = read_test(layout, LabelSpace(labels, ()), unknown_label)
+        rows = np.unique(np.linspace(0, len(test.columns) - 1, min(_TEXTS, len(test.columns))).astype(int))
+        return test.texts["text"].gather(rows).to_list(), test.columns[rows]
     shard = corpus_shards(layout.corpus)[0]
-    return read_corpus_shard(shard, ["text"])["text"].to_pylist()[:_TEXTS], []
+    return read_corpus_shard(shard, ["text"])["text"].to_pylist()[:_TEXTS], None

@@ -8,13 +8,16 @@ from typing import Annotated, Any
 
 import polars as pl
 import typer
+from pydantic import ValidationError
 
 from muki_pipeline import strict_yaml
+from muki_pipeline.blocks import Delimited
 from muki_pipeline.corpus.dialects import UNKNOWN, Dialect
-from muki_pipeline.corpus.formats import describe_dialect, full_dialect, read_table
+from muki_pipeline.corpus.formats import describe_dialect, full_dialect, kind_of, names_of, read_table
+from muki_pipeline.corpus.readers import dialect_of
 from muki_pipeline.errors import MukiError, brief, choice
 from muki_pipeline.setup import look
-from muki_pipeline.setup.settings import Texts, render, student_model, write_project
+from muki_pipeline.setup.settings import Texts, refuse_existing, render, student_model, write_project
 from muki_stages.options import DELIMITERS, Delimiter, Header, Quote
 from muki_stages.terminal import quiet_libraries, say
 
@@ -28,7 +31,8 @@ class Files:
         text: Their column.
         test: Labelled texts.
         label: The column with their labels.
-        dialect: How the columns of both are written, where that is known.
+        dialect: What is known of how columns are written: of both files where they are of one kind, else of the first
+            that has columns to be found out.
     """
 
     texts: Path
@@ -64,6 +68,11 @@ def main(
     quiet_libraries()
     files = Files(texts, text, test, label, Dialect(DELIMITERS[delimiter], quote, header))
     root = Path.cwd()
+    if not force:
+        refuse_existing(root)
+    if label is not None and test is None:
+        what = "is a column of labelled texts, and no file of them is named"
+        raise MukiError(what, where=f"--label {label}", fix="Name it with --test")
     names = look.teacher_names(models)
     given = dict(_given_labels(each, names) for each in labels or [])
     more = _given_settings(settings or [], names)
@@ -71,11 +80,11 @@ def main(
     from muki_pipeline.setup import candidates  # imports torch: what is wrong with the texts is said before that
 
     teachers = [
-        candidates.find_teacher(name, model, root, given.get(name), _of_file(model, corpus.text) | more.get(name, {}))
+        candidates.find_teacher(name, model, root, given.get(name), _of_file(model, corpus.text, more.get(name, {})))
         for name, model in zip(names, models, strict=True)
     ]
     union = [label for teacher in teachers for label in teacher.labels]
-    held_out = None if files.test is None else _labelled(files, corpus.text, union)
+    held_out = None if files.test is None else _labelled(files.test, files, corpus, union)
     base = student_model(student)
     column = read_table(files.texts, [corpus.text], corpus.dialect)[corpus.text]
     lengths = candidates.fitting_lengths(teachers, look.sample(column), base, root)
@@ -119,42 +128,68 @@ def _given_settings(options: list[str], names: list[str]) -> dict[str, dict[str,
     return found
 
 
-def _of_file(model: str, text: str) -> dict[str, Any]:
-    """That a file of answers calls its texts as the corpus does, where it does."""
+def _of_file(model: str, text: str, given: dict[str, Any]) -> dict[str, Any]:
+    """What is given of a teacher and, of a file of answers, that it calls its texts as the corpus does, if it does."""
     path = Path(model).expanduser()
-    return {"text": text} if path.is_file() and text != "text" and text in read_table(path).columns else {}
+    if "text" in given or text == "text" or not path.is_file():
+        return given
+    try:
+        read = Delimited.model_validate({key: given[key] for key in Delimited.model_fields if key in given})
+    except ValidationError:  # is told with the teacher's other settings
+        return given
+    return {"text": text, **given} if text in names_of(path, dialect_of(read)) else given
 
 
 def _texts(path: Path, text: str | None, given: Dialect) -> Texts:
-    dialect = full_dialect(path, given)
-    frame = read_table(path, dialect=dialect or UNKNOWN)
-    if dialect is not None:
-        say(f"{path}: {describe_dialect(dialect, len(frame.columns))}")
+    """The texts of a file, in the column that is named, the only one that it can be or that a person chooses."""
+    dialect = _dialect(path, given)
+    frame = read_table(path, None if text is None else [text], dialect)
+    if text is not None:
+        _check_column(text, path, dialect)
     if frame.is_empty():
         raise MukiError("holds no text", where=str(path), fix="Name a file with rows")
-    if text is not None and text not in frame.columns:
-        raise MukiError(f"no column {text!r}, only {look.show_columns(frame)}", where=str(path), fix="Name one")
     column = text or _choose("text", look.longest_first(frame, look.text_columns(frame)), path, frame)
-    return Texts(str(path), column, dialect=dialect or UNKNOWN)
+    return Texts(str(path), column, dialect=dialect)
 
 
-def _labelled(files: Files, text: str, union: list[str]) -> Texts:
-    """The test set, in the column of the corpus's texts unless another is named."""
-    assert files.test is not None
-    found = _texts(files.test, files.text or text, files.dialect)
-    frame = read_table(files.test, dialect=found.dialect)
-    candidates = [files.label] if files.label else look.label_columns(frame.drop(found.text), union)
-    label = _choose("label", candidates, files.test, frame)
-    return Texts(found.source, found.text, label, found.dialect)
+def _dialect(path: Path, given: Dialect) -> Dialect:
+    """How a file's columns are written; what was found out is said."""
+    dialect = full_dialect(path, given) or UNKNOWN
+    if dialect.delimiter:
+        say(f"{path}: {describe_dialect(dialect, len(names_of(path, dialect)))}")
+    return dialect
 
 
-def _choose(what: str, candidates: list[str], path: Path, frame: pl.DataFrame) -> str:
+def _check_column(name: str, path: Path, dialect: Dialect) -> None:
+    if name not in (names := names_of(path, dialect)):
+        raise MukiError(f"no column {name!r}", where=str(path), fix=choice(name, names))
+
+
+def _labelled(test: Path, files: Files, corpus: Texts, union: list[str]) -> Texts:
+    """The test set: its texts in the column of the corpus's if it has one, else in the likeliest."""
+    is_alike = corpus.dialect == UNKNOWN or kind_of(test) == kind_of(files.texts)
+    dialect = _dialect(test, files.dialect if is_alike else UNKNOWN)
+    if files.label:
+        _check_column(files.label, test, dialect)
+    text = corpus.text if corpus.text in names_of(test, dialect) else None
+    frame = read_table(test, [text, files.label] if text and files.label else None, dialect)
+    if frame.is_empty():
+        raise MukiError("holds no text", where=str(test), fix="Name a file with rows")
+    labels = [files.label] if files.label else look.label_columns(frame.drop(text or []), union)
+    if text is None:
+        names = look.text_columns(frame.drop(labels))
+        fix = f"Call it {corpus.text}, as in {corpus.source}"
+        text = _choose("text", look.longest_first(frame, names), test, frame, fix)
+    return Texts(str(test), text, _choose("label", labels, test, frame), dialect)
+
+
+def _choose(what: str, candidates: list[str], path: Path, frame: pl.DataFrame, fix: str | None = None) -> str:
     """The one candidate, or the answer of a person at a terminal: the first of several unless they name another."""
     if len(candidates) == 1:
         return candidates[0]
     columns = look.show_columns(frame)
     if not sys.stdin.isatty():
-        fix = f"Name it with --{what} {shlex.quote(candidates[0]) if candidates else 'COLUMN'}"
+        fix = fix or f"Name it with --{what} {shlex.quote(candidates[0]) if candidates else 'COLUMN'}"
         raise MukiError(f"which column is the {what}? There are {columns}", where=str(path), fix=fix)
 
     def known(answer: str) -> str:

@@ -11,6 +11,7 @@ from muki_pipeline.corpus.formats import describe_dialect, full_dialect, read_ta
 from muki_pipeline.deployment.classify import Classifier, Request, classify_file
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.routed_teachers import open_routed_teachers
+from muki_pipeline.layout import Layout
 from muki_pipeline.setup.look import show_columns, text_columns
 from muki_stages.options import DELIMITERS, PARAMS, Delimiter, Header, ParamsFile, Quote
 from muki_stages.terminal import progress, quiet_libraries, say
@@ -19,7 +20,9 @@ from muki_stages.terminal import progress, quiet_libraries, say
 def main(
     source: Annotated[Path, typer.Argument(help="A file with texts, of any format that prepare reads.")],
     text: Annotated[str | None, typer.Option("--text", help="Its column with the texts.")] = None,
-    student: Annotated[Path, typer.Option("--student", help="The student's folder.")] = Path("data/student"),
+    student: Annotated[
+        Path | None, typer.Option("--student", help="The student's folder; by default data/student of the project.")
+    ] = None,
     routed: Annotated[
         bool, typer.Option("--routed", help="Ask the teachers and their router instead of the student.")
     ] = False,
@@ -46,18 +49,18 @@ def main(
         force,
     )
     with progress() as bars:
-        columns = classify_file(_classifier(student, params_file if routed else None), request, bars)
+        columns = classify_file(_classifier(student, params_file, routed=routed), request, bars)
     say(f"{request.target}: all columns of {source}, and {', '.join(columns[:2])}")
     return {"file": str(request.target), "columns": columns}
 
 
-def _classifier(student: Path, params_file: Path | None) -> Classifier:
-    """The teachers of a project with their router or, without a project, a student."""
-    if params_file is not None:
+def _classifier(student: Path | None, params_file: Path, *, routed: bool) -> Classifier:
+    """The teachers of a project with their router, or a student: the project's unless a folder is named."""
+    if routed:
         return open_routed_teachers(*config.load(params_file))
     from muki_pipeline.models.loaded.student import load_student  # imports torch: the file with the texts is read first
 
-    return load_student(student)
+    return load_student(student or Layout(params_file.parent).student)
 
 
 def _column(source: Path, dialect: Dialect) -> str:

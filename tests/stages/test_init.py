@@ -8,6 +8,8 @@ import polars as pl
 import pytest
 import yaml
 
+from muki_pipeline import config
+from muki_pipeline.corpus.readers import read_source
 from muki_pipeline.errors import MukiError
 from muki_stages import init
 from tests import tiny
@@ -122,3 +124,83 @@ def test_labels_that_teachers_share_are_one_line(folder: Path, capfd: pytest.Cap
     [line] = [line for line in capfd.readouterr().err.splitlines() if line.startswith("labels of")]
     shared = "'topic 0', 'topic 1', 'topic 2' and 2 more"
     assert line == f"labels of one and two: 5 labels in common, which become one: {shared}"
+
+
+def prepared() -> dict[str, Any]:
+    """The block of the last project."""
+    found: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text())["prepare"]
+    return found
+
+
+@pytest.mark.parametrize("header", [None, False])
+def test_a_sheet_without_a_header_is_written_down_as_such(folder: Path, header: bool | None) -> None:
+    sentences = [f"Where is my {text}?" for text in TEXTS]
+    pl.DataFrame({"a": sentences}).write_excel("texts.xlsx", include_header=False)
+    pl.DataFrame({"text": sentences, "label": [*"ab", *"a" * (len(TEXTS) - 2)]}).write_csv("vendor.csv")
+    init.main(["vendor.csv"], Path("texts.xlsx"), student="student", header=header)
+    assert prepared() == {"corpus": {"source": "texts.xlsx", "text": "1", "header": False}}
+    params, layout = config.load(Path("params.yaml"))
+    assert read_source(params.prepare.corpus, layout.root)["text"].to_list() == sentences
+
+
+def test_a_test_set_may_call_its_texts_otherwise(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("mails.txt").write_text("\n".join(TEXTS) + "\n")
+    answers("vendor.csv", "text")
+    pl.DataFrame({"utterance": TEXTS, "intent": ["a"] * len(TEXTS)}).write_csv("t.csv")
+    init.main(["vendor.csv"], Path("mails.txt"), test=Path("t.csv"), student="student", force=True)
+    assert (prepared()["test"]["text"], prepared()["test"]["label"]) == ("utterance", "intent")
+    pl.DataFrame({"one": TEXTS, "two": TEXTS, "intent": ["a"] * len(TEXTS)}).write_csv("t.csv")
+    monkeypatch.setattr("sys.stdin", StringIO(""))
+    with pytest.raises(MukiError, match=r"which column is the text.*Call it text, as in mails\.txt"):
+        init.main(["vendor.csv"], Path("mails.txt"), test=Path("t.csv"), student="student", force=True)
+
+
+def test_how_the_corpus_is_written_is_not_asked_of_a_test_set_of_another_kind(folder: Path) -> None:
+    pl.DataFrame({"body": TEXTS, "who": ["x"] * len(TEXTS)}).write_csv("texts.csv", separator=";")
+    answers("vendor.csv", "text")
+    pl.DataFrame({"body": TEXTS, "label": ["a"] * len(TEXTS)}).write_csv("t.tsv", separator="\t")
+    teachers("vendor.csv", text="body", test=Path("t.tsv"), delimiter="semicolon", header=True)
+    assert [prepared()[each]["delimiter"] for each in ("corpus", "test")] == [";", "\t"]
+    Path("mails.txt").write_text("\n".join(TEXTS) + "\n")
+    pl.DataFrame({"text": TEXTS, "label": ["a"] * len(TEXTS)}).write_csv("t.csv", separator="|")
+    init.main(["vendor.csv"], Path("mails.txt"), test=Path("t.csv"), student="student", delimiter="bar", force=True)
+    assert prepared()["test"]["delimiter"] == "|"
+
+
+def test_only_the_columns_that_are_named_are_read(folder: Path) -> None:
+    Path("texts.csv").write_text("\n".join(["body,note,note", *(f"{text},1,2" for text in TEXTS)]) + "\n")
+    answers("vendor.csv", "text")
+    teachers("vendor.csv", text="body")
+    assert prepared()["corpus"]["text"] == "body"
+    with pytest.raises(MukiError, match=r"texts\.csv: no column 'bdy'\. Did you mean 'body'\?"):
+        teachers("vendor.csv", text="bdy")
+
+
+def test_a_file_of_answers_is_looked_into_as_its_settings_say(folder: Path) -> None:
+    lines = [f"{text}|{'ab'[number % 2]};x" for number, text in enumerate(TEXTS)]
+    Path("vendor.csv").write_text("\n".join(["body|label;note", *lines]) + "\n")
+    with pytest.raises(MukiError, match="can be read with"):
+        teachers("vendor.csv")
+    assert (
+        teachers("vendor.csv", settings=["vendor.delimiter='|'", "vendor.label=label;note"])["vendor"]["text"] == "body"
+    )
+    with pytest.raises(MukiError, match=r"teacher vendor: delimiter: Input should be"):
+        teachers("vendor.csv", settings=["vendor.delimiter=x"])
+
+
+def test_a_column_of_labels_is_there(folder: Path) -> None:
+    answers("vendor.csv", "text")
+    answers("t.csv", "body")
+    with pytest.raises(MukiError, match=r"t\.csv: no column 'lable'\. Did you mean 'label'\?"):
+        teachers("vendor.csv", test=Path("t.csv"), label="lable")
+    for name in ("nowhere.csv", "nowhere.parquet"):
+        with pytest.raises(MukiError, match=f"{name}: is not a regular file"):
+            teachers("vendor.csv", test=Path(name), label="label")
+    with pytest.raises(MukiError, match=r"--label label: .*Name it with --test"):
+        teachers("vendor.csv", label="label")
+
+
+def test_a_project_that_is_there_is_told_before_anything_is_read(folder: Path) -> None:
+    Path("params.yaml").touch()
+    with pytest.raises(MukiError, match=r"params\.yaml: is there already"):
+        init.main(["nowhere"], Path("nowhere.csv"), student="student")

@@ -7,7 +7,7 @@ from muki_pipeline.errors import MukiError
 from muki_pipeline.store.keys import canonical_key, file_digest
 
 _NOT_THE_CONTENT = {"answers", "most_unanswered"}
-_CODE = 4
+_CODE = 5
 """Raised where the same file gives other labels."""
 
 

@@ -4,7 +4,8 @@ import gzip
 import json
 import zlib
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -29,25 +30,15 @@ from muki_pipeline.errors import MukiError, brief, needs_package, refusing, shor
 _GZIP = ".gz"
 _QUOTED = 80
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-_ORANGE_WORDS = {
-    "",
-    "c",
-    "continuous",
-    "d",
-    "discrete",
-    "s",
-    "string",
-    "t",
-    "time",
-    "m",
-    "meta",
-    "class",
-    "i",
-    "ignore",
-}
+_ORANGE_TYPES = {"c", "continuous", "d", "discrete", "s", "string", "t", "time"}
+_ORANGE_WORDS = {"", *_ORANGE_TYPES, "m", "meta", "class", "i", "ignore"}
 _NO_FRAME = ("decimal256", "union", "run_end_encoded", "month_day_nano_interval")
 """Types that polars cannot hold."""
 Columns = Sequence[str] | None
+_Cells = tuple[list[str], list[list[str | None]]]
+"""The names of columns, and rows of strings."""
+_Entry = tuple[str, Any]
+"""What a file of JSON holds, with its place."""
 
 
 def kind_of(path: Path) -> str:
@@ -62,9 +53,21 @@ def kind_of(path: Path) -> str:
     if suffix not in READERS or (is_packed and suffix in BINARY):
         what = f"{suffix or 'a file without an ending'}{_GZIP if is_packed else ''} is not a known format"
         texts = ", ".join(each for each in READERS if each not in BINARY)
-        fix = f"Use {texts} (also with .gz), {', '.join(BINARY)}, or the name of a data set on the hub"
+        fix = f"Use {texts} (also with .gz), {' or '.join(BINARY)}"
         raise MukiError(what, where=str(path), fix=fix)
     return suffix
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[str]:
+    """Gives a file's kind; inside, what is wrong with it is a refusal."""
+    kind = kind_of(path)
+    if not path.is_file():
+        raise MukiError("is not a regular file", where=str(path), fix="Name a file")
+    try:
+        yield kind
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError, EOFError, zlib.error) as error:
+        raise MukiError(f"cannot be read ({brief(error)})", where=str(path), fix="Correct the file") from None
 
 
 def read_table(path: Path, columns: Columns = None, dialect: Dialect = UNKNOWN) -> pl.DataFrame:
@@ -78,34 +81,38 @@ def read_table(path: Path, columns: Columns = None, dialect: Dialect = UNKNOWN) 
     Raises:
         MukiError: The file is missing, of an unknown format, or unreadable.
     """
-    kind = kind_of(path)
-    if not path.is_file():
-        raise MukiError("is not a regular file", where=str(path), fix="Name a file")
-    try:
+    with _reading(path) as kind:
         return READERS[kind](path, columns, dialect)
-    except (pl.exceptions.PolarsError, pa.ArrowException, OSError, EOFError, zlib.error) as error:
-        raise MukiError(f"cannot be read ({brief(error)})", where=str(path), fix="Correct the file") from None
 
 
 def names_of(path: Path, dialect: Dialect = UNKNOWN) -> list[str]:
-    """The names of a file's columns.
+    """The names of a file's columns, whatever they hold.
 
     Raises:
         MukiError: See `read_table`.
     """
-    return pq.read_schema(path).names if kind_of(path) == ".parquet" else read_table(path, dialect=dialect).columns
+    with _reading(path) as kind:
+        if kind in _CELLS:
+            return _CELLS[kind](path, dialect)[0]
+        if kind in _ENTRIES:
+            return list(dict.fromkeys(name for _, row in _objects(path) for name in row))
+        return pq.read_schema(path).names if kind == ".parquet" else read_table(path).columns
 
 
 def full_dialect(path: Path, given: Dialect = UNKNOWN) -> Dialect | None:
-    """How the columns of a file are written, found out where it is not known; None where the format says so itself.
+    """How the columns of a file are written, found out where it is not known; of a sheet, whether it has a header.
+
+    None where the format says so itself.
 
     Raises:
-        MukiError: See `find_dialect`; nobody can tell whether there is a header.
+        MukiError: See `find_dialect` and `read_table`; nobody can tell whether there is a header.
     """
-    kind = kind_of(path)
-    if kind not in _USUAL or (kind == ".tab" and _is_orange(_text(path))):
-        return None
-    return _opened(path, given)[1]
+    with _reading(path) as kind:
+        if kind == ".xlsx":
+            return Dialect(header=_header(_sheet(path), given, path))
+        if kind not in _USUAL or (kind == ".tab" and _is_orange(_text(path))):
+            return None
+        return _opened(path, given)[1]
 
 
 def describe_dialect(dialect: Dialect, columns: int) -> str:
@@ -155,18 +162,9 @@ def _header(rows: Sequence[Record], given: Dialect, path: Path) -> bool:
     return found
 
 
-def _read_delimited(path: Path, columns: Columns, given: Dialect) -> pl.DataFrame:
-    rows, dialect = _opened(path, given)
-    if not rows:
-        return pl.DataFrame()
-    numbers = [str(number) for number in range(1, len(rows[0].fields) + 1)]
-    names = [field or f"column {number}" for field, number in zip(rows[0].fields, numbers, strict=True)]
-    body = rows[1:] if dialect.header else rows
-    return _frame(names if dialect.header else numbers, [row.fields for row in body], columns, path)
-
-
-def _frame(names: Sequence[str], rows: Sequence[Sequence[Any]], columns: Columns, path: Path) -> pl.DataFrame:
+def _read_cells(path: Path, columns: Columns, given: Dialect) -> pl.DataFrame:
     """The wanted columns of rows of strings."""
+    names, rows = _CELLS[kind_of(path)](path, given)
     wanted = [number for number, name in enumerate(names) if columns is None or name in columns]
     chosen = [names[number] for number in wanted]
     if twice := sorted({name for name in chosen if chosen.count(name) > 1}):
@@ -174,14 +172,26 @@ def _frame(names: Sequence[str], rows: Sequence[Sequence[Any]], columns: Columns
     return pl.DataFrame({names[number]: pl.Series([row[number] for row in rows], dtype=pl.String) for number in wanted})
 
 
-def _read_tab(path: Path, columns: Columns, given: Dialect) -> pl.DataFrame:
+def _delimited(path: Path, given: Dialect) -> _Cells:
+    rows, dialect = _opened(path, given)
+    return _named(rows, is_named=bool(dialect.header))
+
+
+def _named(rows: Sequence[Record], *, is_named: bool) -> _Cells:
+    """Rows with the names of their columns, which are numbers where the first row does not name them."""
+    first = rows[0].fields if rows else []
+    numbers = [str(number) for number in range(1, len(first) + 1)]
+    names = [field or f"column {number}" for field, number in zip(first, numbers, strict=True)]
+    return (names, [row.fields for row in rows[1:]]) if is_named else (numbers, [row.fields for row in rows])
+
+
+def _tab(path: Path, given: Dialect) -> _Cells:
     """Orange's .tab has two more header lines, and quotes are text in it; other files of this ending are as .tsv."""
     text = _text(path)
     if not _is_orange(text):
-        return _read_delimited(path, columns, given)
+        return _delimited(path, given)
     rows = records(text, Dialect("\t", "none"), str(path))
-    names = [field or "" for field in rows[0].fields]
-    return _frame(names, [row.fields for row in rows[3:] if any(row.fields)], columns, path)
+    return [field or "" for field in rows[0].fields], [row.fields for row in rows[3:] if any(row.fields)]
 
 
 def _is_orange(text: str) -> bool:
@@ -200,19 +210,19 @@ def _read_lines(path: Path, columns: Columns, given: Dialect) -> pl.DataFrame:
     return pl.DataFrame({"text": pl.Series([text if text.strip() else None for text in texts], dtype=pl.String)})
 
 
-def _read_json_lines(path: Path, columns: Columns, given: Dialect) -> pl.DataFrame:
+def _lines(path: Path) -> list[_Entry]:
+    """An object in each line."""
     lines = enumerate(_text(path).split("\n"), start=1)
-    rows = [(f"line {number}", _parsed(line, f"line {number}", path)) for number, line in lines if line.strip()]
-    return _objects(rows, columns, path)
+    return [(f"line {number}", _parsed(line, f"line {number}", path)) for number, line in lines if line.strip()]
 
 
-def _read_json(path: Path, columns: Columns, given: Dialect) -> pl.DataFrame:
+def _array_of(path: Path) -> list[_Entry]:
     """An array of objects."""
     content = _parsed(_text(path), "", path)
     if not isinstance(content, list):
         fix = "Write an array of objects (pandas: orient='records'), or an object in each line of a .jsonl file"
         raise MukiError("holds no array", where=str(path), fix=fix)
-    return _objects([(f"entry {number}", row) for number, row in enumerate(content, start=1)], columns, path)
+    return [(f"entry {number}", row) for number, row in enumerate(content, start=1)]
 
 
 def _parsed(text: str, place: str, path: Path) -> Any:
@@ -223,13 +233,19 @@ def _parsed(text: str, place: str, path: Path) -> Any:
         raise MukiError(what, where=str(path), fix="Correct it") from None
 
 
-def _objects(rows: Sequence[tuple[str, Any]], columns: Columns, path: Path) -> pl.DataFrame:
-    """A frame of objects, each with its place in the file."""
+def _objects(path: Path) -> list[_Entry]:
+    """The objects of a file, each with its place."""
+    rows = _ENTRIES[kind_of(path)](path)
     for place, row in rows:
         if not isinstance(row, dict):
             what = f"{place} holds {type(row).__name__}, not an object"
             fix = 'Write a flat object for each text: {"text": "...", "label": "..."}'
             raise MukiError(what, where=str(path), fix=fix)
+    return rows
+
+
+def _read_objects(path: Path, columns: Columns, given: Dialect) -> pl.DataFrame:
+    rows = _objects(path)
     names = dict.fromkeys(name for _, row in rows for name in row if columns is None or name in columns)
     for place, row in rows:
         if any(isinstance(value := row.get(name), str) and not _is_text(value) for name in names):
@@ -292,12 +308,13 @@ def arrow_frame(table: pa.Table, path: Path) -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(table))
 
 
-def _read_excel(path: Path, columns: Columns, given: Dialect) -> pl.DataFrame:
-    """The only sheet with content; every cell as text."""
+def _sheet(path: Path) -> list[Record]:
+    """The rows of the only sheet with content; every cell as text."""
     needs_package("fastexcel", "excel", str(path))
+    content = path.read_bytes()
     with refusing("cannot be read", where=str(path), fix="Save it again as .xlsx, or as .csv"):
         sheets = pl.read_excel(
-            BytesIO(path.read_bytes()),
+            BytesIO(content),
             sheet_id=0,
             has_header=False,
             infer_schema_length=0,
@@ -309,27 +326,24 @@ def _read_excel(path: Path, columns: Columns, given: Dialect) -> pl.DataFrame:
         what = f"has several sheets with content: {shortlist(list(filled))}"
         raise MukiError(what, where=str(path), fix="Keep the one with the texts")
     rows = [list(row) for frame in filled.values() for row in frame.cast(pl.String).iter_rows()]
-    parsed = [Record(number, row) for number, row in enumerate(rows, start=1)]
-    if not parsed:
-        return pl.DataFrame()
-    numbers = [str(number) for number in range(1, len(rows[0]) + 1)]
-    is_named = _header(parsed, given, path)
-    names = [field or f"column {number}" for field, number in zip(rows[0], numbers, strict=True)]
-    return _frame(names if is_named else numbers, rows[1:] if is_named else rows, columns, path)
+    return [Record(number, row) for number, row in enumerate(rows, start=1)]
+
+
+def _excel(path: Path, given: Dialect) -> _Cells:
+    rows = _sheet(path)
+    return _named(rows, is_named=_header(rows, given, path))
 
 
 _USUAL = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 """Files of delimited columns, and the delimiter that their ending stands for."""
+_Read = Callable[[Path, Dialect], _Cells]
+_CELLS: dict[str, _Read] = {".csv": _delimited, ".tsv": _delimited, ".tab": _tab, ".xlsx": _excel}
+_ENTRIES: dict[str, Callable[[Path], list[_Entry]]] = {".json": _array_of, ".jsonl": _lines, ".ndjson": _lines}
 READERS: dict[str, Callable[[Path, Columns, Dialect], pl.DataFrame]] = {
-    ".csv": _read_delimited,
-    ".tsv": _read_delimited,
-    ".tab": _read_tab,
+    **dict.fromkeys(_CELLS, _read_cells),
+    **dict.fromkeys(_ENTRIES, _read_objects),
     ".txt": _read_lines,
-    ".json": _read_json,
-    ".jsonl": _read_json_lines,
-    ".ndjson": _read_json_lines,
     ".parquet": _read_parquet,
-    ".xlsx": _read_excel,
 }
-"""How to read a file, by its ending. To add a format, add a function and a line."""
+"""How to read a file, by its ending. To add a format, add a function and a line, here or above."""
 BINARY = (".parquet", ".xlsx")

@@ -99,6 +99,18 @@ def prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
     return {"corpus": sum(shard.rows for shard in shards), **extra, **rows, **shared}
 
 
+def planned(settings: Prepare, layout: Layout) -> tuple[pl.Series, pl.DataFrame | None]:
+    """The corpus's texts and the test set (`id`, `text`, `label`), as `prepare` would write them; nothing is written.
+
+    Raises:
+        MukiError: See `prepare`.
+    """
+    test = _test_set(settings, layout)
+    corpus = _Corpus(settings, layout, test)
+    corpus.check()
+    return pl.concat(part["text"] for part in corpus.parts()), test
+
+
 class _Corpus:
     """The corpus, part by part; a labelled source is drawn from as a whole, because its rows are counted by label.
 

@@ -7,10 +7,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from muki_pipeline.blocks import Source
+from muki_pipeline.blocks import Delimited, Source
 from muki_pipeline.corpus.dialects import Dialect
 from muki_pipeline.corpus.formats import arrow_frame, describe_dialect, full_dialect, kind_of, names_of, read_table
-from muki_pipeline.errors import MukiError, brief, choice
+from muki_pipeline.errors import MukiError, brief, choice, refusing
 from muki_pipeline.models import locations
 from muki_pipeline.names import comparable
 
@@ -56,7 +56,7 @@ def read_parts(source: Source, root: Path) -> Iterator[pl.DataFrame]:
         raise MukiError("holds no text", where=source.source, fix="Name a source with rows")
 
 
-def dialect_of(source: Source) -> Dialect:
+def dialect_of(source: Delimited) -> Dialect:
     """What the settings say about the columns of a source's files."""
     return Dialect(source.delimiter, source.quote, source.header)
 
@@ -70,8 +70,8 @@ def describe(source: Source, root: Path) -> list[str]:
     lines = []
     for path in local_files(source.source, root) or []:
         dialect = full_dialect(path, dialect_of(source))
-        if dialect is not None and None in (source.delimiter, source.quote):
-            lines.append(f"{path}: {describe_dialect(dialect, len(read_table(path, dialect=dialect).columns))}")
+        if dialect is not None and dialect.delimiter and None in (source.delimiter, source.quote):
+            lines.append(f"{path}: {describe_dialect(dialect, len(names_of(path, dialect)))}")
     return lines
 
 
@@ -144,7 +144,7 @@ def _checked(frame: pl.DataFrame, source: Source, where: str, origin: Path | lis
         fix += ", or set header: false if these are texts" if is_delimited and source.header else ""
         raise MukiError(f"has no column {missing[0]!r}", where=where, fix=fix)
     frame = frame.select(strings(frame, name, where, role == "text").alias(role) for role, name in columns.items())
-    kind = kind_of(origin) if isinstance(origin, Path) else ""
+    kind = kind_of(origin) if isinstance(origin, Path) else "hub"
     for role, name in columns.items():
         check_filled(frame[role], name, where, null_remedy(kind))
     if source.label:
@@ -165,16 +165,19 @@ def check_filled(values: pl.Series, column: str, where: str, fix: str) -> None:
         raise MukiError(what, where=where, fix=fix)
 
 
-# In a file of lines, and in one whose quotes are text, an empty text cannot be written at all.
+# In a file of lines, in one whose quotes are text, and in a cell, an empty text cannot be written at all.
 _NULL_REMEDY = {
     "": 'Drop these rows, or write ""',
+    "hub": "Name another split or column, or save the other rows as a file and name that",
     ".txt": "Drop these lines",
-    **dict.fromkeys((".tsv", ".tab"), 'Drop these rows, or use a CSV file, where an empty text is written as ""'),
+    **dict.fromkeys(
+        (".tsv", ".tab", ".xlsx"), 'Drop these rows, or use a CSV file, where an empty text is written as ""'
+    ),
 }
 
 
 def null_remedy(kind: str) -> str:
-    """What to do about rows without a value, by the file's ending."""
+    """What to do about rows without a value, by the file's ending; `hub` is a data set."""
     return _NULL_REMEDY.get(kind, _NULL_REMEDY[""])
 
 
@@ -196,17 +199,14 @@ def strings(frame: pl.DataFrame, name: str, where: str, is_text: bool) -> pl.Exp
 def _from_hub(source: Source) -> pl.DataFrame:
     from datasets import ClassLabel, load_dataset
 
-    try:
+    what = "is neither a file nor a data set that can be loaded"
+    fix = "Correct source, config or split in prepare, or connect to the network it needs"
+    with refusing(what, where=source.source, fix=fix):
         data = load_dataset(source.source, source.config, split=source.split)
-    except (OSError, ValueError) as error:  # what datasets raises for a name, config or split that it cannot load
-        raise MukiError(
-            f"is neither a file nor a data set that can be loaded ({brief(error)})",
-            where=source.source,
-            fix="Correct source, config or split in prepare, or connect to the network it needs",
-        ) from None
     feature = data.features.get(source.label) if source.label else None
     frame = pl.DataFrame(pl.from_arrow(data.data.table))
-    if isinstance(feature, ClassLabel):
+    if isinstance(feature, ClassLabel):  # -1 is no label
+        label = pl.col(str(source.label))
         names = dict(enumerate(feature.names))
-        frame = frame.with_columns(pl.col(str(source.label)).replace_strict(names, return_dtype=pl.String))
+        frame = frame.with_columns(label.replace_strict(names, default=None, return_dtype=pl.String))
     return frame

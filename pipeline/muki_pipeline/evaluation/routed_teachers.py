@@ -33,7 +33,7 @@ class RoutedTeachers:
 
     Attributes:
         router: The project's.
-        teachers: The teachers, by name, with the arithmetic that the corpus was labelled in.
+        teachers: The teachers in the router's order, with the arithmetic that the corpus was labelled in.
         encoder: The neutral encoder, None where the router reads no embeddings.
     """
 
@@ -103,14 +103,15 @@ def open_routed_teachers(params: Params, layout: Layout) -> RoutedTeachers:
         MukiError: There is no router; a teacher, the encoder or a setting is no longer what it was fitted with.
     """
     router, where = Router.load(layout.router), str(layout.router)
-    if list(router.teachers) != list(params.teachers):
+    if {*router.teachers} != {*params.teachers}:
         what = f"was fitted to the teachers {list(router.teachers)}, not {list(params.teachers)}"
         raise MukiError(what, where=where, fix=MAKE_GOLDEN)
     if changed := [name for name, value in router.settings.items() if getattr(params.label, name) != value]:
         what = f"was fitted to labels of another label.{changed[0]} ({router.settings[changed[0]]})"
         raise MukiError(what, where=where, fix="Run muki-pipeline label for every teacher, then integrate")
     teachers: dict[str, StoredTeacher | StoredAnswers] = {}
-    for name, teacher in params.teachers.items():
+    for name in router.teachers:  # in its order: DVC does not see that of params.yaml
+        teacher = params.teachers[name]
         if isinstance(teacher, AnswerFile):
             stored = StoredAnswers.locate(name, teacher, layout)
             digest = stored.digest

@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
-from muki_pipeline.errors import MukiError, brief
+from muki_pipeline.errors import MukiError, refusing
 from muki_pipeline.store.files import exists, read_bytes
 from muki_pipeline.store.keys import canonical_key, file_digest
 
@@ -94,18 +94,11 @@ def model_folder(
     if path is not None or looks_like_path(reference):
         raise MukiError("no such model folder", where=reference, fix="Correct the path, or train the model first")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     ignored = [*_OTHER_WEIGHTS, *_NOTES, *_OTHER_FOLDERS, *(() if pickles else _PICKLES)]
-    try:
-        found = snapshot_download(reference, revision=revision, ignore_patterns=ignored, local_files_only=offline)
-        return Path(found)
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise MukiError(
-            f"is not a folder, and downloading it from the hub failed ({brief(error)})",
-            where=reference,
-            fix="Correct the name, or provide the network or HF_TOKEN it needs",
-        ) from None
+    fix = "Correct the name, or provide the network or HF_TOKEN it needs"
+    with refusing("is not a folder, and downloading it from the hub failed", where=reference, fix=fix):
+        return Path(snapshot_download(reference, revision=revision, ignore_patterns=ignored, local_files_only=offline))
 
 
 def model_files(folder: Path, *, pickles: bool = False) -> list[Path]:

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from muki_pipeline.blocks import AnswerFile, Teacher
 from muki_pipeline.config import Label
 from muki_pipeline.corpus.formats import kind_of
-from muki_pipeline.errors import MukiError, brief, describe_fault
+from muki_pipeline.errors import MukiError, describe_fault, refusing
 from muki_pipeline.labelling.answer_file.reading import read_answers
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.network.dropout import NoDropoutError
@@ -96,14 +96,10 @@ def _where(model: str, root: Path) -> dict[str, str]:
 
 def _newest(model: str) -> str:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
-    try:
-        commit = HfApi().model_info(model).sha
-    except (OSError, ValueError, HfHubHTTPError) as error:
-        what = f"is no folder here, and the hub does not tell its newest commit ({brief(error)})"
-        raise MukiError(what, where=model, fix="Correct the path, or name a commit: ID@COMMIT") from None
-    return str(commit)
+    what = "there is no such folder here, and the hub does not tell the newest commit of a model of this name"
+    with refusing(what, where=model, fix="Correct the path, or name a commit: ID@COMMIT"):
+        return str(HfApi().model_info(model).sha)
 
 
 def token_lengths(tokenizer: PreTrainedTokenizerBase, texts: list[str], longest: int) -> np.ndarray:

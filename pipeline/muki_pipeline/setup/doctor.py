@@ -8,7 +8,8 @@ import polars as pl
 import pyarrow as pa
 
 from muki_pipeline.blocks import AnswerFile, Source
-from muki_pipeline.config import Params
+from muki_pipeline.config import Params, Prepare
+from muki_pipeline.corpus.prepare import planned
 from muki_pipeline.corpus.readers import describe, read_source
 from muki_pipeline.corpus.table import with_ids
 from muki_pipeline.errors import MukiError, brief, shortlist
@@ -38,20 +39,28 @@ def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
         params: The settings.
         layout: Where the project lies.
     """
-    found, corpus = _texts(params.prepare.corpus, "prepare.corpus", layout)
-    texts = None if corpus is None else corpus["text"]
-    yield from found
-    tested = None
-    if params.prepare.test is not None:
-        found, tested = _texts(params.prepare.test, "prepare.test", layout)
-        yield from found
-        if corpus is not None and tested is not None:
-            yield from _shared(corpus["text"], tested["text"])
+    sources = _sources(params.prepare)
+    frames: dict[str, pl.DataFrame] = {}
+    for where, source in sources.items():
+        yield from _texts(source, where, layout, frames)
+    texts = frames["prepare.corpus"]["text"] if "prepare.corpus" in frames else None
+    tested = frames.get("prepare.test")
+    if frames.keys() == sources.keys() and _is_part(params.prepare):
+        try:
+            texts, tested = planned(params.prepare, layout)
+            yield Finding("ok", "prepare", f"{len(texts):,} texts make the corpus")
+        except MukiError as error:
+            yield _error(error)
+    if texts is not None and tested is not None:
+        yield from _shared(texts, tested["text"])
     begin = time.perf_counter()
     from muki_pipeline.setup import rehearsal  # imports torch: what there is to say of the texts is said before that
 
     start = time.perf_counter() - begin
-    yield rehearsal.machine(params)
+    machine = _tried("machine", partial(rehearsal.machine, params))
+    yield from machine
+    if machine[0].level == "error":  # what else is wrong shows on another device too
+        params = params.model_copy(update={"label": params.label.model_copy(update={"device": "auto"})})
     yield from _tried("store", partial(_store, layout))
     if texts is None:
         return
@@ -121,7 +130,7 @@ def _tried(where: str, check: Callable[[], list[Finding]]) -> list[Finding]:
     try:
         return check()
     except MukiError as error:
-        return [Finding("error", error.where, error.what, error.fix)]
+        return [_error(error)]
     except MemoryError:
         return [_NO_MEMORY(where=where)]
     except RuntimeError as error:  # torch tells a lack of memory, and what a network cannot do, by this one class
@@ -129,6 +138,22 @@ def _tried(where: str, check: Callable[[], list[Finding]]) -> list[Finding]:
             return [_NO_MEMORY(where=where)]
         fix = "Use another model there; if it is one that should work, report this message"
         return [Finding("error", where, f"trying it failed: {brief(error)}", fix)]
+
+
+def _error(error: MukiError) -> Finding:
+    return Finding("error", error.where, error.what, error.fix)
+
+
+def _sources(settings: Prepare) -> dict[str, Source]:
+    """All that `prepare` reads, by its key in params.yaml."""
+    extra = {f"prepare.extra.{number}": source for number, source in enumerate(settings.extra)}
+    test = {} if settings.test is None else {"prepare.test": settings.test}
+    return {"prepare.corpus": settings.corpus, **extra, **test}
+
+
+def _is_part(settings: Prepare) -> bool:
+    """Whether corpus and test set are something else than their sources."""
+    return bool(settings.extra or settings.labels or settings.rows_per_label)
 
 
 def _shared(corpus: pl.Series, tested: pl.Series) -> list[Finding]:
@@ -152,12 +177,14 @@ def _tested(params: Params, gold: pl.Series, labels: dict[str, list[str]]) -> li
     return [Finding("warning", "prepare.test", f"{what}left out: {named}", fix)]
 
 
-def _texts(source: Source, where: str, layout: Layout) -> tuple[list[Finding], pl.DataFrame | None]:
+def _texts(source: Source, where: str, layout: Layout, frames: dict[str, pl.DataFrame]) -> list[Finding]:
+    """The texts of a source, noted in `frames`."""
     try:
         frame = read_source(source, layout.root)
         read_as = "".join(f" ({line.rpartition(': ')[2]})" for line in describe(source, layout.root)[:1])
     except MukiError as error:
-        return [Finding("error", error.where, error.what, error.fix)], None
+        return [_error(error)]
+    frames[where] = frame
     texts = frame["text"]
     found = [Finding("ok", where, f"{len(texts):,} texts in {source.source}{read_as}, column {source.text}")]
     empty = int((texts.str.strip_chars() == "").sum())
@@ -167,7 +194,7 @@ def _texts(source: Source, where: str, layout: Layout) -> tuple[list[Finding], p
     if equal > _MANY * len(texts):
         what = f"{equal:,} texts occur before, word for word"
         found.append(Finding("warning", where, what, "Drop them, unless they should count as often as they occur"))
-    return found, frame
+    return found
 
 
 def _label_names(labels: dict[str, list[str]]) -> list[Finding]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from muki_pipeline import strict_yaml
-from muki_pipeline.blocks import AnswerFile, AnyTeacher, Source
+from muki_pipeline.blocks import AnswerFile, AnyTeacher, Block, Source
 from muki_pipeline.config import Params, Training
 from muki_pipeline.corpus.prepare import sources
 from muki_pipeline.corpus.readers import watched
@@ -20,6 +20,7 @@ FILE = "dvc.yaml"
 HEADER = "# Written by muki-pipeline from params.yaml. Write it anew with muki-pipeline dvc.\n"
 _BLOCKS = ("label", "embed", "integrate", "student", "evaluate")
 _FIX = "Run muki-pipeline dvc"
+_EVAL = "data/eval"
 
 
 def render(
@@ -74,10 +75,12 @@ def sealed(params: Params, layout: Layout) -> str:
 
 
 def check(params: Params, layout: Layout) -> None:
-    """Refuse a dvc.yaml that lacks something that the settings ask for: DVC would call old results up to date.
+    """Refuse a dvc.yaml that does not fit the settings: DVC would call old results up to date, or miss what is gone.
+
+    More dependencies, parameters of keys that are set, outputs and stages of somebody's own are welcome.
 
     Raises:
-        MukiError: A stage, or a dependency, parameter or output of one, is missing.
+        MukiError: A stage, or a dependency, parameter or output of one, is missing or no longer asked for.
     """
     path = layout.root / FILE
     if not files.exists(path):
@@ -86,14 +89,49 @@ def check(params: Params, layout: Layout) -> None:
         found = strict_yaml.read(files.read_bytes(path, _FIX).decode())["stages"]
     except (strict_yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise MukiError(f"lists no stages ({error})", where=str(path), fix=_FIX) from None
-    for name, wanted in stages(params, layout).items():
+    made = stages(params, layout)
+    for name, wanted in made.items():
         there = found.get(name)
         if not isinstance(there, dict):
             raise MukiError(f"has no stage {name}, which params.yaml asks for", where=str(path), fix=_FIX)
         for kind in ("deps", "params", "outs"):
-            if missing := [each for each in wanted.get(kind, ()) if each not in (there.get(kind) or ())]:
+            entries, asked = _names(there.get(kind)), wanted.get(kind, ())
+            if missing := [each for each in asked if each not in entries]:
                 what = f"stage {name} lacks {shortlist(missing)} among its {kind}, which params.yaml asks for"
                 raise MukiError(what, where=str(path), fix=_FIX)
+            if gone := [each for each in entries if each not in asked and _is_gone(kind, each, params)]:
+                what = f"stage {name} has {shortlist(gone)} among its {kind}, which params.yaml no longer asks for"
+                raise MukiError(what, where=str(path), fix=_FIX)
+    if gone := [name for name, stage in found.items() if name not in made and _is_ours(name, stage)]:
+        raise MukiError(f"has a stage {gone[0]}, which params.yaml no longer asks for", where=str(path), fix=_FIX)
+
+
+def _names(entries: Any) -> list[str]:
+    """Dependencies, parameters or outputs by name: DVC lets each also map to its options, or a file to its keys."""
+    return [name for each in entries or () for name in (each if isinstance(each, dict) else [each])]
+
+
+def _is_gone(kind: str, name: str, params: Params) -> bool:
+    """Whether a stage has something of ours that no setting asks for, so that DVC misses it."""
+    if kind == "outs":
+        return name == _EVAL
+    return kind == "params" and name.partition(".")[0] in Params.model_fields and not _is_set(params, name)
+
+
+def _is_set(params: Params, key: str) -> bool:
+    """Whether params.yaml sets a key: DVC stops at others."""
+    place: Any = params
+    for part in key.split("."):
+        known = place.model_fields_set if isinstance(place, Block) else place
+        if not isinstance(known, set | dict) or part not in known:
+            return False
+        place = getattr(place, part) if isinstance(place, Block) else place[part]
+    return True
+
+
+def _is_ours(name: str, stage: Any) -> bool:
+    command = str(stage.get("cmd")) if isinstance(stage, dict) else ""
+    return name.startswith(("label-", "train-teacher-", "evaluate")) and command.startswith("muki-pipeline ")
 
 
 def stages(
@@ -131,7 +169,7 @@ class _Stages:
 
     def prepare(self) -> dict[str, Any]:
         deps = [self._source(each) for each in sources(self.params.prepare)]
-        outs = ["data/corpus", *(["data/eval"] if has_gold(self.params) else [])]
+        outs = ["data/corpus", *([_EVAL] if has_gold(self.params) else [])]
         return self._stage("prepare", deps, ["prepare", *self._store()], outs)
 
     def train_teacher(self, name: str) -> dict[str, Any]:
@@ -188,8 +226,7 @@ class _Stages:
         return ["store"] if self.params.store else []
 
     def _set(self, block: str, *keys: str) -> list[str]:
-        """Those of the keys that params.yaml sets: DVC stops at others."""
-        return [f"{block}.{key}" for key in keys if key in getattr(self.params, block).model_fields_set]
+        return [f"{block}.{key}" for key in keys if _is_set(self.params, f"{block}.{key}")]
 
     def _encoder_settings(self) -> list[str]:
         return self._set("student", "model", "revision") if self.params.embed.model is None else []

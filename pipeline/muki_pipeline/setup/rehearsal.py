@@ -37,14 +37,14 @@ _TRAINING_BYTES = 16
 """Of a weight in training: itself, its gradient and two averages of AdamW, in float32."""
 
 
-def machine(params: Params) -> Finding:
+def machine(params: Params) -> list[Finding]:
     """The device, and the arithmetic that it is fastest in.
 
     Raises:
         MukiError: There is no such device.
     """
     device = choose_device(params.label.device)
-    return Finding("ok", "machine", f"{device}, {torch.get_num_threads()} threads, fastest in {fast_dtype(device)}")
+    return [Finding("ok", "machine", f"{device}, {torch.get_num_threads()} threads, fastest in {fast_dtype(device)}")]
 
 
 def teacher(
@@ -149,8 +149,11 @@ def seconds_a_step(
 ) -> float:
     """What a step of the student's training takes on the mean of some batches. The weights stay as they are."""
     tokens = tokenise(tokenizer, sample(texts, _STEPS_TIMED * settings.batch_size), settings.max_length)
-    by_length = np.array_split(np.argsort(-tokens.lengths), _STEPS_TIMED)  # as in training
-    batches = [collate(tokens, rows, model.config.pad_token_id, torch.device("cpu")).inputs for rows in by_length]
+    parts = min(_STEPS_TIMED, len(tokens.lengths))
+    by_length = np.array_split(np.argsort(-tokens.lengths), parts)  # as in training
+    device = choose_device("auto")
+    batches = [collate(tokens, rows, model.config.pad_token_id, device).inputs for rows in by_length]
+    torch.nn.Module.to(model, device)
     return _mean_step(model, batches, settled(settings).precision)
 
 
@@ -161,11 +164,13 @@ def _mean_step(model: PreTrainedModel, batches: list[dict[str, Tensor]], precisi
     seconds = []
     for inputs in (batches[0], *batches):  # the first one warms up
         start = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             loss = model(**inputs).logits.logsumexp(dim=-1).sum()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)
         seconds.append(time.perf_counter() - start)
     return sum(seconds[1:]) / len(batches)
 

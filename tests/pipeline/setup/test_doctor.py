@@ -2,6 +2,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
@@ -217,3 +218,51 @@ def test_what_label_would_warn_of_in_a_file_of_answers_is_told(path: Path) -> No
     [uniform] = warnings([f"{text},0.5,0.5" for text in texts])
     assert uniform.startswith("says almost nothing: on ")
     assert uniform.endswith(" texts its answer is close to uniform over its labels")
+
+
+def test_extra_sources_are_tried_too(path: Path) -> None:
+    folder = path.parent
+    (folder / "more.csv").write_text("body\nw1 w2 w3\nw4 w5\nw4 w5\n")
+    extra = [{"source": name, "text": "body"} for name in ("more.csv", "nowhere.csv")]
+    tiny.change(path, "prepare", extra=extra)
+    found = findings(path)
+    assert [each.what for each in found if each.level == "error"] == ["no such file"]
+    assert "3 texts in more.csv" in next(each.what for each in found if each.where == "prepare.extra.0")
+    tiny.change(path, "prepare", extra=extra[:1])
+    assert next(each.what for each in findings(path) if each.where == "prepare") == "32 texts make the corpus"
+
+
+def test_labels_and_rows_are_chosen_as_prepare_chooses_them(path: Path) -> None:
+    tiny.change(path, "prepare", labels=["apple", "oak"], rows_per_label=5)
+    found = findings(path)
+    assert next(each.what for each in found if each.where == "prepare") == "10 texts make the corpus"
+    assert " for 10 texts in " in next(each.what for each in found if each.where == "teacher one")
+    tiny.change(path, "prepare", labels=["apple", "elk"], rows_per_label=5)
+    [error] = [each for each in findings(path) if each.level == "error"]
+    assert (error.where, error.what) == ("test.csv", "no row is labelled 'elk'")
+
+
+def test_a_device_that_is_not_there_does_not_stop_the_rest(path: Path) -> None:
+    tiny.change(path, "label", device="cuda:99")
+    found = findings(path)
+    assert [each.what for each in found if each.level == "error"] == ["there is no cuda:99"]
+    assert [each.where for each in found if each.level == "ok"][-2:] == ["student", str(path.parent)]
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_few_texts_are_enough(path: Path, rows: int) -> None:
+    lines = (path.parent / "corpus.csv").read_text().splitlines()[: rows + 1]
+    (path.parent / "corpus.csv").write_text("\n".join(lines) + "\n")
+    assert not [each for each in findings(path) if each.level == "error"]
+
+
+def test_the_training_is_tried_where_it_will_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def choose(name: str) -> torch.device:
+        asked.append(name)
+        return torch.device("cpu")
+
+    monkeypatch.setattr(rehearsal, "choose_device", choose)
+    findings(path)
+    assert asked == ["cpu", "auto"]

@@ -1,5 +1,6 @@
 """dvc.yaml is made from the settings: every input of a stage is a dependency of it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,47 @@ def test_a_file_that_lacks_what_the_settings_name_is_refused(tmp_path: Path) -> 
     path.write_text(path.read_text() + "\n# mine\n")
     with pytest.raises(MukiError, match="was written or edited by somebody"):
         dvc.write(params, layout)
+
+
+def edited(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    content = read(path.read_text())
+    change(content["stages"])
+    path.write_text(write(content))
+
+
+def test_edits_that_take_nothing_away_are_welcome(tmp_path: Path) -> None:
+    params, layout = project(tmp_path)
+    path = dvc.write(params, layout)
+
+    def edit(stages: dict[str, Any]) -> None:
+        stages["train-student"]["outs"] = [{"data/student": {"push": False}}]
+        stages["integrate"]["params"] += ["student.model", {"other.yaml": ["key"]}]
+        stages["integrate"]["deps"].append("own.py")
+        stages["report"] = {"cmd": "muki-pipeline report"}
+        stages["label-mails"] = {"cmd": "python label.py"}
+
+    edited(path, edit)
+    dvc.check(params, layout)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"prepare": {"corpus": {"source": "more.csv", "text": "t"}}},
+            "stage prepare has 'data/eval' among its outs, which params.yaml no longer asks for",
+        ),
+        ({"teachers": {"far": {"model": "owner/name", "revision": "0" * 40}}}, "has a stage label-one, which"),
+        ({"integrate": {}}, r"stage embed has 'integrate\.aliases' among its params"),
+        ({"student": {"model": "../base"}}, r"stage integrate has 'student\.temperature' among its params"),
+    ],
+)
+def test_what_the_settings_no_longer_name_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    dvc.write(*project(root, integrate={"aliases": {}}))
+    with pytest.raises(MukiError, match=f"{message}.*Run muki-pipeline dvc"):
+        dvc.check(*project(root, **({"integrate": {"aliases": {}}} | changes)))
 
 
 def test_the_demos_file_comes_from_the_same_source() -> None:

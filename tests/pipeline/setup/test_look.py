@@ -87,3 +87,18 @@ def test_a_model_without_dropout_gets_some(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path, model: str) -> None:
     with pytest.raises(MukiError, match="no such folder"):
         candidates.find_teacher("m", model, tmp_path)
+
+
+def test_a_hub_that_does_not_answer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoNetworkError(Exception):
+        """As httpx's errors: of no class that others raise."""
+
+    def fail(*arguments: object, **more: object) -> None:
+        raise NoNetworkError("Name or service not known")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", fail)
+    with pytest.raises(MukiError, match=r"models/sale: there is no such folder here.*\(Name or service not known\)"):
+        candidates.find_teacher("m", "models/sale", tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(MukiError, match=r"models/sale: is not a folder.*\(Name or service not known\)"):
+        candidates.find_teacher("m", f"models/sale@{'0' * 40}", tmp_path)

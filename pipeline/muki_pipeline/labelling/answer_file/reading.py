@@ -191,6 +191,13 @@ def one_line_end(texts: pl.Series) -> pl.Series:
     return texts.str.replace_all("\r\n?", "\n")
 
 
+def without_apostrophe(keys: pl.Series, known: pl.Series) -> pl.Series:
+    """Keys, and those that are not known without the apostrophe that `spreadsheet_csv` puts before some texts."""
+    quoted = r"^'([=+\-@\t\n])"
+    is_foreign = keys.str.contains(quoted) & ~keys.is_in(known.implode())
+    return keys.str.replace(quoted, "$1").zip_with(is_foreign, keys) if is_foreign.any() else keys
+
+
 def _every_label(frame: pl.DataFrame, columns: dict[str, str], place: Place, *, are_found: bool) -> _Content:
     """A column of probabilities for each label; `are_found` as `probabilities` takes it."""
     values = probabilities(frame, list(columns.values()), place, are_found=are_found)

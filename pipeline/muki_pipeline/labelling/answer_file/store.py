@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 
 from muki_pipeline.blocks import AnswerFile
 from muki_pipeline.corpus.answer_file import answer_path, answers_digest
+from muki_pipeline.corpus.formats import kind_of
 from muki_pipeline.corpus.table import with_ids
 from muki_pipeline.labelling.answer_file.averages import average, logits_of
-from muki_pipeline.labelling.answer_file.reading import Answers, one_line_end, read_answers
+from muki_pipeline.labelling.answer_file.reading import Answers, one_line_end, read_answers, without_apostrophe
 from muki_pipeline.labelling.outcome import close_to_uniform
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Task
@@ -130,8 +132,10 @@ class StoredAnswers:
         """For each answer to one of the texts: the text's number, and the answer's row in the file."""
         answers = self.answers
         rows = np.flatnonzero(answers.is_answer)
-        answered = pl.DataFrame({"key": answers.keys, "row": np.arange(len(answers.keys))})[rows]
         asked = pl.DataFrame({"key": one_line_end(series(texts[answers.by])), "text": np.arange(len(texts))})
+        is_sheet = kind_of(Path(self.where)) in (".csv", ".tsv")
+        keys = without_apostrophe(answers.keys, asked["key"]) if is_sheet else answers.keys
+        answered = pl.DataFrame({"key": keys, "row": np.arange(len(keys))})[rows]
         joined = asked.join(answered, on="key", maintain_order="left_right")
         return joined["text"].to_numpy().astype(np.intp), joined["row"].to_numpy().astype(np.intp)
 
