@@ -72,8 +72,11 @@ def _locate_adapter(name: str, folder: Path, settings: Teacher, root: Path) -> T
     own = folder / "config.json"
     config = read_model_config(own if exists(own) else base / "config.json")
     _check_code(name, config, base, settings)
-    parts = [folder, base]
-    digests = [locations.model_digest(part, locations.model_files(part)) for part in parts]
+    own_files = {*locations.model_files(folder), adapters.weights(folder)}
+    digests = [
+        locations.model_digest(folder, own_files),
+        locations.model_digest(base, locations.model_files(base)),
+    ]
     if (
         settings.labels is None
         and not exists(own)
