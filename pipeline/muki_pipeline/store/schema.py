@@ -20,7 +20,7 @@ ROUTER_VERSION = 7
 """Fitted routers (`routing/`)."""
 FEATURES_VERSION = 1
 """What teachers' heads read (`pipeline/muki_pipeline/labelling/store.py`)."""
-EMBEDDINGS_VERSION = 4
+EMBEDDINGS_VERSION = 5
 """Neutral embeddings of texts and label names (`pipeline/muki_pipeline/embedding/`)."""
 PREDICTIONS_VERSION = 1
 """What students, teachers and routed teachers answer to texts outside the corpus (`evaluation/`, `models/`)."""

@@ -29,6 +29,25 @@ def test_names_are_found_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert shard.read_bytes() != before
 
 
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("get_disposable-card", "get disposable card"),
+        ("rec.sport.hockey", "rec sport hockey"),
+        ("cancelOrder", "cancel Order"),
+        ("खाता_बंद करें", "खाता बंद करें"),
+        ("ยกเลิก/คำสั่งซื้อ", "ยกเลิก คำสั่งซื้อ"),
+        ("comp.lang.c++", "comp lang c++"),
+        ("C#", "C#"),
+        ("food+drink #1", "food drink 1"),
+        ("a++b", "a b"),
+        ("?!", "?!"),
+    ],
+)
+def test_a_name_is_read_as_words(label: str, words: str) -> None:
+    assert run.readable(label) == words
+
+
 def test_a_prompt_goes_the_whole_way(tmp_path: Path) -> None:
     path = tiny.save_project(tmp_path, integrate={}, embed={"max_length": 24, "prompt": "w9 "})
     tiny.label(path)
