@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from muki_pipeline.blocks import AnswerFile, AnyTeacher
+from muki_pipeline.blocks import AnswerFile, AnyTeacher, files_named_by
 from muki_pipeline.config import Label
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.engines.local import ThisProcess
@@ -167,7 +167,8 @@ class _Plan:
     def publish(self) -> None:
         """Publish the tables of the whole corpus. Features that the settings do not ask for are removed."""
         name, layout = self.teacher.files.name, self.teacher.layout
-        publish(layout.labels(name), self._in_order(self._labels), {"teacher": name})
+        facts = {"teacher": name, **files_named_by(self.teacher.files.settings)}
+        publish(layout.labels(name), self._in_order(self._labels), facts)
         if self._features:
             publish(layout.features(name), self._in_order(self._features), {"teacher": name})
         else:
