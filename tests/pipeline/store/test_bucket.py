@@ -15,8 +15,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+import yaml
 
 from muki_pipeline import config
+from muki_pipeline.corpus.prepare import prepare
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import open_golden
@@ -216,6 +218,32 @@ def test_the_whole_way_through_a_bucket_gives_the_same_numbers(s3: str, tmp_path
     params, _ = config.load(path)
     assert label_corpus("one", params.teachers["one"], params.label, layout).new_rows == 0
     assert BucketStore(layout.work, s3).sweep(NO_WAIT) == (0, 0)
+
+
+def test_labels_that_are_finished_are_not_fetched_again(
+    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tiny.save_project(tmp_path, store=s3)
+    rows = [f'"{text}",oak' for text in tiny.texts(29, 1)] + [f'"{tiny.texts(30, 1)[29]}",elm']
+    (tmp_path / "two.csv").write_text("\n".join(["text,label", *rows]))
+    teachers = {"one": {"model": "models/one"}, "two": {"answers": "two.csv"}}
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"teachers": teachers}))
+    params, layout = config.load(path)
+    prepare(params.prepare, layout)
+    for name, teacher in params.teachers.items():
+        label_corpus(name, teacher, params.label, layout)
+    fetched: list[str] = []
+    read = BucketStore.read
+
+    def noted(store: BucketStore, file: str) -> bytes:
+        fetched.append(file)
+        return read(store, file)
+
+    monkeypatch.setattr(BucketStore, "read", noted)
+    for name, teacher in params.teachers.items():
+        assert label_corpus(name, teacher, params.label, layout).new_rows == 0
+    assert fetched
+    assert not [file for file in fetched if file.endswith(".parquet")]
 
 
 def test_a_shard_can_be_pickled(golden: BucketStore) -> None:
