@@ -67,6 +67,11 @@ def test_a_table_is_a_manifest_here_and_data_there(golden: BucketStore) -> None:
     assert (table.shards, table.facts) == ([shard], {"fact": 1})
 
 
+def test_a_shard_is_one_request_so_that_a_kill_leaves_no_parts(work: BucketStore) -> None:
+    name = work.put("k.parquet", bytes(6 * 2**20))
+    assert "-" not in str(module._objects(work.url).head(name)["e_tag"])  # as in that of an object of several parts
+
+
 def test_changed_cut_and_missing_objects_are_refused(golden: BucketStore) -> None:
     import obstore
 
