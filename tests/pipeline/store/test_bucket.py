@@ -19,6 +19,7 @@ import yaml
 
 from muki_pipeline import config
 from muki_pipeline.corpus.prepare import prepare
+from muki_pipeline.corpus.table import with_ids, write_corpus_parts
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import open_golden
@@ -135,6 +136,27 @@ def test_sweep_deletes_what_nothing_names(work: BucketStore, golden: BucketStore
     assert all(work.size(name) for name in others)
     assert stored.is_intact()
     assert shard.is_intact()
+
+
+def test_a_corpus_that_is_there_is_not_uploaded_again(s3: str, tmp_path: Path) -> None:
+    import obstore
+
+    store = BucketStore(tmp_path / "corpus", s3)
+
+    def write(*texts: str) -> list[str]:
+        shards = write_corpus_parts(store, [with_ids(pl.DataFrame({"text": texts}))], 2)
+        return [shard.file for shard in shards]
+
+    first, second = write("a", "b", "c")
+    assert write("a", "b", "c") == [first, second]
+    again, changed = write("a", "b", "d")
+    assert (again, changed != second) == (first, True)
+    obstore.put(module._objects(s3), first, b"another's")
+    assert write("a", "b", "d")[0] != first
+    manifest = tmp_path / "corpus" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"rows": 2', '"rows": 3'))
+    write("a", "b", "d")
+    assert Table.open(store.folder, "").frame()["text"].to_list() == ["a", "b", "d"]
 
 
 def test_a_folder_has_nothing_to_sweep(tmp_path: Path) -> None:
