@@ -49,7 +49,11 @@ def restore(folder: Path, cached: Path) -> None:
 
 def cache(folder: Path, cached: Path) -> None:
     """Keep a sealed folder's files by hard links, or copies, in the place of an earlier folder's."""
-    if not (cached / _SEAL).exists() or read_json(cached / _SEAL, "") != read_json(folder / _SEAL, ""):
+    try:
+        is_there = read_json(cached / _SEAL, "") == read_json(folder / _SEAL, "")
+    except MukiError:  # killed before the seal, or damaged
+        is_there = False
+    if not is_there:
         _copy(folder, cached)
 
 

@@ -37,6 +37,10 @@ def test_what_is_kept_is_put_back_where_the_folder_is_missing(tmp_path: Path) ->
     inode = (kept / "in" / "a").stat().st_ino
     cache(folder, kept)
     assert (kept / "in" / "a").stat().st_ino == inode == (folder / "in" / "a").stat().st_ino, "links, made once"
+    for damaged in ("{", "[]"):
+        (kept / "sha256.json").write_text(damaged)
+        cache(folder, kept)
+        assert is_sealed(kept)
     shutil.rmtree(folder)
     restore(folder, kept)
     assert (folder / "in" / "a").read_text() == "new"
