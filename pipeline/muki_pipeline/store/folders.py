@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from muki_pipeline.errors import MukiError
@@ -32,8 +32,13 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     if old.exists() and not folder.exists():
         old.rename(folder)
     remove([unfinished, old])
-    yield make_folder(unfinished)
-    seal_folder(unfinished)
+    try:
+        yield make_folder(unfinished)
+        seal_folder(unfinished)
+    except BaseException:
+        with suppress(OSError):
+            remove([unfinished])
+        raise
     if folder.exists():
         folder.rename(old)
     unfinished.rename(folder)

@@ -17,6 +17,7 @@ def test_a_kill_between_the_two_renames_loses_neither_folder(tmp_path: Path) -> 
     folder.rename(tmp_path / ".student.old")  # what a kill there leaves
     with pytest.raises(FileNotFoundError), replacing_folder(folder) as unfinished:
         (unfinished / "missing" / "a").write_text("half of")
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
     assert (folder / "a").read_text() == "old"
     assert is_sealed(folder)
     with replacing_folder(folder) as unfinished:
