@@ -224,7 +224,7 @@ def _explained(where: str) -> Iterator[None]:
     except NotFoundError:
         raise FileNotFoundError(where) from None
     except (PermissionDeniedError, UnauthenticatedError):
-        fix = "Set the credentials of this bucket, as for the provider's own tools"
+        fix = "Set the credentials of this bucket in the environment; those in ~/.aws are not read"
         raise MukiError("access was refused", where=where, fix=fix) from None
     except BaseError as error:
         fix = "Check the bucket's name, region and endpoint, and the network; then run the command again"
