@@ -104,6 +104,8 @@ def label_with(
         for name, teacher in networks.items():
             located = locate(name, teacher, layout.root)
             plans[name] = _Plan(choose(located, settings, layout, shards, progress), shards)
+            if len(networks) > 1:  # one network at a time is in memory
+                plans[name].teacher.release()
         start = _label(plans, progress, engine) if plans else time.perf_counter()
         for plan in plans.values():
             plan.publish()
@@ -206,12 +208,21 @@ def _label(plans: Mapping[str, _Plan], progress: Progress, engine: Engine | None
     from muki_pipeline.labelling.job import LabelJob  # imports torch: not before there is something to label
 
     if engine is None:
-        task.expect(sum(plan.estimate() for plan in plans.values()))
+        seconds = 0.0
+        for plan in plans.values():
+            seconds += plan.estimate()
+            if len(plans) > 1:
+                plan.teacher.release()
+        task.expect(seconds)
+    left = {name: len(shards) for name, shards in todo.items()}
 
     def take(name: str, shard: Shard, done: Labelled) -> None:
         if engine is not None:  # in this process, the job itself reports each batch
             task.advance(shard.rows * plans[name].passes_of(shard))
         plans[name].take(shard, done)
+        left[name] -= 1
+        if not left[name]:
+            plans[name].teacher.release()
 
     jobs = {name: LabelJob(plan.teacher, SILENT if engine else task) for name, plan in plans.items()}
     start = time.perf_counter()
