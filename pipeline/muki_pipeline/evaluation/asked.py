@@ -76,7 +76,7 @@ def draw_further(pool: Pool, count: int, before: Answered) -> pl.DataFrame:
     chances in a sample of the smaller and of the larger size, whose random numbers are the same, and f is the part of
     the smaller one that was answered. Weighted by the inverse of their chance, each tells any share by itself, and so
     do both together, however far the further ones are answered. Answered texts keep their weight; the others' have the
-    scale at which both sums are expected to be in the ratio of the counts: where all chances are alike, all weights are.
+    scale at which both sums should be in the ratio of the counts: where all chances are alike, all weights are.
 
     Raises:
         MukiError: Nothing further is asked for.
