@@ -100,3 +100,8 @@ AnyTeacher = Annotated[
 def place_of_teacher(teacher: AnyTeacher) -> str:
     """Its model, or its file of answers."""
     return teacher.answers if isinstance(teacher, AnswerFile) else teacher.model
+
+
+def files_named_by(teacher: Teacher) -> dict[str, str | None]:
+    """The settings that name a network's files, as the manifest of its labels holds them."""
+    return {"model": teacher.model, "revision": teacher.revision, "base": teacher.base}

@@ -70,7 +70,7 @@ def _tell(teacher: str, done: LabellingSummary | AnswerSummary, params: config.P
     )
     if done.arithmetic:
         say(f"teacher {teacher}: arithmetic {done.arithmetic}")
-    if done.new_rows:
+    if done.throughput.positions:  # none where another machine has finished the rest meanwhile
         say(f"teacher {teacher}: {_cost(done)}")
     _warn_of_uniform(teacher, done.close_to_uniform, done.rows, "the trained model")
 

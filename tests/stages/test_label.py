@@ -11,6 +11,8 @@ from transformers import AutoModelForSequenceClassification
 from muki_pipeline import config
 from muki_pipeline.corpus.prepare import prepare
 from muki_pipeline.errors import MukiError
+from muki_pipeline.labelling.outcome import Throughput
+from muki_pipeline.labelling.run import LabellingSummary
 from muki_stages import label
 from tests import tiny
 
@@ -30,6 +32,14 @@ def test_a_teacher_whose_answers_are_nearly_uniform_is_named(
     done = label.main("one", path)
     assert done["close_to_uniform"] == (done["rows"] if warns else 0)
     assert ("warning: teacher one says almost nothing: on 30 of 30 texts" in capfd.readouterr().err) == warns
+
+
+def test_a_run_whose_work_another_machine_has_done_has_no_cost_to_tell(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    params, _ = config.load(tiny.save_project(tmp_path))
+    label._tell("one", LabellingSummary(30, 8, 0, 0, Throughput(), 0.1, None, ""), params)
+    assert "30 texts, 8 of them labelled now" in " ".join(capfd.readouterr().err.split())
 
 
 def answers(path: Path, content: str, **settings: Any) -> None:

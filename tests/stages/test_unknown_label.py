@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from muki_pipeline.reporting import results
 from muki_pipeline.reporting.report.golden import golden_summary
 from muki_pipeline.routing.router import Router
 from muki_pipeline.supervision.integrate import integrate
-from muki_pipeline.supervision.summary import RoutingSummary, ShardSums, summarise
+from muki_pipeline.supervision.summary import RoutingSummary, Sums, summarise
 from muki_stages import compare, evaluate, report
 from muki_stages import integrate as stage
 from tests import tiny
@@ -140,8 +139,8 @@ def test_foreign_texts_are_not_counted_for_the_teachers_labels(
 ) -> None:
     counted: list[int] = []
 
-    def seen(router: Router, sums: Sequence[ShardSums]) -> RoutingSummary | None:
-        counted.append(sum(each.targets.total() for each in sums))
+    def seen(router: Router, sums: Sums) -> RoutingSummary | None:
+        counted.append(sums.targets.total())
         return summarise(router, sums)
 
     monkeypatch.setattr("muki_pipeline.supervision.integrate.summarise", seen)

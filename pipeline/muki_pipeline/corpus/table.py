@@ -45,21 +45,43 @@ def write_corpus(folder: Path, frame: pl.DataFrame, shard_rows: int) -> list[Sha
 
 
 def write_corpus_parts(store: Store, parts: Iterable[pl.DataFrame], shard_rows: int) -> list[Shard]:
-    """The same of a corpus that comes in parts, and wherever it lies: at most a part and a shard are in memory.
+    """The same of a corpus that comes in parts, and wherever it lies: at most a part and two shards are in memory.
+
+    Shards that are there already stay: in a bucket a new one would lie beside the old one for ever.
 
     Args:
         store: The corpus's.
         parts: `id`, `text`.
         shard_rows: Texts in a shard.
     """
+    present = _present(store)
     unseal(store.folder)
     shards = []
     for number, part in enumerate(_in_shards(parts, shard_rows)):
         columns = arrow(part)
         table = schema.arrow_table(schema.CORPUS, {name: columns[name] for name in columns.column_names})
-        shards.append(store.write(part_name(number), table, content_digest(table)))
+        key = content_digest(table)
+        is_there = number < len(present) and _is_of(present[number], table, key)
+        shards.append(present[number] if is_there else store.write(part_name(number), table, key))
     seal(store.folder, shards)
     return shards
+
+
+def _present(store: Store) -> list[Shard]:
+    """The shards of the table that is there, if it lies in this store."""
+    try:
+        shards = Table.open(store.folder, MAKE_CORPUS).shards
+    except MukiError:
+        return []
+    return shards if all(shard.store == store for shard in shards) else []
+
+
+def _is_of(shard: Shard, table: pa.Table, key: str) -> bool:
+    """Whether a shard and what its manifest says of it are those of a table."""
+    try:
+        return shard.key == key and shard.read().equals(table)
+    except MukiError:  # changed or gone
+        return False
 
 
 def _in_shards(parts: Iterable[pl.DataFrame], shard_rows: int) -> Iterator[pl.DataFrame]:

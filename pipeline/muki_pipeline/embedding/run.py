@@ -2,6 +2,7 @@
 
 import logging
 import re
+import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,8 @@ from muki_pipeline.store.store import Shard, Store
 from muki_pipeline.store.table import publish
 
 _LOG = logging.getLogger(__name__)
+_NO_WORD = re.compile(r"(?P<sign>(?<=[^\W\d_])[+#]+(?![^\W\d_]|[+#]))|[\W_]")
+"""A character outside words; a sign at the end of one belongs to it."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,11 @@ def embed_names(encoder: NeutralEncoder, labels: list[str]) -> NDArray[np.float3
 
 
 def readable(label: str) -> str:
-    """A label's name as words: `rec.sport.hockey` as "rec sport hockey", `cancelOrder` as "cancel Order"."""
-    words = re.sub(r"[\W_]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", label)).strip()
-    return words or label
+    """A label's name as words: `rec.sport.hockey` as "rec sport hockey", `cancelOrder` as "cancel Order"; C++ stays."""
+    words = _NO_WORD.sub(_spaced, re.sub(r"(?<=[a-z])(?=[A-Z])", " ", label))
+    return " ".join(words.split()) if any(map(str.isalnum, words)) else label
+
+
+def _spaced(found: re.Match[str]) -> str:
+    """A space in place of what is between words; vowel signs and accents, which Python counts as no letters, stay."""
+    return found[0] if found["sign"] or unicodedata.category(found[0]).startswith("M") else " "

@@ -110,30 +110,28 @@ def run_jobs(
         workers.close(loop.alive)
 
 
-def run(
-    work: Callable[[int], Result], shards: int, engine: Engine, on_done: Callable[[int], None] = lambda number: None
-) -> list[Result]:
+def run_each(
+    work: Callable[[int], Result], shards: int, engine: Engine, on_done: Callable[[int, Result], None]
+) -> None:
     """Do some work without state for every shard.
 
     Args:
         work: Of a shard's number; pickled for workers in other processes.
         shards: How many there are.
         engine: Makes the workers.
-        on_done: Receives the number of every finished shard, in this thread.
-
-    Returns:
-        The results, in the shards' order.
+        on_done: Receives every finished shard's number and result, in this thread, in any order.
 
     Raises:
         MukiError: See `run_jobs`.
     """
+    jobs = {"": _ShardWork(work)}
+    run_jobs(jobs, {"": range(shards)}, engine, lambda name, number, result: on_done(number, result))
+
+
+def run(work: Callable[[int], Result], shards: int, engine: Engine) -> list[Result]:
+    """The results of `run_each`, in the shards' order."""
     results: dict[int, Result] = {}
-
-    def take(name: str, number: int, result: Result) -> None:
-        results[number] = result
-        on_done(number)
-
-    run_jobs({"": _ShardWork(work)}, {"": range(shards)}, engine, take)
+    run_each(work, shards, engine, results.__setitem__)
     return [results[number] for number in range(shards)]
 
 

@@ -30,8 +30,8 @@ def choose(
 ) -> Choice:
     """A teacher in the arithmetic that the settings name or that does best.
 
-    Finished shards count first: what was begun in bfloat16 goes on in it, and what is finished in either stays. Then a
-    trial decides, see `try_fast`.
+    Finished shards count first: the arithmetic with more of them goes on, also where this machine is slow in it. Where
+    there are none, a trial decides, see `try_fast`.
 
     Args:
         files: The teacher.
@@ -51,16 +51,15 @@ def choose(
     if settings.dtype != "auto":
         return choice(settings)
     fast, exact = (choice(settings.model_copy(update={"dtype": dtype})) for dtype in ("bfloat16", "float32"))
-    for each in (fast, exact):
-        if all(each.stored.values()):
-            return each._replace(reason=f"{each.teacher.dtype}, as it was labelled before")
+    begun = max(fast, exact, key=lambda each: sum(found is not None for found in each.stored.values()))
+    if any(begun.stored.values()):
+        how = "labelled before" if all(begun.stored.values()) else "begun"
+        return begun._replace(reason=f"{begun.teacher.dtype}, as it was {how}")
     task = progress.begin(f"choose the arithmetic of {files.name}", 1, "trials")
     from muki_pipeline.labelling.trial import is_fast, try_fast  # imports torch: not before there is something to label
 
     if not is_fast(settings):
         chosen, reason = exact.teacher, "float32: this machine is not faster in bfloat16"
-    elif any(fast.stored.values()):
-        chosen, reason = fast.teacher, "bfloat16, as it was begun"
     else:
         chosen, reason = try_fast(fast.teacher, exact.teacher, shards[0])
     task.advance(1)

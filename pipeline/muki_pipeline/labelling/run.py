@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from muki_pipeline.blocks import AnswerFile, AnyTeacher
+from muki_pipeline.blocks import AnswerFile, AnyTeacher, files_named_by
 from muki_pipeline.config import Label
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.engines.local import ThisProcess
@@ -104,6 +104,8 @@ def label_with(
         for name, teacher in networks.items():
             located = locate(name, teacher, layout.root)
             plans[name] = _Plan(choose(located, settings, layout, shards, progress), shards)
+            if len(networks) > 1:  # one network at a time is in memory
+                plans[name].teacher.release()
         start = _label(plans, progress, engine) if plans else time.perf_counter()
         for plan in plans.values():
             plan.publish()
@@ -167,7 +169,8 @@ class _Plan:
     def publish(self) -> None:
         """Publish the tables of the whole corpus. Features that the settings do not ask for are removed."""
         name, layout = self.teacher.files.name, self.teacher.layout
-        publish(layout.labels(name), self._in_order(self._labels), {"teacher": name})
+        facts = {"teacher": name, **files_named_by(self.teacher.files.settings)}
+        publish(layout.labels(name), self._in_order(self._labels), facts)
         if self._features:
             publish(layout.features(name), self._in_order(self._features), {"teacher": name})
         else:
@@ -175,7 +178,8 @@ class _Plan:
 
     def summary(self, seconds: float, is_alone: bool) -> LabellingSummary:
         """What was done, in so many seconds, by this process alone or not."""
-        tables = [stored.read(["truncated", "entropy"]) for stored in self._in_order(self._labels)]
+        columns = ["truncated", "entropy"]  # for counts alone: of a bucket's shards, no more is fetched
+        tables = [stored.read(columns, verify=False) for stored in self._in_order(self._labels)]
         uniform = close_to_uniform(len(self.teacher.files.labels))
         is_timed = is_alone and self.throughput.texts and self.teacher.labeller.device.type == "cpu"
         return LabellingSummary(
@@ -204,12 +208,21 @@ def _label(plans: Mapping[str, _Plan], progress: Progress, engine: Engine | None
     from muki_pipeline.labelling.job import LabelJob  # imports torch: not before there is something to label
 
     if engine is None:
-        task.expect(sum(plan.estimate() for plan in plans.values()))
+        seconds = 0.0
+        for plan in plans.values():
+            seconds += plan.estimate()
+            if len(plans) > 1:
+                plan.teacher.release()
+        task.expect(seconds)
+    left = {name: len(shards) for name, shards in todo.items()}
 
     def take(name: str, shard: Shard, done: Labelled) -> None:
         if engine is not None:  # in this process, the job itself reports each batch
             task.advance(shard.rows * plans[name].passes_of(shard))
         plans[name].take(shard, done)
+        left[name] -= 1
+        if not left[name]:
+            plans[name].teacher.release()
 
     jobs = {name: LabelJob(plan.teacher, SILENT if engine else task) for name, plan in plans.items()}
     start = time.perf_counter()

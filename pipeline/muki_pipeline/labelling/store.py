@@ -61,6 +61,10 @@ class StoredTeacher:
 
         return Labeller(self.files, self.settings)
 
+    def release(self) -> None:
+        """Let go of the network; it is loaded again where it is needed again."""
+        self.__dict__.pop("labeller", None)
+
     def key(self, corpus_digest: str) -> str:
         """What the labels of a shard with this content are stored under: SHA-256 of everything that determines them."""
         return canonical_key(self._facts(corpus_digest))

@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from muki_pipeline.blocks import AnswerFile, AnyTeacher, Teacher
+from muki_pipeline.blocks import AnswerFile, AnyTeacher, Teacher, files_named_by
 from muki_pipeline.config import Label, Params
 from muki_pipeline.corpus.answer_file import has_changed
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
@@ -261,7 +261,8 @@ def open_labels(
     for name, teacher in teachers.items():
         is_file = isinstance(teacher, AnswerFile)
         folder = layout.labels(name)
-        shards[name] = Table.open(folder, make_labels(name)).shards
+        table = Table.open(folder, make_labels(name))
+        shards[name] = table.shards
         if [shard.rows for shard in shards[name]] != [shard.rows for shard in corpus_shards]:
             labelled, wanted = (sum(shard.rows for shard in table) for table in (shards[name], corpus_shards))
             raise MukiError(
@@ -284,6 +285,8 @@ def open_labels(
         if isinstance(teacher, AnswerFile) and has_changed(teacher, layout.root, footers[name]["teacher_digest"]):
             what = f"teacher {name}: this file, or how params.yaml reads it, has changed since it was labelled"
             raise MukiError(what, where=teacher.answers, fix=make_labels(name))
+        if isinstance(teacher, Teacher):  # tables of older versions do not name the files
+            _check_footer(files_named_by(teacher) | table.facts, files_named_by(teacher), str(folder), name)
     return LabelTables(layout, footers, shards)
 
 

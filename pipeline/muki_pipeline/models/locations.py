@@ -13,10 +13,10 @@ from muki_pipeline.store.keys import canonical_key, file_digest
 PACKAGE = "package:"
 MODULES = "modules.json"
 """Where a sentence encoder's folder lists its modules, and the folders that they lie in."""
-_PICKLES = ("*.bin", "*.bin.index.json")
+_PICKLES = ("*.bin", "*.bin.index.json", "*.pkl")
 _OTHER_WEIGHTS = (
     *("*.h5", "*.h5.index.json", "*.msgpack", "*.msgpack.index.json", "*.pb", "*.tflite", "*.ot"),
-    *("*.pt", "*.pth", "*.ckpt", "*.ckpt.*", "*.pkl", "*.pickle", "*.joblib", "*.gguf", "*.mlmodel"),
+    *("*.pt", "*.pth", "*.ckpt", "*.ckpt.*", "*.pickle", "*.joblib", "*.gguf", "*.mlmodel"),
     *("*.onnx", "*.onnx_data", "*.onnx.data", "openvino_*"),
 )
 """Weights that are never read, and what a trainer keeps of its optimizer."""

@@ -9,6 +9,7 @@ from muki_pipeline.models import locations
 from muki_pipeline.models.checks.folder_kinds import check_classifier_folder
 from muki_pipeline.models.kinds import adapters, setfit
 from muki_pipeline.models.model_config import ModelConfig, read_model_config
+from muki_pipeline.names import comparable
 from muki_pipeline.store.files import exists, read_json
 from muki_pipeline.store.keys import canonical_key
 
@@ -72,8 +73,11 @@ def _locate_adapter(name: str, folder: Path, settings: Teacher, root: Path) -> T
     own = folder / "config.json"
     config = read_model_config(own if exists(own) else base / "config.json")
     _check_code(name, config, base, settings)
-    parts = [folder, base]
-    digests = [locations.model_digest(part, locations.model_files(part)) for part in parts]
+    own_files = {*locations.model_files(folder), adapters.weights(folder)}
+    digests = [
+        locations.model_digest(folder, own_files),
+        locations.model_digest(base, locations.model_files(base)),
+    ]
     if (
         settings.labels is None
         and not exists(own)
@@ -166,6 +170,9 @@ def _labels(where: str, config: ModelConfig, settings: Teacher) -> tuple[str, ..
 
 
 def _distinct(labels: tuple[str, ...], where: str) -> tuple[str, ...]:
-    if twice := sorted({label for label in labels if labels.count(label) > 1}):
-        raise MukiError(f"labels occur more than once: {shortlist(twice)}", where=where, fix="Give distinct labels")
+    """The labels, none of them like another, see `comparable`."""
+    names = [comparable(label) for label in labels]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        fix = f"Give distinct ones in the order of its outputs: teachers.{where.removeprefix('teacher ')}.labels"
+        raise MukiError(f"labels occur more than once: {shortlist(twice)}", where=where, fix=fix)
     return labels

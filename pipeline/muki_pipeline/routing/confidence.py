@@ -107,7 +107,9 @@ def two_scores(outputs: StoredOutputs) -> NDArray[np.float64]:
     """
     surest = -np.log(np.maximum(entropy_of_logits(outputs.logits), _LEAST_NATS))
     first = energy(outputs.logits) if outputs.has_logits else surest
-    second = -np.log(np.maximum(_mutual_information(outputs), _LEAST_NATS)) if outputs.has_samples else surest
+    if not outputs.has_samples:
+        return np.stack([first, surest], axis=-1)
+    second = -np.log(np.maximum(_mutual_information(outputs, outputs.logits.shape[-1]), _LEAST_NATS))
     return np.stack([first, second], axis=-1)
 
 
@@ -116,8 +118,10 @@ def _certainty(nats: Floats, labels: int) -> NDArray[np.float64]:
     return 1.0 - np.asarray(nats, dtype=np.float64) / math.log(labels)
 
 
-def _mutual_information(outputs: StoredOutputs) -> NDArray[np.float64]:
-    return mutual_information(outputs.entropy, outputs.expected_entropy)
+def _mutual_information(outputs: StoredOutputs, labels: int) -> NDArray[np.float64]:
+    """The largest that there can be, log C, where there is no answer: both entropies are the uniform distribution's."""
+    found = mutual_information(outputs.entropy, outputs.expected_entropy)
+    return np.where(outputs.is_silent, math.log(labels), found)
 
 
 CONFIDENCES: dict[str, Confidence] = {
@@ -134,7 +138,7 @@ CONFIDENCES: dict[str, Confidence] = {
     "mutual_information": Confidence(
         "mutual information",
         ("entropy", "expected_entropy"),
-        lambda outputs, labels: _certainty(_mutual_information(outputs), labels),
+        lambda outputs, labels: _certainty(_mutual_information(outputs, labels), labels),
         needs=("samples",),
     ),
     # Hendrycks & Gimpel 2017

@@ -17,6 +17,9 @@ from muki_pipeline.store.columns import matrix
 from muki_pipeline.store.store import Shard
 from muki_pipeline.store.table import Table
 
+_OF_ENCODER = ("schema", "encoder_digest", "max_length", "prompt")
+"""Its facts in a manifest."""
+
 
 @dataclass(frozen=True)
 class Embeddings:
@@ -78,10 +81,12 @@ def open_embeddings(params: Params, layout: Layout, corpus: LabelledCorpus) -> E
     names = name_shard.read(schema.names(schema.LABEL_NAMES))
     if names["label"].to_pylist() != list(corpus.label_space.labels):
         raise MukiError("belongs to other labels", where=str(layout.label_names), fix=MAKE_EMBEDDINGS)
-    if name_table.facts.get("encoder_digest") != facts.get("encoder_digest"):
-        raise MukiError("was made by another encoder", where=str(layout.label_names), fix=MAKE_EMBEDDINGS)
-    of_encoder = ("schema", "encoder_digest", "max_length", "prompt")
-    encoder = {name: value for name, value in facts.items() if name in of_encoder}
+    encoder, of_names = (
+        {name: each[name] for name in _OF_ENCODER if name in each} for each in (facts, name_table.facts)
+    )
+    if of_names != encoder:
+        what = "was made by another encoder, or with other settings or another version than the texts' embeddings"
+        raise MukiError(what, where=str(layout.label_names), fix=MAKE_EMBEDDINGS)
     return Embeddings(table.shards, name_shard, matrix(names["embedding"]).T, encoder)
 
 

@@ -112,12 +112,16 @@ class Router:
         """What `save` wrote.
 
         Raises:
-            MukiError: There is no router, its files are not those that were written, or another version wrote them.
+            MukiError: There is no router, its files are not those that were written, another version wrote them, or
+                another process replaces it.
         """
         if not folders.is_sealed(folder):
             what = "was changed" if files.exists(folder) else "there is no router"
             raise MukiError(what, where=str(folder), fix=MAKE_GOLDEN)
-        return cls._read(folder)
+        router = cls._read(folder)
+        if not cls.is_in(folder, router.key):  # its two files may be of two routers
+            raise MukiError("was replaced while it was read", where=str(folder), fix="Run the command again")
+        return router
 
     @classmethod
     def _read(cls, folder: Path) -> Self:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _CONFLICTS = 8
 """How often a creation that meets another one at the same moment is tried again."""
 _RETRIES, _RETRY_FOR = 8, timedelta(minutes=3)
+_IN_ONE_REQUEST = 60 * 2**20
+"""Most bytes that are uploaded at once. The parts of a killed upload in parts stay, unlisted and paid for; but what is
+larger would hardly be there before a request's time is up."""
 _OWN_DATA = re.compile(r"[^/]+/[^/]+/[0-9a-f]{32}\.parquet")
 """What `put` calls its objects: whatever else lies under the prefix is not swept."""
 
@@ -94,7 +97,7 @@ class BucketStore(Store):
         _check_conditions(self.url)
         name = f"{self.folder.name}/{Path(file).stem}/{uuid.uuid4().hex}.parquet"
         with _explained(self.where(name)):
-            _objects(self.url).put(name, bytes(content))
+            _objects(self.url).put(name, bytes(content), use_multipart=len(content) > _IN_ONE_REQUEST)
         if hashlib.sha256(self.read(name)).digest() != hashlib.sha256(content).digest():
             fix = "Check the storage: it does not return what was stored"
             raise MukiError("does not read back as it was written", where=self.where(name), fix=fix)
@@ -221,7 +224,7 @@ def _explained(where: str) -> Iterator[None]:
     except NotFoundError:
         raise FileNotFoundError(where) from None
     except (PermissionDeniedError, UnauthenticatedError):
-        fix = "Set the credentials of this bucket, as for the provider's own tools"
+        fix = "Set the credentials of this bucket in the environment; those in ~/.aws are not read"
         raise MukiError("access was refused", where=where, fix=fix) from None
     except BaseError as error:
         fix = "Check the bucket's name, region and endpoint, and the network; then run the command again"

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from muki_pipeline.errors import MukiError
@@ -32,8 +32,13 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     if old.exists() and not folder.exists():
         old.rename(folder)
     remove([unfinished, old])
-    yield make_folder(unfinished)
-    seal_folder(unfinished)
+    try:
+        yield make_folder(unfinished)
+        seal_folder(unfinished)
+    except BaseException:
+        with suppress(OSError):
+            remove([unfinished])
+        raise
     if folder.exists():
         folder.rename(old)
     unfinished.rename(folder)
@@ -49,7 +54,11 @@ def restore(folder: Path, cached: Path) -> None:
 
 def cache(folder: Path, cached: Path) -> None:
     """Keep a sealed folder's files by hard links, or copies, in the place of an earlier folder's."""
-    if not (cached / _SEAL).exists() or read_json(cached / _SEAL, "") != read_json(folder / _SEAL, ""):
+    try:
+        is_there = read_json(cached / _SEAL, "") == read_json(folder / _SEAL, "")
+    except MukiError:  # killed before the seal, or damaged
+        is_there = False
+    if not is_there:
         _copy(folder, cached)
 
 

@@ -14,13 +14,13 @@ from muki_pipeline.store.columns import vectors
 
 LABELS_VERSION = 6
 """Label shards: the columns and the numbers in them (`pipeline/muki_pipeline/labelling/`)."""
-GOLDEN_VERSION = 11
+GOLDEN_VERSION = 12
 """Golden tables: scores, targets and weights, and what the manifest says (`supervision/`)."""
-ROUTER_VERSION = 6
+ROUTER_VERSION = 7
 """Fitted routers (`routing/`)."""
 FEATURES_VERSION = 1
 """What teachers' heads read (`pipeline/muki_pipeline/labelling/store.py`)."""
-EMBEDDINGS_VERSION = 4
+EMBEDDINGS_VERSION = 5
 """Neutral embeddings of texts and label names (`pipeline/muki_pipeline/embedding/`)."""
 PREDICTIONS_VERSION = 1
 """What students, teachers and routed teachers answer to texts outside the corpus (`evaluation/`, `models/`)."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from muki_pipeline.config import POSTERIORS, Integrate, Params
 from muki_pipeline.engines.local import Threads
-from muki_pipeline.engines.loop import Engine, run
+from muki_pipeline.engines.loop import Engine, run_each
 from muki_pipeline.labels.tables import Features, open_features
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Progress
@@ -34,7 +34,7 @@ from muki_pipeline.supervision.golden_table import (
     with_unknown,
 )
 from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher
-from muki_pipeline.supervision.summary import RoutingSummary, ShardSums, pairs, read_summary, summarise
+from muki_pipeline.supervision.summary import RoutingSummary, Sums, pairs, read_summary, summarise
 from muki_pipeline.supervision.weights import Weigher, margins_of, rounded
 
 _LOG = logging.getLogger(__name__)
@@ -105,13 +105,19 @@ def integrate(
         )
         task = progress.begin("integrate", corpus.rows, "rows")
         unseal(folder)
-        parts = run(writer.write, len(corpus.shards), engine, lambda number: task.advance(corpus.shards[number].rows))
-        sums = [shard_sums for _, shard_sums in parts]
-        abstained = corpus.rows - sum(each.taught for each in sums)
-        foreign, routing = sum(each.foreign for each in sums), summarise(router, sums)
+        written, sums = dict[int, Shard](), Sums.none(len(corpus.teachers))
+
+        def take(number: int, part: tuple[Shard, Sums]) -> None:
+            written[number] = part[0]
+            sums.add(part[1])
+            task.advance(part[0].rows)
+
+        run_each(writer.write, len(corpus.shards), engine, take)
+        abstained = corpus.rows - sums.taught
+        foreign, routing = sums.foreign, summarise(router, sums)
         counts = {"abstained": abstained, "foreign": foreign}
         said = {"key": key, **counts, "routing": None if routing is None else asdict(routing)}
-        shards = [shard for shard, _ in parts]
+        shards = [written[number] for number in range(len(corpus.shards))]
         seal(folder, shards, facts | said)
         if is_projects:  # DVC removes it before it runs the command again
             publish(layout.work / "golden", shards, facts | said)
@@ -149,7 +155,7 @@ class GoldenWriter:
     features: Features | None
     facts: dict[str, Any]
 
-    def write(self, number: int) -> tuple[Shard, ShardSums]:
+    def write(self, number: int) -> tuple[Shard, Sums]:
         """Write one shard."""
         corpus, strategy = self.inputs.corpus, STRATEGIES[self.settings.strategy]
         texts = corpus.read(number)
@@ -175,7 +181,7 @@ class GoldenWriter:
         best, teachers = best_teacher(scores), scores.shape[1]
         # The summary, which names starved labels, is made of posteriors alone.
         is_counted = (weights > 0) & ~is_foreign & (self.router.scorer in POSTERIORS)
-        sums = ShardSums(
+        sums = Sums(
             taught=int(np.count_nonzero(weights)),
             foreign=int(np.count_nonzero(is_foreign)),
             chosen=np.bincount(best, minlength=teachers),

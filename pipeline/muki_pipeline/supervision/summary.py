@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,9 +96,9 @@ def audit_of(estimate: Estimate | None) -> Audit | None:
     return Audit(int(texts), share, low, high)
 
 
-@dataclass(frozen=True)
-class ShardSums:
-    """What the routing summary is computed from.
+@dataclass
+class Sums:
+    """What the routing summary is computed from, of a shard or of several.
 
     Attributes:
         taught: Texts with a weight above 0.
@@ -112,14 +112,27 @@ class ShardSums:
     taught: int
     foreign: int
     chosen: NDArray[np.int64]
-    targets: dict[int, int]
-    taught_as: dict[tuple[int, int], int]
+    targets: Counter[int]
+    taught_as: Counter[tuple[int, int]]
+
+    @classmethod
+    def none(cls, teachers: int) -> Self:
+        """Of no shard."""
+        return cls(0, 0, np.zeros(teachers, np.int64), Counter(), Counter())
+
+    def add(self, other: Self) -> None:
+        """Count another shard's too; the order does not matter."""
+        self.taught += other.taught
+        self.foreign += other.foreign
+        self.chosen = self.chosen + other.chosen
+        self.targets.update(other.targets)
+        self.taught_as.update(other.taught_as)
 
 
 def pairs(
     target: Floats, distributions: Sequence[Floats], is_silent: NDArray[np.bool_], label_space: LabelSpace
-) -> dict[tuple[int, int], int]:
-    """See `ShardSums.taught_as`.
+) -> Counter[tuple[int, int]]:
+    """See `Sums.taught_as`.
 
     Args:
         target: `[rows, union]`.
@@ -134,7 +147,7 @@ def pairs(
     codes.sort(axis=1)
     codes[:, 1:][codes[:, 1:] == codes[:, :-1]] = -1  # a label that several teachers give a text
     found, counts = np.unique(codes[codes >= 0], return_counts=True)
-    return {divmod(code, union): count for code, count in zip(found.tolist(), counts.tolist(), strict=True)}
+    return Counter({divmod(code, union): count for code, count in zip(found.tolist(), counts.tolist(), strict=True)})
 
 
 def starved_labels(
@@ -143,7 +156,7 @@ def starved_labels(
     """The labels that are the target of less than 0.3 of what is usual among as many answers, the worst first.
 
     Args:
-        taught_as: See `ShardSums`, of the whole corpus.
+        taught_as: See `Sums`, of the whole corpus.
         taught: How many texts have each label as their target.
         labels: The union.
     """
@@ -158,21 +171,15 @@ def starved_labels(
     found = []
     for answer in sorted(shares, key=lambda each: (shares[each], each)):
         if shares[answer] < _STARVED and answer in rivals:
-            [(rival, taken)] = rivals[answer].most_common(1)
+            rival, taken = min(rivals[answer].items(), key=lambda each: (-each[1], each[0]))
             found.append(Starved(labels[answer], answered[answer], taught[answer], labels[rival], taken))
     return found
 
 
-def summarise(router: Router, sums: Sequence[ShardSums]) -> RoutingSummary | None:
+def summarise(router: Router, sums: Sums) -> RoutingSummary | None:
     """The whole corpus's summary; None where scores are no posterior."""
     if router.scorer not in POSTERIORS:
         return None
-    chosen = np.sum([shard.chosen for shard in sums], axis=0)
-    teachers = {name: {"texts": int(count)} for name, count in zip(router.teachers, chosen, strict=True)}
-    taught_as: Counter[tuple[int, int]] = Counter()
-    taught: Counter[int] = Counter()
-    for shard in sums:
-        taught_as.update(shard.taught_as)
-        taught.update(shard.targets)
-    starved = starved_labels(taught_as, taught, router.labels)
+    teachers = {name: {"texts": int(count)} for name, count in zip(router.teachers, sums.chosen, strict=True)}
+    starved = starved_labels(sums.taught_as, sums.targets, router.labels)
     return RoutingSummary(teachers, router.estimate, audit_of(router.estimate), tuple(starved))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from muki_pipeline.engines.local import ThisProcess, Threads
-from muki_pipeline.engines.loop import Engine, run
+from muki_pipeline.engines.loop import Engine, run, run_each
 from muki_pipeline.engines.processes import Processes, usable_cores
 from muki_pipeline.errors import MukiError
 
@@ -44,9 +44,10 @@ def always_dies(number: int) -> int:
 
 @engines
 def test_results_are_in_order_and_every_shard_is_reported(engine: Engine) -> None:
-    reported: list[int] = []
-    assert run(square, SHARDS, engine, reported.append) == [number**2 for number in range(SHARDS)]
-    assert sorted(reported) == list(range(SHARDS))
+    assert run(square, SHARDS, engine) == [number**2 for number in range(SHARDS)]
+    reported: dict[int, int] = {}
+    run_each(square, SHARDS, engine, reported.__setitem__)
+    assert reported == {number: number**2 for number in range(SHARDS)}
 
 
 @engines

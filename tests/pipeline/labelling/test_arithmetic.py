@@ -71,6 +71,15 @@ def test_what_is_finished_stays(project: Project) -> None:
     assert project.dtypes == ["float32"] * 3
 
 
+@pytest.mark.parametrize(("begun", "other"), [("bfloat16", "float32"), ("float32", "bfloat16")])
+def test_what_was_begun_goes_on_on_another_machine(project: Project, begun: Dtype, other: Dtype) -> None:
+    project.label(fast=begun)
+    project.write(24)
+    went_on = project.label(fast=other)
+    assert (went_on.new_rows, went_on.arithmetic) == (8, f"{begun}, as it was begun")
+    assert project.dtypes == [begun] * 3
+
+
 def test_float32_where_a_network_cannot_compute_in_bfloat16(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     check = Labeller.check
 

@@ -1,18 +1,21 @@
 import pickle
 import shutil
+import weakref
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 import torch
 
 from muki_pipeline.blocks import Teacher
 from muki_pipeline.config import Label
 from muki_pipeline.corpus import table
 from muki_pipeline.engines.processes import process_context
+from muki_pipeline.labelling import labeller, trial
 from muki_pipeline.labelling.job import LabelJob
-from muki_pipeline.labelling.run import LabellingSummary, label_corpus
+from muki_pipeline.labelling.run import LabellingSummary, label_corpus, label_with
 from muki_pipeline.labelling.store import StoredTeacher
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.teachers import locate
@@ -144,3 +147,30 @@ def test_a_shard_can_be_labelled_by_any_process(tmp_path: Path) -> None:
         there = pool.submit(_in_another_process, arguments).result(timeout=120)
     assert there.key == here.key
     assert there.read(["probs"]).equals(content)
+
+
+@pytest.mark.parametrize(("dtype", "most"), [("float32", 1), ("auto", 2)])  # a trial compares two
+def test_of_several_teachers_one_is_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, most: int
+) -> None:
+    loaded: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+    load = labeller.load
+
+    def noted(*arguments: Any) -> Any:
+        model, tokenizer = load(*arguments)
+        loaded.append(weakref.ref(model))
+        alive.append(sum(each() is not None for each in loaded))
+        return model, tokenizer
+
+    monkeypatch.setattr(labeller, "load", noted)
+    monkeypatch.setattr(trial, "fast_dtype", lambda device: "bfloat16")
+    names = ("one", "two", "three")
+    for name in names:
+        tiny.save_teacher(tmp_path / name, ["a", "b"])
+    layout = Layout(tmp_path)
+    write_corpus(layout, tiny.texts(20))
+    settings = SETTINGS.model_copy(update={"passes": 2, "dtype": dtype})
+    done = label_with({name: Teacher(model=name) for name in names}, settings, layout)
+    assert [each.new_rows for each in done.values()] == [20, 20, 20]
+    assert max(alive) == most

@@ -67,6 +67,20 @@ def test_base_and_adapter_are_in_the_digest(tmp_path: Path) -> None:
     assert teacher(tmp_path).digest != first
 
 
+def test_pickled_weights_are_in_the_digest_where_they_are_read(tmp_path: Path) -> None:
+    save_adapter(tmp_path)
+    safe = teacher(tmp_path, allow_pickle_weights=True).digest
+    pickled = tmp_path / "adapter" / "adapter_model.bin"
+    pickled.write_bytes(b"not read")
+    assert teacher(tmp_path, allow_pickle_weights=True).digest == safe
+    (tmp_path / "adapter" / "adapter_model.safetensors").unlink()
+    digests = set()
+    for content in (b"trained", b"trained again"):
+        pickled.write_bytes(content)
+        digests.add(teacher(tmp_path, allow_pickle_weights=True).digest)
+    assert len(digests) == 2
+
+
 def change(root: Path, **values: Any) -> None:
     path = root / "adapter" / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | values))

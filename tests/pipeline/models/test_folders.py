@@ -273,3 +273,7 @@ def test_a_copy_from_the_hub_has_every_file_that_counts(tmp_path: Path, monkeypa
     assert teacher.digest == locate("t", Teacher(model="hub"), tmp_path).digest
     locate("t", Teacher(model="acme/m", revision="0" * 40, allow_pickle_weights=True), tmp_path)
     assert (copy / "pytorch_model.bin").exists()
+    (hub / "model_head.pkl").write_text("of SetFit")
+    for pickles in (False, True):
+        locations.model_folder("acme/m", tmp_path, revision="0" * 40, pickles=pickles)
+        assert (copy / "model_head.pkl").exists() == pickles

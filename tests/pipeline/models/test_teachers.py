@@ -81,6 +81,11 @@ def test_one_label_and_twice_the_same_are_refused(folder: Path) -> None:
     change_config(folder, id2label={"0": "a", "1": "b", "2": "a"})
     with pytest.raises(MukiError, match="labels occur more than once: 'a'"):
         located(folder)
+    # They look the same, and stage two would take them for one label.
+    for alike in ("caf\u00e9", "cafe\u0301 "):
+        change_config(folder, id2label={"0": "caf\u00e9", "1": f" {alike}", "2": "b"})
+        with pytest.raises(MukiError, match=r"more than once: 'caf\u00e9'.*teachers\.t\.labels"):
+            located(folder)
 
 
 def test_weights_that_are_not_safetensors_need_an_opt_in(folder: Path) -> None:

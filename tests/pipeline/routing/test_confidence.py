@@ -1,5 +1,5 @@
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from muki_pipeline.routing.confidence import (
     entropy_of_logits,
     mutual_information,
     softmax,
+    two_scores,
 )
 
 LOGITS = arrays(np.float32, (5, 4), elements=st.floats(-80, 80, width=32))
@@ -51,6 +52,8 @@ class TeacherOutputs:
     probs: np.ndarray
     entropy: np.ndarray
     expected_entropy: np.ndarray
+    is_silent: np.ndarray = field(default_factory=lambda: np.zeros(1, dtype=bool))
+    has_logits = has_samples = True
 
 
 def test_confidences_by_hand() -> None:
@@ -80,6 +83,13 @@ def test_uniform_teachers_of_any_label_count_score_alike() -> None:
         said = TeacherOutputs(np.zeros((1, labels)), np.full((1, labels), 1 / labels), uniform, uniform)
         assert CONFIDENCES["mc_entropy"].measure(said, labels) == pytest.approx(0.0)
         assert CONFIDENCES["entropy"].measure(said, labels) == pytest.approx(0.0)
+
+
+def test_nobody_is_less_sure_than_who_does_not_answer() -> None:
+    uniform = np.full(2, math.log(4))
+    said = TeacherOutputs(np.zeros((2, 4)), np.full((2, 4), 0.25), uniform, uniform, np.array([True, False]))
+    assert CONFIDENCES["mutual_information"].measure(said, 4) == pytest.approx([0.0, 1.0])
+    assert two_scores(said)[0, 1] == pytest.approx(-math.log(math.log(4)))
 
 
 @given(LOGITS, st.floats(-1000, 1000))

@@ -1,13 +1,16 @@
 import re
+import weakref
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 
 from muki_pipeline.labels.space import LabelSpace, unite
 from muki_pipeline.routing.confidence import softmax
+from muki_pipeline.routing.gate import gate as module
 from muki_pipeline.routing.gate.agreement import SLIGHT, estimated_accuracies, has_drifted, kappa
 from muki_pipeline.routing.gate.calibration import Calibration, fit_factor, sharpened, sharpness
 from muki_pipeline.routing.gate.gate import Gate, GateInputs, Reader
@@ -95,6 +98,30 @@ def test_content_that_comes_to_contradict_names_that_mean_something_is_noticed(
     agreements: list[float], drifted: bool
 ) -> None:
     assert has_drifted(agreements) == drifted
+
+
+def test_where_views_drift_the_best_round_is_kept_and_no_round_longer_than_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[weakref.ref[WordModel]] = []
+    alive: list[int] = []
+    fit = WordModel.fit
+
+    def noted(*given: Any) -> WordModel:
+        model = fit(*given)
+        made.append(weakref.ref(model))
+        alive.append(sum(each() is not None for each in made))
+        return model
+
+    agreements = iter([0.5, 0.7, 0.9, 0.8, 0.9, 0.7, 0.5])
+    monkeypatch.setattr(WordModel, "fit", noted)
+    monkeypatch.setattr(module, "_SETTLED", -1.0)
+    monkeypatch.setattr(module, "kappa", lambda *views: next(agreements))
+    world = World(200)
+    gate = Gate.fit(world.texts, world.names)
+    assert (gate.estimate.has_drifted, gate.estimate.rounds) == (True, 7)
+    assert gate.views.content.words is made[2]()
+    assert max(alive) <= 3  # the best round's, the last one's and the one that is made
 
 
 def test_where_nothing_tells_the_views_say_so() -> None:

@@ -1,6 +1,7 @@
 """The stored router: loaded it scores as the fitted one, and nobody fits it again."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from muki_pipeline.evaluation.routed_teachers import open_routed_teachers
 from muki_pipeline.routing.inputs import SAMPLE_ROWS, open_inputs
 from muki_pipeline.routing.router import Router, load_or_fit
 from muki_pipeline.routing.scorers import SCORERS
+from muki_pipeline.store import files
 from muki_pipeline.supervision.integrate import integrate
 from muki_stages import predict
 from tests import tiny
@@ -59,6 +61,22 @@ def test_a_loaded_router_scores_as_the_fitted_one(finished: Path, scorer: str, t
         "sha256.json",
     }
     assert len(inputs.corpus.shards) * 8 < SAMPLE_ROWS
+
+
+def test_a_router_that_is_replaced_while_it_is_read_is_refused(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, read = Router.load(config.load(finished)[1].router), files.read_bytes
+    first.save(tmp_path / "router")
+
+    def late(path: Path, remedy: str) -> bytes:
+        if path.name == "arrays.safetensors":
+            replace(first, key="another").save(tmp_path / "router")
+        return read(path, remedy)
+
+    monkeypatch.setattr(files, "read_bytes", late)
+    with pytest.raises(MukiError, match="was replaced while it was read"):
+        Router.load(tmp_path / "router")
 
 
 def test_what_integrate_has_fitted_is_loaded_by_the_rest(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+import yaml
 
 from muki_pipeline import config
+from muki_pipeline.corpus.prepare import prepare
+from muki_pipeline.corpus.table import with_ids, write_corpus_parts
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import open_golden
@@ -63,6 +66,11 @@ def test_a_table_is_a_manifest_here_and_data_there(golden: BucketStore) -> None:
     assert entry["store"] == golden.url
     table = Table.open(golden.folder, "")
     assert (table.shards, table.facts) == ([shard], {"fact": 1})
+
+
+def test_a_shard_is_one_request_so_that_a_kill_leaves_no_parts(work: BucketStore) -> None:
+    name = work.put("k.parquet", bytes(6 * 2**20))
+    assert "-" not in str(module._objects(work.url).head(name)["e_tag"])  # as in that of an object of several parts
 
 
 def test_changed_cut_and_missing_objects_are_refused(golden: BucketStore) -> None:
@@ -128,6 +136,27 @@ def test_sweep_deletes_what_nothing_names(work: BucketStore, golden: BucketStore
     assert all(work.size(name) for name in others)
     assert stored.is_intact()
     assert shard.is_intact()
+
+
+def test_a_corpus_that_is_there_is_not_uploaded_again(s3: str, tmp_path: Path) -> None:
+    import obstore
+
+    store = BucketStore(tmp_path / "corpus", s3)
+
+    def write(*texts: str) -> list[str]:
+        shards = write_corpus_parts(store, [with_ids(pl.DataFrame({"text": texts}))], 2)
+        return [shard.file for shard in shards]
+
+    first, second = write("a", "b", "c")
+    assert write("a", "b", "c") == [first, second]
+    again, changed = write("a", "b", "d")
+    assert (again, changed != second) == (first, True)
+    obstore.put(module._objects(s3), first, b"another's")
+    assert write("a", "b", "d")[0] != first
+    manifest = tmp_path / "corpus" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"rows": 2', '"rows": 3'))
+    write("a", "b", "d")
+    assert Table.open(store.folder, "").frame()["text"].to_list() == ["a", "b", "d"]
 
 
 def test_a_folder_has_nothing_to_sweep(tmp_path: Path) -> None:
@@ -216,6 +245,32 @@ def test_the_whole_way_through_a_bucket_gives_the_same_numbers(s3: str, tmp_path
     params, _ = config.load(path)
     assert label_corpus("one", params.teachers["one"], params.label, layout).new_rows == 0
     assert BucketStore(layout.work, s3).sweep(NO_WAIT) == (0, 0)
+
+
+def test_labels_that_are_finished_are_not_fetched_again(
+    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tiny.save_project(tmp_path, store=s3)
+    rows = [f'"{text}",oak' for text in tiny.texts(29, 1)] + [f'"{tiny.texts(30, 1)[29]}",elm']
+    (tmp_path / "two.csv").write_text("\n".join(["text,label", *rows]))
+    teachers = {"one": {"model": "models/one"}, "two": {"answers": "two.csv"}}
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"teachers": teachers}))
+    params, layout = config.load(path)
+    prepare(params.prepare, layout)
+    for name, teacher in params.teachers.items():
+        label_corpus(name, teacher, params.label, layout)
+    fetched: list[str] = []
+    read = BucketStore.read
+
+    def noted(store: BucketStore, file: str) -> bytes:
+        fetched.append(file)
+        return read(store, file)
+
+    monkeypatch.setattr(BucketStore, "read", noted)
+    for name, teacher in params.teachers.items():
+        assert label_corpus(name, teacher, params.label, layout).new_rows == 0
+    assert fetched
+    assert not [file for file in fetched if file.endswith(".parquet")]
 
 
 def test_a_shard_can_be_pickled(golden: BucketStore) -> None:

@@ -17,6 +17,7 @@ def test_a_kill_between_the_two_renames_loses_neither_folder(tmp_path: Path) -> 
     folder.rename(tmp_path / ".student.old")  # what a kill there leaves
     with pytest.raises(FileNotFoundError), replacing_folder(folder) as unfinished:
         (unfinished / "missing" / "a").write_text("half of")
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
     assert (folder / "a").read_text() == "old"
     assert is_sealed(folder)
     with replacing_folder(folder) as unfinished:
@@ -37,6 +38,10 @@ def test_what_is_kept_is_put_back_where_the_folder_is_missing(tmp_path: Path) ->
     inode = (kept / "in" / "a").stat().st_ino
     cache(folder, kept)
     assert (kept / "in" / "a").stat().st_ino == inode == (folder / "in" / "a").stat().st_ino, "links, made once"
+    for damaged in ("{", "[]"):
+        (kept / "sha256.json").write_text(damaged)
+        cache(folder, kept)
+        assert is_sealed(kept)
     shutil.rmtree(folder)
     restore(folder, kept)
     assert (folder / "in" / "a").read_text() == "new"

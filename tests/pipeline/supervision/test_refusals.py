@@ -13,6 +13,7 @@ import yaml
 from muki_pipeline import config
 from muki_pipeline.corpus.table import with_ids, write_corpus
 from muki_pipeline.errors import MukiError
+from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import Layout
 from muki_pipeline.store.folder import FolderStore
 from muki_pipeline.store.table import MANIFEST, Table, seal
@@ -95,6 +96,17 @@ def test_labels_of_a_teacher_whose_block_has_changed_are_refused(
     content["teachers"]["two"] |= settings
     copy.write_text(yaml.safe_dump(content, sort_keys=False))
     refuse(copy, f"labels/two/part-00000.parquet: does not fit the corpus and params.yaml: {what}")
+
+
+@pytest.mark.parametrize("setting", ["model", "revision", "base"])
+def test_labels_of_a_teacher_of_other_files_are_refused(copy: Path, setting: str) -> None:
+    content = yaml.safe_load(copy.read_text())
+    content["teachers"]["two"][setting] = "models/../models/two"
+    copy.write_text(yaml.safe_dump(content, sort_keys=False))
+    refuse(copy, f"labels/two: does not fit the corpus and params.yaml: {setting} is .*, not 'models/../models/two'")
+    params, layout = config.load(copy)
+    label_corpus("two", params.teachers["two"], params.label, layout)
+    integrate(params, layout, layout.golden)
 
 
 def test_features_of_another_length_are_refused(copy: Path) -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from muki_pipeline.labels.space import unite
-from muki_pipeline.supervision.summary import Starved, pairs, starved_labels
+from muki_pipeline.supervision.summary import Starved, Sums, pairs, starved_labels
 
 SPACE = unite({"one": ["a", "b"], "two": ["b", "c"]}, {})
 SURE = np.eye(2)
@@ -27,6 +27,18 @@ def test_a_label_whose_texts_another_one_takes_is_named_with_its_rival() -> None
     assert starved_labels(taught_as, taught, labels) == [Starved("lost", 42, 2, "stolen", 39)]
     assert starved_labels({}, Counter(), labels) == []
     assert starved_labels({(0, 0): 100, (1, 1): 100}, Counter({0: 900, 1: 20}), labels) == []
+
+
+def test_a_rival_does_not_depend_on_which_shard_comes_first() -> None:
+    shards = [{(0, 1): 20, (1, 1): 50, (2, 2): 50}, {(0, 2): 20, (1, 1): 50, (2, 2): 50}]
+    found = []
+    for order in (shards, shards[::-1]):
+        sums = Sums.none(2)
+        for each in order:
+            sums.add(Sums(100, 0, np.array([60, 40]), Counter({1: 60, 2: 60}), Counter(each)))
+        assert (sums.taught, sums.chosen.tolist()) == (200, [120, 80])
+        found += starved_labels(sums.taught_as, sums.targets, ["lost", "stolen", "refund"])
+    assert found == [Starved("lost", 40, 0, "stolen", 20)] * 2
 
 
 def test_many_teachers_make_no_label_seem_starved() -> None:

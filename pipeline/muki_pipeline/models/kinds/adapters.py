@@ -21,6 +21,11 @@ def is_adapter(folder: Path) -> bool:
     return exists(folder / CONFIG)
 
 
+def weights(folder: Path) -> Path:
+    """The file of an adapter's weights that PEFT reads: the pickled one only where there is no other."""
+    return folder / (_WEIGHTS if exists(folder / _WEIGHTS) else _PICKLED)
+
+
 def base_reference(folder: Path, settings: Teacher) -> str:
     """The base model of an adapter: as the settings name it, else as its own config does; `ID@COMMIT` on the hub.
 
@@ -55,7 +60,8 @@ def base_folder(folder: Path, settings: Teacher, root: Path, where: str) -> Path
         what = f"is an adapter of the kind {kind}, which cannot be merged into its base model"
         raise MukiError(what, where=where, fix="Store its answers in a file instead: teachers.NAME.answers")
     reference = base_reference(folder, settings)
-    if not exists(folder / _WEIGHTS) and not (settings.allow_pickle_weights and exists(folder / _PICKLED)):
+    file = weights(folder)
+    if not exists(file) or (file.name == _PICKLED and not settings.allow_pickle_weights):
         what = f"is an adapter without {_WEIGHTS}"
         raise MukiError(what, where=where, fix=f"{_SAVE_AGAIN}, in safetensors")
     model, revision = reference, ""

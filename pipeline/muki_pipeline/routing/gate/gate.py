@@ -216,16 +216,14 @@ class Gate:
         is_silent = np.zeros(sample.scores.shape[:2], dtype=bool) if sample.is_silent is None else sample.is_silent
         reader, audit = Reader.fit(sample, names), Audit(anchors, sample.label_space, is_silent)
         texts = reader(sample)
-        agreement, drifted, rounds = _rounds(texts, audit, is_silent)
-        chosen = max(rounds, key=lambda one: one.agreement) if drifted else rounds[-1]
-        posterior = chosen.views.posterior(chosen.views.evidence(texts))
+        views, estimate = _rounds(texts, audit, is_silent)
+        posterior = views.posterior(views.evidence(texts))
         said: tuple[float, ...] = ()
         if anchors.is_random.sum() >= FEWEST:
             answers, found = audit.share_right(posterior)
             said = (answers, found.share, found.low, found.high)
-        estimate = Estimate(agreement, drifted, chosen.accuracies, len(rounds), said)
         targets = label_targets(posterior, texts.distributions, sample.label_space)
-        return cls(reader, chosen.views, estimate, Scope.fit(texts, targets))
+        return cls(reader, views, replace(estimate, audit=said), Scope.fit(texts, targets))
 
     def __call__(self, texts: GateInputs) -> NDArray[np.float64]:
         """Posterior of every teacher, `[texts, teachers]`, each row sums to 1."""
@@ -240,8 +238,8 @@ class Gate:
         return self.views.evidence(self.reader(texts))
 
 
-def _rounds(texts: Prepared, audit: Audit, is_silent: NDArray[np.bool_]) -> tuple[float, bool, list[_Round]]:
-    """Let the views teach each other: the smallest first kappa, whether content and names drifted apart, all rounds."""
+def _rounds(texts: Prepared, audit: Audit, is_silent: NDArray[np.bool_]) -> tuple[Views, Estimate]:
+    """Let the views teach each other: those of the round that is kept, and what is known of it but for the audit."""
     anchors, space = audit.anchors, audit.label_space
 
     def known(posterior: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -249,27 +247,29 @@ def _rounds(texts: Prepared, audit: Audit, is_silent: NDArray[np.bool_]) -> tupl
         return anchored(voting(posterior, is_silent, is_posterior=True), anchors, space)
 
     posterior = known(np.asarray(softmax(_start(texts), axis=1)))
-    rounds: list[_Round] = []
-    agreement = 0.0
+    agreements: list[float] = []
+    first_agreement, best = 0.0, None
     for _ in range(_MOST_ROUNDS):
         targets = label_targets(posterior, texts.distributions, space)
         targets[anchors.rows] = np.eye(len(space.labels))[anchors.columns]
         views = Views.fit(texts, posterior, targets)
         evidence = views.evidence(texts)
-        if not rounds:
-            agreement = least_agreement(evidence)
+        if not agreements:
+            first_agreement = least_agreement(evidence)
         estimated = estimated_accuracies(evidence)
         accuracies = {name: audit.accuracy(evidence[name], value) for name, value in estimated.items()}
         views = views.sharpened(evidence, accuracies, audit)
-        rounds.append(_Round(views, kappa(evidence["content"], evidence["names"]), accuracies))
-        if has_drifted([each.agreement for each in rounds]):
-            return agreement, True, rounds
+        agreements.append(kappa(evidence["content"], evidence["names"]))
+        if best is None or agreements[-1] > best.agreement:
+            best = _Round(views, agreements[-1], accuracies)
+        if has_drifted(agreements):
+            return best.views, Estimate(first_agreement, True, best.accuracies, len(agreements))
         updated = known(views.posterior(evidence))
         changed = float((updated.argmax(axis=1) != posterior.argmax(axis=1)).mean())
         posterior = updated
         if changed < _SETTLED:
             break
-    return agreement, False, rounds
+    return views, Estimate(first_agreement, False, accuracies, len(agreements))
 
 
 def _start(texts: Prepared) -> NDArray[np.float64]:

@@ -243,6 +243,21 @@ def test_samples_give_a_mutual_information(tmp_path: Path) -> None:
     assert "mutual_information" in evaluation["corpus"]
 
 
+def test_a_text_without_samples_counts_by_who_answers_it(tmp_path: Path) -> None:
+    path = with_answers(tmp_path, "")
+    drawn, unanswered = np.random.default_rng(0), texts_of()[:4]
+    answered = [text for text in texts_of() if text not in unanswered]
+    rows = [{"text": text, "label": str(drawn.choice(LABELS))} for text in answered for _ in range(8)]
+    with_answers(tmp_path, "\n".join(json.dumps(row) for row in rows), "two.jsonl")
+    tiny.change(path, "integrate", scorer="mutual_information", strategy="soft")
+    tiny.label(path)
+    params, layout = config.load(path)
+    integrate(params, layout, layout.golden)
+    silent = Table.open(layout.labels("two"), "").frame()["answers"] == 0
+    assert silent.sum() >= 4
+    assert Table.open(layout.golden, "").frame().filter(silent)["margin"].min() > 0.1
+
+
 def evaluate_student(path: Path) -> dict[str, Any]:
     from muki_pipeline.training.student.train import train_student
 
