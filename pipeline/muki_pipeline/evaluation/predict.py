@@ -97,15 +97,15 @@ def student_measures(
     }
 
 
-def accuracy_among(probs: NDArray[np.floating], columns: Sequence[int], gold: NDArray[np.intp]) -> float:
+def accuracy_among(probs: NDArray[np.floating], columns: NDArray[np.integer], gold: NDArray[np.intp]) -> float:
     """The share of right answers of a classifier that chooses among some of its labels only.
 
     Args:
         probs: `[rows, union]`.
-        columns: The labels to choose among.
+        columns: `[labels]`, those to choose among.
         gold: `[rows]`, the right column.
     """
-    return metrics.accuracy(np.asarray(columns)[probs[:, columns].argmax(axis=1)], gold)
+    return metrics.accuracy(columns[probs[:, columns].argmax(axis=1)], gold)
 
 
 def stored_predictions(
