@@ -130,7 +130,7 @@ KINDS = {
     "labels": Kind("LABELS_VERSION", schema.LABELS, labels),
     "features": Kind("FEATURES_VERSION", schema.FEATURES),
     "embeddings": Kind("EMBEDDINGS_VERSION", schema.EMBEDDINGS),
-    "label names": Kind("EMBEDDINGS_VERSION", schema.LABEL_NAMES),
+    "label names": Kind("LABEL_NAMES_VERSION", schema.LABEL_NAMES),
     "golden": Kind("GOLDEN_VERSION", (*schema.GOLDEN, schema.TEACHER_TARGETS, schema.TEACHER_FEATURES), golden),
     "student": Kind("STUDENT_VERSION", make=student),
 }

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from muki_pipeline import config
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.deployment.onnx import export_onnx
-from muki_pipeline.evaluation.gold_labels import read_test
+from muki_pipeline.evaluation.gold_labels import MAKE_TEST, read_test
 from muki_pipeline.evaluation.metrics import accuracy
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.layout import Layout
 from muki_pipeline.models.loaded.student import load_student
+from muki_pipeline.store.columns import frame
 from muki_pipeline.store.files import exists
+from muki_pipeline.store.table import read_table_file
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import quiet_libraries, say
 
@@ -47,8 +49,16 @@ def _texts(
 ) -> tuple[list[str], NDArray[np.intp] | None]:
     """Texts evenly spread over the test set, with the columns of their labels, or of the corpus without."""
     if exists(layout.test):
-        test = read_test(layout, LabelSpace(labels, ()), unknown_label)
-        rows = np.unique(np.linspace(0, len(test.columns) - 1, min(_TEXTS, len(test.columns))).astype(int))
-        return test.texts["text"].gather(rows).to_list(), test.columns[rows]
+        test = frame(read_table_file(layout.test, ["text", "label"], MAKE_TEST))
+        if unknown_label is None and not test["label"].is_in(labels).any():
+            return test["text"].gather(_spread(len(test))).to_list(), None
+        known = read_test(layout, LabelSpace(labels, ()), unknown_label)
+        rows = _spread(len(known.columns))
+        return known.texts["text"].gather(rows).to_list(), known.columns[rows]
     shard = corpus_shards(layout.corpus)[0]
     return read_corpus_shard(shard, ["text"])["text"].to_pylist()[:_TEXTS], None
+
+
+def _spread(rows: int) -> NDArray[np.intp]:
+    """Rows evenly spread over so many."""
+    return np.unique(np.linspace(0, rows - 1, min(_TEXTS, rows)).astype(np.intp))

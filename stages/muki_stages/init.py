@@ -168,7 +168,7 @@ def _check_column(name: str, path: Path, dialect: Dialect) -> None:
 def _labelled(test: Path, files: Files, corpus: Texts, union: list[str]) -> Texts:
     """The test set: its texts in the column of the corpus's if it has one, else in the likeliest."""
     is_alike = corpus.dialect == UNKNOWN or kind_of(test) == kind_of(files.texts)
-    dialect = _dialect(test, files.dialect if is_alike else UNKNOWN)
+    dialect = _dialect(test, files.dialect if is_alike else Dialect(header=files.dialect.header))
     if files.label:
         _check_column(files.label, test, dialect)
     text = corpus.text if corpus.text in names_of(test, dialect) else None

@@ -35,6 +35,11 @@ def test_texts_of_known_labels_all_over_the_test_set(layout: Layout, monkeypatch
     assert 3 in columns
 
 
+def test_texts_of_labels_that_the_student_lacks_are_read_without_gold(layout: Layout) -> None:
+    texts, columns = export._texts(layout, ("x", "y"), None)
+    assert (len(texts), columns) == (30, None)
+
+
 def test_without_a_test_set_the_corpus_is_taken(layout: Layout) -> None:
     remove([layout.test])
     texts, columns = export._texts(layout, LABELS, None)

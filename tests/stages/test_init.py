@@ -167,6 +167,16 @@ def test_how_the_corpus_is_written_is_not_asked_of_a_test_set_of_another_kind(fo
     assert prepared()["test"]["delimiter"] == "|"
 
 
+def test_a_header_is_said_of_both_files(folder: Path) -> None:
+    """Five words are no usual name of a column, so nobody would take them for one."""
+    pl.DataFrame({"body": TEXTS, "who": ["x"] * len(TEXTS)}).write_csv("texts.csv")
+    answers("vendor.csv", "text")
+    name = "what did the customer write"
+    pl.DataFrame({name: TEXTS, "a": ["a"] * len(TEXTS)}).write_csv("t.tsv", separator="\t")
+    teachers("vendor.csv", text="body", test=Path("t.tsv"), header=True)
+    assert (prepared()["test"]["text"], prepared()["test"].get("header")) == (name, True)
+
+
 def test_only_the_columns_that_are_named_are_read(folder: Path) -> None:
     Path("texts.csv").write_text("\n".join(["body,note,note", *(f"{text},1,2" for text in TEXTS)]) + "\n")
     answers("vendor.csv", "text")

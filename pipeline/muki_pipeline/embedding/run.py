@@ -82,14 +82,15 @@ def _embed_shard(encoder: NeutralEncoder, shard: Shard, store: Store, task: Task
 def _write_names(encoder: NeutralEncoder, labels: list[str], layout: Layout) -> None:
     """Names too are found by key: computed with other threads or on another machine, their last bits would differ."""
     store = FolderStore(layout.work / "names")
-    key = canonical_key(encoder.facts | {"labels": labels})
+    facts = encoder.facts | {"names_schema": schema.LABEL_NAMES_VERSION}
+    key = canonical_key(facts | {"labels": labels})
     finished = store.find(key)
     if finished is None:
         embeddings = embed_names(encoder, labels)
         columns = {"label": pa.array(labels, pa.string()), "embedding": fixed_size_lists(embeddings)}
         table = schema.arrow_table(schema.LABEL_NAMES, columns, size=embeddings.shape[1])
-        finished = store.finish(key, table, encoder.facts)
-    publish(layout.label_names, [finished], encoder.facts)
+        finished = store.finish(key, table, facts)
+    publish(layout.label_names, [finished], facts)
 
 
 def embed_names(encoder: NeutralEncoder, labels: list[str]) -> NDArray[np.float32]:

@@ -173,6 +173,8 @@ def _distinct(labels: tuple[str, ...], where: str) -> tuple[str, ...]:
     """The labels, none of them like another, see `comparable`."""
     names = [comparable(label) for label in labels]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        fix = f"Give distinct ones in the order of its outputs: teachers.{where.removeprefix('teacher ')}.labels"
+        name = where.removeprefix("teacher ")
+        fix = f"Give distinct ones in the order of its outputs: init --labels {name}=first,second, or "
+        fix += f"teachers.{name}.labels in params.yaml"
         raise MukiError(f"labels occur more than once: {shortlist(twice)}", where=where, fix=fix)
     return labels

@@ -84,7 +84,7 @@ def open_embeddings(params: Params, layout: Layout, corpus: LabelledCorpus) -> E
     encoder, of_names = (
         {name: each[name] for name in _OF_ENCODER if name in each} for each in (facts, name_table.facts)
     )
-    if of_names != encoder:
+    if of_names != encoder or name_table.facts.get("names_schema") != schema.LABEL_NAMES_VERSION:
         what = "was made by another encoder, or with other settings or another version than the texts' embeddings"
         raise MukiError(what, where=str(layout.label_names), fix=MAKE_EMBEDDINGS)
     return Embeddings(table.shards, name_shard, matrix(names["embedding"]).T, encoder)

@@ -46,6 +46,7 @@ def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
     texts = frames["prepare.corpus"]["text"] if "prepare.corpus" in frames else None
     tested = frames.get("prepare.test")
     if frames.keys() == sources.keys() and _is_part(params.prepare):
+        frames.clear()  # they are read again
         try:
             texts, tested = planned(params.prepare, layout)
             yield Finding("ok", "prepare", f"{len(texts):,} texts make the corpus")

@@ -58,7 +58,7 @@ def write(params: Params, layout: Layout, *, force: bool = False) -> Path:
     """
     path = layout.root / FILE
     if files.exists(path) and not force and not _is_as_written(files.read_bytes(path, _FIX).decode(errors="replace")):
-        fix = "Add to it by hand, keep stages of your own in another folder's dvc.yaml, or overwrite it with --force"
+        fix = "Change it by hand, keep stages of your own in another folder's dvc.yaml, or overwrite it with --force"
         raise MukiError("was written or edited by somebody", where=str(path), fix=fix)
     files.write_bytes(path, sealed(params, layout).encode())
     return path
@@ -130,8 +130,12 @@ def _is_set(params: Params, key: str) -> bool:
 
 
 def _is_ours(name: str, stage: Any) -> bool:
+    """Whether a stage is one that we write: its name says which, and its command is that one alone."""
     command = str(stage.get("cmd")) if isinstance(stage, dict) else ""
-    return name.startswith(("label-", "train-teacher-", "evaluate")) and command.startswith("muki-pipeline ")
+    kind, _, teacher = name.rpartition("-")
+    if kind in ("label", "train-teacher"):
+        return command == f"muki-pipeline {kind} --teacher {teacher}"
+    return command == f"muki-pipeline {name}" == "muki-pipeline evaluate"
 
 
 def stages(

@@ -20,8 +20,10 @@ ROUTER_VERSION = 7
 """Fitted routers (`routing/`)."""
 FEATURES_VERSION = 1
 """What teachers' heads read (`pipeline/muki_pipeline/labelling/store.py`)."""
-EMBEDDINGS_VERSION = 5
-"""Neutral embeddings of texts and label names (`pipeline/muki_pipeline/embedding/`)."""
+EMBEDDINGS_VERSION = 4
+"""Neutral embeddings of texts (`pipeline/muki_pipeline/embedding/`)."""
+LABEL_NAMES_VERSION = 5
+"""Neutral embeddings of label names, and how a name is read as words (`embedding/run.py`)."""
 PREDICTIONS_VERSION = 1
 """What students, teachers and routed teachers answer to texts outside the corpus (`evaluation/`, `models/`)."""
 STUDENT_VERSION = 5

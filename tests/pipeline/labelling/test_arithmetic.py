@@ -80,6 +80,14 @@ def test_what_was_begun_goes_on_on_another_machine(project: Project, begun: Dtyp
     assert project.dtypes == [begun] * 3
 
 
+def test_a_stray_shard_does_not_settle_the_arithmetic_of_a_corpus(project: Project) -> None:
+    project.write(8)
+    project.label(fast="float32")
+    project.write(40)
+    assert project.label(fast="bfloat16").new_rows == 40
+    assert project.dtypes == ["bfloat16"] * 5
+
+
 def test_float32_where_a_network_cannot_compute_in_bfloat16(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     check = Labeller.check
 

@@ -138,6 +138,8 @@ def test_edits_that_take_nothing_away_are_welcome(tmp_path: Path) -> None:
         stages["integrate"]["deps"].append("own.py")
         stages["report"] = {"cmd": "muki-pipeline report"}
         stages["label-mails"] = {"cmd": "python label.py"}
+        stages["label-report"] = {"cmd": "muki-pipeline report"}
+        stages["evaluate-holdout"] = {"cmd": "muki-pipeline predict holdout.csv"}
 
     edited(path, edit)
     dvc.check(params, layout)

@@ -191,11 +191,15 @@ def one_line_end(texts: pl.Series) -> pl.Series:
     return texts.str.replace_all("\r\n?", "\n")
 
 
-def without_apostrophe(keys: pl.Series, known: pl.Series) -> pl.Series:
-    """Keys, and those that are not known without the apostrophe that `spreadsheet_csv` puts before some texts."""
+def without_apostrophe(keys: pl.Series) -> pl.DataFrame:
+    """`key`, `row`: keys without the apostrophe that `spreadsheet_csv` puts before some texts, and where they are.
+
+    Those that are keys themselves are left out: they have answers of their own.
+    """
     quoted = r"^'([=+\-@\t\n])"
-    is_foreign = keys.str.contains(quoted) & ~keys.is_in(known.implode())
-    return keys.str.replace(quoted, "$1").zip_with(is_foreign, keys) if is_foreign.any() else keys
+    found = pl.DataFrame({"key": keys, "row": np.arange(len(keys))}).filter(pl.col("key").str.contains(quoted))
+    plain = found.with_columns(pl.col("key").str.replace(quoted, "$1"))
+    return plain.filter(~pl.col("key").is_in(keys.implode())) if len(plain) else plain
 
 
 def _every_label(frame: pl.DataFrame, columns: dict[str, str], place: Place, *, are_found: bool) -> _Content:

@@ -128,15 +128,19 @@ class StoredAnswers:
         task.advance(len(texts))
         return logits_of(average(found, self.answers.probs(rows), len(texts)).probs).astype(np.float32)
 
+    @cached_property
+    def _keys(self) -> pl.DataFrame:
+        """`key`, `row`: the rows that hold an answer, and what each one's text is called."""
+        keys = self.answers.keys
+        found = pl.DataFrame({"key": keys, "row": np.arange(len(keys))})
+        if kind_of(Path(self.where)) in (".csv", ".tsv"):
+            found = pl.concat([found, without_apostrophe(keys)])
+        return found.filter(pl.Series(self.answers.is_answer).gather(found["row"]))
+
     def _joined(self, texts: pa.Table) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """For each answer to one of the texts: the text's number, and the answer's row in the file."""
-        answers = self.answers
-        rows = np.flatnonzero(answers.is_answer)
-        asked = pl.DataFrame({"key": one_line_end(series(texts[answers.by])), "text": np.arange(len(texts))})
-        is_sheet = kind_of(Path(self.where)) in (".csv", ".tsv")
-        keys = without_apostrophe(answers.keys, asked["key"]) if is_sheet else answers.keys
-        answered = pl.DataFrame({"key": keys, "row": np.arange(len(keys))})[rows]
-        joined = asked.join(answered, on="key", maintain_order="left_right")
+        asked = pl.DataFrame({"key": one_line_end(series(texts[self.answers.by])), "text": np.arange(len(texts))})
+        joined = asked.join(self._keys, on="key", maintain_order="left_right")
         return joined["text"].to_numpy().astype(np.intp), joined["row"].to_numpy().astype(np.intp)
 
     def _table(self, texts: pa.Table) -> pa.Table:

@@ -226,8 +226,8 @@ def _next(
         if mistakes.owners:
             return told + Markup("both labels of {}: ask its owner what tells them apart.").format(mistakes.owners[0])
         if facts["integrate"].get("unknown_label") in mistakes.pair:
-            told += Markup("the label for texts of no teacher: {} tells how many such texts there are, for ")
-            return (told + Markup("<code>integrate.unknown_share</code>.")).format(review)
+            share = Markup("the label for texts of no teacher: {} tells how many there are, for {}.")
+            return told + share.format(review, Markup("<code>integrate.unknown_share</code>"))
         aliases = Markup(
             "labels of different teachers: if they are the same, say so in <code>integrate.aliases</code>;"
         )

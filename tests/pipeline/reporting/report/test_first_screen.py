@@ -124,13 +124,13 @@ def test_mistakes_are_told_by_whose_labels_they_are(
 
 
 def test_mistakes_with_the_label_for_texts_of_no_teacher_are_no_teachers() -> None:
-    right = [(label, label) for label in ("<a>", "b", "c", "=b", "other") for _ in range(20)]
-    mistakes = [("other", "b")] * 6 + [("c", "b")]
-    screen = glance(STUDENT | CORPUS, confused=(*right, *mistakes), unknown="other")
+    right = [(label, label) for label in ("<a>", "b", "c", "=b", "{other}") for _ in range(20)]
+    mistakes = [("{other}", "b")] * 6 + [("c", "b")]
+    screen = glance(STUDENT | CORPUS, confused=(*right, *mistakes), unknown="{other}")
     assert screen.mistakes == (
         "7 mistakes: 0 within the labels of one teacher, 1 across teachers, 6 with the label for texts of no teacher"
     )
-    assert screen.next.startswith("6 of 7 mistakes are between b and other, the label for texts of no teacher: ")
+    assert screen.next.startswith("6 of 7 mistakes are between b and {other}, the label for texts of no teacher: ")
     assert "integrate.unknown_share" in screen.next
     assert "aliases" not in screen.next
 
