@@ -44,7 +44,8 @@ def machine(facts: Mapping[str, Any] | None) -> str:
     if facts is None:
         return "machine not recorded"
     gpu = f", {facts['gpu']}" if facts["gpu"] else ""
-    return f"{facts['cores']} cores of {facts['processor']} ({facts['instructions']}){gpu}, {facts['arithmetic']}"
+    cores = "1 core" if facts["cores"] == 1 else f"{facts['cores']} cores"
+    return f"{cores} of {facts['processor']} ({facts['instructions']}){gpu}, {facts['arithmetic']}"
 
 
 def share(value: float | None) -> str:
