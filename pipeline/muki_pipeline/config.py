@@ -139,7 +139,7 @@ class Label(Block):
     """Longest text in tokens; longer ones are cut and counted."""
     dtype: Arithmetic = "auto"
     """Arithmetic of the passes; `auto` takes bfloat16 where the machine multiplies it faster and a teacher's numbers
-    on 64 texts hardly change, else float32."""
+    on 64 texts hardly change, else float32. Where half of the corpus is labelled, it goes on as it began."""
     token_budget: Count | Literal["auto"] = "auto"
     """Tokens in a batch, including padding. It does not change any number."""
     device: Device = "auto"
