@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from muki_pipeline.engines.loop import run
+from muki_pipeline.engines.loop import run, run_each
 from muki_pipeline.engines.ray import RayWorkers
 from muki_pipeline.errors import MukiError
 from tests.marks import at_length
@@ -16,10 +16,9 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_shard_of_a_lost_worker_goes_to_another(cluster: Any, tmp_path: Path) -> None:
-    reported: list[int] = []
-    found = run(partial(dies_once, tmp_path), SHARDS, RayWorkers, reported.append)
-    assert found == [number**2 for number in range(SHARDS)]
-    assert sorted(reported) == list(range(SHARDS))
+    found: list[tuple[int, int]] = []
+    run_each(partial(dies_once, tmp_path), SHARDS, RayWorkers, lambda *done: found.append(done))
+    assert sorted(found) == [(number, number**2) for number in range(SHARDS)]
     assert (tmp_path / "1").exists()
 
 
