@@ -164,10 +164,11 @@ def gold_figure(records: Records) -> Figure | None:
     ]
     if not panels:
         return None
-    lines = -(-len(panels) // PANELS_A_LINE)
-    figure = Figure(figsize=(3.2 * PANELS_A_LINE, 2.6 * lines), layout="constrained")
+    in_line = min(PANELS_A_LINE, len(panels))
+    lines = -(-len(panels) // in_line)
+    figure = Figure(figsize=(3.2 * in_line, 2.6 * lines), layout="constrained")
     for number, (facts, found) in enumerate(panels):
-        axis = figure.add_subplot(lines, PANELS_A_LINE, number + 1)
+        axis = figure.add_subplot(lines, in_line, number + 1)
         counts, measured = zip(*points(facts, found), strict=True)
         axis.plot(counts, measured, color="#e07b39", marker="o", markersize=3)
         axis.axhline(statistics.mean(accuracies(found["gate"])), color="#2a7fb8")
