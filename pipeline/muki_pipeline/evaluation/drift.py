@@ -1,21 +1,21 @@
 """How much a test set's texts differ from the corpus's, beside how much the corpus differs from itself."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.evaluation.gold_labels import MAKE_TEST
 from muki_pipeline.layout import Layout
+from muki_pipeline.routing.gate.words import UNSPACED_SCRIPTS
 from muki_pipeline.store.table import read_table_file
 
-_DRIFT_TEXTS = 10_000
-_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
-"""Scripts without spaces: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
-_WORD = re.compile(rf"([{_UNSPACED}]+)|[^\W{_UNSPACED}]+")
+_MOST_TEXTS = 10_000
+"""Texts of the corpus that are read."""
+_RUN = rf"[{UNSPACED_SCRIPTS}]+|[\w--[{UNSPACED_SCRIPTS}]]+"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Drift:
 def measure_drift(layout: Layout) -> dict[str, Any]:
     """The block `drift`: the test set against evenly spaced texts of the corpus; empty where there are no words."""
     shards = corpus_shards(layout.corpus)
-    step = -(-sum(shard.rows for shard in shards) // _DRIFT_TEXTS)
+    step = -(-sum(shard.rows for shard in shards) // _MOST_TEXTS)
     texts: list[str] = []
     for shard in shards:
         texts += read_corpus_shard(shard, ["text"])["text"].to_pylist()[::step]
@@ -56,7 +56,7 @@ def drift(corpus: Sequence[str], test: Sequence[str], seed: int = 0) -> Drift | 
         test: Texts.
         seed: Of the halves.
     """
-    own, other = ([words_of(text) for text in texts] for texts in (corpus, test))
+    own, other = words_of(corpus), words_of(test)
     order = np.random.default_rng(seed).permutation(len(own))
     half = [own[row] for row in order[: len(own) // 2]]
     rest = [own[row] for row in order[len(own) // 2 :]]
@@ -72,12 +72,14 @@ def drift(corpus: Sequence[str], test: Sequence[str], seed: int = 0) -> Drift | 
     )
 
 
-def words_of(text: str) -> list[str]:
-    """The words of a text, lower case; in scripts without spaces every two characters that follow each other."""
-    words = []
-    for found in _WORD.finditer(text.lower()):
-        run, is_unspaced = found[0], found[1] is not None
-        words += [run[at : at + 2] for at in range(max(len(run) - 1, 1))] if is_unspaced else [run]
+def words_of(texts: Sequence[str]) -> list[list[str]]:
+    """The words of each text, lower case; in scripts without spaces every two characters that follow each other."""
+    runs = pl.Series(list(texts), dtype=pl.String).str.to_lowercase().str.extract_all(_RUN)
+    found = pl.DataFrame({"row": range(len(runs)), "run": runs}).explode("run").drop_nulls("run")
+    is_unspaced = pl.col("run").str.contains(rf"^[{UNSPACED_SCRIPTS}]")
+    words: list[list[str]] = [[] for _ in texts]
+    for row, run, has_pairs in found.select("row", "run", is_unspaced.alias("has_pairs")).iter_rows():
+        words[row] += [run[at : at + 2] for at in range(max(len(run) - 1, 1))] if has_pairs else [run]
     return words
 
 

@@ -79,7 +79,7 @@ def evaluate(params: Params, layout: Layout, progress: Progress = SILENT) -> Eva
 
     Raises:
         MukiError: There is neither a test set nor gold labels of the corpus; a table is missing or does not fit; the
-            golden table was made with other settings.
+            golden table was made with other settings, or the student learned from another one.
     """
     if not files.exists(layout.test) and not files.exists(layout.corpus_gold):
         raise MukiError(

@@ -10,6 +10,7 @@ from muki_pipeline.embedding import run
 from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.routed_teachers import open_routed_teachers
+from muki_pipeline.store import schema
 from muki_pipeline.supervision.integrate import integrate
 from tests import tiny
 
@@ -69,6 +70,17 @@ def test_names_of_other_settings_are_refused(tmp_path: Path) -> None:
         shutil.copytree(tmp_path / "older", layout.label_names, dirs_exist_ok=True)
         with pytest.raises(MukiError, match=r"made .*with other settings.*than the texts' embeddings"):
             integrate(*config.load(path), layout.golden)
+
+
+def test_names_that_were_read_otherwise_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tiny.save_project(tmp_path, integrate={})
+    tiny.label(path)
+    monkeypatch.setattr(schema, "LABEL_NAMES_VERSION", schema.LABEL_NAMES_VERSION + 1)
+    params, layout = config.load(path)
+    with pytest.raises(MukiError, match="another version than the texts' embeddings"):
+        integrate(params, layout, layout.golden)
+    assert embed_corpus(params, layout).new_rows == 0, "the texts' embeddings stay"
+    integrate(params, layout, layout.golden)
 
 
 def test_a_table_without_a_newer_setting_is_the_one_of_its_default(tmp_path: Path) -> None:

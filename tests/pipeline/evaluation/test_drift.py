@@ -25,7 +25,7 @@ def test_without_words_nothing_is_said() -> None:
 
 
 def test_scripts_without_spaces_have_pairs_of_characters() -> None:
-    assert words_of("iPhone手机很好, OK 好") == ["iphone", "手机", "机很", "很好", "ok", "好"]
+    assert words_of(["iPhone手机很好, OK 好", "..."]) == [["iphone", "手机", "机很", "很好", "ok", "好"], []]
     corpus = ["银行转账很慢", "银行转账失败", "银行账户转账", "转账到银行"] * 5
     found = drift(corpus, ["足球比赛结果", "篮球比赛直播"])
     assert found is not None

@@ -17,9 +17,9 @@ _MOST_WORDS = 30_000
 _RAREST = 2
 _SMOOTHING = 0.01
 _LONGEST_WORD = 20
-_UNSPACED = (
-    rf"^[\p{{Han}}\p{{Hiragana}}\p{{Katakana}}\p{{Thai}}\p{{Lao}}\p{{Khmer}}\p{{Myanmar}}]|^\w{{{_LONGEST_WORD},}}$"
-)
+UNSPACED_SCRIPTS = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+"""Scripts without spaces between words, as a class of characters in a pattern of polars."""
+_UNSPACED = rf"^[{UNSPACED_SCRIPTS}]|^\w{{{_LONGEST_WORD},}}$"
 """Runs of letters that are no single word: scripts without spaces, and whatever is longer than words are."""
 _GRAMS = (2, 3, 4)
 
