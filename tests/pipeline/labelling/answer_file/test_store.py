@@ -30,7 +30,7 @@ def test_what_predict_wrote_for_spreadsheets_is_the_same_text(tmp_path: Path, en
 
 
 def test_a_text_that_begins_with_an_apostrophe_stays_itself(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("text,yes,no\n'=x,0.9,0.1\n=x,0.1,0.9\n")
+    (tmp_path / "a.csv").write_text("text,yes,no\n'=x,0.9,0.1\n=x,0.4,0.6\n")
     answers = StoredAnswers.locate("vendor", AnswerFile(answers="a.csv"), Layout(tmp_path))
     assert [bool(yes > no) for yes, no in answers.logits(["'=x", "=x"])] == [True, False]
     assert [bool(yes > no) for yes, no in answers.logits(["=x"])] == [False], "whatever else is asked"

@@ -20,6 +20,7 @@ from muki_pipeline.reporting.report.page import write_report
 from muki_pipeline.routing.scorers import SCORERS
 from muki_pipeline.store.columns import arrow
 from muki_pipeline.store.table import write_table_file
+from muki_pipeline.supervision.integrate import integrate
 from muki_stages import evaluate
 from tests import tiny
 from tests.browser import CHROMIUM, use
@@ -162,6 +163,22 @@ def test_figures_of_another_student_are_left_out(measured: Path, tmp_path: Path)
     assert not {"Result", "Which labels the student confuses", "Corpus and test set", "The student"} & {
         *Page(page).headings
     }
+
+
+def test_a_student_of_another_golden_table_is_left_out(measured: Path, tmp_path: Path) -> None:
+    shutil.copytree(measured.parent, tmp_path / "p")
+    path = tmp_path / "p" / "params.yaml"
+    params, layout = config.load(path)
+    write_report(params, layout)
+    before = layout.report.read_text()
+    assert "The student" in Page(before).headings
+    tiny.change(path, "integrate", strategy="hard")
+    params, layout = config.load(path)
+    integrate(params, layout, layout.golden)
+    write_report(params, layout)
+    after = layout.report.read_text()
+    assert "The student" not in Page(after).headings
+    assert ("&#34;epochs&#34;" in before, "&#34;epochs&#34;" in after) == (True, False)
 
 
 PROJECTS: dict[str, tuple[dict[str, list[str]], int]] = {
