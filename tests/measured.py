@@ -278,6 +278,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "unknown-label": partial(part, "unknown_label", unknown_label),
     "precision": partial(part, "precision", precision),
     "rivals": partial(part, "rivals", rivals_tables.without_gold),
+    "rivals-not-run": lambda: rivals_tables.not_run(read("rivals")),
     "rivals-gold": partial(part, "rivals", rivals_tables.gold),
     "rivals-costs": partial(part, "rivals", rivals_tables.costs, rivals_tables.of_costs),
     "rivals-summary": lambda: " ".join(rivals_tables.summary(read("rivals"))) or MISSING,

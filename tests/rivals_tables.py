@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from experiments.record import RESULTS
 from experiments.rivals.rows import GOLD, NAMES
+from experiments.rivals.settings import TITLES
 
 Records = Mapping[str, dict[str, Any]]
 WITHOUT_GOLD = (
@@ -89,6 +90,13 @@ def without_gold(records: Records) -> list[str]:
         rows.append((*label_of(facts), f"{min(own):.3f} to {max(own):.3f}", *cells, target(found.get("gate"))))
     headings = ("setting", "texts", "teachers, own labels", *(title for _, title in WITHOUT_GOLD), "target of `gate`")
     return table(headings, rows)
+
+
+def not_run(records: Records) -> str:
+    """The settings that nothing is measured of."""
+    measured = {facts["title"] for facts, _ in by_setting(records)}
+    missing = "; ".join(title for title in TITLES.values() if title not in measured)
+    return f"Not run, for want of machine time: {missing}." if missing else ""
 
 
 def target(row: Mapping[str, Any] | None) -> str:

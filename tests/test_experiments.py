@@ -78,7 +78,6 @@ def test_rivals_write_a_file_for_each_row(tmp_path: Path, monkeypatch: pytest.Mo
     model = str(tiny.save_pretrained_encoder(tmp_path / "base"))
     setting = rivals_settings.Setting(
         "tiny",
-        "Tiny, 2",
         lambda: rivals_settings.Texts(texts[:24], texts[24:48], texts[48:]),
         TEACHERS,
         steps=2,
@@ -87,6 +86,7 @@ def test_rivals_write_a_file_for_each_row(tmp_path: Path, monkeypatch: pytest.Mo
         encoder=model,
         student={"epochs": 1},
     )
+    monkeypatch.setitem(rivals_settings.TITLES, "tiny", "Tiny, 2")
     monkeypatch.setattr(rivals_main, "settings", lambda: [setting])
     monkeypatch.setattr(project, "DATA", tmp_path / "rivals")
     results = tmp_path / "results"

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from experiments.rivals.settings import TITLES
 from tests import rivals_tables
 
 FACTS = {
@@ -49,6 +50,15 @@ def test_rows_without_gold_labels_stand_beside_the_default() -> None:
     assert cells(found, "averaged") == "no"
     assert cells(found, "`uhc`") == ""
     assert cells(found, "target of `gate`") == "0.750"
+
+
+def test_settings_that_nothing_is_measured_of_are_named() -> None:
+    measured = records(gate=row("gate", 0.7))
+    measured["rivals/news-2-1000/setting"] = {"values": FACTS | {"title": TITLES["hwu64-4"]}}
+    found = rivals_tables.not_run(measured)
+    assert TITLES["hwu64-4"] not in found
+    assert TITLES["banking77-2"] in found
+    assert TITLES["news-en-zh-4"] in found
 
 
 @pytest.mark.parametrize(

