@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 from experiments.record import read
-from experiments.routing.settings import settings
+from experiments.routing.settings import SETTINGS
 from muki_pipeline.reporting.results import by_scorer
 from tests import rivals_tables
+from tests.benchmarks.__main__ import PARTS as BENCHMARKS
 from tests.benchmarks.measure import Row
 from tests.rivals_tables import table
 
@@ -86,7 +87,7 @@ def scorers(records: Records) -> list[str]:
 def routing(records: Records) -> list[str]:
     """Every rule on every setting of the routing suite, and the gain in a sentence."""
     measured = list(values_of(records))
-    names = [setting.name for setting in settings([values["base"] for values in measured])]
+    names = [setting.name for setting in SETTINGS]
     ordered = sorted(measured, key=lambda values: [*names, values["setting"]].index(values["setting"]))
     rules = list(ordered[0]["rules"])
     rows = [
@@ -106,6 +107,19 @@ def routing(records: Records) -> list[str]:
         if gains
     ]
     return [*table(("setting", "texts", *(f"`{r}`" for r in rules), "gain"), rows), "", *sentences]
+
+
+def routing_not_run() -> str:
+    """The settings of the routing suite that have no file."""
+    measured = {values["setting"] for values in values_of(read("routing"))}
+    missing = [setting.name for setting in SETTINGS if setting.name not in measured]
+    return f"Not run on this version: {'; '.join(missing)}." if missing else ""
+
+
+def benchmarks_not_run() -> str:
+    """The parts of `make bench` that have no file."""
+    missing = [f"`{part}`" for part in BENCHMARKS if f"benchmarks/{part}" not in read("benchmarks")]
+    return f"Not measured on this version: {', '.join(missing)}." if missing else ""
 
 
 def outputs(records: Records) -> list[str]:
@@ -265,27 +279,31 @@ def scale_kills(records: Records) -> list[str]:
 def faults(records: Records) -> list[str]:
     """The campaign's counts."""
     [measured] = values_of(records)
-    rows = [(row["kind"], f"{row['runs']:,}", str(len(row["bad"]))) for row in measured["rows"]]
-    return table(("injected", "times", "bad outcomes"), rows)
+    rows = sorted(measured["rows"], key=lambda row: str(row["kind"]))
+    cells = [(row["kind"], f"{row['runs']:,}", f"{row['left']:,}", str(len(row["bad"]))) for row in rows]
+    return table(("injected", "times", "no time for", "bad outcomes"), cells)
 
 
 PARTS: dict[str, Callable[[], str]] = {
     "demo": partial(part, "metrics/demo", demo),
     "scorers": partial(part, "metrics/demo", scorers),
     "routing": partial(part, "routing", routing),
+    "routing-not-run": routing_not_run,
     "outputs": partial(part, "outputs", outputs),
     "unknown": partial(part, "unknown", unknown),
     "unknown-label": partial(part, "unknown_label", unknown_label),
     "precision": partial(part, "precision", precision),
     "rivals": partial(part, "rivals", rivals_tables.without_gold),
     "rivals-not-run": lambda: rivals_tables.not_run(read("rivals")),
-    "rivals-gold": partial(part, "rivals", rivals_tables.gold),
+    "rivals-gold": partial(part, "rivals", rivals_tables.gold, rivals_tables.of_gold),
+    "rivals-losses": lambda: rivals_tables.losses(read("rivals")),
     "rivals-costs": partial(part, "rivals", rivals_tables.costs, rivals_tables.of_costs),
     "rivals-summary": lambda: " ".join(rivals_tables.summary(read("rivals"))) or MISSING,
     "published": rivals_tables.published,
     "training": partial(part, "training", training),
     "answers": partial(part, "answers", answers),
     "benchmarks": partial(part, "benchmarks", benchmarks),
+    "benchmarks-not-run": benchmarks_not_run,
     "scale-rows": partial(part, "scale/rows", scale_rows),
     "scale-workers": partial(part, "scale/workers", scale_workers),
     "scale-kills": partial(part, "scale/kills", scale_kills),

@@ -4,7 +4,6 @@ import json
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -28,7 +27,9 @@ WITHOUT_GOLD = (
     ("names", "names"),
     (NAMES, "names, student"),
 )
-UNDECIDED = 0.05
+SIGNIFICANT = 0.05
+UNDECIDED, UNTESTED = "≈", "†"
+FEW = tuple(f"gold_{count}" for count in GOLD)
 PANELS_A_LINE = 3
 PUBLISHED = RESULTS.parent / "experiments" / "rivals" / "published.json"
 
@@ -56,24 +57,41 @@ def accuracies(row: Mapping[str, Any]) -> list[float]:
     return [] if row["accuracy"] is None else [row["accuracy"]]
 
 
-def cell(row: Mapping[str, Any] | None) -> str:
-    """Mean and deviation over seeds; `no` for what cannot be, nothing for what was not run."""
+def cell(row: Mapping[str, Any] | None, default: Mapping[str, Any] | None = None) -> str:
+    """Mean and deviation over seeds; `no` for what cannot be, nothing for what was not run.
+
+    Beside the default rule's row, `UNDECIDED` marks a row that the paired test cannot tell from it, `UNTESTED` students
+    that were held against other students of the default rule, or against none.
+    """
     if row is None:
         return ""
     found = accuracies(row)
     if not found:
         return "no"
     deviation = f" ± {statistics.stdev(found):.3f}" if len(found) > 1 else ""
-    return f"{statistics.mean(found):.3f}{deviation}{' ≈' if is_undecided(row) else ''}"
+    return f"{statistics.mean(found):.3f}{deviation}{mark(row, default)}"
 
 
-def is_undecided(row: Mapping[str, Any]) -> bool:
-    """Whether the paired test finds no difference from the default rule's students."""
-    tests = [test for test in row.get("tests", []) if "gate" in (test["rule"], test["other"])]
-    name = {student["rule"] for student in row.get("students", [])}
-    return any(name <= {test["rule"], test["other"]} and test["p_value"] >= UNDECIDED for test in tests) and name != {
-        "gate"
-    }
+def mark(row: Mapping[str, Any], default: Mapping[str, Any] | None) -> str:
+    """What the paired test against the default rule's students says, see `cell`."""
+    if default is None or "students" not in row:
+        return ""
+    found = tested(row, default)
+    if found is None:
+        return f" {UNTESTED}"
+    return f" {UNDECIDED}" if found["p_value"] >= SIGNIFICANT else ""
+
+
+def tested(row: Mapping[str, Any], default: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The paired test of a row against the default rule's students, if these are the ones that it was made with."""
+    own, beside = ({each["seed"]: each["accuracy"] for each in given["students"]} for given in (row, default))
+    seeds = own.keys() & beside.keys()
+    rules = {row["students"][0]["rule"], default["students"][0]["rule"]}
+    expected = abs(statistics.mean(own[seed] - beside[seed] for seed in seeds)) if seeds else math.nan
+    for test in row.get("tests", []):
+        if {test["rule"], test["other"]} == rules and math.isclose(abs(test["difference"]), expected, abs_tol=1e-6):
+            return test
+    return None
 
 
 def label_of(facts: Mapping[str, Any]) -> tuple[str, str]:
@@ -86,7 +104,7 @@ def without_gold(records: Records) -> list[str]:
     rows = []
     for facts, found in by_setting(records):
         own = [teacher["accuracy"] for teacher in facts["teachers"].values()]
-        cells = [cell(found.get(name)) for name, _ in WITHOUT_GOLD]
+        cells = [cell(found.get(name), found.get("gate") if name != "gate" else None) for name, _ in WITHOUT_GOLD]
         rows.append((*label_of(facts), f"{min(own):.3f} to {max(own):.3f}", *cells, target(found.get("gate"))))
     headings = ("setting", "texts", "teachers, own labels", *(title for _, title in WITHOUT_GOLD), "target of `gate`")
     return table(headings, rows)
@@ -110,9 +128,10 @@ def gold(records: Records) -> list[str]:
     for facts, found in by_setting(records):
         if "gate" not in found:
             continue
-        cells = [cell(found.get(f"gold_{count}")) for count in GOLD]
-        everything = cell(found.get("supervised"))
-        rows.append((*label_of(facts), cell(found["gate"]), *cells, everything, crossover(facts, found)))
+        default = found["gate"]
+        cells = [cell(found.get(name), default) for name in FEW]
+        everything = cell(found.get("supervised"), default)
+        rows.append((*label_of(facts), cell(default), *cells, everything, crossover(facts, found)))
     headings = ("setting", "texts", "`gate`", *(f"{count} a label" for count in GOLD), "all", "labels to beat `gate`")
     return table(headings, rows)
 
@@ -126,43 +145,59 @@ def mean_of(found: Mapping[str, dict[str, Any]], name: str) -> float | None:
 def summary(records: Records) -> list[str]:
     """Who needs no teachers, in two sentences: against gold labels, and against label names."""
     settings = list(by_setting(records))
-    beaten = []
-    for count in GOLD:
-        pairs = [(mean_of(found, "gate"), mean_of(found, f"gold_{count}")) for _, found in settings]
-        both = [(gate, few) for gate, few in pairs if gate is not None and few is not None]
-        if both:
-            beaten.append(f"with {count} on {sum(few > gate for gate, few in both)} of {len(both)}")
+    needed = [(facts["title"], crossover(facts, found)) for facts, found in settings if {*FEW} & found.keys()]
     pairs = [(mean_of(found, "gate"), mean_of(found, NAMES)) for _, found in settings]
     gains = [100 * (gate - names) for gate, names in pairs if gate is not None and names is not None]
     sentences = []
-    if beaten:
-        sentences.append(
-            f"Students of a few gold labels of each label beat the teachers' student {', '.join(beaten)} corpora."
-        )
+    if needed:
+        counts = ", ".join(f"{count.rstrip(f' {UNDECIDED}{UNTESTED}')} ({title})" for title, count in needed)
+        sentences.append(f"Gold labels of each label that beat the teachers' student: {counts}.")
     if gains:
         span = f"{-max(gains):+.1f} to {-min(gains):+.1f}"
         sentences.append(f"A student of the label names alone is at {span} points from it.")
     return sentences
 
 
+def losses(records: Records) -> str:
+    """Which rows without gold labels are better than the default rule's student, on how many settings, by how much."""
+    said = []
+    for name, title in WITHOUT_GOLD[1:]:
+        pairs = [(mean_of(found, name), mean_of(found, "gate")) for _, found in by_setting(records)]
+        gaps = [100 * (other - gate) for other, gate in pairs if other is not None and gate is not None]
+        if won := [gap for gap in gaps if gap > 0]:
+            span = f"{min(won):.1f}" if len(won) == 1 else f"{min(won):.1f} to {max(won):.1f}"
+            said.append(f"{title} on {len(won)} of {len(gaps)} settings, by {span} points")
+    return f"Better than the student of `gate`: {'; '.join(said)}." if said else ""
+
+
 def points(facts: Mapping[str, Any], found: Mapping[str, dict[str, Any]]) -> list[tuple[float, float]]:
     """Gold labels for each label, on the mean, and the accuracy of their student."""
-    counts = sorted(facts["gold"].items(), key=lambda each: float(each[1]))
-    return [(count, statistics.mean(accuracies(found[name]))) for name, count in counts if name in found]
+    return [(facts["gold"][name], statistics.mean(accuracies(found[name]))) for name in counted(facts, found)]
+
+
+def counted(facts: Mapping[str, Any], found: Mapping[str, dict[str, Any]]) -> list[str]:
+    """The rows of gold labels that were measured, fewest labels first."""
+    return [name for name, _ in sorted(facts["gold"].items(), key=lambda each: float(each[1])) if name in found]
 
 
 def crossover(facts: Mapping[str, Any], found: Mapping[str, dict[str, Any]]) -> str:
-    """Gold labels for each label that beat the default rule's student, between measured counts by their logarithm."""
-    curve, goal = points(facts, found), statistics.mean(accuracies(found["gate"]))
+    """Gold labels for each label that beat the default rule's student, between measured counts by their logarithm.
+
+    `UNDECIDED` where the paired test cannot tell the first student that is better from it.
+    """
+    curve, default = points(facts, found), found["gate"]
+    goal = statistics.mean(accuracies(default))
     if not curve:
         return ""
-    if curve[0][1] >= goal:
-        return f"fewer than {curve[0][0]:.0f}"
-    for (fewer, low), (more, high) in pairwise(curve):
-        if low < goal <= high:
-            share = (goal - low) / (high - low)
-            return f"{math.exp(math.log(fewer) + share * (math.log(more) - math.log(fewer))):.0f}"
-    return f"more than {curve[-1][0]:.0f}"
+    better = next((number for number, (_, accuracy) in enumerate(curve) if accuracy >= goal), None)
+    if better is None:
+        return f"more than {curve[-1][0]:.0f}"
+    said = mark(found[counted(facts, found)[better]], default)
+    if better == 0:
+        return f"fewer than {curve[0][0]:.0f}{said}"
+    (fewer, low), (more, high) = curve[better - 1 : better + 1]
+    share = (goal - low) / (high - low)
+    return f"{math.exp(math.log(fewer) + share * (math.log(more) - math.log(fewer))):.0f}{said}"
 
 
 def gold_figure(records: Records) -> Figure | None:
@@ -188,6 +223,12 @@ def gold_figure(records: Records) -> Figure | None:
     figure.supxlabel("gold labels for each label", fontsize=9)
     figure.supylabel("accuracy of the student", fontsize=9)
     return figure
+
+
+def of_gold(records: Records) -> Records:
+    """The students of the default rule and of gold labels, and their settings."""
+    wanted = {"setting", "gate", "supervised", *FEW}
+    return {name: record for name, record in records.items() if name.rsplit("/", 1)[1] in wanted}
 
 
 def of_costs(records: Records) -> Records:

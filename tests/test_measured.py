@@ -160,5 +160,5 @@ def test_what_grows_is_shown_by_rows_and_workers() -> None:
 
 
 def test_the_campaigns_rows_are_shown() -> None:
-    row = campaign.Row("disk full", runs=1500, bad=["a traceback"], seconds=9.0)
-    assert measured.faults(records(faults=figures({"disk full": row})))[2] == "|disk full|1,500|1|"
+    row = campaign.Row("disk full", runs=1500, left=20, bad=["a traceback"], seconds=9.0)
+    assert measured.faults(records(faults=figures({"disk full": row})))[2] == "|disk full|1,500|20|1|"

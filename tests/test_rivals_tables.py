@@ -16,9 +16,12 @@ FACTS = {
 }
 
 
-def row(rule: str, *accuracies: float, p_value: float | None = None) -> dict[str, Any]:
-    students = [{"rule": rule, "accuracy": each, "supervision_accuracy": 0.75} for each in accuracies]
-    tests = [] if p_value is None else [{"rule": "gate", "other": rule, "p_value": p_value}]
+def row(rule: str, *accuracies: float, p_value: float | None = None, difference: float = 0.0) -> dict[str, Any]:
+    students = [
+        {"rule": rule, "seed": seed, "accuracy": each, "supervision_accuracy": 0.75}
+        for seed, each in enumerate(accuracies)
+    ]
+    tests = [] if p_value is None else [{"rule": "gate", "other": rule, "p_value": p_value, "difference": difference}]
     return {"students": students, "tests": tests}
 
 
@@ -36,8 +39,10 @@ def test_rows_without_gold_labels_stand_beside_the_default() -> None:
     found = rivals_tables.without_gold(
         records(
             gate=row("gate", 0.7, 0.8),
-            muki=row("muki", 0.6, p_value=0.01),
-            names_student=row("names_student", 0.74, p_value=0.4),
+            muki=row("muki", 0.6, p_value=0.01, difference=0.1),
+            names_student=row("names_student", 0.74, 0.78, p_value=0.4, difference=-0.01),
+            mutual_information=row("mutual_information", 0.5, p_value=0.4, difference=0.3),
+            uhc=row("uhc", 0.5),
             names={"accuracy": 0.5},
             averaged={"accuracy": None, "reason": "other architectures"},
         )
@@ -45,10 +50,12 @@ def test_rows_without_gold_labels_stand_beside_the_default() -> None:
     assert cells(found, "teachers, own labels") == "0.800 to 0.900"
     assert cells(found, "`gate`") == "0.750 ± 0.071"
     assert cells(found, "`muki`") == "0.600"
-    assert cells(found, "names, student") == "0.740 ≈"
+    assert cells(found, "names, student") == "0.760 ± 0.028 ≈"
+    assert cells(found, "`mutual_information`") == "0.500 †"  # the test saw another student of the default rule
+    assert cells(found, "`uhc`") == "0.500 †"
     assert cells(found, "names") == "0.500"
     assert cells(found, "averaged") == "no"
-    assert cells(found, "`uhc`") == ""
+    assert cells(found, "`cfl`") == ""
     assert cells(found, "target of `gate`") == "0.750"
 
 
@@ -64,9 +71,9 @@ def test_settings_that_nothing_is_measured_of_are_named() -> None:
 @pytest.mark.parametrize(
     ("few", "everything", "expected"),
     [
-        ({"gold_5": 0.8}, 0.9, "fewer than 5"),
+        ({"gold_5": 0.8}, 0.9, "fewer than 5 ≈"),
         ({"gold_5": 0.6, "gold_10": 0.7}, 0.74, "more than 100"),
-        ({"gold_5": 0.6, "gold_10": 0.7, "gold_20": 0.8}, 0.9, "13"),
+        ({"gold_5": 0.6, "gold_10": 0.7, "gold_20": 0.8}, 0.9, "13 ≈"),
         ({"gold_10": 0.7}, 0.8, "32"),
         ({}, 0.9, "fewer than 100"),
     ],
@@ -74,9 +81,27 @@ def test_settings_that_nothing_is_measured_of_are_named() -> None:
 def test_gold_labels_overtake_the_default_between_two_counts(
     few: dict[str, float], everything: float, expected: str
 ) -> None:
-    rows = {name: row(name, accuracy) for name, accuracy in few.items()}
-    found = rivals_tables.gold(records(gate=row("gate", 0.75), supervised=row("supervised", everything), **rows))
+    rows = {name: row(name, accuracy, p_value=0.4, difference=abs(accuracy - 0.75)) for name, accuracy in few.items()}
+    rows["supervised"] = row("supervised", everything, p_value=0.01, difference=everything - 0.75)
+    found = rivals_tables.gold(records(gate=row("gate", 0.75), **rows))
     assert cells(found, "labels to beat `gate`") == expected
+
+
+def test_who_needs_no_teachers_and_where_the_default_loses() -> None:
+    measured = records(
+        gate=row("gate", 0.75),
+        gold_5=row("gold_5", 0.7, p_value=0.01, difference=0.05),
+        gold_10=row("gold_10", 0.8, p_value=0.01, difference=0.05),
+        names_student=row("names_student", 0.6),
+        routed={"accuracy": 0.76},
+    )
+    assert rivals_tables.summary(measured) == [
+        "Gold labels of each label that beat the teachers' student: 7 (News, 2).",
+        "A student of the label names alone is at -15.0 to -15.0 points from it.",
+    ]
+    assert rivals_tables.losses(measured) == (
+        "Better than the student of `gate`: routed teachers on 1 of 1 settings, by 1.0 points."
+    )
 
 
 def test_costs_are_those_of_the_corpus_and_of_an_answer() -> None:

@@ -2,7 +2,7 @@
 
 Use: `python -m experiments.routing.judge [PART OF A NAME]`. It ends with an error where the default finds the
 right teacher less often than the best of `mc_entropy`, `mutual_information` and `calibrated`, less 0.2 points. Where
-labels are misnamed or a teacher is half trained it may lose.
+labels are misnamed it may lose.
 """
 
 import sys

@@ -16,6 +16,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Posterior = Literal["calibrated", "gate"]
 POSTERIORS: tuple[str, ...] = get_args(Posterior)
 """Scorers whose scores are probabilities of being the right teacher, each row summing to 1."""
+NEED_SCORES = ("soft", "hard", "posterior")
+"""Strategies that weigh teachers by a scorer: those with `selects` in supervision/strategies.py."""
 NEED_POSTERIOR = ("posterior",)
 """Strategies whose scores must be such: those with `needs_posterior` in supervision/strategies.py."""
 NEED_LOGITS = ("concat", "cfl", "dfa")

@@ -33,6 +33,7 @@ def distributions(seed: int) -> list[np.ndarray]:
 
 def test_the_settings_name_every_strategy() -> None:
     assert {*get_args(config.Integrate.model_fields["strategy"].annotation)} == {*STRATEGIES}
+    assert {*config.NEED_SCORES} == {name for name, each in STRATEGIES.items() if each.selects}
     assert {*config.NEED_POSTERIOR} == {name for name, each in STRATEGIES.items() if each.needs_posterior}
     assert {*config.NEED_LOGITS} == {name for name, each in STRATEGIES.items() if each.reads_energies}
 

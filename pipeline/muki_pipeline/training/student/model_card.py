@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from muki_pipeline.config import StudentSettings
+from muki_pipeline.config import NEED_SCORES, StudentSettings
 
 _PAGES = Environment(  # Markdown: labels and texts stand as they are, and are never read as a template
     loader=PackageLoader("muki_pipeline.training.student", ""),
@@ -35,7 +35,7 @@ def model_card(
     shown = {key: facts[key] for key in used} | {"student": settings.model_dump()}
     return _TEMPLATE.render(
         facts=facts,
-        trusted_by="Monte-Carlo dropout tells" if has_networks else "their stored answers tell",
+        chosen_by=_chosen_by(facts["integrate"]),
         asked={name: _asked(teacher, facts["label_settings"]) for name, teacher in facts["teachers"].items()},
         audit=(facts.get("routing") or {}).get("audit"),
         starved=(facts.get("routing") or {}).get("starved", ()),
@@ -44,6 +44,14 @@ def model_card(
         max_length=settings.max_length,
         settings=json.dumps(shown, indent=1),
     )
+
+
+def _chosen_by(settings: Mapping[str, Any]) -> str:
+    """What made the targets; those that no rule made have their name for a strategy."""
+    strategy = settings["strategy"]
+    if strategy in NEED_SCORES:
+        return f"the scorer `{settings['scorer']}` told which teacher to trust on which text (strategy `{strategy}`)"
+    return f"the targets are those of `{strategy}`, which reads no scores of teachers"
 
 
 def _is_file(teacher: Mapping[str, Any]) -> bool:

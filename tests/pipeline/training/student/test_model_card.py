@@ -8,6 +8,7 @@ from muki_pipeline.config import StudentSettings
 from muki_pipeline.training.student.model_card import model_card
 
 LABEL, TEXT = "<b>{{ 7 * 7 }}</b> & 'q'", "one\n\n# head   {% raw %} <i>" + "y" * 300
+RULE = {"strategy": "posterior", "scorer": "gate"}
 FACTS: dict[str, Any] = {
     "labels": [LABEL, "oak"],
     "teachers": {"trees": {"digest": "0123456789abcdef" * 4, "labels": [LABEL, "oak"]}},
@@ -15,7 +16,7 @@ FACTS: dict[str, Any] = {
     "abstained": 567,
     "corpus_digest": "c" * 64,
     "label_settings": {"passes": 8},
-    "integrate": {"aliases": {"trees": {"elm": LABEL}}},
+    "integrate": RULE | {"aliases": {"trees": {"elm": LABEL}}},
 }
 
 
@@ -54,7 +55,7 @@ def test_what_a_person_answered_has_its_interval() -> None:
     text = "\n".join(card({}, routing={"teachers": {}, "estimate": None, "audit": audit}))
     assert "answered 1,050 random texts: by these answers the right teacher was chosen for 0.940 of the texts" in text
     assert "nobody knows" not in text
-    answered = card({}, integrate={"aliases": {}, "answers": "review.csv@0123456789ab"})
+    answered = card({}, integrate=RULE | {"aliases": {}, "answers": "review.csv@0123456789ab"})
     assert "Apart from a person's answers, no label was used" in "\n".join(answered)
     assert "nobody knows: too few answers tell it" in "\n".join(answered)
 
@@ -77,12 +78,24 @@ def test_files_of_answers_have_no_dropout_passes() -> None:
     network = FACTS["teachers"]["trees"]
     vendor, llm = network | {"gives": []}, network | {"gives": ["samples"]}
     mixed = "\n".join(card({}, teachers={"trees": network, "vendor": vendor, "llm": llm}))
-    assert "Monte-Carlo dropout tells which teacher to trust" in mixed
     assert "| trees | `0123456789abcdef` | 8 dropout passes |" in mixed
     assert "| vendor | `0123456789abcdef` | a file of answers |" in mixed
     assert "| llm | `0123456789abcdef` | a file of answers, several samples of each text |" in mixed
     assert '"passes": 8' in mixed
     files = "\n".join(card({}, teachers={"vendor": vendor, "llm": llm}))
-    assert "their stored answers tell which teacher to trust" in files
     assert "dropout" not in files.replace('"dropout"', "")
     assert '"passes"' not in files
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({}, "the scorer `gate` told which teacher to trust on which text (strategy `posterior`)."),
+        ({"strategy": "soft", "scorer": "energy"}, "the scorer `energy` told which teacher to trust on which text"),
+        ({"strategy": "concat"}, "the targets are those of `concat`, which reads no scores of teachers."),
+        ({"strategy": "supervised"}, "the targets are those of `supervised`, which reads no scores of teachers."),
+    ],
+)
+def test_the_rule_is_named_that_chose(rule: dict[str, str], expected: str) -> None:
+    [line] = [line for line in card({}, integrate=RULE | rule) if line.startswith("[MUKI]")]
+    assert expected in line
