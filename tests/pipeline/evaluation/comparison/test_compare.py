@@ -67,10 +67,16 @@ def test_supervision_is_measured_as_evaluate_measures_it(
     labels = [label for known in tiny.TEACHER_LABELS.values() for label in known]
     muki = params.model_copy(update={"integrate": params.integrate.model_copy(update=RULES["muki"][0])})
     integrate(muki, layout, layout.root / "muki")
-    target = pl.read_parquet(layout.root / "muki" / "*.parquet")["target"].to_numpy()
+    golden = pl.read_parquet(layout.root / "muki" / "*.parquet")
+    target = golden["target"].to_numpy()
     columns = np.array([labels.index(label) for label in gold])
     row = compared[0].students.filter(pl.col("rule") == "muki").row(0, named=True)
     assert row["supervision_accuracy"] == pytest.approx((target.argmax(axis=1) == columns).mean())
+    known = [set(labels) for labels in tiny.TEACHER_LABELS.values()]
+    chosen = golden["scores"].to_numpy().argmax(axis=1)
+    right = [label in known[teacher] for label, teacher in zip(gold, chosen, strict=True)]
+    assert 0 < sum(right) < len(right), "a constant would be right too"
+    assert row["teacher_selection"] == pytest.approx(np.mean(right))
     assert row["kl_to_gold"] == pytest.approx(-np.log(target[np.arange(len(columns)), columns]).mean(), rel=1e-5)
 
 
