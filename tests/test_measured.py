@@ -159,6 +159,17 @@ def test_what_grows_is_shown_by_rows_and_workers() -> None:
     assert kills == ["20 workers and 10 nodes killed; of 3 tests 2 passed, 1 skipped."]
 
 
+def test_tables_of_one_rule_and_setting_agree() -> None:
+    """The routing suite and what less of a teacher tells: the same rule on all that teachers give."""
+    routing = {each["setting"]: each["rules"]["gate"]["right"] for each in measured.values_of(record.read("routing"))}
+    outputs = list(measured.values_of(record.read("outputs")))
+    assert outputs
+    for values in outputs:
+        # Teachers that are trained on another machine differ in the third decimal.
+        full = values["rules"]["gate"]["full"]["right"]
+        assert full == pytest.approx(routing[values["setting"]], abs=0.002), values["setting"]
+
+
 def test_the_campaigns_rows_are_shown() -> None:
     row = campaign.Row("disk full", runs=1500, left=20, bad=["a traceback"], seconds=9.0)
     assert measured.faults(records(faults=figures({"disk full": row})))[2] == "|disk full|1,500|20|1|"
