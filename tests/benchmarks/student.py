@@ -79,7 +79,7 @@ def _golden_table(folder: Path) -> tuple[Layout, list[str], np.ndarray[Any, np.d
         "labels": LABELS,
         "teachers": {},
         "label_settings": {},
-        "integrate": {},
+        "integrate": {"strategy": "posterior", "scorer": "gate"},
         "temperature": 1.0,
         "corpus_digest": "",
         "rows": len(texts),

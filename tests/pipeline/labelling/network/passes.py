@@ -1,9 +1,10 @@
 """Two short texts, and what a tiny network with some transforms says of them."""
 
+import pytest
 import torch
 from transformers import PreTrainedModel
 
-from muki_pipeline.labelling.network import dropout
+from muki_pipeline.labelling.network import dropout, packed
 from muki_pipeline.labelling.network.masks import Masks
 from muki_pipeline.labelling.network.network import Network, Transform, transform
 from muki_pipeline.labelling.network.probe import Probe
@@ -13,6 +14,10 @@ INPUTS = {
     "input_ids": torch.tensor([[1, 5, 6, 7, 8, 9, 2], [1, 10, 2, 0, 0, 0, 0]]),
     "attention_mask": torch.tensor([[1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0, 0]]),
 }
+
+bfloat16_cpu = pytest.mark.skipif(
+    not packed._supported(torch.bfloat16), reason="this CPU packs no products in bfloat16 (it lacks AVX-512)"
+)
 
 
 def network(model: PreTrainedModel, dtype: torch.dtype = torch.float32, teacher: str = "t") -> Network:

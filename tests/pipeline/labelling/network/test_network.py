@@ -5,15 +5,14 @@ import torch
 
 from muki_pipeline.labelling.network import bfloat16, dropout, packed, pooled
 from tests import tiny
-from tests.pipeline.labelling.network.passes import INPUTS, network, plain
+from tests.pipeline.labelling.network.passes import INPUTS, bfloat16_cpu, network, plain
 
 x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only x86 CPUs pack products")
 
 
 @x86
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_what_a_network_on_a_cpu_goes_through(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed, "_supported", lambda dtype: True)
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=bfloat16_cpu)])
+def test_what_a_network_on_a_cpu_goes_through(dtype: torch.dtype) -> None:
     low = [bfloat16] if dtype == torch.bfloat16 else []
     assert network(tiny.model(["a", "b"]), dtype).applied == [pooled, packed, *low, dropout]
 

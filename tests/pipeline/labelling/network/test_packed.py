@@ -7,7 +7,7 @@ from transformers.activations import GELUActivation
 
 from muki_pipeline.labelling.network import packed
 from tests import tiny
-from tests.pipeline.labelling.network.passes import INPUTS, network, passes, plain, stay
+from tests.pipeline.labelling.network.passes import INPUTS, bfloat16_cpu, network, passes, plain, stay
 
 pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only x86 CPUs pack products")
 
@@ -45,12 +45,12 @@ def test_a_product_that_something_else_reads_too_is_left_alone() -> None:
     assert type(block.dense) is nn.Linear
 
 
+@bfloat16_cpu
 def test_bfloat16_products_are_those_of_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
     def logits(dtype: torch.dtype) -> torch.Tensor:
         labels = network(tiny.model(["a", "b", "c"]), dtype)
         return torch.stack([labels.forward(INPUTS, number) for number in (None, 0)])
 
-    monkeypatch.setattr(packed, "_supported", lambda dtype: True)
     exact, ours = logits(torch.float32), logits(torch.bfloat16)
     monkeypatch.setattr(packed, "_supported", lambda dtype: False)
     theirs = logits(torch.bfloat16)

@@ -40,7 +40,7 @@ def save_golden(layout: Layout, rows: int = 40) -> None:
         "labels": LABELS,
         "teachers": {"one": {"labels": LABELS, "digest": "d" * 64, "columns": [0, 1, 2]}},
         "label_settings": {"passes": 3},
-        "integrate": {},
+        "integrate": {"strategy": "posterior", "scorer": "gate"},
         "temperature": 1.0,
         "corpus_digest": "c" * 64,
         "rows": rows,
