@@ -64,7 +64,7 @@ def show(rows: dict[str, campaign.Row]) -> None:
         table.add_column(heading, justify="left" if heading.startswith("what") else "right")
     for row in rows.values():
         table.add_row(row.kind, f"{row.runs:,}", f"{row.left:,}", str(len(row.bad)), f"{row.seconds:.0f}")
-    Console().print(table)
+    Console(width=120).print(table)  # a kind must stay on its line where there is no terminal
     for row in rows.values():
         for bad in row.bad[:20]:
             print(f"{row.kind}: {bad}")
