@@ -33,6 +33,7 @@ FLOORS = [
     "corpus",
     "models",
     "engines",
+    "freshness",
     "config",
     "blocks",
     "layout",
@@ -41,9 +42,9 @@ FLOORS = [
 """Parts of the library from top to bottom: each imports only from those after it, and from the modules of `BASE`."""
 BASE = {"errors", "names", "progress", "strict_yaml"}
 NO_NUMBERS = frozenset(
-    Path(f"pipeline/muki_pipeline/{name}.py") for name in [*(BASE - {"names"}), "layout", "setup/dvc"]
+    Path(f"pipeline/muki_pipeline/{name}.py") for name in [*(BASE - {"names"}), "layout", "freshness", "setup/dvc"]
 ) | {path for path in PACKAGE if path.parts[2] == "engines"}
-"""Messages, paths, bars, engines, a syntax and what DVC reads change no output; stages/ only calls."""
+"""Messages, paths, checks, bars, engines, a syntax and what DVC reads change no output; stages/ only calls."""
 
 
 @cache

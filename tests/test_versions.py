@@ -97,7 +97,7 @@ def student(root: Path) -> Numbers:
         save_wave(root / "models" / name, tiny.TEACHER_LABELS[name])
         label_corpus(name, teacher, params.label, layout)
     integrate(params, layout, layout.golden)
-    return {name: [value] for name, value in train_student(params.student, layout).items()}
+    return {name: [value] for name, value in train_student(params, layout).items()}
 
 
 def described(column: schema.Column) -> str:

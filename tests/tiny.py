@@ -157,7 +157,7 @@ def finish(path: Path) -> None:
     label(path)
     params, layout = config.load(path)
     integrate(params, layout, layout.golden)
-    train_student(params.student, layout)
+    train_student(params, layout)
 
 
 def change(path: Path, block: str, **values: Any) -> None:

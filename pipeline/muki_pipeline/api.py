@@ -127,7 +127,7 @@ class Project:
             MukiError: See `train_student`.
         """
         self._integrate()
-        train_student(self.params.student, self.layout, self.progress)
+        train_student(self.params, self.layout, self.progress)
         return Student(self.layout.student, load_student(self.layout.student))
 
 

@@ -53,6 +53,11 @@ class Prepare(Block):
     seed: Seed = 0
     """Seed of the draw."""
 
+    @property
+    def sources(self) -> list[Source]:
+        """All that is read."""
+        return [self.corpus, *self.extra, *([] if self.test is None else [self.test])]
+
     @model_validator(mode="after")
     def _labels_are_known(self) -> Self:
         if self.test is not None and self.test.label is None:

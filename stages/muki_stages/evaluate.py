@@ -12,14 +12,14 @@ from muki_pipeline.layout import Layout
 from muki_pipeline.store.columns import spreadsheet_csv
 from muki_pipeline.store.files import exists, make_folder, read_bytes, write_bytes, write_json
 from muki_stages.options import PARAMS, ParamsFile
-from muki_stages.project import open_project
+from muki_stages.prepared import open_prepared
 from muki_stages.terminal import progress, quiet_libraries, say, warn
 
 
 def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
     """Measure the student, the routed teachers and the supervision wherever gold labels are known."""
     quiet_libraries()
-    params, layout = open_project(params_file)
+    params, layout = open_prepared(params_file)
     inputs = inputs_now(params, layout)  # before: what changes meanwhile is not what was measured
     with progress() as bars:
         result = evaluate(params, layout, bars)

@@ -17,7 +17,7 @@ from muki_pipeline.labelling.outcome import NEARLY_ALL
 from muki_pipeline.labelling.run import LabellingSummary, label_with
 from muki_pipeline.names import name_unknown
 from muki_stages.options import PARAMS, Address, Engine, ParamsFile
-from muki_stages.project import open_project
+from muki_stages.prepared import open_prepared
 from muki_stages.terminal import clock, progress, quiet_libraries, say, warn
 
 ALL = "all"
@@ -34,7 +34,7 @@ def main(
 ) -> dict[str, Any]:
     """Run one teacher with K dropout passes over the corpus. Continues where a killed run stopped."""
     quiet_libraries()
-    params, layout = open_project(params_file)
+    params, layout = open_prepared(params_file)
     is_all = teacher == ALL and ALL not in params.teachers
     teachers = (
         params.teachers

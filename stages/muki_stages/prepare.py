@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from muki_pipeline.corpus.prepare import SHARED, prepare, sources
+from muki_pipeline.corpus.prepare import SHARED, prepare
 from muki_pipeline.corpus.readers import describe
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.project import open_project
@@ -15,7 +15,7 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
     """Turn the text source into the corpus, and set gold labels aside for evaluation."""
     params, layout = open_project(params_file)
     rows = prepare(params.prepare, layout)
-    for source in sources(params.prepare):
+    for source in params.prepare.sources:
         for line in describe(source, layout.root):
             say(line)
     say(", ".join(f"{name} {count:,} texts" for name, count in rows.items()))

@@ -23,7 +23,7 @@ def main(
     if processes > 1:  # they leave the student behind, which is then found below
         launch(["-P", "-m", "muki_stages.cli", "train-student", "--params", str(params_file)], processes)
     with progress() if is_first() else nullcontext(SILENT) as bars, leaving_quietly():
-        losses = train_student(params.student, layout, bars)
+        losses = train_student(params, layout, bars)
     if is_first() and not is_launched():
         say(", ".join([f"student: {layout.student}", *(f"{name} {value:.4f}" for name, value in losses.items())]))
     return {"folder": str(layout.student), **losses}

@@ -5,9 +5,9 @@ from itertools import product
 
 import polars as pl
 
-from muki_pipeline.blocks import Source
 from muki_pipeline.config import Prepare
 from muki_pipeline.corpus.ids import Ids, first_ids
+from muki_pipeline.corpus.prepared import begin_record, sources_now, write_record
 from muki_pipeline.corpus.readers import local_files, read_parts, read_source
 from muki_pipeline.corpus.table import with_ids, write_corpus_parts
 from muki_pipeline.errors import MukiError, shortlist
@@ -62,11 +62,6 @@ SHARED = "of the test set also in the corpus"
 """Texts that the student is taught about and measured on."""
 
 
-def sources(settings: Prepare) -> list[Source]:
-    """All that is read."""
-    return [settings.corpus, *settings.extra, *([] if settings.test is None else [settings.test])]
-
-
 def prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
     """Write the corpus, its gold labels, the test set and the teachers' training part.
 
@@ -80,11 +75,13 @@ def prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
     with files.only_one(layout.work / "prepare.lock", "preparing the corpus"):
         if not files.exists(layout.work / ".gitignore"):
             files.write_bytes(layout.work / ".gitignore", b"*\n")  # finished work is no source: git must not take it
-        for source in sources(settings):
+        for source in settings.sources:
             _check_not_an_output(source.source, layout)
+        read = sources_now(settings, layout)
         test = _test_set(settings, layout)
         corpus = _Corpus(settings, layout, test)
         corpus.check()  # before a corpus that is there is touched
+        begin_record(layout)
         shards = write_corpus_parts(layout.store(layout.corpus), corpus.parts(), settings.shard_rows)
         rest = None if corpus.rest is None else with_ids(corpus.rest)
         tables = {layout.corpus_gold: corpus.gold, layout.teacher_train: rest, layout.test: test}
@@ -92,6 +89,7 @@ def prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
         written = {path: frame for path, frame in tables.items() if frame is not None}
         for path, frame in written.items():
             write_table_file(path, arrow(frame))
+        write_record(settings, read, layout)
     rows = {path.stem: len(frame) for path, frame in written.items()}
     extra = {f"of them from {name}": count for name, count in corpus.from_extra.items()}
     seen = 0 if test is None else int(corpus.ids.known(first_ids(test["text"])).sum())

@@ -28,6 +28,7 @@ from muki_pipeline.evaluation.predict import (
     unknown_measures,
 )
 from muki_pipeline.evaluation.routed_teachers import RoutedTeachers, open_routed_teachers
+from muki_pipeline.freshness import check_settings, check_tables
 from muki_pipeline.labelling.answer_file.store import StoredAnswers
 from muki_pipeline.labelling.store import StoredTeacher
 from muki_pipeline.labels.space import LabelSpace
@@ -45,7 +46,7 @@ from muki_pipeline.store.columns import arrow, series
 from muki_pipeline.store.folder import FolderStore
 from muki_pipeline.store.store import Store
 from muki_pipeline.store.table import is_finished
-from muki_pipeline.supervision.golden_table import answered, check_settings, targets
+from muki_pipeline.supervision.golden_table import answered, check_router, targets
 from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher
 
 LABEL_COLUMNS = ("probs", "logits", "entropy", "expected_entropy")
@@ -79,7 +80,8 @@ def evaluate(params: Params, layout: Layout, progress: Progress = SILENT) -> Eva
 
     Raises:
         MukiError: There is neither a test set nor gold labels of the corpus; a table is missing or does not fit; the
-            golden table was made with other settings, or the student learned from another one.
+            golden table was made with other settings or from other tables, or the student learned from another one, or
+            with other settings.
     """
     if not files.exists(layout.test) and not files.exists(layout.corpus_gold):
         raise MukiError(
@@ -88,7 +90,9 @@ def evaluate(params: Params, layout: Layout, progress: Progress = SILENT) -> Eva
             fix="Name a test set (prepare.test) or the corpus's label column (prepare.corpus.label)",
         )
     if is_finished(layout.golden):
-        check_settings(params, open_golden(layout.golden), layout.golden)
+        golden = open_golden(layout.golden)
+        check_settings(params, golden, layout.golden)
+        check_tables(layout, golden, layout.golden)
     with files.only_one(layout.work / "evaluate.lock", "evaluating"):
         return _evaluate(params, layout, progress)
 
@@ -261,6 +265,8 @@ def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> Tes
     test, student = read_test(layout, label_space, unknown), open_student(layout.student, label_space.labels)
     if is_finished(layout.golden):
         student.check_taught(layout.golden)
+        check_router(routed.router, open_golden(layout.golden), layout.router)
+    student.check_settings(params.student)
     student_key = student.key(params.student.max_length)
     probs = stored_predictions(
         student_key, test.texts, store, lambda texts: predict_student(student, texts, params, progress)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from muki_pipeline.config import Params
 from muki_pipeline.evaluation.comparison.rules import RULES
+from muki_pipeline.freshness import CORPUS, EMBEDDINGS, LABEL_NAMES, labels_of
 from muki_pipeline.layout import Layout
+from muki_pipeline.routing.router import ROUTER_FACTS
 from muki_pipeline.store import files, schema
 from muki_pipeline.store.keys import canonical_key, file_digest, files_digest
 from muki_pipeline.store.table import MANIFEST
@@ -35,19 +37,16 @@ def inputs_now(params: Params, layout: Layout) -> dict[str, str]:
 
     Args:
         params: All settings.
-        layout: Where the student, the golden table and the gold labels lie.
+        layout: Where the student, the tables and the gold labels lie.
     """
-    single = {
-        "golden table": layout.golden / MANIFEST,
-        "test set": layout.test,
-        "gold labels of the corpus": layout.corpus_gold,
-    }
-    found = {name: file_digest(path) for name, path in single.items() if files.exists(path)}
+    single = {"golden table": layout.golden / MANIFEST, "router": layout.router / ROUTER_FACTS}
+    found = _digests(_tables(params, layout) | single)
     if files.exists(layout.student):
         saved = sorted(path for path in layout.student.iterdir() if path.suffix in (".json", ".safetensors"))
         cut_at = params.student.max_length
         found["student"] = canonical_key({"files": files_digest(saved), "max_length": cut_at})
-    return found
+    settings = {"evaluate": params.evaluate.model_dump(mode="json"), "versions": _versions()}
+    return found | {"settings": canonical_key(settings)}
 
 
 def comparison_inputs(params: Params, layout: Layout) -> dict[str, str]:
@@ -59,19 +58,26 @@ def comparison_inputs(params: Params, layout: Layout) -> dict[str, str]:
         params: All settings.
         layout: Where the corpus, the labels and the gold labels lie.
     """
-    tables = {"corpus": layout.corpus, "embeddings": layout.embeddings, "label names": layout.label_names}
-    tables |= {f"labels of {name}": layout.labels(name) for name in params.teachers}
-    single = {
-        "test set": layout.test,
-        "gold labels of the corpus": layout.corpus_gold,
-        **{name: folder / MANIFEST for name, folder in tables.items()},
-    }
-    found = {name: file_digest(path) for name, path in single.items() if files.exists(path)}
     integration = params.integrate.model_dump(mode="json", exclude=_CHANGED_BY_RULES)
     student = params.student.model_dump(mode="json", exclude={"temperature", "seed"})
-    versions = (schema.ROUTER_VERSION, schema.GOLDEN_VERSION, schema.STUDENT_VERSION, schema.PREDICTIONS_VERSION)
-    settings = {"integrate": integration, "student": student, "versions": versions}
-    return found | {"settings": canonical_key(settings)}
+    settings = {"integrate": integration, "student": student, "versions": _versions()}
+    return _digests(_tables(params, layout)) | {"settings": canonical_key(settings)}
+
+
+def _tables(params: Params, layout: Layout) -> dict[str, Path]:
+    """The manifests of what lies before the golden table, and the files of gold labels."""
+    tables = {CORPUS: layout.corpus, EMBEDDINGS: layout.embeddings, LABEL_NAMES: layout.label_names}
+    tables |= {labels_of(name): layout.labels(name) for name in params.teachers}
+    manifests = {name: folder / MANIFEST for name, folder in tables.items()}
+    return manifests | {"test set": layout.test, "gold labels of the corpus": layout.corpus_gold}
+
+
+def _versions() -> list[int]:
+    return [schema.ROUTER_VERSION, schema.GOLDEN_VERSION, schema.STUDENT_VERSION, schema.PREDICTIONS_VERSION]
+
+
+def _digests(paths: Mapping[str, Path]) -> dict[str, str]:
+    return {name: file_digest(path) for name, path in paths.items() if files.exists(path)}
 
 
 def difference(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -15,7 +15,7 @@ from muki_pipeline.errors import MukiError, shortlist
 from muki_pipeline.evaluation.asked import Pool, draw_further, draw_texts, read_answered
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.labels.tables import LabelledCorpus, LabelShard, open_labelled_corpus
-from muki_pipeline.layout import MAKE_GOLDEN, Layout, open_golden
+from muki_pipeline.layout import Layout, open_golden
 from muki_pipeline.routing.accuracy import (
     FEWEST,
     Share,
@@ -34,7 +34,7 @@ from muki_pipeline.routing.scorers import SCORERS
 from muki_pipeline.routing.silence import choice
 from muki_pipeline.store.columns import series
 from muki_pipeline.store.table import Table
-from muki_pipeline.supervision.golden_table import check_current
+from muki_pipeline.supervision.golden_table import check_current, check_router
 from muki_pipeline.supervision.summary import Starved, read_summary
 
 _AGAIN = "Make a new sample with muki-pipeline review"
@@ -243,8 +243,7 @@ def _route(params: Params, layout: Layout) -> _Routed:
         raise MukiError("there is only one teacher, so none is chosen", where="teachers", fix="There is no need")
     check_current(params, corpus, golden, layout.golden)
     router = Router.load(layout.router)
-    if router.teachers != corpus.teacher_facts or router.scorer != golden.facts["integrate"]["scorer"]:
-        raise MukiError("belongs to another golden table", where=str(layout.router), fix=MAKE_GOLDEN)
+    check_router(router, golden, layout.router)
     scorer = SCORERS[router.scorer]
     embeddings = open_embeddings(params, layout, corpus) if scorer.reads_texts else None
     inputs = RoutingInputs(router.scorer, corpus, embeddings, answers=None)

@@ -6,12 +6,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from muki_pipeline.config import StudentSettings
 from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import MAKE_STUDENT, TRAINING, open_golden
 from muki_pipeline.models.model_config import read_model_config
 from muki_pipeline.store import files, folders
 from muki_pipeline.store.keys import canonical_key, files_digest
 from muki_pipeline.store.store import Shard
+
+_NOT_OF_THE_STUDENT = {"card_examples", "precision"}
+"""Its card shows the examples; `precision: auto` stands for what a machine multiplies fastest."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,17 @@ class StudentFiles:
         due = supervision_digest(open_golden(golden).shards)
         if self.training.get("golden", due) != due:
             raise MukiError("was trained from another golden table", where=str(self.folder), fix=MAKE_STUDENT)
+
+    def check_settings(self, settings: StudentSettings) -> None:
+        """Hold the student against the settings as they are now; the examples on its card are no matter.
+
+        Raises:
+            MukiError: It was trained with others.
+        """
+        now, trained = settings.model_dump(exclude=_NOT_OF_THE_STUDENT), self.training.get("settings", {})
+        if changed := [name for name, value in now.items() if trained.get(name, value) != value]:
+            what = f"was trained with another {', '.join(f'student.{name}' for name in changed)} than params.yaml's"
+            raise MukiError(what, where=str(self.folder), fix=MAKE_STUDENT)
 
 
 def supervision_digest(shards: Sequence[Shard]) -> str:

@@ -26,7 +26,7 @@ from muki_pipeline.store.keys import canonical_key
 
 SUREST = "mc_entropy"
 """The confidence by which scorers other than the gate find texts that no teacher knows: every teacher has it."""
-_FACTS, _ARRAYS = "router.json", "arrays.safetensors"
+ROUTER_FACTS, _ARRAYS = "router.json", "arrays.safetensors"
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,13 @@ class Router:
         """Write `router.json` and `arrays.safetensors`; they replace the folder when everything is written."""
         arrays: dict[str, NDArray[Any]] = {}
         with folders.replacing_folder(folder) as unfinished:
-            files.write_json(unfinished / _FACTS, _pack(self, "", arrays))
+            files.write_json(unfinished / ROUTER_FACTS, _pack(self, "", arrays))
             files.write_bytes(unfinished / _ARRAYS, safetensors.numpy.save(arrays))
 
     @staticmethod
     def is_in(folder: Path, key: str) -> bool:
         """Whether the router with this key is in a folder, as it was written."""
-        return folders.is_sealed(folder) and files.read_json(folder / _FACTS, MAKE_GOLDEN).get("key") == key
+        return folders.is_sealed(folder) and files.read_json(folder / ROUTER_FACTS, MAKE_GOLDEN).get("key") == key
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -126,7 +126,7 @@ class Router:
     @classmethod
     def _read(cls, folder: Path) -> Self:
         """The router in a sealed folder."""
-        content = files.read_json(folder / _FACTS, MAKE_GOLDEN)
+        content = files.read_json(folder / ROUTER_FACTS, MAKE_GOLDEN)
         if content["scorer"] not in SCORERS or content.get("version") != schema.ROUTER_VERSION:
             raise MukiError("was made by another version of this program", where=str(folder), fix=MAKE_GOLDEN)
         arrays = safetensors.numpy.load(files.read_bytes(folder / _ARRAYS, MAKE_GOLDEN))

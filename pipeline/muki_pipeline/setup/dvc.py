@@ -7,7 +7,6 @@ from typing import Any
 from muki_pipeline import strict_yaml
 from muki_pipeline.blocks import AnswerFile, AnyTeacher, Block, Source
 from muki_pipeline.config import Params, Training
-from muki_pipeline.corpus.prepare import sources
 from muki_pipeline.corpus.readers import watched
 from muki_pipeline.errors import MukiError, shortlist
 from muki_pipeline.layout import Layout
@@ -172,7 +171,7 @@ class _Stages:
         self.params, self.layout, self.code = params, layout, code
 
     def prepare(self) -> dict[str, Any]:
-        deps = [self._source(each) for each in sources(self.params.prepare)]
+        deps = [self._source(each) for each in self.params.prepare.sources]
         outs = ["data/corpus", *([_EVAL] if has_gold(self.params) else [])]
         return self._stage("prepare", deps, ["prepare", *self._store()], outs)
 
@@ -194,7 +193,8 @@ class _Stages:
     def integrate(self) -> dict[str, Any]:
         answers = self.params.integrate.answers
         deps = ["data/corpus", "data/embeddings", *self._labels(), answers and answers.rpartition("@")[0]]
-        read = ["integrate", *self._set("student", "temperature"), *self._store()]
+        # A teacher that is added is no dependency of a stage that is there: what it changes is this list.
+        read = ["integrate", "teachers", *self._set("student", "temperature"), *self._store()]
         return self._stage("integrate", deps, read, ["data/golden", "data/router"])
 
     def train_student(self) -> dict[str, Any]:

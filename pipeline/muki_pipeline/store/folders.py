@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 from muki_pipeline.errors import MukiError
@@ -46,10 +47,23 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     remove([old])
 
 
-def restore(folder: Path, cached: Path) -> None:
-    """Put back what `cache` has stored, where the folder is missing: DVC removes outputs before it makes them again."""
+def restore(folder: Path, cached: Path) -> Path | None:
+    """Put back what `cache` has stored, where the folder is missing: DVC removes outputs before it makes them again.
+
+    A folder that was changed by hand is moved away first: what somebody has put there is not ours to remove.
+
+    Returns:
+        Where it was moved, beside `cached`.
+    """
+    moved = None
+    if folder.exists() and not is_sealed(folder):
+        numbered = (cached.with_name(f"changed-{number}") for number in count(1))
+        moved = next(path for path in numbered if not path.exists())
+        make_folder(moved.parent)
+        folder.rename(moved)
     if not folder.exists() and is_sealed(cached):
         _copy(cached, folder)
+    return moved
 
 
 def cache(folder: Path, cached: Path) -> None:
@@ -79,8 +93,11 @@ def check_replaceable(folder: Path, mark: str, what: str) -> None:
         what: What such a folder is, for the message.
 
     Raises:
-        MukiError: It is there, and lacks that file or the seal.
+        MukiError: It is there, and lacks that file or the seal; or it lies in a sealed folder, say the student's.
     """
+    if inside := [parent for parent in folder.resolve().parents if (parent / _SEAL).exists()]:
+        what = f"lies in {inside[0]}, which must stay as it was written"
+        raise MukiError(what, where=str(folder), fix="Name a folder elsewhere")
     if folder.exists() and not ((folder / mark).exists() and is_sealed(folder)):
         fix = "Name a new folder: the whole folder would be replaced"
         raise MukiError(f"is there already, and is not {what}", where=str(folder), fix=fix)

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from muki_pipeline.config import Integrate, Params
 from muki_pipeline.corpus.table import corpus_digest
 from muki_pipeline.errors import MukiError
+from muki_pipeline.freshness import check_tables
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.labels.tables import Features, LabelledCorpus, LabelShard
 from muki_pipeline.layout import MAKE_GOLDEN
 from muki_pipeline.routing.answers import Anchors
 from muki_pipeline.routing.confidence import energy, softmax
 from muki_pipeline.routing.gate.calibration import sharpened
+from muki_pipeline.routing.router import Router
 from muki_pipeline.routing.silence import voting
 from muki_pipeline.store import schema
 from muki_pipeline.store.columns import fixed_size_lists
@@ -50,29 +52,28 @@ def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature:
 
 
 def check_current(params: Params, corpus: LabelledCorpus, golden: Table, folder: Path) -> None:
-    """Hold a golden table against the labels that lie here now.
+    """Hold a golden table against the tables that lie here now.
 
     Raises:
-        MukiError: It was made from another corpus or from other labels of it.
+        MukiError: It was made from another corpus, from other labels or from other embeddings of it.
     """
     current = golden_facts(params, corpus, golden.facts["loss"], golden.facts["temperature"])
     current["labels"] = list(corpus.label_space.with_unknown(golden.facts["integrate"].get("unknown_label")).labels)
     if any(golden.facts[name] != current[name] for name in ("corpus_digest", "labels", "teachers", "label_settings")):
         raise MukiError("is of another corpus, or of other labels of it", where=str(folder), fix=MAKE_GOLDEN)
+    check_tables(corpus.layout, golden, folder)
 
 
-def check_settings(params: Params, golden: Table, folder: Path) -> None:
-    """Hold a golden table against the settings as they are now.
+def check_router(router: Router, golden: Table, folder: Path) -> None:
+    """Hold the router in a folder against the golden table.
 
     Raises:
-        MukiError: It was made with others.
+        MukiError: Another one made it.
     """
-    now = {f"integrate.{name}": value for name, value in params.integrate.model_dump().items()}
-    made = {f"integrate.{name}": value for name, value in golden.facts["integrate"].items()}
-    now["student.temperature"], made["student.temperature"] = params.student.temperature, golden.facts["temperature"]
-    if changed := [name for name, value in now.items() if made.get(name) != value]:
-        what = f"was made with another {', '.join(changed)} than params.yaml's"
-        raise MukiError(what, where=str(folder), fix="Run muki-pipeline integrate and train-student")
+    facts = golden.facts
+    is_its_own = router.key == facts.get("router", router.key)  # older versions do not tell
+    if not is_its_own or router.teachers != facts["teachers"] or router.scorer != facts["integrate"]["scorer"]:
+        raise MukiError("belongs to another golden table", where=str(folder), fix=MAKE_GOLDEN)
 
 
 def golden_key(facts: Mapping[str, Any], router: str, features: Features | None) -> str:
@@ -103,7 +104,8 @@ def find_golden(folder: Path, kept: Path, key: str) -> dict[str, Any] | None:
             table = Table.open(place, MAKE_GOLDEN)
         except MukiError:  # damaged: it is made anew
             continue
-        if table.facts.get("key") == key and all(shard.is_intact() for shard in table.shards):
+        is_whole = "tables" in table.facts and all(shard.is_intact() for shard in table.shards)
+        if table.facts.get("key") == key and is_whole:  # older versions did not tell the tables
             if place != folder:
                 publish(folder, table.shards, table.facts)
             return table.facts

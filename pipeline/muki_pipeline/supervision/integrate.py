@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from muki_pipeline.config import POSTERIORS, Integrate, Params
 from muki_pipeline.engines.local import Threads
 from muki_pipeline.engines.loop import Engine, run_each
+from muki_pipeline.freshness import CORPUS, EMBEDDINGS, LABEL_NAMES, content, labels_of
 from muki_pipeline.labels.tables import Features, open_features
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Progress
@@ -116,13 +117,23 @@ def integrate(
         abstained = corpus.rows - sums.taught
         foreign, routing = sums.foreign, summarise(router, sums)
         counts = {"abstained": abstained, "foreign": foreign}
-        said = {"key": key, **counts, "routing": None if routing is None else asdict(routing)}
+        summary_of = None if routing is None else asdict(routing)
+        said = {"key": key, "router": router.key, "tables": _tables(inputs), **counts, "routing": summary_of}
         shards = [written[number] for number in range(len(corpus.shards))]
         seal(folder, shards, facts | said)
         if is_projects:  # DVC removes it before it runs the command again
             publish(layout.work / "golden", shards, facts | said)
             publish_router(router, layout)
     return IntegrationSummary(corpus.rows, abstained, foreign, routing)
+
+
+def _tables(inputs: RoutingInputs) -> dict[str, str]:
+    """What the manifest says of each table that was read, see `check_tables`."""
+    corpus, embeddings = inputs.corpus, inputs.embeddings
+    read = {CORPUS: corpus.shards, **{labels_of(name): shards for name, shards in corpus.tables.shards.items()}}
+    if embeddings is not None:
+        read |= {EMBEDDINGS: embeddings.shards, LABEL_NAMES: [embeddings.name_shard]}
+    return {name: content(name, shards) for name, shards in read.items()}
 
 
 def _columns(scorer: str, settings: Integrate) -> list[str]:

@@ -1,5 +1,6 @@
 """Finished trainings: found again by their key, put back where DVC removed them, kept whatever their arithmetic was."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from muki_pipeline.layout import TRAINING
 from muki_pipeline.store import files, folders
 from muki_pipeline.training import processes
 
+_LOG = logging.getLogger(__name__)
 SomeTraining = TypeVar("SomeTraining", bound=Training)
 
 
@@ -33,7 +35,8 @@ def only_training(folder: Path, cached: Path, lock: Path, what: str) -> Iterator
         yield
         return
     with files.only_one(lock, what):
-        folders.restore(folder, cached)
+        if (moved := folders.restore(folder, cached)) is not None:
+            _LOG.warning("%s was changed after it was saved; what lay there is in %s now", folder, moved)
         yield
         folders.cache(folder, cached)
 

@@ -226,7 +226,7 @@ def numbers(path: Path) -> dict[str, Any]:
     params, layout = config.load(path)
     tiny.label(path)
     integrate(params, layout, layout.golden)
-    train_student(params.student, layout)
+    train_student(params, layout)
     evaluate.main(path)
     report.main(path)
     targets = open_golden(layout.golden).frame(["target"])["target"].to_numpy()

@@ -7,7 +7,7 @@ import pytest
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.store.files import only_one
-from muki_pipeline.store.folders import cache, is_sealed, replacing_folder, restore
+from muki_pipeline.store.folders import cache, check_replaceable, is_sealed, replacing_folder, restore
 
 
 def test_a_kill_between_the_two_renames_loses_neither_folder(tmp_path: Path) -> None:
@@ -50,6 +50,30 @@ def test_what_is_kept_is_put_back_where_the_folder_is_missing(tmp_path: Path) ->
     (kept / "in" / "a").write_text("damaged")
     restore(folder, kept)
     assert not folder.exists()
+
+
+def test_what_was_changed_by_hand_is_moved_away_and_never_removed(tmp_path: Path) -> None:
+    folder, kept = tmp_path / "student", tmp_path / "work" / "last"
+    with replacing_folder(folder) as unfinished:
+        (unfinished / "a").write_text("saved")
+    cache(folder, kept)
+    assert restore(folder, kept) is None
+    for number in (1, 2):
+        (folder / "own").write_text(str(number))
+        moved = restore(folder, kept)
+        assert moved == tmp_path / "work" / f"changed-{number}"
+        assert (moved / "own").read_text() == str(number)
+        assert sorted(path.name for path in folder.iterdir()) == ["a", "sha256.json"]
+        assert is_sealed(folder)
+
+
+def test_nothing_is_written_into_a_sealed_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "student"
+    with replacing_folder(folder) as unfinished:
+        (unfinished / "a").write_text("saved")
+    check_replaceable(tmp_path / "export", "mark", "an export")
+    with pytest.raises(MukiError, match=r"export: lies in .*student, which must stay as it was written"):
+        check_replaceable(folder / "onnx" / "export", "mark", "an export")
 
 
 def test_who_waits_for_a_lock_has_it_when_it_is_free(tmp_path: Path) -> None:

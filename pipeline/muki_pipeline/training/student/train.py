@@ -4,8 +4,9 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from muki_pipeline.config import StudentSettings
+from muki_pipeline.config import Params, StudentSettings
 from muki_pipeline.errors import MukiError
+from muki_pipeline.freshness import check_settings, check_tables
 from muki_pipeline.layout import MAKE_GOLDEN, Layout, open_golden
 from muki_pipeline.models.students import supervision_digest
 from muki_pipeline.progress import SILENT, Progress
@@ -17,17 +18,21 @@ from muki_pipeline.training.student.plan import Plan, training_key
 _LOG = logging.getLogger(__name__)
 
 
-def train_student(settings: StudentSettings, layout: Layout, progress: Progress = SILENT) -> dict[str, float]:
+def train_student(params: Params, layout: Layout, progress: Progress = SILENT) -> dict[str, float]:
     """Train the project's student from its golden table; see `StudentTraining.run`.
 
     A student that is there already, of the same table and settings, is kept; one that DVC has removed is put back.
 
     Raises:
-        MukiError: Another process trains it; see `StudentTraining.run`.
+        MukiError: Another process trains it; the golden table is of other settings, or of other tables than those that
+            lie here; see `StudentTraining.run`.
     """
     work = layout.work / "student"
-    training = StudentTraining(settings, layout.golden, layout.student, work, layout.root)
+    training = StudentTraining(params.student, layout.golden, layout.student, work, layout.root)
     with only_training(layout.student, layout.cached_student, work.with_suffix(".lock"), "training the student"):
+        golden = open_golden(layout.golden)
+        check_settings(params, golden, layout.golden)
+        check_tables(layout, golden, layout.golden)
         return training.run(progress)
 
 

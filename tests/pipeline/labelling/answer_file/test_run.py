@@ -262,7 +262,7 @@ def evaluate_student(path: Path) -> dict[str, Any]:
     from muki_pipeline.training.student.train import train_student
 
     params, layout = config.load(path)
-    train_student(params.student, layout)
+    train_student(params, layout)
     return evaluate(params, layout).metrics
 
 

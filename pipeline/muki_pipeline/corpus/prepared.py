@@ -1,0 +1,83 @@
+"""What the tables of `prepare` were made from, so that a change is noticed before hours are spent on what they were.
+
+The record lies in the work folder: it speaks of the tables that this machine has prepared, not of those that DVC put
+in their place.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from muki_pipeline.blocks import Source
+from muki_pipeline.config import Prepare
+from muki_pipeline.corpus.readers import local_files
+from muki_pipeline.errors import MukiError
+from muki_pipeline.layout import MAKE_CORPUS, Layout
+from muki_pipeline.store import files
+from muki_pipeline.store.keys import file_digest
+from muki_pipeline.store.table import MANIFEST
+
+_RECORD = "prepared.json"
+
+
+def begin_record(layout: Layout) -> None:
+    """Tell that tables are written now: after a kill they are of two preparations."""
+    files.write_json(layout.work / _RECORD, {})
+
+
+def write_record(settings: Prepare, read: dict[str, str], layout: Layout) -> None:
+    """Tell what they were made from, after all are written.
+
+    Args:
+        settings: How.
+        read: See `sources_now`, from before they were read.
+        layout: Where they lie.
+    """
+    content = {"settings": _told(settings), "sources": read, "tables": _tables(layout)}
+    files.write_json(layout.work / _RECORD, content)
+
+
+def sources_now(settings: Prepare, layout: Layout) -> dict[str, str]:
+    """A SHA-256 of each source file on this disk, by the name in params.yaml and its number there."""
+    found = {}
+    for source in settings.sources:
+        for number, path in enumerate(_files(source, layout)):
+            found[f"{source.source} {number}" if number else source.source] = file_digest(path)
+    return found
+
+
+def _files(source: Source, layout: Layout) -> list[Path]:
+    try:
+        return local_files(source.source, layout.root) or []
+    except MukiError:  # whoever has the corpus needs its source no more
+        return []
+
+
+def changed_sources(settings: Prepare, layout: Layout) -> list[str]:
+    """The sources whose files have changed since the tables that lie here were made from them.
+
+    Raises:
+        MukiError: They were made with other settings, or by a run that was killed.
+    """
+    if not files.exists(path := layout.work / _RECORD):
+        return []
+    record = files.read_json(path, MAKE_CORPUS)
+    where = str(layout.corpus)
+    if not record:
+        raise MukiError("prepare was interrupted, so tables of two runs may lie here", where=where, fix=MAKE_CORPUS)
+    if record["tables"] != _tables(layout):
+        return []
+    made, now = record["settings"], _told(settings)
+    if changed := [f"prepare.{name}" for name in now if made.get(name) != now[name]]:
+        what = f"was made with another {', '.join(changed)} than params.yaml's"
+        raise MukiError(what, where=where, fix=MAKE_CORPUS)
+    read, there = record["sources"], sources_now(settings, layout)
+    return [name for name in there if read.get(name) != there[name]]
+
+
+def _told(settings: Prepare) -> dict[str, Any]:
+    return settings.model_dump(mode="json")
+
+
+def _tables(layout: Layout) -> dict[str, str]:
+    paths = {"corpus": layout.corpus / MANIFEST, "test": layout.test, "gold": layout.corpus_gold}
+    return {name: file_digest(path) for name, path in paths.items() if files.exists(path)}

@@ -1,0 +1,72 @@
+"""A corpus of other settings or sources than today's is told before hours are spent on it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from muki_pipeline import config
+from muki_pipeline.corpus import prepare as module
+from muki_pipeline.corpus.prepared import changed_sources
+from muki_pipeline.errors import MukiError
+from muki_stages import label, prepare
+from tests import tiny
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    path = tiny.save_project(tmp_path)
+    prepare.main(path)
+    return path
+
+
+def changed(path: Path) -> list[str]:
+    params, layout = config.load(path)
+    return changed_sources(params.prepare, layout)
+
+
+def test_a_changed_source_is_told_and_a_missing_one_is_not(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert changed(project) == []
+    source = project.parent / "test.csv"
+    source.write_text(source.read_text() + 'oak,"w1"\n')
+    assert changed(project) == ["test.csv"]
+    label.main("one", project)
+    assert "test.csv has changed since the corpus was made from it" in re.sub(r"\s+", " ", capsys.readouterr().err)
+    prepare.main(project)
+    assert changed(project) == []
+    source.unlink()
+    (project.parent / "corpus.csv").unlink()
+    assert changed(project) == []
+
+
+def test_other_settings_are_refused(project: Path) -> None:
+    tiny.change(project, "prepare", shard_rows=9, seed=4)
+    with pytest.raises(MukiError, match=r"another prepare\.shard_rows, prepare\.seed than .* muki-pipeline prepare"):
+        label.main("one", project)
+    prepare.main(project)
+    label.main("one", project)
+
+
+def test_tables_from_elsewhere_are_not_judged(project: Path) -> None:
+    """DVC, or a person, has put others in their place."""
+    _, layout = config.load(project)
+    layout.test.unlink()
+    tiny.change(project, "prepare", seed=4)
+    assert changed(project) == []
+    (layout.work / "prepared.json").unlink()
+    assert changed(project) == []
+
+
+def test_an_interrupted_run_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    params, layout = config.load(project)
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "write_table_file", stop)
+        with pytest.raises(KeyboardInterrupt):
+            module.prepare(params.prepare, layout)
+    with pytest.raises(MukiError, match="prepare was interrupted"):
+        label.main("one", project)
+    prepare.main(project)
+    assert changed(project) == []

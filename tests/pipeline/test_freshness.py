@@ -1,0 +1,171 @@
+"""Nothing stale is used by hand either: what a golden table and a student were made from is held against what lies here."""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muki_pipeline import config
+from muki_pipeline.corpus.prepare import prepare
+from muki_pipeline.embedding.run import embed_corpus
+from muki_pipeline.errors import MukiError
+from muki_pipeline.evaluation.measured_on import read_record, why_stale
+from muki_pipeline.evaluation.review import sample_review
+from muki_pipeline.labelling.run import label_corpus
+from muki_pipeline.layout import TRAINING, open_golden
+from muki_pipeline.models.students import find_student
+from muki_pipeline.reporting.report.page import write_report
+from muki_pipeline.supervision.integrate import integrate
+from muki_pipeline.training.student.train import train_student
+from muki_stages import evaluate
+from tests import tiny
+
+Command = Callable[[Path], Any]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tiny.save_project(tmp_path_factory.mktemp("fresh"), integrate={})
+    tiny.finish(path)
+    evaluate.main(path)
+    return path
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished.parent, tmp_path / "project")
+    return tmp_path / "project" / "params.yaml"
+
+
+def train(path: Path) -> dict[str, float]:
+    return train_student(*config.load(path))
+
+
+def relabel(path: Path) -> None:
+    """Other weights in a teacher's folder, and their labels."""
+    params, layout = config.load(path)
+    tiny.save_teacher(layout.root / "models" / "one", tiny.TEACHER_LABELS["one"], seed=5)
+    label_corpus("one", params.teachers["one"], params.label, layout)
+
+
+def embed_anew(path: Path) -> None:
+    tiny.change(path, "embed", max_length=8)
+    embed_corpus(*config.load(path))
+
+
+def prepare_more(path: Path) -> None:
+    source = path.parent / "corpus.csv"
+    source.write_text(source.read_text() + 'oak,"w1 w2 w3"\n')
+    params, layout = config.load(path)
+    prepare(params.prepare, layout)
+
+
+@pytest.mark.parametrize("command", [train, evaluate.main])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [(relabel, "'labels of one'"), (embed_anew, "'embeddings', 'label names'"), (prepare_more, "'corpus'")],
+)
+def test_tables_that_came_later_are_named(project: Path, command: Command, change: Command, told: str) -> None:
+    change(project)
+    with pytest.raises(MukiError, match=f"golden: was made before what lies here now: {told}.*muki-pipeline integrate"):
+        command(project)
+
+
+@pytest.mark.parametrize("command", [train, evaluate.main])
+@pytest.mark.parametrize(
+    ("block", "values", "told", "fix"),
+    [
+        ("integrate", {"reweight": "none"}, "integrate.reweight", "integrate and train-student"),
+        ("label", {"passes": 4}, "label.passes", "run"),
+        ("student", {"temperature": 2.0}, "student.temperature", "integrate and train-student"),
+        ("teachers", {"two": None}, "teachers", "run"),
+    ],
+)
+def test_settings_that_came_later_are_named(
+    project: Path, command: Command, block: str, values: dict[str, Any], told: str, fix: str
+) -> None:
+    if block == "teachers":
+        shutil.copytree(project.parent / "models" / "two", project.parent / "models" / "three")
+        values = {"three": {"model": "models/three"}}
+    tiny.change(project, block, **values)
+    with pytest.raises(MukiError, match=f"was made with another {told} than params.yaml's. Run muki-pipeline {fix}"):
+        command(project)
+
+
+def test_a_student_of_other_settings_is_not_measured(project: Path) -> None:
+    tiny.change(project, "student", card_examples=2)
+    evaluate.main(project)
+    tiny.change(project, "student", epochs=3)
+    with pytest.raises(MukiError, match=r"trained with another student\.epochs than params\.yaml's"):
+        evaluate.main(project)
+
+
+@pytest.mark.parametrize(
+    "command", [lambda path: sample_review(*config.load(path), 5), lambda path: write_report(*config.load(path))]
+)
+def test_other_embeddings_are_not_asked(project: Path, command: Command) -> None:
+    embed_anew(project)
+    with pytest.raises(MukiError, match="was made before what lies here now: 'embeddings'"):
+        command(project)
+
+
+def test_a_router_of_another_table_is_not_asked(project: Path) -> None:
+    params, layout = config.load(project)
+    shutil.copytree(layout.golden, project.parent / "kept")
+    tiny.change(project, "integrate", answers=None, scorer="calibrated")
+    integrate(*config.load(project), layout.golden)
+    shutil.rmtree(layout.golden)
+    (project.parent / "kept").rename(layout.golden)  # as if only this folder was pulled
+    tiny.change(project, "integrate", scorer="gate")
+    with pytest.raises(MukiError, match="router: belongs to another golden table"):
+        sample_review(params, layout, 5)
+    with pytest.raises(MukiError, match="router: belongs to another golden table"):
+        evaluate.main(project)
+
+
+def test_a_table_of_an_older_version_is_completed_and_the_student_stays(project: Path) -> None:
+    params, layout = config.load(project)
+    before = (layout.student / TRAINING).stat().st_ino
+    for folder in (layout.golden, layout.work / "golden"):
+        manifest = json.loads((folder / "manifest.json").read_text())
+        for name in ("tables", "router"):
+            del manifest[name]
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    sample_review(params, layout, 5)
+    assert integrate(params, layout, layout.golden).is_new
+    assert {*open_golden(layout.golden).facts["tables"]} == {
+        *("corpus", "embeddings", "label names", "labels of one", "labels of two")
+    }
+    train(project)
+    assert (layout.student / TRAINING).stat().st_ino == before
+
+
+def test_figures_of_a_teacher_that_was_labelled_anew_are_stale(project: Path) -> None:
+    params, layout = config.load(project)
+    record = read_record(layout)
+    assert record is not None
+    assert why_stale(record, params, layout) == ""
+    relabel(project)
+    assert why_stale(record, params, layout).endswith("something else has come: labels of one")
+    tiny.change(project, "evaluate", routing_rows_per_label=3)
+    assert "settings" in why_stale(record, *config.load(project))
+
+
+def test_a_file_in_the_students_folder_costs_no_training(
+    project: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, layout = config.load(project)
+    (layout.student / "notes.txt").write_text("mine")
+    with pytest.raises(MukiError, match="its files are not those that the training saved"):
+        find_student(layout.student)
+    monkeypatch.setattr("muki_pipeline.training.student.fit.fit", None)  # nothing is trained
+    with caplog.at_level(logging.WARNING):
+        train(project)
+    assert find_student(layout.student).labels
+    moved = layout.cached_student.with_name("changed-1")
+    assert str(moved) in caplog.text
+    assert (moved / "notes.txt").read_text() == "mine"
