@@ -133,9 +133,11 @@ TABLES = {
         "One file per corpus shard, with its rows in the same order. `answers` is there for files of answers only.",
     ),
     "`data/labels/TEACHER/features/`": (schema.FEATURES, "As above, where `label.features` is set."),
+    "`data/embeddings/texts/`": (schema.EMBEDDINGS, "One file per corpus shard, with its rows in the same order."),
+    "`data/embeddings/names/`": (schema.LABEL_NAMES, "One file."),
     "`data/golden/`": (
         (*schema.GOLDEN, schema.TEACHER_TARGETS, schema.TEACHER_FEATURES),
-        "As above. `teacher_targets` is there for the strategy `uhc` only, `teacher_features` for `cfl` and `dfa`.",
+        "One file per corpus shard. `teacher_targets` is there for `uhc` only, `teacher_features` for `cfl` and `dfa`.",
     ),
     "`data/eval/test.parquet`, `data/eval/teacher_train.parquet`": (
         schema.GOLD_TEXTS,
@@ -148,7 +150,7 @@ WIDTHS = {
     "union": "all labels",
     "teachers": "the teachers",
     "all_labels": "the labels of all teachers",
-    "size": "the head's inputs",
+    "size": "the network's features",
     "all_features": "the inputs of all teachers' heads",
 }
 

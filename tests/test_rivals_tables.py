@@ -96,8 +96,8 @@ def test_who_needs_no_teachers_and_where_the_default_loses() -> None:
         routed={"accuracy": 0.76},
     )
     assert rivals_tables.summary(measured) == [
-        "Gold labels of each label that beat the teachers' student: 7 (News, 2).",
-        "A student of the label names alone is at -15.0 to -15.0 points from it.",
+        "Gold labels per label that beat this student: 7 (News, 2).",
+        "A student of the label names alone: -15.0 to -15.0 points.",
     ]
     assert rivals_tables.losses(measured) == (
         "Better than the student of `gate`: routed teachers on 1 of 1 settings, by 1.0 points."

@@ -37,8 +37,8 @@ class Source(Delimited):
     """Name of the column with the texts, or its number in a file without a header. A .txt file, which holds a text in
     each line, has a column `text`."""
     label: Column | None = None
-    """Name or number of the column with gold labels, if there are any. No student learns from them: they measure,
-    choose rows, and in the demo train teachers."""
+    """Name or number of the column with gold labels, if there are any. Only the rule `supervised` learns from
+    them: they measure, choose rows, and in the demo train teachers."""
     config: str | None = None
     """Configuration of a data set on the hub."""
     split: str = "train"
@@ -54,7 +54,8 @@ class Teacher(Block):
     revision: str | None = None
     """Commit of a model on the hub; required there."""
     base: str | None = None
-    """The model that an adapter was trained on, a folder or `ID@COMMIT`; by default what the adapter's config names."""
+    """The model that an adapter was trained on, a folder or `ID@COMMIT`; by default what the
+    adapter's config names, where that is a folder or has a revision."""
     labels: list[LabelName] | None = None
     """Label names in the order of the outputs, for a model whose config has only LABEL_0, LABEL_1 …"""
     dropout: Annotated[float, Field(gt=0, lt=1)] | None = None

@@ -245,7 +245,7 @@ class Compare(Block):
     """Which rules `compare` compares."""
 
     rules: Annotated[list[str], Field(min_length=1)] | None = None
-    """Rules of docs/rules.md; by default all that what is stored allows."""
+    """Rules of docs/rules.md; by default all that the stored numbers allow."""
     seeds: Annotated[list[Seed], Field(min_length=1)] = Field([0, 1, 2])
     """A student for each seed."""
 

@@ -50,8 +50,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     example["of_scikit_learn"](pipeline, texts).write_csv(folder / "weather.csv")
     example["of_onnx"](other.parent / "onnx", texts).write_parquet(folder / "trees.parquet")
     muki(other.parent, "predict", str(folder / "texts.csv"), "--all", "--out", str(folder / "fruit.jsonl"))
-    subprocess.run([sys.executable, str(EXAMPLE), "texts.csv", "llm.jsonl"], cwd=folder, check=True)
+    llm = example["of_llm"](lambda text: drawn.choice(["invoice", "refund"]), texts)
+    pl.DataFrame(list(llm)).write_ndjson(folder / "llm.jsonl")
     return folder
+
+
+def test_the_example_asks_nobody_until_it_is_told_whom(project: Path) -> None:
+    command = [sys.executable, str(EXAMPLE), "texts.csv", "none.jsonl"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "NotImplementedError: call your LLM here, about" in done.stderr
+    assert (project / "none.jsonl").read_text() == ""
 
 
 def test_every_kind_of_teacher_from_init_to_predict(project: Path) -> None:
