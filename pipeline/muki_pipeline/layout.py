@@ -93,8 +93,8 @@ class Layout:
     """The evaluation's plots and the tables behind them."""
     work = _Below("data/.work")
     """Finished shards by key, and checkpoints: they survive a killed run and are not outputs."""
-    cached_student = _Below("data/.work/student/last")
-    """The last student that was trained, for whoever has removed its folder."""
+    kept_students = _Below("data/.work/student/last")
+    """The last students that were trained, by key, for whoever goes back to earlier settings."""
 
     def labels(self, teacher: str) -> Path:
         """A teacher's labels of every text of the corpus."""
@@ -116,8 +116,8 @@ class Layout:
         """The last router of a scorer that was fitted, whatever needed it."""
         return self.work / "routers" / scorer
 
-    def cached_teacher(self, name: str) -> Path:
-        """The last teacher `name` that `train-teacher` trained; see `cached_student`."""
+    def kept_teachers(self, name: str) -> Path:
+        """The last teachers `name` that `train-teacher` trained; see `kept_students`."""
         return self.work / "teachers" / name
 
     def store(self, folder: Path) -> Store:

@@ -161,6 +161,27 @@ def test_figures_of_a_teacher_that_was_labelled_anew_are_stale(project: Path) ->
     assert "settings" in why_stale(record, *config.load(project))
 
 
+def test_going_back_to_earlier_settings_trains_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, layout = config.load(project)
+    first = find_student(layout.student).key(24)
+    for epochs in (1, 3, 4):
+        tiny.change(project, "student", epochs=epochs)
+        train(project)
+    monkeypatch.setattr("muki_pipeline.training.student.fit.fit", None)
+    for epochs in (3, 1, 4):
+        tiny.change(project, "student", epochs=epochs)
+        train(project)
+        assert find_student(layout.student).training["settings"]["epochs"] == epochs
+    shutil.rmtree(layout.student)
+    train(project)
+    assert find_student(layout.student).training["settings"]["epochs"] == 4
+    assert len(list(layout.kept_students.iterdir())) == 3
+    monkeypatch.undo()
+    tiny.change(project, "student", epochs=2)
+    train(project)
+    assert find_student(layout.student).key(24) == first, "not kept any more, so trained again"
+
+
 def test_a_file_in_the_students_folder_costs_no_training(
     project: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +193,6 @@ def test_a_file_in_the_students_folder_costs_no_training(
     with caplog.at_level(logging.WARNING):
         train(project)
     assert find_student(layout.student).labels
-    moved = layout.cached_student.with_name("changed-1")
+    moved = layout.kept_students.with_name("changed-1")
     assert str(moved) in caplog.text
     assert (moved / "notes.txt").read_text() == "mine"

@@ -47,36 +47,40 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     remove([old])
 
 
-def restore(folder: Path, cached: Path) -> Path | None:
-    """Put back what `cache` has stored, where the folder is missing: DVC removes outputs before it makes them again.
-
-    A folder that was changed by hand is moved away first: what somebody has put there is not ours to remove.
+def set_aside(folder: Path, kept: Path) -> Path | None:
+    """Move a folder away that somebody has changed since it was sealed: what is there now is not ours to remove.
 
     Returns:
-        Where it was moved, beside `cached`.
+        Where it lies now, beside `kept`; None where there is no need.
     """
-    moved = None
-    if folder.exists() and not is_sealed(folder):
-        numbered = (cached.with_name(f"changed-{number}") for number in count(1))
-        moved = next(path for path in numbered if not path.exists())
-        make_folder(moved.parent)
-        folder.rename(moved)
-    if not folder.exists() and is_sealed(cached):
-        _copy(cached, folder)
+    if not folder.exists() or is_sealed(folder):
+        return None
+    numbered = (kept.with_name(f"changed-{number}") for number in count(1))
+    moved = next(path for path in numbered if not path.exists())
+    make_folder(moved.parent)
+    folder.rename(moved)
     return moved
 
 
 def cache(folder: Path, cached: Path) -> None:
-    """Keep a sealed folder's files by hard links, or copies, in the place of an earlier folder's."""
+    """Keep a sealed folder's files by hard links, or copies, and mark them as used last; see `oldest`."""
     try:
         is_there = read_json(cached / _SEAL, "") == read_json(folder / _SEAL, "")
     except MukiError:  # killed before the seal, or damaged
         is_there = False
     if not is_there:
-        _copy(folder, cached)
+        copy(folder, cached)
+    os.utime(cached)
 
 
-def _copy(source: Path, target: Path) -> None:
+def oldest(kept: Path, stay: int) -> list[Path]:
+    """What is in a folder of cached ones besides those that were used last, files of older versions included."""
+    used = sorted(subfolders(kept, "*"), key=lambda path: -path.stat().st_mtime_ns)
+    return [*used[stay:], *(path for path in kept.iterdir() if path.is_file())]
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a sealed folder, by hard links where that can be; the copy takes the target's place when it is whole."""
     with replacing_folder(target) as unfinished:
         for path in source.rglob("*"):
             if path.is_file() and path.name != _SEAL:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from muki_pipeline.config import Dtype, Training
 from muki_pipeline.layout import TRAINING
@@ -15,16 +15,20 @@ _LOG = logging.getLogger(__name__)
 SomeTraining = TypeVar("SomeTraining", bound=Training)
 
 
+KEPT = 3
+"""Trainings of one model whose files are kept, so that going back to earlier settings trains nothing."""
+
+
 @contextmanager
-def only_training(folder: Path, cached: Path, lock: Path, what: str) -> Iterator[None]:
+def only_training(folder: Path, kept: Path, lock: Path, what: str) -> Iterator[None]:
     """Hold the lock of a training; under torchrun the first process holds it for all.
 
-    DVC removes outputs before it makes them again. So the folder is put back first, and what it holds at the end is
-    cached, by hard links.
+    What the folder holds before and at the end is kept, by hard links, under the key of its training. What somebody has
+    changed there is moved away first.
 
     Args:
         folder: Where the model is saved.
-        cached: Where its files are cached.
+        kept: Where finished models are kept, see `found`.
         lock: The lock file.
         what: What the process that holds it is doing, for the error of another one.
 
@@ -35,18 +39,40 @@ def only_training(folder: Path, cached: Path, lock: Path, what: str) -> Iterator
         yield
         return
     with files.only_one(lock, what):
-        if (moved := folders.restore(folder, cached)) is not None:
+        if (moved := folders.set_aside(folder, kept)) is not None:
             _LOG.warning("%s was changed after it was saved; what lay there is in %s now", folder, moved)
+        _keep(folder, kept)
         yield
-        folders.cache(folder, cached)
+        _keep(folder, kept)
+
+
+def _keep(folder: Path, kept: Path) -> None:
+    if (key := _read(folder).get("key")) is None:
+        return
+    folders.cache(folder, kept / key)
+    files.remove(folders.oldest(kept, KEPT))
 
 
 def trained_before(folder: Path, key: str) -> dict[str, float] | None:
     """The losses of the model in a folder, if it is whole and came from the training with this key; else None."""
-    if not files.exists(folder / TRAINING) or not folders.is_sealed(folder):
-        return None
-    found = files.read_json(folder / TRAINING, "")
+    found = _read(folder) if folders.is_sealed(folder) else {}
     return dict(found["losses"]) if found.get("key") == key else None
+
+
+def is_kept(kept: Path | None, key: str) -> bool:
+    """Whether the model of the training with this key is kept."""
+    return kept is not None and trained_before(kept / key, key) is not None
+
+
+def found(folder: Path, kept: Path | None, key: str) -> dict[str, float] | None:
+    """As `trained_before`; a kept model is put into the folder first: DVC removed it, or another took its place."""
+    if kept is not None and trained_before(folder, key) is None and is_kept(kept, key):
+        folders.copy(kept / key, folder)
+    return trained_before(folder, key)
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    return files.read_json(folder / TRAINING, "") if files.exists(folder / TRAINING) else {}
 
 
 def settled(settings: SomeTraining, *known: Callable[[SomeTraining], bool]) -> SomeTraining:
@@ -56,7 +82,7 @@ def settled(settings: SomeTraining, *known: Callable[[SomeTraining], bool]) -> S
 
     Args:
         settings: How to train.
-        known: Whether there is something of a training: finished, or else begun.
+        known: Whether there is something of a training: finished, or else kept, or else begun.
     """
     if settings.precision != "auto":
         return settings

@@ -7,7 +7,7 @@ import pytest
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.store.files import only_one
-from muki_pipeline.store.folders import cache, check_replaceable, is_sealed, replacing_folder, restore
+from muki_pipeline.store.folders import cache, check_replaceable, copy, is_sealed, oldest, replacing_folder, set_aside
 
 
 def test_a_kill_between_the_two_renames_loses_neither_folder(tmp_path: Path) -> None:
@@ -26,10 +26,8 @@ def test_a_kill_between_the_two_renames_loses_neither_folder(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
 
 
-def test_what_is_kept_is_put_back_where_the_folder_is_missing(tmp_path: Path) -> None:
-    folder, kept = tmp_path / "student", tmp_path / "work" / "last"
-    restore(folder, kept)
-    assert not folder.exists()
+def test_what_is_kept_is_of_links_and_whole(tmp_path: Path) -> None:
+    folder, kept = tmp_path / "student", tmp_path / "work" / "last" / "key"
     for content in ("old", "new"):
         with replacing_folder(folder) as unfinished:
             (unfinished / "in").mkdir()
@@ -43,28 +41,33 @@ def test_what_is_kept_is_put_back_where_the_folder_is_missing(tmp_path: Path) ->
         cache(folder, kept)
         assert is_sealed(kept)
     shutil.rmtree(folder)
-    restore(folder, kept)
+    copy(kept, folder)
     assert (folder / "in" / "a").read_text() == "new"
     assert is_sealed(folder)
-    shutil.rmtree(folder)
-    (kept / "in" / "a").write_text("damaged")
-    restore(folder, kept)
-    assert not folder.exists()
+
+
+def test_those_that_were_used_last_stay(tmp_path: Path) -> None:
+    folder, kept = tmp_path / "student", tmp_path / "last"
+    with replacing_folder(folder) as unfinished:
+        (unfinished / "a").write_text("saved")
+    for name in ("first", "second", "third", "first"):
+        cache(folder, kept / name)
+    (kept / "model.safetensors").write_text("of an older version, which kept one")
+    assert oldest(kept, 2) == [kept / "second", kept / "model.safetensors"]
 
 
 def test_what_was_changed_by_hand_is_moved_away_and_never_removed(tmp_path: Path) -> None:
     folder, kept = tmp_path / "student", tmp_path / "work" / "last"
-    with replacing_folder(folder) as unfinished:
-        (unfinished / "a").write_text("saved")
-    cache(folder, kept)
-    assert restore(folder, kept) is None
+    assert set_aside(folder, kept) is None
     for number in (1, 2):
+        with replacing_folder(folder) as unfinished:
+            (unfinished / "a").write_text("saved")
+        assert set_aside(folder, kept) is None
         (folder / "own").write_text(str(number))
-        moved = restore(folder, kept)
+        moved = set_aside(folder, kept)
         assert moved == tmp_path / "work" / f"changed-{number}"
         assert (moved / "own").read_text() == str(number)
-        assert sorted(path.name for path in folder.iterdir()) == ["a", "sha256.json"]
-        assert is_sealed(folder)
+        assert not folder.exists()
 
 
 def test_nothing_is_written_into_a_sealed_folder(tmp_path: Path) -> None:

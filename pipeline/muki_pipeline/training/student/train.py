@@ -11,7 +11,7 @@ from muki_pipeline.layout import MAKE_GOLDEN, Layout, open_golden
 from muki_pipeline.models.students import supervision_digest
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.store import files
-from muki_pipeline.training.finished import only_training, settled, trained_before
+from muki_pipeline.training.finished import found, is_kept, only_training, settled, trained_before
 from muki_pipeline.training.processes import first_decides
 from muki_pipeline.training.student.plan import Plan, training_key
 
@@ -28,8 +28,9 @@ def train_student(params: Params, layout: Layout, progress: Progress = SILENT) -
             lie here; see `StudentTraining.run`.
     """
     work = layout.work / "student"
-    training = StudentTraining(params.student, layout.golden, layout.student, work, layout.root)
-    with only_training(layout.student, layout.cached_student, work.with_suffix(".lock"), "training the student"):
+    kept = layout.kept_students
+    training = StudentTraining(params.student, layout.golden, layout.student, work, layout.root, kept=kept)
+    with only_training(layout.student, kept, work.with_suffix(".lock"), "training the student"):
         golden = open_golden(layout.golden)
         check_settings(params, golden, layout.golden)
         check_tables(layout, golden, layout.golden)
@@ -47,6 +48,7 @@ class StudentTraining:
         work: Folder of tokens and checkpoints while the training lasts, under its key: no other training's are used.
         root: What a relative model path is relative to.
         name: What progress calls the training.
+        kept: Where finished students are kept, see `found`; None where they are not.
     """
 
     settings: StudentSettings
@@ -55,6 +57,7 @@ class StudentTraining:
     work: Path
     root: Path
     name: str = "student"
+    kept: Path | None = None
 
     def run(self, progress: Progress = SILENT) -> dict[str, float]:
         """Train the student and save it, unless it is there already. A killed run continues from its last checkpoint.
@@ -86,19 +89,23 @@ class StudentTraining:
             what += f", but student.temperature is {self.settings.temperature}"
             raise MukiError(what, where=str(self.golden), fix=MAKE_GOLDEN)
 
-        def finished(settings: StudentSettings) -> dict[str, float] | None:
-            return trained_before(self.output, training_key(settings, shards, self.root))
+        def finished(settings: StudentSettings) -> bool:
+            return trained_before(self.output, training_key(settings, shards, self.root)) is not None
+
+        def kept(settings: StudentSettings) -> bool:
+            return is_kept(self.kept, training_key(settings, shards, self.root))
 
         def begun(settings: StudentSettings) -> bool:
             return files.exists(self.work / training_key(settings, shards, self.root))
 
-        settings = settled(self.settings, lambda each: finished(each) is not None, begun)
+        settings = settled(self.settings, finished, kept, begun)
+        key = training_key(settings, shards, self.root)
         return Plan(
             settings=settings,
             facts=facts,
-            key=training_key(settings, shards, self.root),
+            key=key,
             supervision=supervision_digest(shards),
-            finished=finished(settings),
+            finished=found(self.output, self.kept, key),
             golden=self.golden,
             output=self.output,
             work=self.work,

@@ -1,5 +1,6 @@
 """Train a classifier on labelled texts: the teachers of the demo and of the experiments."""
 
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +14,7 @@ from muki_pipeline.store.columns import frame
 from muki_pipeline.store.keys import canonical_key
 from muki_pipeline.store.table import read_table_file
 from muki_pipeline.training.base_files import base_digest
-from muki_pipeline.training.finished import only_training, settled, trained_before
+from muki_pipeline.training.finished import found, is_kept, only_training, settled, trained_before
 
 
 def train_teacher(name: str, teachers: TrainTeacher, layout: Layout, progress: Progress = SILENT) -> float | None:
@@ -36,10 +37,11 @@ def train_teacher(name: str, teachers: TrainTeacher, layout: Layout, progress: P
     rows = read_table_file(
         layout.teacher_train, ["text", "label"], "Set prepare.rows_per_label and run muki-pipeline prepare"
     )
-    folder, kept = layout.teacher(name), layout.cached_teacher(name)
+    folder, kept = layout.teacher(name), layout.kept_teachers(name)
     with only_training(folder, kept, kept.with_suffix(".lock"), f"training teacher {name}"):
         settings = teachers.settings_of(name)
-        return fine_tune(settings, teachers.teachers[name].labels, frame(rows), folder, layout.root, progress)
+        labels = teachers.teachers[name].labels
+        return fine_tune(settings, labels, frame(rows), folder, layout.root, progress, kept)
 
 
 def fine_tune(
@@ -49,6 +51,7 @@ def fine_tune(
     folder: Path,
     root: Path,
     progress: Progress = SILENT,
+    kept: Path | None = None,
 ) -> float | None:
     """Fine-tune a pretrained model on the rows that bear `labels`, and save it to `folder`, unless it is there already.
 
@@ -59,6 +62,7 @@ def fine_tune(
         folder: Where it is saved.
         root: What a relative model path is relative to.
         progress: Receives the training's steps.
+        kept: Where finished classifiers are kept, see `found`; None where they are not.
 
     Returns:
         The last loss that was logged, in nats; log(labels) is what guessing gives.
@@ -71,11 +75,14 @@ def fine_tune(
             f"no training text is labelled {absent}", where=str(folder), fix="Correct train_teacher.teachers"
         )
     own = rows.filter(pl.col("label").is_in(labels))
+    key_of = partial(_training_key, labels=labels, rows=rows, root=root)
     settings = settled(
-        settings, lambda each: trained_before(folder, _training_key(each, labels, rows, root)) is not None
+        settings,
+        lambda each: trained_before(folder, key_of(each)) is not None,
+        lambda each: is_kept(kept, key_of(each)),
     )
-    key = _training_key(settings, labels, rows, root)
-    if (finished := trained_before(folder, key)) is not None:
+    key = key_of(settings)
+    if (finished := found(folder, kept, key)) is not None:
         return finished.get("loss")
     # torch and transformers: only where something is trained
     from muki_pipeline.training.saving import last_losses, save
