@@ -1,6 +1,7 @@
 """A model or a file named in params.yaml becomes a path on this disk."""
 
 import json
+import re
 from collections.abc import Iterable
 from fnmatch import fnmatch
 from importlib import metadata
@@ -63,6 +64,11 @@ def local(reference: str, root: Path) -> Path | None:
         return in_package(reference)
     path = root / Path(reference).expanduser()
     return path if path.exists() else None
+
+
+def is_commit(revision: str | None) -> bool:
+    """Whether a revision on the hub is a commit, which never changes, and no branch or tag."""
+    return re.fullmatch("[0-9a-f]{40}", revision or "") is not None
 
 
 def looks_like_path(reference: str) -> bool:

@@ -134,11 +134,12 @@ def _indexed_weights(folder: Path, where: str) -> list[Path]:
 def _check_pinned(where: str, settings: Teacher, root: Path) -> None:
     """A model on the hub must be named with its commit: its files may change at any time."""
     is_here = settings.model.startswith(locations.PACKAGE) or locations.local(settings.model, root) is not None
-    if not is_here and settings.revision is None and not locations.looks_like_path(settings.model):
+    if not is_here and not locations.is_commit(settings.revision) and not locations.looks_like_path(settings.model):
+        what = "as a hub id it is not pinned" if settings.revision is None else f"{settings.revision} is no commit"
         raise MukiError(
-            f"{settings.model} is not a folder, and as a hub id it is not pinned: its files may change unnoticed",
+            f"{settings.model} is not a folder, and {what}: its files may change unnoticed",
             where=where,
-            fix="Correct the path, or set revision to a commit of the model's repository",
+            fix="Correct the path, or set revision to a commit of the model's repository (40 digits)",
         )
 
 

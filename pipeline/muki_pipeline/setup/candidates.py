@@ -39,7 +39,7 @@ def find_teacher(
 
     Args:
         name: The teacher's name.
-        model: A folder, `package:DISTRIBUTION/PATH`, or a hub id, pinned as `ID@COMMIT` or at its newest commit; or a
+        model: A folder, `package:DISTRIBUTION/PATH`, or a hub id, pinned as `ID@COMMIT` or at its commit of now; or a
             file of answers.
         root: What relative paths are relative to.
         labels: Its label names, where its config has none.
@@ -91,15 +91,16 @@ def _where(model: str, root: Path) -> dict[str, str]:
     if locations.looks_like_path(model):
         raise MukiError("no such folder", where=model, fix="Name a folder saved by save_pretrained, or a hub id")
     name, _, revision = model.partition("@")
-    return {"model": name, "revision": revision or _newest(name)}
+    return {"model": name, "revision": revision if locations.is_commit(revision) else _commit(name, revision or None)}
 
 
-def _newest(model: str) -> str:
+def _commit(model: str, revision: str | None) -> str:
+    """The newest commit of a model on the hub, or that of a branch or tag."""
     from huggingface_hub import HfApi
 
-    what = "there is no such folder here, and the hub does not tell the newest commit of a model of this name"
+    what = "there is no such folder here, and the hub does not tell the commit of a model of this name"
     with refusing(what, where=model, fix="Correct the path, or name a commit: ID@COMMIT"):
-        return str(HfApi().model_info(model).sha)
+        return str(HfApi().model_info(model, revision=revision).sha)
 
 
 def token_lengths(tokenizer: PreTrainedTokenizerBase, texts: list[str], longest: int) -> np.ndarray:

@@ -148,6 +148,8 @@ def test_a_dropout_of_its_own_is_set_everywhere(folder: Path) -> None:
 def test_an_unpinned_hub_id_is_refused(folder: Path) -> None:
     with pytest.raises(MukiError, match=r"owner/name is not a folder, and as a hub id it is not pinned"):
         locate("t", Teacher(model="owner/name"), folder.parent)
+    with pytest.raises(MukiError, match=r"owner/name is not a folder, and main is no commit: its files may change"):
+        locate("t", Teacher(model="owner/name", revision="main"), folder.parent)
     with pytest.raises(MukiError, match="no such model folder"):
         locate("t", Teacher(model="data/teachers/x"), folder.parent)
     with pytest.raises(MukiError, match="downloading it from the hub failed"):

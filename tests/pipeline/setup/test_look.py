@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -87,6 +88,24 @@ def test_a_model_without_dropout_gets_some(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path, model: str) -> None:
     with pytest.raises(MukiError, match="no such folder"):
         candidates.find_teacher("m", model, tmp_path)
+
+
+def test_a_branch_on_the_hub_becomes_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def answer(api: object, model: str, revision: str | None = None) -> SimpleNamespace:
+        asked.append((model, revision))
+        return SimpleNamespace(sha="1" * 40)
+
+    def download(name: str, *, revision: str, **more: object) -> str:
+        raise OSError(f"wants {revision}")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", answer)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    for given in ("owner/name", "owner/name@main"):
+        with pytest.raises(MukiError, match=f"wants {'1' * 40}"):
+            candidates.find_teacher("m", given, tmp_path)
+    assert asked == [("owner/name", None), ("owner/name", "main")]
 
 
 def test_a_hub_that_does_not_answer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
