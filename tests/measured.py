@@ -31,13 +31,22 @@ def part(
 def source(records: Iterable[Mapping[str, Any]]) -> str:
     """A line with the commands, commits and machines of some records. Each file names its own."""
     commands: dict[str, set[str]] = {}
-    commits, machines = {}, {}
+    commits: dict[str, None] = {}
+    machines: dict[str, set[int]] = {}
     for record in records:
         commands.setdefault(" ".join(record["command"].split()[:3]), set()).add(record["command"])
         commits[f"{record['commit'] or 'not recorded'}{' with changes' if record['modified'] else ''}"] = None
-        machines[machine(record["machine"])] = None
+        machines.setdefault(machine(record["machine"]), set()).add((record["machine"] or {}).get("cores", 0))
     shown = [f"`{each.pop() if len(each) == 1 else f'{start} …'}`" for start, each in commands.items()]
-    return f"*{'; '.join((', '.join(shown), 'commit ' + ', '.join(commits), ', '.join(machines)))}*"
+    made_on = [f"{named(cores)}{where}" for where, cores in machines.items()]
+    return f"*{'; '.join((', '.join(shown), 'commit ' + ', '.join(commits), ', '.join(made_on)))}*"
+
+
+def named(cores: set[int]) -> str:
+    """How many cores of a machine were used, in words; nothing where that is not recorded."""
+    if not any(cores):
+        return ""
+    return f"{' or '.join(map(str, sorted(cores)))} {'core' if cores == {1} else 'cores'} of "
 
 
 def machine(facts: Mapping[str, Any] | None) -> str:
@@ -45,8 +54,7 @@ def machine(facts: Mapping[str, Any] | None) -> str:
     if facts is None:
         return "machine not recorded"
     gpu = f", {facts['gpu']}" if facts["gpu"] else ""
-    cores = "1 core" if facts["cores"] == 1 else f"{facts['cores']} cores"
-    return f"{cores} of {facts['processor']} ({facts['instructions']}){gpu}, {facts['arithmetic']}"
+    return f"{facts['processor']} ({facts['instructions']}){gpu}, {facts['arithmetic']}"
 
 
 def share(value: float | None) -> str:
