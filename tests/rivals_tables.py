@@ -158,13 +158,17 @@ def summary(records: Records) -> list[str]:
     return sentences
 
 
+SHOWN = 0.05
+"""Points that are not rounded to 0.0."""
+
+
 def losses(records: Records) -> str:
     """Which rows without gold labels are better than the default rule's student, on how many settings, by how much."""
     said = []
     for name, title in WITHOUT_GOLD[1:]:
         pairs = [(mean_of(found, name), mean_of(found, "gate")) for _, found in by_setting(records)]
         gaps = [100 * (other - gate) for other, gate in pairs if other is not None and gate is not None]
-        if won := [gap for gap in gaps if gap > 0]:
+        if won := [gap for gap in gaps if gap >= SHOWN]:
             span = f"{min(won):.1f}" if len(won) == 1 else f"{min(won):.1f} to {max(won):.1f}"
             said.append(f"{title} on {len(won)} of {len(gaps)} settings, by {span} points")
     return f"Better than the student of `gate`: {'; '.join(said)}." if said else ""
