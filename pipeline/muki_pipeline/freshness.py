@@ -3,15 +3,17 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from muki_pipeline.blocks import Teacher, files_named_by
 from muki_pipeline.config import Params
 from muki_pipeline.errors import MukiError, shortlist
-from muki_pipeline.layout import MAKE_GOLDEN, Layout
+from muki_pipeline.layout import MAKE_GOLDEN, Layout, make_labels
 from muki_pipeline.store.keys import canonical_key
 from muki_pipeline.store.store import Shard
 from muki_pipeline.store.table import Table, is_finished
 
 CORPUS, EMBEDDINGS, LABEL_NAMES = "corpus", "embeddings", "label names"
 """What messages and manifests call these tables."""
+_RUN = "Run muki-pipeline run"
 
 
 def labels_of(teacher: str) -> str:
@@ -32,22 +34,25 @@ def check_settings(params: Params, golden: Table, folder: Path) -> None:
     """
     made = {f"integrate.{name}": value for name, value in golden.facts["integrate"].items()}
     made |= {f"label.{name}": value for name, value in golden.facts["label_settings"].items()}
-    made |= {"student.temperature": golden.facts["temperature"], "teachers": {*golden.facts["teachers"]}}
+    made |= {"student.temperature": golden.facts["temperature"]}
     now = {f"integrate.{name}": value for name, value in params.integrate.model_dump().items()}
     now |= {f"label.{name}": value for name, value in params.label.model_dump().items() if f"label.{name}" in made}
-    now |= {"student.temperature": params.student.temperature, "teachers": {*params.teachers}}
+    now |= {"student.temperature": params.student.temperature}
+    if {*params.teachers} != (taught_by := {*golden.facts["teachers"]}):
+        what = f"was made from the teachers {', '.join(sorted(taught_by))}, not from those of params.yaml"
+        raise MukiError(what, where=str(folder), fix=_RUN)
     if changed := [name for name, value in now.items() if made.get(name) != value]:
         what = f"was made with another {', '.join(changed)} than params.yaml's"
-        again = "muki-pipeline run" if any(name.startswith(("label.", "teachers")) for name in changed) else ""
-        fix = again or "muki-pipeline integrate and train-student"
-        raise MukiError(what, where=str(folder), fix=f"Run {fix}")
+        is_of_labels = any(name.startswith("label.") for name in changed)
+        fix = _RUN if is_of_labels else "Run muki-pipeline integrate and train-student"
+        raise MukiError(what, where=str(folder), fix=fix)
 
 
-def check_tables(layout: Layout, golden: Table, folder: Path) -> None:
+def check_tables(params: Params, layout: Layout, golden: Table, folder: Path) -> None:
     """Hold a golden table against the tables that it was made from, as far as they lie here.
 
     Raises:
-        MukiError: One of them has been made anew since.
+        MukiError: One of them has been made anew since, or is of another model than params.yaml names.
     """
     places = {CORPUS: layout.corpus, EMBEDDINGS: layout.embeddings, LABEL_NAMES: layout.label_names}
     places |= {labels_of(name): layout.labels(name) for name in golden.facts["teachers"]}
@@ -59,4 +64,20 @@ def check_tables(layout: Layout, golden: Table, folder: Path) -> None:
     }
     if changed := [name for name, shards in there.items() if content(name, shards) != made_from[name]]:
         what = f"was made before what lies here now: {shortlist(changed)}"
-        raise MukiError(what, where=str(folder), fix=MAKE_GOLDEN)
+        raise MukiError(what, where=str(folder), fix=_RUN if CORPUS in changed else MAKE_GOLDEN)
+    for name, teacher in params.teachers.items():
+        if isinstance(teacher, Teacher) and labels_of(name) in there:
+            check_named(name, teacher, Table.open(layout.labels(name), make_labels(name)), layout.labels(name))
+
+
+def check_named(name: str, teacher: Teacher, labels: Table, folder: Path) -> None:
+    """Hold a network's label table against the model that params.yaml names.
+
+    Raises:
+        MukiError: It is of another one.
+    """
+    named = files_named_by(teacher)
+    changed = [key for key, value in named.items() if labels.facts.get(key, value) != value]  # older ones do not tell
+    if changed:
+        changes = "; ".join(f"{key} is {labels.facts[key]!r:.80}, not {named[key]!r:.80}" for key in changed)
+        raise MukiError(f"does not fit params.yaml: {changes}", where=str(folder), fix=make_labels(name))

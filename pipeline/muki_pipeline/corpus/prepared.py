@@ -20,29 +20,26 @@ _RECORD = "prepared.json"
 
 
 def begin_record(layout: Layout) -> None:
-    """Tell that tables are written now: after a kill they are of two preparations."""
-    files.write_json(layout.work / _RECORD, {})
+    """Tell that others than those that lie here are written now: after a kill they are of two preparations."""
+    files.write_json(layout.work / _RECORD, {"begun": _tables(layout)})
 
 
-def write_record(settings: Prepare, read: dict[str, str], layout: Layout) -> None:
+def write_record(settings: Prepare, read: dict[str, dict[str, str]], layout: Layout) -> None:
     """Tell what they were made from, after all are written.
 
     Args:
         settings: How.
-        read: See `sources_now`, from before they were read.
+        read: See `sources_now`; as they were before they were read.
         layout: Where they lie.
     """
     content = {"settings": _told(settings), "sources": read, "tables": _tables(layout)}
     files.write_json(layout.work / _RECORD, content)
 
 
-def sources_now(settings: Prepare, layout: Layout) -> dict[str, str]:
-    """A SHA-256 of each source file on this disk, by the name in params.yaml and its number there."""
-    found = {}
-    for source in settings.sources:
-        for number, path in enumerate(_files(source, layout)):
-            found[f"{source.source} {number}" if number else source.source] = file_digest(path)
-    return found
+def sources_now(settings: Prepare, layout: Layout) -> dict[str, dict[str, str]]:
+    """For each source that lies on this disk, a SHA-256 of each of its files."""
+    found = {source.source: _files(source, layout) for source in settings.sources}
+    return {name: {str(path): file_digest(path) for path in paths} for name, paths in found.items() if paths}
 
 
 def _files(source: Source, layout: Layout) -> list[Path]:
@@ -53,25 +50,24 @@ def _files(source: Source, layout: Layout) -> list[Path]:
 
 
 def changed_sources(settings: Prepare, layout: Layout) -> list[str]:
-    """The sources whose files have changed since the tables that lie here were made from them.
+    """The files that have changed, came or went since the tables that lie here were made from their sources.
 
     Raises:
         MukiError: They were made with other settings, or by a run that was killed.
     """
     if not files.exists(path := layout.work / _RECORD):
         return []
-    record = files.read_json(path, MAKE_CORPUS)
-    where = str(layout.corpus)
-    if not record:
+    record, tables, where = files.read_json(path, MAKE_CORPUS), _tables(layout), str(layout.corpus)
+    if "begun" in record and record["begun"] != tables:
         raise MukiError("prepare was interrupted, so tables of two runs may lie here", where=where, fix=MAKE_CORPUS)
-    if record["tables"] != _tables(layout):
+    if record.get("tables") != tables:
         return []
     made, now = record["settings"], _told(settings)
     if changed := [f"prepare.{name}" for name in now if made.get(name) != now[name]]:
         what = f"was made with another {', '.join(changed)} than params.yaml's"
         raise MukiError(what, where=where, fix=MAKE_CORPUS)
-    read, there = record["sources"], sources_now(settings, layout)
-    return [name for name in there if read.get(name) != there[name]]
+    pairs = [(record["sources"].get(name, {}), there) for name, there in sources_now(settings, layout).items()]
+    return [name for read, there in pairs for name in sorted({*read, *there}) if read.get(name) != there.get(name)]
 
 
 def _told(settings: Prepare) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def evaluate(params: Params, layout: Layout, progress: Progress = SILENT) -> Eva
     if is_finished(layout.golden):
         golden = open_golden(layout.golden)
         check_settings(params, golden, layout.golden)
-        check_tables(layout, golden, layout.golden)
+        check_tables(params, layout, golden, layout.golden)
     with files.only_one(layout.work / "evaluate.lock", "evaluating"):
         return _evaluate(params, layout, progress)
 

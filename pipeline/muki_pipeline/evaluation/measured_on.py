@@ -13,6 +13,8 @@ from muki_pipeline.store import files, schema
 from muki_pipeline.store.keys import canonical_key, file_digest, files_digest
 from muki_pipeline.store.table import MANIFEST
 
+_ALWAYS = (_GOLDEN, _STUDENT) = "golden table", "student"
+"""What figures are always of; where it is gone, nothing vouches for them."""
 RECORD = "measured_on.json"
 """The record's name in the folder of plots; `evaluate` writes it last."""
 _CHANGED_BY_RULES = {"unknown_label", *(key for changes, _ in RULES.values() for key in changes)}
@@ -39,12 +41,12 @@ def inputs_now(params: Params, layout: Layout) -> dict[str, str]:
         params: All settings.
         layout: Where the student, the tables and the gold labels lie.
     """
-    single = {"golden table": layout.golden / MANIFEST, "router": layout.router / ROUTER_FACTS}
+    single = {_GOLDEN: layout.golden / MANIFEST, "router": layout.router / ROUTER_FACTS}
     found = _digests(_tables(params, layout) | single)
     if files.exists(layout.student):
         saved = sorted(path for path in layout.student.iterdir() if path.suffix in (".json", ".safetensors"))
         cut_at = params.student.max_length
-        found["student"] = canonical_key({"files": files_digest(saved), "max_length": cut_at})
+        found[_STUDENT] = canonical_key({"files": files_digest(saved), "max_length": cut_at})
     settings = {"evaluate": params.evaluate.model_dump(mode="json"), "versions": _versions()}
     return found | {"settings": canonical_key(settings)}
 
@@ -95,7 +97,10 @@ def why_stale(record: Record, params: Params, layout: Layout) -> str:
     """Why the figures in data/metrics.json are not of what lies here now; empty where they are."""
     if record.files.get(layout.metrics.name) != file_digest(layout.metrics):
         return "they are not those that were written with the record of what was measured"
-    if changed := difference(record.inputs, inputs_now(params, layout)):
+    now = inputs_now(params, layout)
+    # A clone may lack tables, and an older version recorded fewer: nothing is known of these then.
+    known = {*_ALWAYS} | (record.inputs.keys() & now.keys())
+    if changed := [name for name in difference(record.inputs, now) if name in known]:
         return f"since they were measured, something else has come: {', '.join(changed)}"
     return ""
 

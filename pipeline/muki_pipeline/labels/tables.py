@@ -9,11 +9,12 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from muki_pipeline.blocks import AnswerFile, AnyTeacher, Teacher, files_named_by
+from muki_pipeline.blocks import AnswerFile, AnyTeacher, Teacher
 from muki_pipeline.config import Label, Params
 from muki_pipeline.corpus.answer_file import has_changed
 from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
 from muki_pipeline.errors import MukiError, shortlist
+from muki_pipeline.freshness import check_named
 from muki_pipeline.labels.space import LabelSpace, unite
 from muki_pipeline.layout import Layout, make_labels
 from muki_pipeline.store import schema
@@ -266,8 +267,9 @@ def open_labels(
         if [shard.rows for shard in shards[name]] != [shard.rows for shard in corpus_shards]:
             labelled, wanted = (sum(shard.rows for shard in table) for table in (shards[name], corpus_shards))
             raise MukiError(
-                f"labels {labelled:,} texts in {len(shards[name])} shards, but the corpus has {wanted:,} in "
-                f"{len(corpus_shards)}",
+                f"labels {labelled:,} texts, but the corpus has {wanted:,}"
+                if labelled != wanted
+                else "is of a corpus in shards of another size",
                 where=str(folder),
                 fix=make_labels(name),
             )
@@ -285,8 +287,8 @@ def open_labels(
         if isinstance(teacher, AnswerFile) and has_changed(teacher, layout.root, footers[name]["teacher_digest"]):
             what = f"teacher {name}: this file, or how params.yaml reads it, has changed since it was labelled"
             raise MukiError(what, where=teacher.answers, fix=make_labels(name))
-        if isinstance(teacher, Teacher):  # tables of older versions do not name the files
-            _check_footer(files_named_by(teacher) | table.facts, files_named_by(teacher), str(folder), name)
+        if isinstance(teacher, Teacher):
+            check_named(name, teacher, table, folder)
     return LabelTables(layout, footers, shards)
 
 

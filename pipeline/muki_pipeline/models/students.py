@@ -88,7 +88,7 @@ def find_student(folder: Path) -> StudentFiles:
         raise MukiError("there is no student", where=str(folder), fix=MAKE_STUDENT)
     if not folders.is_sealed(folder):
         what = "its files are not those that the training saved"
-        raise MukiError(what, where=str(folder), fix=f"Remove it, then {MAKE_STUDENT[0].lower()}{MAKE_STUDENT[1:]}")
+        raise MukiError(what, where=str(folder), fix=f"{MAKE_STUDENT}, which moves it away")
     config = read_model_config(folder / "config.json")
     # Without id2label a config stands for transformers' default: two outputs, LABEL_0 and LABEL_1.
     count = len(config.id2label) or config.num_labels or 2

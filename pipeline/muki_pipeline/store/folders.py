@@ -1,6 +1,7 @@
 """Folders: scratch, replaced as a whole, and sealed with a digest of every file."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -10,7 +11,7 @@ from muki_pipeline.errors import MukiError
 from muki_pipeline.store.files import link_or_copy, make_folder, read_json, remove, sync_folder, write_json
 from muki_pipeline.store.keys import file_digest
 
-_SEAL = "sha256.json"
+_SEAL, _WEIGHTS = "sha256.json", ".safetensors"
 
 
 @contextmanager
@@ -55,15 +56,14 @@ def set_aside(folder: Path, kept: Path) -> Path | None:
     """
     if not folder.exists() or is_sealed(folder):
         return None
-    numbered = (kept.with_name(f"changed-{number}") for number in count(1))
+    numbered = (kept.with_name(f"{folder.name}-changed-{number}") for number in count(1))
     moved = next(path for path in numbered if not path.exists())
-    make_folder(moved.parent)
-    folder.rename(moved)
+    shutil.move(folder, make_folder(moved.parent) / moved.name)  # the work folder may lie on another disk
     return moved
 
 
 def cache(folder: Path, cached: Path) -> None:
-    """Keep a sealed folder's files by hard links, or copies, and mark them as used last; see `oldest`."""
+    """Keep a sealed folder, and mark it as used last; see `copy` and `oldest`."""
     try:
         is_there = read_json(cached / _SEAL, "") == read_json(folder / _SEAL, "")
     except MukiError:  # killed before the seal, or damaged
@@ -80,12 +80,19 @@ def oldest(kept: Path, stay: int) -> list[Path]:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a sealed folder, by hard links where that can be; the copy takes the target's place when it is whole."""
+    """Copy a sealed folder; the copy takes the target's place when it is whole.
+
+    Weights are hard links where that can be. What an editor may change in place is not: both would change.
+    """
     with replacing_folder(target) as unfinished:
         for path in source.rglob("*"):
             if path.is_file() and path.name != _SEAL:
                 copied = unfinished / path.relative_to(source)
-                link_or_copy(path, make_folder(copied.parent) / copied.name)
+                make_folder(copied.parent)
+                if path.suffix == _WEIGHTS:
+                    link_or_copy(path, copied)
+                else:
+                    shutil.copyfile(path, copied)
 
 
 def check_replaceable(folder: Path, mark: str, what: str) -> None:

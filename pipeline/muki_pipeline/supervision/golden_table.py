@@ -61,7 +61,7 @@ def check_current(params: Params, corpus: LabelledCorpus, golden: Table, folder:
     current["labels"] = list(corpus.label_space.with_unknown(golden.facts["integrate"].get("unknown_label")).labels)
     if any(golden.facts[name] != current[name] for name in ("corpus_digest", "labels", "teachers", "label_settings")):
         raise MukiError("is of another corpus, or of other labels of it", where=str(folder), fix=MAKE_GOLDEN)
-    check_tables(corpus.layout, golden, folder)
+    check_tables(params, corpus.layout, golden, folder)
 
 
 def check_router(router: Router, golden: Table, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """A corpus of other settings or sources than today's is told before hours are spent on it."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def test_a_changed_source_is_told_and_a_missing_one_is_not(project: Path, capsys
     assert changed(project) == []
     source = project.parent / "test.csv"
     source.write_text(source.read_text() + 'oak,"w1"\n')
-    assert changed(project) == ["test.csv"]
+    assert changed(project) == [str(source)]
     label.main("one", project)
     assert "test.csv has changed since the corpus was made from it" in re.sub(r"\s+", " ", capsys.readouterr().err)
     prepare.main(project)
@@ -37,6 +38,18 @@ def test_a_changed_source_is_told_and_a_missing_one_is_not(project: Path, capsys
     source.unlink()
     (project.parent / "corpus.csv").unlink()
     assert changed(project) == []
+
+
+def test_a_file_that_came_or_went_is_told(project: Path) -> None:
+    (project.parent / "texts").mkdir()
+    for name in ("a", "b"):
+        (project.parent / "texts" / f"{name}.csv").write_text(f"body\nw1 {name}\n")
+    tiny.change(project, "prepare", extra=[{"source": "texts/*.csv", "text": "body"}])
+    prepare.main(project)
+    assert changed(project) == []
+    last = project.parent / "texts" / "b.csv"
+    last.rename(project.parent / "texts" / "c.csv")
+    assert changed(project) == [str(last), str(last.with_name("c.csv"))]
 
 
 def test_other_settings_are_refused(project: Path) -> None:
@@ -62,11 +75,14 @@ def test_an_interrupted_run_is_told(project: Path, monkeypatch: pytest.MonkeyPat
         raise KeyboardInterrupt
 
     params, layout = config.load(project)
+    before = shutil.copytree(layout.root / "data", layout.root / "before", ignore=shutil.ignore_patterns(".work"))
     with monkeypatch.context() as patched:
         patched.setattr(module, "write_table_file", stop)
         with pytest.raises(KeyboardInterrupt):
             module.prepare(params.prepare, layout)
     with pytest.raises(MukiError, match="prepare was interrupted"):
         label.main("one", project)
+    shutil.copytree(before, layout.root / "data", dirs_exist_ok=True)  # as dvc checkout
+    label.main("one", project)
     prepare.main(project)
     assert changed(project) == []

@@ -26,23 +26,29 @@ def test_a_kill_between_the_two_renames_loses_neither_folder(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
 
 
-def test_what_is_kept_is_of_links_and_whole(tmp_path: Path) -> None:
+def test_what_is_kept_is_whole_and_its_weights_are_links(tmp_path: Path) -> None:
     folder, kept = tmp_path / "student", tmp_path / "work" / "last" / "key"
     for content in ("old", "new"):
         with replacing_folder(folder) as unfinished:
             (unfinished / "in").mkdir()
-            (unfinished / "in" / "a").write_text(content)
+            (unfinished / "in" / "a.safetensors").write_text(content)
+            (unfinished / "config.json").write_text("{}")
         cache(folder, kept)
-    inode = (kept / "in" / "a").stat().st_ino
+    weights = Path("in", "a.safetensors")
+    inode = (kept / weights).stat().st_ino
     cache(folder, kept)
-    assert (kept / "in" / "a").stat().st_ino == inode == (folder / "in" / "a").stat().st_ino, "links, made once"
+    assert (kept / weights).stat().st_ino == inode == (folder / weights).stat().st_ino, "links, made once"
+    with (folder / "config.json").open("a") as file:
+        file.write(" ")  # as an editor does, in place
+    assert is_sealed(kept)
     for damaged in ("{", "[]"):
         (kept / "sha256.json").write_text(damaged)
+        (folder / "config.json").write_text("{}")
         cache(folder, kept)
         assert is_sealed(kept)
     shutil.rmtree(folder)
     copy(kept, folder)
-    assert (folder / "in" / "a").read_text() == "new"
+    assert (folder / weights).read_text() == "new"
     assert is_sealed(folder)
 
 
@@ -65,7 +71,7 @@ def test_what_was_changed_by_hand_is_moved_away_and_never_removed(tmp_path: Path
         assert set_aside(folder, kept) is None
         (folder / "own").write_text(str(number))
         moved = set_aside(folder, kept)
-        assert moved == tmp_path / "work" / f"changed-{number}"
+        assert moved == tmp_path / "work" / f"student-changed-{number}"
         assert (moved / "own").read_text() == str(number)
         assert not folder.exists()
 

@@ -33,7 +33,7 @@ def train_student(params: Params, layout: Layout, progress: Progress = SILENT) -
     with only_training(layout.student, kept, work.with_suffix(".lock"), "training the student"):
         golden = open_golden(layout.golden)
         check_settings(params, golden, layout.golden)
-        check_tables(layout, golden, layout.golden)
+        check_tables(params, layout, golden, layout.golden)
         return training.run(progress)
 
 
