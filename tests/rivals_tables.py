@@ -170,8 +170,8 @@ def losses(records: Records) -> str:
         gaps = [100 * (other - gate) for other, gate in pairs if other is not None and gate is not None]
         if won := [gap for gap in gaps if gap >= SHOWN]:
             span = f"{min(won):.1f}" if len(won) == 1 else f"{min(won):.1f} to {max(won):.1f}"
-            said.append(f"{title} on {len(won)} of {len(gaps)} settings, by {span} points")
-    return f"Better than the student of `gate`: {'; '.join(said)}." if said else ""
+            said.append(f"{title} {len(won)} of {len(gaps)} ({span})")
+    return f"Better than the student of `gate`, on how many settings (points): {', '.join(said)}." if said else ""
 
 
 def points(facts: Mapping[str, Any], found: Mapping[str, dict[str, Any]]) -> list[tuple[float, float]]:

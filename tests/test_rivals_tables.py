@@ -100,7 +100,7 @@ def test_who_needs_no_teachers_and_where_the_default_loses() -> None:
         "A student of the label names alone: -15.0 to -15.0 points.",
     ]
     assert rivals_tables.losses(measured) == (
-        "Better than the student of `gate`: routed teachers on 1 of 1 settings, by 1.0 points."
+        "Better than the student of `gate`, on how many settings (points): routed teachers 1 of 1 (1.0)."
     )
 
 
