@@ -12,6 +12,7 @@ from muki_pipeline.config import Prepare
 from muki_pipeline.corpus.readers import local_files
 from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import MAKE_CORPUS, Layout
+from muki_pipeline.models import locations
 from muki_pipeline.store import files
 from muki_pipeline.store.keys import file_digest
 from muki_pipeline.store.table import MANIFEST
@@ -37,16 +38,20 @@ def write_record(settings: Prepare, read: dict[str, dict[str, str]], layout: Lay
 
 
 def sources_now(settings: Prepare, layout: Layout) -> dict[str, dict[str, str]]:
-    """For each source that lies on this disk, a SHA-256 of each of its files."""
-    found = {source.source: _files(source, layout) for source in settings.sources}
-    return {name: {str(path): file_digest(path) for path in paths} for name, paths in found.items() if paths}
+    """For each source that lies on this disk, a SHA-256 of each of its files, by names that a moved project keeps."""
+    found = {source.source: _files(source, layout.root) for source in settings.sources}
+    return {name: {each: file_digest(path) for each, path in paths.items()} for name, paths in found.items() if paths}
 
 
-def _files(source: Source, layout: Layout) -> list[Path]:
+def _files(source: Source, root: Path) -> dict[str, Path]:
     try:
-        return local_files(source.source, layout.root) or []
+        paths = local_files(source.source, root) or []
     except MukiError:  # whoever has the corpus needs its source no more
-        return []
+        return {}
+    if locations.local(source.source, root) is not None:
+        [path] = paths
+        return {source.source: path}
+    return {str(path.relative_to(root) if path.is_relative_to(root) else path): path for path in paths}
 
 
 def changed_sources(settings: Prepare, layout: Layout) -> list[str]:

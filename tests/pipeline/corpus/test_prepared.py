@@ -16,7 +16,7 @@ from tests import tiny
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    path = tiny.save_project(tmp_path)
+    path = tiny.save_project(tmp_path / "project")
     prepare.main(path)
     return path
 
@@ -30,7 +30,7 @@ def test_a_changed_source_is_told_and_a_missing_one_is_not(project: Path, capsys
     assert changed(project) == []
     source = project.parent / "test.csv"
     source.write_text(source.read_text() + 'oak,"w1"\n')
-    assert changed(project) == [str(source)]
+    assert changed(project) == ["test.csv"]
     label.main("one", project)
     assert "test.csv has changed since the corpus was made from it" in re.sub(r"\s+", " ", capsys.readouterr().err)
     prepare.main(project)
@@ -49,7 +49,10 @@ def test_a_file_that_came_or_went_is_told(project: Path) -> None:
     assert changed(project) == []
     last = project.parent / "texts" / "b.csv"
     last.rename(project.parent / "texts" / "c.csv")
-    assert changed(project) == [str(last), str(last.with_name("c.csv"))]
+    assert changed(project) == ["texts/b.csv", "texts/c.csv"]
+    last.with_name("c.csv").rename(last)
+    shutil.copytree(project.parent, project.parent.with_name("copy"))
+    assert changed(project.parent.with_name("copy") / "params.yaml") == []
 
 
 def test_other_settings_are_refused(project: Path) -> None:
