@@ -138,6 +138,12 @@ def test_a_project_without_a_test_set_runs_too(tmp_path: Path) -> None:
     repository = init(tmp_path / "p")
     assert repository.repro() == ["prepare", "label-one-1", "label-two", "embed", "integrate", "train-student"]
     assert repository.repro() == []
+    # No stage of dvc.yaml depends on a teacher that it does not know, and still the teacher is noticed.
+    repository.change("teachers", "three", {"model": "my models/two"})
+    process = repository.start("dvc", "repro")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert "has no stage label-three, which params.yaml asks for" in " ".join(output.split())
 
 
 def append(name: str) -> Callable[[Repository], None]:
@@ -164,7 +170,7 @@ INPUTS: dict[str, tuple[Callable[[Repository], None], set[str]]] = {
     "passes": (setting("label", "passes", 3), {"label-one-1", "label-two", "evaluate"}),
     "a teacher's dropout": (
         setting("teachers", "two", {"model": "my models/two", "dropout": 0.3}),
-        {"label-two", "evaluate"},
+        {"label-two", "integrate", "evaluate"},
     ),
     "embed.max_length": (setting("embed", "max_length", 8), {"embed", "evaluate"}),
     "strategy": (setting("integrate", "strategy", "hard"), {"integrate", "evaluate"}),

@@ -50,7 +50,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     example["of_scikit_learn"](pipeline, texts).write_csv(folder / "weather.csv")
     example["of_onnx"](other.parent / "onnx", texts).write_parquet(folder / "trees.parquet")
     muki(other.parent, "predict", str(folder / "texts.csv"), "--all", "--out", str(folder / "fruit.jsonl"))
-    llm = example["of_llm"](lambda text: drawn.choice(["invoice", "refund"]), texts)
+    llm = example["of_llm"](lambda text: drawn.choice(["invoice", "refund", "other"]), texts)
     pl.DataFrame(list(llm)).write_ndjson(folder / "llm.jsonl")
     return folder
 
