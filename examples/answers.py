@@ -53,7 +53,9 @@ def ask(text: str) -> str:
 
 if __name__ == "__main__":
     source, target = map(Path, sys.argv[1:])
-    with target.open("x") as file:  # line by line: what is answered is paid for
-        for row in of_llm(ask, pl.read_csv(source)["text"].to_list()):
-            print(json.dumps(row), file=file, flush=True)
+    texts = pl.read_csv(source)["text"].to_list()
+    answered = len(target.read_text().splitlines()) // SAMPLES if target.exists() else 0
+    for row in of_llm(ask, texts[answered:]):
+        with target.open("a") as file:  # what is answered is paid for: a second run goes on
+            print(json.dumps(row), file=file)
     print(pl.read_ndjson(target)["label"].value_counts(sort=True))

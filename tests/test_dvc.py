@@ -167,7 +167,7 @@ INPUTS: dict[str, tuple[Callable[[Repository], None], set[str]]] = {
     "the test set": (append("test.csv"), {"prepare"}),
     "a teacher": (weights("my models/one [1]", LABELS["one [1]"]), {"label-one-1", "evaluate"}),
     "the student's base": (weights("models/base", ["LABEL_0", "LABEL_1"]), {"embed", "train-student", "evaluate"}),
-    "passes": (setting("label", "passes", 3), {"label-one-1", "label-two", "evaluate"}),
+    "passes": (setting("label", "passes", 3), {"label-one-1", "label-two", "integrate", "evaluate"}),
     "a teacher's dropout": (
         setting("teachers", "two", {"model": "my models/two", "dropout": 0.3}),
         {"label-two", "integrate", "evaluate"},

@@ -38,12 +38,16 @@ def check_settings(params: Params, golden: Table, folder: Path) -> None:
     now = {f"integrate.{name}": value for name, value in params.integrate.model_dump().items()}
     now |= {f"label.{name}": value for name, value in params.label.model_dump().items() if f"label.{name}" in made}
     now |= {"student.temperature": params.student.temperature}
+    for name, teacher in params.networks.items():
+        facts, block = golden.facts["teachers"].get(name, {}), f"teachers.{name}"
+        made |= {f"{block}.dropout": facts.get("dropout"), f"{block}.labels": facts.get("labels")}
+        now |= {f"{block}.dropout": teacher.dropout, f"{block}.labels": teacher.labels or facts.get("labels")}
     if {*params.teachers} != (taught_by := {*golden.facts["teachers"]}):
         what = f"was made from the teachers {', '.join(sorted(taught_by))}, not from those of params.yaml"
         raise MukiError(what, where=str(folder), fix=_RUN)
     if changed := [name for name, value in now.items() if made.get(name) != value]:
         what = f"was made with another {', '.join(changed)} than params.yaml's"
-        is_of_labels = any(name.startswith("label.") for name in changed)
+        is_of_labels = any(name.startswith(("label.", "teachers.")) for name in changed)
         fix = _RUN if is_of_labels else "Run muki-pipeline integrate and train-student"
         raise MukiError(what, where=str(folder), fix=fix)
 

@@ -19,5 +19,5 @@ def open_prepared(params_file: Path) -> tuple[Params, Layout]:
     params, layout = open_project(params_file)
     if "DVC_STAGE" not in os.environ:
         for name in changed_sources(params.prepare, layout):
-            warn(f"{name} has changed since the corpus was made from it. {MAKE_CORPUS} to read it again")
+            warn(f"{name} has changed, or is new or gone, since the corpus was made. {MAKE_CORPUS} to read it again")
     return params, layout

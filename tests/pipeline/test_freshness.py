@@ -86,6 +86,7 @@ def test_tables_that_came_later_are_named(project: Path, command: Command, chang
     [
         ("integrate", {"reweight": "none"}, "integrate.reweight", "integrate and train-student"),
         ("label", {"passes": 4}, "label.passes", "run"),
+        ("teachers", {"two": {"model": "models/two", "dropout": 0.3}}, "teachers.two.dropout", "run"),
         ("student", {"temperature": 2.0}, "student.temperature", "integrate and train-student"),
     ],
 )
@@ -122,6 +123,27 @@ def ask(path: Path) -> None:
 
 def report(path: Path) -> None:
     write_report(*config.load(path))
+
+
+def test_a_refusal_leaves_the_students_folder_as_it_is(project: Path) -> None:
+    _, layout = config.load(project)
+    (layout.student / "notes.txt").write_text("mine")
+    tiny.change(project, "integrate", reweight="none")
+    with pytest.raises(MukiError, match=r"integrate\.reweight"):
+        train(project)
+    assert (layout.student / "notes.txt").read_text() == "mine"
+    assert (layout.student / "config.json").exists()
+
+
+def test_a_kept_model_that_was_damaged_is_kept_anew_with_the_notes_of_today(project: Path) -> None:
+    _, layout = config.load(project)
+    train(project)
+    [kept] = layout.kept_students.iterdir()
+    (kept / "config.json").write_text("damaged")
+    (layout.student / "README.md").write_text("mine")
+    train(project)
+    assert (kept / "config.json").read_bytes() == (layout.student / "config.json").read_bytes()
+    assert (kept / "README.md").read_text() == "mine"
 
 
 @pytest.mark.parametrize("command", [ask, report])

@@ -11,6 +11,7 @@ from muki_pipeline.blocks import Source
 from muki_pipeline.config import Prepare
 from muki_pipeline.corpus.readers import local_files
 from muki_pipeline.errors import MukiError
+from muki_pipeline.freshness import CORPUS
 from muki_pipeline.layout import MAKE_CORPUS, Layout
 from muki_pipeline.models import locations
 from muki_pipeline.store import files
@@ -18,14 +19,20 @@ from muki_pipeline.store.keys import file_digest
 from muki_pipeline.store.table import MANIFEST
 
 _RECORD = "prepared.json"
+Facts = dict[str, str | int]
 
 
-def begin_record(layout: Layout) -> None:
-    """Tell that others than those that lie here are written now: after a kill they are of two preparations."""
-    files.write_json(layout.work / _RECORD, {"begun": _tables(layout)})
+def begin_record(before: dict[str, str], layout: Layout) -> None:
+    """Tell that the corpus is written and other tables are not: after a kill they are of two preparations.
+
+    Args:
+        before: See `tables_now`; before the corpus was written.
+        layout: Where they lie.
+    """
+    files.write_json(layout.work / _RECORD, {"half": tables_now(layout)[CORPUS], "before": before})
 
 
-def write_record(settings: Prepare, read: dict[str, dict[str, str]], layout: Layout) -> None:
+def write_record(settings: Prepare, read: dict[str, dict[str, Facts]], layout: Layout) -> None:
     """Tell what they were made from, after all are written.
 
     Args:
@@ -33,37 +40,32 @@ def write_record(settings: Prepare, read: dict[str, dict[str, str]], layout: Lay
         read: See `sources_now`; as they were before they were read.
         layout: Where they lie.
     """
-    content = {"settings": _told(settings), "sources": read, "tables": _tables(layout)}
+    content = {"settings": _told(settings), "sources": read, "tables": tables_now(layout)}
     files.write_json(layout.work / _RECORD, content)
 
 
-def sources_now(settings: Prepare, layout: Layout) -> dict[str, dict[str, str]]:
-    """For each source that lies on this disk, a SHA-256 of each of its files, by names that a moved project keeps."""
+def sources_now(settings: Prepare, layout: Layout) -> dict[str, dict[str, Facts]]:
+    """The facts of each file of each source on this disk, by names that a moved project keeps."""
     found = {source.source: _files(source, layout.root) for source in settings.sources}
-    return {name: {each: file_digest(path) for each, path in paths.items()} for name, paths in found.items() if paths}
+    return {name: {each: _facts(path) for each, path in paths.items()} for name, paths in found.items()}
 
 
-def _files(source: Source, root: Path) -> dict[str, Path]:
-    try:
-        paths = local_files(source.source, root) or []
-    except MukiError:  # whoever has the corpus needs its source no more
-        return {}
-    if locations.local(source.source, root) is not None:
-        [path] = paths
-        return {source.source: path}
-    return {str(path.relative_to(root) if path.is_relative_to(root) else path): path for path in paths}
+def tables_now(layout: Layout) -> dict[str, str]:
+    """A SHA-256 of each table that `prepare` writes, as far as it is there."""
+    paths = {CORPUS: layout.corpus / MANIFEST, "test": layout.test, "gold": layout.corpus_gold}
+    return {name: file_digest(path) for name, path in paths.items() if files.exists(path)}
 
 
 def changed_sources(settings: Prepare, layout: Layout) -> list[str]:
-    """The files that have changed, came or went since the tables that lie here were made from their sources.
+    """The files that have changed, appeared or vanished since the tables that lie here were made from their sources.
 
     Raises:
         MukiError: They were made with other settings, or by a run that was killed.
     """
     if not files.exists(path := layout.work / _RECORD):
         return []
-    record, tables, where = files.read_json(path, MAKE_CORPUS), _tables(layout), str(layout.corpus)
-    if "begun" in record and record["begun"] != tables:
+    record, tables, where = files.read_json(path, MAKE_CORPUS), tables_now(layout), str(layout.corpus)
+    if record.get("half") == tables.get(CORPUS, "") and record["before"] != tables:
         raise MukiError("prepare was interrupted, so tables of two runs may lie here", where=where, fix=MAKE_CORPUS)
     if record.get("tables") != tables:
         return []
@@ -71,14 +73,39 @@ def changed_sources(settings: Prepare, layout: Layout) -> list[str]:
     if changed := [f"prepare.{name}" for name in now if made.get(name) != now[name]]:
         what = f"was made with another {', '.join(changed)} than params.yaml's"
         raise MukiError(what, where=where, fix=MAKE_CORPUS)
-    pairs = [(record["sources"].get(name, {}), there) for name, there in sources_now(settings, layout).items()]
-    return [name for read, there in pairs for name in sorted({*read, *there}) if read.get(name) != there.get(name)]
+    found = []
+    for source in settings.sources:
+        read, there = record["sources"].get(source.source, {}), _files(source, layout.root)
+        if there:  # whoever has the corpus needs its source no more
+            found += [name for name in sorted({*read, *there}) if not _is_same(read.get(name), there.get(name))]
+    return found
+
+
+def _files(source: Source, root: Path) -> dict[str, Path]:
+    """The files of a source that can be read; none of one on the hub, or that is gone."""
+    try:
+        paths = [path for path in local_files(source.source, root) or [] if files.is_readable(path)]
+    except MukiError:
+        return {}
+    if locations.local(source.source, root) is not None:
+        return {source.source: paths[0]} if paths else {}
+    return {str(path.relative_to(root) if path.is_relative_to(root) else path): path for path in paths}
+
+
+def _facts(path: Path) -> Facts:
+    found = path.stat()
+    return {"size": found.st_size, "modified": found.st_mtime_ns, "sha256": file_digest(path)}
+
+
+def _is_same(read: Facts | None, path: Path | None) -> bool:
+    """Whether a file is as it was; its content is read only where its size is the same and its time is not."""
+    if read is None or path is None:
+        return False
+    found = path.stat()
+    if found.st_size != read["size"]:
+        return False
+    return found.st_mtime_ns == read["modified"] or file_digest(path) == read["sha256"]
 
 
 def _told(settings: Prepare) -> dict[str, Any]:
     return settings.model_dump(mode="json")
-
-
-def _tables(layout: Layout) -> dict[str, str]:
-    paths = {"corpus": layout.corpus / MANIFEST, "test": layout.test, "gold": layout.corpus_gold}
-    return {name: file_digest(path) for name, path in paths.items() if files.exists(path)}

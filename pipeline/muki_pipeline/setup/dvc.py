@@ -193,8 +193,8 @@ class _Stages:
     def integrate(self) -> dict[str, Any]:
         answers = self.params.integrate.answers
         deps = ["data/corpus", "data/embeddings", *self._labels(), answers and answers.rpartition("@")[0]]
-        # A teacher that is added is no dependency of a stage that is there: what it changes is this list.
-        read = ["integrate", "teachers", *self._set("student", "temperature"), *self._store()]
+        # A new teacher is no dependency of a stage that is there, and `label` changes nothing in a file of answers.
+        read = ["integrate", "label", "teachers", *self._set("student", "temperature"), *self._store()]
         return self._stage("integrate", deps, read, ["data/golden", "data/router"])
 
     def train_student(self) -> dict[str, Any]:

@@ -118,6 +118,11 @@ def exists(path: Path) -> bool:
     return path.exists()
 
 
+def is_readable(path: Path) -> bool:
+    """Whether there is a regular file that may be read."""
+    return path.is_file() and os.access(path, os.R_OK)
+
+
 def free_bytes(folder: Path) -> int:
     """Free space on the disk that a folder lies on."""
     return shutil.disk_usage(folder).free

@@ -62,13 +62,15 @@ def set_aside(folder: Path, kept: Path) -> Path | None:
     return moved
 
 
+def bring_back(moved: Path | None, folder: Path) -> None:
+    """Undo `set_aside`, unless something else lies there now."""
+    if moved is not None and not folder.exists():
+        shutil.move(moved, folder)
+
+
 def cache(folder: Path, cached: Path) -> None:
     """Keep a sealed folder, and mark it as used last; see `copy` and `oldest`."""
-    try:
-        is_there = read_json(cached / _SEAL, "") == read_json(folder / _SEAL, "")
-    except MukiError:  # killed before the seal, or damaged
-        is_there = False
-    if not is_there:
+    if not is_sealed(cached) or _state(cached) != _state(folder):
         copy(folder, cached)
     os.utime(cached)
 
@@ -76,7 +78,13 @@ def cache(folder: Path, cached: Path) -> None:
 def oldest(kept: Path, stay: int) -> list[Path]:
     """What is in a folder of cached ones besides those that were used last, files of older versions included."""
     used = sorted(subfolders(kept, "*"), key=lambda path: -path.stat().st_mtime_ns)
-    return [*used[stay:], *(path for path in kept.iterdir() if path.is_file())]
+    return [*used[stay:], *(path for path in kept.glob("*") if path.is_file())]
+
+
+def _state(folder: Path) -> dict[str, str]:
+    """The digests of what a seal lists, as it lists them, and of the notes (.md), which it does not."""
+    notes = {str(path.relative_to(folder)): file_digest(path) for path in folder.rglob("*.md")}
+    return read_json(folder / _SEAL, "") | notes
 
 
 def copy(source: Path, target: Path) -> None:

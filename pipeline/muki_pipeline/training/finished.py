@@ -23,8 +23,8 @@ KEPT = 3
 def only_training(folder: Path, kept: Path, lock: Path, what: str) -> Iterator[None]:
     """Hold the lock of a training; under torchrun the first process holds it for all.
 
-    What the folder holds before and at the end is kept, by hard links, under the key of its training. What somebody has
-    changed there is moved away first.
+    What the folder holds before and at the end is kept under the key of its training. What somebody has changed there
+    is moved away; it comes back where no model takes its place.
 
     Args:
         folder: Where the model is saved.
@@ -39,18 +39,22 @@ def only_training(folder: Path, kept: Path, lock: Path, what: str) -> Iterator[N
         yield
         return
     with files.only_one(lock, what):
-        if (moved := folders.set_aside(folder, kept)) is not None:
+        moved = folders.set_aside(folder, kept)
+        _keep(folder, kept)
+        try:
+            yield
+        except BaseException:
+            folders.bring_back(moved, folder)
+            raise
+        if moved is not None:
             _LOG.warning("%s was changed after it was saved; what lay there is in %s now", folder, moved)
         _keep(folder, kept)
-        yield
-        _keep(folder, kept)
+        files.remove(folders.oldest(kept, KEPT))
 
 
 def _keep(folder: Path, kept: Path) -> None:
-    if (key := _read(folder).get("key")) is None:
-        return
-    folders.cache(folder, kept / key)
-    files.remove(folders.oldest(kept, KEPT))
+    if (key := _read(folder).get("key")) is not None:
+        folders.cache(folder, kept / key)
 
 
 def trained_before(folder: Path, key: str) -> dict[str, float] | None:

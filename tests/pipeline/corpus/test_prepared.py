@@ -32,9 +32,13 @@ def test_a_changed_source_is_told_and_a_missing_one_is_not(project: Path, capsys
     source.write_text(source.read_text() + 'oak,"w1"\n')
     assert changed(project) == ["test.csv"]
     label.main("one", project)
-    assert "test.csv has changed since the corpus was made from it" in re.sub(r"\s+", " ", capsys.readouterr().err)
+    assert "test.csv has changed, or is new or gone, since the corpus was made" in re.sub(
+        r"\s+", " ", capsys.readouterr().err
+    )
     prepare.main(project)
     assert changed(project) == []
+    source.touch()
+    assert changed(project) == [], "another time and the same content"
     source.unlink()
     (project.parent / "corpus.csv").unlink()
     assert changed(project) == []

@@ -60,7 +60,7 @@ def test_every_input_is_a_dependency_of_the_stages_that_read_it(tmp_path: Path) 
     assert found["embed"]["deps"] == sorted([base, "data/corpus", *labels])
     assert found["embed"]["params"] == ["embed", "student.model"]
     assert found["integrate"]["deps"] == sorted(["answers.csv", "data/corpus", "data/embeddings", *labels])
-    assert found["integrate"]["params"] == ["integrate", "student.temperature", "teachers"]
+    assert found["integrate"]["params"] == ["integrate", "label", "student.temperature", "teachers"]
     assert found["train-student"]["deps"] == sorted([base, "data/golden"])
     assert {"my models/one", base, "data/eval", "data/student", "data/golden"} <= set(found["evaluate"]["deps"])
 
