@@ -270,7 +270,7 @@ def run_all(jobs: Iterator[tuple[str, Job]], scratch: Path, budget: float) -> di
         kind, job = item
         if time.monotonic() > end:
             return kind, None, 0.0
-        root = scratch / f"case-{next(numbers)}"
+        root = scratch / f"case-{next(numbers):06}"  # no name begins with another one
         started = time.monotonic()
         try:
             bad = job(root)
