@@ -11,7 +11,7 @@ from muki_stages.terminal import warn
 
 
 def open_prepared(params_file: Path) -> tuple[Params, Layout]:
-    """The project; a source that has changed since the corpus was made from it is told. DVC sees that itself.
+    """The project, with a warning of each source that has changed since the corpus was made. DVC sees that itself.
 
     Raises:
         MukiError: See `open_project` and `changed_sources`.
