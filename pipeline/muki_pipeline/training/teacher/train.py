@@ -20,7 +20,8 @@ from muki_pipeline.training.finished import found, is_kept, only_training, settl
 def train_teacher(name: str, teachers: TrainTeacher, layout: Layout, progress: Progress = SILENT) -> float | None:
     """Train one of the project's own teachers and save it where the layout says.
 
-    A teacher that is there already, of the same rows and settings, is kept; one that DVC has removed is put back.
+    A teacher that is there already, of the same settings and the same rows of its labels, is kept; one that DVC has
+    removed is put back.
 
     Args:
         name: One of `teachers`.
@@ -75,7 +76,7 @@ def fine_tune(
             f"no training text is labelled {absent}", where=str(folder), fix="Correct train_teacher.teachers"
         )
     own = rows.filter(pl.col("label").is_in(labels))
-    key_of = partial(_training_key, labels=labels, rows=rows, root=root)
+    key_of = partial(_training_key, labels=labels, own=own, root=root)
     settings = settled(
         settings,
         lambda each: trained_before(folder, key_of(each)) is not None,
@@ -93,8 +94,8 @@ def fine_tune(
     return last_losses(trainer).get("loss")
 
 
-def _training_key(settings: TeacherTraining, labels: list[str], rows: pl.DataFrame, root: Path) -> str:
-    """SHA-256 of everything that determines the classifier."""
-    texts = canonical_key({"rows": rows.select("text", "label").rows()})
+def _training_key(settings: TeacherTraining, labels: list[str], own: pl.DataFrame, root: Path) -> str:
+    """SHA-256 of everything that determines the classifier: of the rows, those of its own labels."""
+    texts = canonical_key({"rows": own.select("text", "label").rows()})
     facts = {"version": schema.STUDENT_VERSION, "settings": settings.model_dump(), "labels": labels, "texts": texts}
     return canonical_key(facts | {"base": base_digest(settings, root)})
