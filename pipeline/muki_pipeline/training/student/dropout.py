@@ -17,7 +17,7 @@ _STEPS = 256
 class CheapDropout(TorchFunctionMode):
     """Inside, `torch.nn.functional.dropout` (and so `nn.Dropout`) rounds p to a multiple of 1/256.
 
-    Of attention, `[batch, heads, queries, keys]`, nothing is dropped.
+    Of attention, `[batch, heads, queries, keys]`, nothing is dropped, eager or in one kernel, as on a GPU.
     """
 
     def __torch_function__(
@@ -25,7 +25,21 @@ class CheapDropout(TorchFunctionMode):
     ) -> Any:
         """Torch calls this in place of each of its functions."""
         kwargs = kwargs or {}
+        if func is nn.functional.scaled_dot_product_attention:
+            return _attention(*args, **kwargs)
         return _dropout(*args, **kwargs) if func is nn.functional.dropout else func(*args, **kwargs)
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    *rest: Any,
+    **more: Any,
+) -> Tensor:
+    return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask, 0.0, *rest, **more)
 
 
 def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

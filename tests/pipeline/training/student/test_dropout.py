@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from muki_pipeline.training.student.dropout import CheapDropout
+from tests import tiny
 
 
 def dropped(x: torch.Tensor, p: float) -> torch.Tensor:
@@ -41,6 +42,26 @@ def test_attention_drops_nothing_and_neither_does_evaluation() -> None:
     x = torch.rand(2, 3, 4)
     with CheapDropout():
         assert torch.equal(nn.Dropout(0.5).eval()(x), x)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_a_models_attention_drops_nothing_however_it_is_computed(attention: str) -> None:
+    model = tiny.model(["a", "b"], hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.5).train()
+    model.set_attn_implementation(attention)
+    read = torch.tensor([[2, 7, 8, 9, 3]])
+    before = model(input_ids=read).logits
+    assert not torch.equal(model(input_ids=read).logits, before)
+    with CheapDropout():
+        assert torch.equal(model(input_ids=read).logits, model(input_ids=read).logits)
+
+
+@pytest.mark.parametrize("given", [(None, 0.5), (None,)])
+def test_attentions_dropout_may_be_named_or_not(given: tuple[float | None, ...]) -> None:
+    states = torch.rand(1, 2, 4, 8)
+    named = {} if len(given) > 1 else {"dropout_p": 0.5}
+    plain = nn.functional.scaled_dot_product_attention(states, states, states)
+    with CheapDropout():
+        assert torch.equal(nn.functional.scaled_dot_product_attention(states, states, states, *given, **named), plain)
 
 
 def test_gradients_pass_where_elements_stay() -> None:
