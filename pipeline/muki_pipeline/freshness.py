@@ -1,12 +1,14 @@
 """Whether a golden table is of the settings and tables that lie here now. Nothing is computed, and no table is read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from muki_pipeline.blocks import Teacher, files_named_by
 from muki_pipeline.config import Params
 from muki_pipeline.errors import MukiError, shortlist
-from muki_pipeline.layout import MAKE_GOLDEN, Layout, make_labels
+from muki_pipeline.layout import MAKE_EMBEDDINGS, MAKE_GOLDEN, Layout, make_labels
+from muki_pipeline.store import schema
 from muki_pipeline.store.keys import canonical_key
 from muki_pipeline.store.store import Shard
 from muki_pipeline.store.table import Table, is_finished
@@ -40,6 +42,8 @@ def check_settings(params: Params, golden: Table, folder: Path) -> None:
     now |= {"student.temperature": params.student.temperature}
     for name, teacher in params.networks.items():
         facts, block = golden.facts["teachers"].get(name, {}), f"teachers.{name}"
+        if (dtype := params.label.dtype) != "auto" and facts.get("dtype", dtype) != dtype:
+            made, now = made | {"label.dtype": facts["dtype"]}, now | {"label.dtype": dtype}
         made |= {f"{block}.dropout": facts.get("dropout"), f"{block}.labels": facts.get("labels")}
         now |= {f"{block}.dropout": teacher.dropout, f"{block}.labels": teacher.labels or facts.get("labels")}
     if {*params.teachers} != (taught_by := {*golden.facts["teachers"]}):
@@ -72,6 +76,8 @@ def check_tables(params: Params, layout: Layout, golden: Table, folder: Path) ->
     for name, teacher in params.teachers.items():
         if isinstance(teacher, Teacher) and labels_of(name) in there:
             check_named(name, teacher, Table.open(layout.labels(name), make_labels(name)), layout.labels(name))
+    if EMBEDDINGS in there:
+        check_embedded(params, Table.open(layout.embeddings, MAKE_EMBEDDINGS), layout.embeddings)
 
 
 def check_named(name: str, teacher: Teacher, labels: Table, folder: Path) -> None:
@@ -85,3 +91,28 @@ def check_named(name: str, teacher: Teacher, labels: Table, folder: Path) -> Non
     if changed:
         changes = "; ".join(f"{key} is {labels.facts[key]!r:.80}, not {named[key]!r:.80}" for key in changed)
         raise MukiError(f"does not fit params.yaml: {changes}", where=str(folder), fix=make_labels(name))
+
+
+def check_embedded(params: Params, embeddings: Table, folder: Path) -> None:
+    """Hold the table of embeddings against the encoder and the settings that params.yaml names.
+
+    Raises:
+        MukiError: It is of others, or of another version.
+    """
+    facts, (name, revision) = embeddings.facts, params.encoder
+    is_of_this_version = facts.get("schema") == schema.EMBEDDINGS_VERSION
+    if not is_of_this_version or _set(facts.get("settings")) != _set(params.embed.model_dump()):
+        what = "was made with other settings than params.yaml's, or by another version"
+        raise MukiError(what, where=str(folder), fix=MAKE_EMBEDDINGS)
+    if (made := (facts.get("encoder"), facts.get("revision", revision))) != (name, revision):
+        what = f"was made by the encoder {_named(*made)}, not {_named(name, revision)}"
+        raise MukiError(what, where=str(folder), fix=MAKE_EMBEDDINGS)
+
+
+def _set(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Those that are set: a table of an older version lacks newer keys, which were not set then."""
+    return {name: value for name, value in (settings or {}).items() if value is not None}
+
+
+def _named(model: str | None, revision: str | None) -> str:
+    return f"{model}" if revision is None else f"{model}@{revision}"

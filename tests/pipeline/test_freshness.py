@@ -86,6 +86,7 @@ def test_tables_that_came_later_are_named(project: Path, command: Command, chang
     [
         ("integrate", {"reweight": "none"}, "integrate.reweight", "integrate and train-student"),
         ("label", {"passes": 4}, "label.passes", "run"),
+        ("label", {"dtype": "bfloat16"}, "label.dtype", "run"),
         ("teachers", {"two": {"model": "models/two", "dropout": 0.3}}, "teachers.two.dropout", "run"),
         ("student", {"temperature": 2.0}, "student.temperature", "integrate and train-student"),
     ],
@@ -95,6 +96,23 @@ def test_settings_that_came_later_are_named(
 ) -> None:
     tiny.change(project, block, **values)
     with pytest.raises(MukiError, match=f"was made with another {told} than params.yaml's. Run muki-pipeline {fix}"):
+        command(project)
+
+
+@pytest.mark.parametrize("command", [train, evaluate.main])
+@pytest.mark.parametrize(
+    ("block", "values", "told"),
+    [
+        ("embed", {"max_length": 8}, "other settings"),
+        ("student", {"model": "models/other"}, "by the encoder models/base, not models/other"),
+    ],
+)
+def test_embeddings_of_other_settings_are_named(
+    project: Path, command: Command, block: str, values: dict[str, Any], told: str
+) -> None:
+    shutil.copytree(project.parent / "models" / "base", project.parent / "models" / "other")
+    tiny.change(project, block, **values)
+    with pytest.raises(MukiError, match=rf"texts: was made .*{told}.* Run muki-pipeline embed"):
         command(project)
 
 
@@ -151,6 +169,16 @@ def test_other_embeddings_are_not_asked(project: Path, command: Command) -> None
     embed_anew(project)
     with pytest.raises(MukiError, match="was made before what lies here now: 'embeddings'"):
         command(project)
+
+
+def test_a_file_in_the_routers_folder_stays(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    params, layout = config.load(project)
+    (layout.router / "notes.md").write_text("mine")
+    with caplog.at_level(logging.WARNING):
+        integrate(params, layout, layout.golden)
+    [moved] = layout.work.glob("router-changed-*")
+    assert (moved / "notes.md").read_text() == "mine"
+    assert str(moved) in caplog.text
 
 
 def test_a_router_of_another_table_is_not_asked(project: Path) -> None:
@@ -220,11 +248,12 @@ def test_going_back_to_earlier_settings_trains_nothing(project: Path, monkeypatc
     assert find_student(layout.student).key(24) == first, "not kept any more, so trained again"
 
 
+@pytest.mark.parametrize("note", ["notes.txt", "notes.md"])
 def test_a_file_in_the_students_folder_costs_no_training(
-    project: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    project: Path, note: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, layout = config.load(project)
-    (layout.student / "notes.txt").write_text("mine")
+    (layout.student / note).write_text("mine")
     with pytest.raises(MukiError, match="its files are not those that the training saved"):
         find_student(layout.student)
     monkeypatch.setattr("muki_pipeline.training.student.fit.fit", None)  # nothing is trained
@@ -233,4 +262,4 @@ def test_a_file_in_the_students_folder_costs_no_training(
     assert find_student(layout.student).labels
     moved = layout.kept_students.with_name("student-changed-1")
     assert str(moved) in caplog.text
-    assert (moved / "notes.txt").read_text() == "mine"
+    assert (moved / note).read_text() == "mine"

@@ -7,7 +7,7 @@ import polars as pl
 
 from muki_pipeline.config import Prepare
 from muki_pipeline.corpus.ids import Ids, first_ids
-from muki_pipeline.corpus.prepared import begin_record, sources_now, tables_now, write_record
+from muki_pipeline.corpus.prepared import begin_record, record_corpus, sources_now, write_record
 from muki_pipeline.corpus.readers import local_files, read_parts, read_source
 from muki_pipeline.corpus.table import with_ids, write_corpus_parts
 from muki_pipeline.errors import MukiError, shortlist
@@ -77,12 +77,13 @@ def prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
             files.write_bytes(layout.work / ".gitignore", b"*\n")  # finished work is no source: git must not take it
         for source in settings.sources:
             _check_not_an_output(source.source, layout)
+        read = sources_now(settings, layout)  # before they are read: what is appended meanwhile is told later
         test = _test_set(settings, layout)
         corpus = _Corpus(settings, layout, test)
         corpus.check()  # before a corpus that is there is touched
-        read, before = sources_now(settings, layout), tables_now(layout)
+        begin_record(layout)
         shards = write_corpus_parts(layout.store(layout.corpus), corpus.parts(), settings.shard_rows)
-        begin_record(before, layout)
+        record_corpus(layout)
         rest = None if corpus.rest is None else with_ids(corpus.rest)
         tables = {layout.corpus_gold: corpus.gold, layout.teacher_train: rest, layout.test: test}
         files.remove(tables)  # an older table that is no longer wanted must not be taken for a current one

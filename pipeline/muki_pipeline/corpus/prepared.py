@@ -22,14 +22,31 @@ _RECORD = "prepared.json"
 Facts = dict[str, str | int]
 
 
-def begin_record(before: dict[str, str], layout: Layout) -> None:
-    """Tell that the corpus is written and other tables are not: after a kill they are of two preparations.
+def begin_record(layout: Layout) -> None:
+    """Tell that tables are about to be written: after a kill they may be of two preparations."""
+    record, before = _record(layout), tables_now(layout)
+    files.write_json(layout.work / _RECORD, record | {"before": before, "mixed": _is_mixed(record, before), "half": ""})
 
-    Args:
-        before: See `tables_now`; before the corpus was written.
-        layout: Where they lie.
-    """
-    files.write_json(layout.work / _RECORD, {"half": tables_now(layout)[CORPUS], "before": before})
+
+def record_corpus(layout: Layout) -> None:
+    """Tell that the corpus is written and other tables are not."""
+    files.write_json(layout.work / _RECORD, _record(layout) | {"half": tables_now(layout)[CORPUS]})
+
+
+def _record(layout: Layout) -> dict[str, Any]:
+    path = layout.work / _RECORD
+    return files.read_json(path, MAKE_CORPUS) if files.exists(path) else {}
+
+
+def _is_mixed(record: dict[str, Any], tables: dict[str, str]) -> bool:
+    """Whether these tables are those that a killed run left behind, and not what DVC has put in their place."""
+    if record.get("tables") == tables:
+        return False
+    if (before := record.get("before", tables)) == tables:
+        return bool(record.get("mixed"))
+    if record["half"]:
+        return bool(record["half"] == tables.get(CORPUS))
+    return {**tables, CORPUS: ""} == {**before, CORPUS: ""}  # killed after the corpus's last rename
 
 
 def write_record(settings: Prepare, read: dict[str, dict[str, Facts]], layout: Layout) -> None:
@@ -62,10 +79,8 @@ def changed_sources(settings: Prepare, layout: Layout) -> list[str]:
     Raises:
         MukiError: They were made with other settings, or by a run that was killed.
     """
-    if not files.exists(path := layout.work / _RECORD):
-        return []
-    record, tables, where = files.read_json(path, MAKE_CORPUS), tables_now(layout), str(layout.corpus)
-    if record.get("half") == tables.get(CORPUS, "") and record["before"] != tables:
+    record, tables, where = _record(layout), tables_now(layout), str(layout.corpus)
+    if _is_mixed(record, tables):
         raise MukiError("prepare was interrupted, so tables of two runs may lie here", where=where, fix=MAKE_CORPUS)
     if record.get("tables") != tables:
         return []

@@ -1,6 +1,5 @@
 """Neutral embeddings, read back for stage two: checked against their manifests and the corpus."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from muki_pipeline.config import Params
 from muki_pipeline.errors import MukiError
+from muki_pipeline.freshness import check_embedded
 from muki_pipeline.labels.tables import LabelledCorpus
 from muki_pipeline.layout import MAKE_EMBEDDINGS, Layout
 from muki_pipeline.store import schema
@@ -65,15 +65,7 @@ def open_embeddings(params: Params, layout: Layout, corpus: LabelledCorpus) -> E
     """
     table = Table.open(layout.embeddings, MAKE_EMBEDDINGS)
     facts = table.facts
-    if facts.get("schema") != schema.EMBEDDINGS_VERSION or _set(facts.get("settings")) != _set(
-        params.embed.model_dump()
-    ):
-        what = "was made with other settings than params.yaml's, or by another version"
-        raise MukiError(what, where=str(layout.embeddings), fix=MAKE_EMBEDDINGS)
-    name, revision = params.encoder
-    if (made := (facts.get("encoder"), facts.get("revision", revision))) != (name, revision):
-        what = f"was made by the encoder {_named(*made)}, not {_named(name, revision)}"
-        raise MukiError(what, where=str(layout.embeddings), fix=MAKE_EMBEDDINGS)
+    check_embedded(params, table, layout.embeddings)
     if [shard.footer().get("corpus_digest") for shard in table.shards] != [shard.key for shard in corpus.shards]:
         raise MukiError("belongs to another corpus", where=str(layout.embeddings), fix=MAKE_EMBEDDINGS)
     name_table = Table.open(layout.label_names, MAKE_EMBEDDINGS)
@@ -88,12 +80,3 @@ def open_embeddings(params: Params, layout: Layout, corpus: LabelledCorpus) -> E
         what = "was made by another encoder, or with other settings or another version than the texts' embeddings"
         raise MukiError(what, where=str(layout.label_names), fix=MAKE_EMBEDDINGS)
     return Embeddings(table.shards, name_shard, matrix(names["embedding"]).T, encoder)
-
-
-def _set(settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Those that are set: a table of an older version lacks newer keys, which were not set then."""
-    return {name: value for name, value in (settings or {}).items() if value is not None}
-
-
-def _named(model: str | None, revision: str | None) -> str:
-    return f"{model}" if revision is None else f"{model}@{revision}"

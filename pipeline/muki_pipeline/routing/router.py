@@ -1,5 +1,6 @@
 """The router: a scorer fitted to a corpus and its teachers, stored as arrays and JSON, so that it is fitted once."""
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, is_dataclass
@@ -24,6 +25,7 @@ from muki_pipeline.routing.silence import voting
 from muki_pipeline.store import files, folders, schema
 from muki_pipeline.store.keys import canonical_key
 
+_LOG = logging.getLogger(__name__)
 SUREST = "mc_entropy"
 """The confidence by which scorers other than the gate find texts that no teacher knows: every teacher has it."""
 ROUTER_FACTS, _ARRAYS = "router.json", "arrays.safetensors"
@@ -180,9 +182,11 @@ def load_or_fit(
 
 
 def publish_router(router: Router, layout: Layout) -> None:
-    """Make a router the project's, unless it is already."""
+    """Make a router the project's, unless it is already. What somebody has changed there is moved away."""
     with _storing(layout):
         if not Router.is_in(layout.router, router.key):
+            if (moved := folders.set_aside(layout.router, layout.work / "routers")) is not None:
+                _LOG.warning(folders.MOVED, layout.router, moved)
             router.save(layout.router)
 
 

@@ -12,6 +12,10 @@ from muki_pipeline.store.files import link_or_copy, make_folder, read_json, remo
 from muki_pipeline.store.keys import file_digest
 
 _SEAL, _WEIGHTS = "sha256.json", ".safetensors"
+_CARD = "README.md"
+"""The one file of a sealed folder that its owner may write on."""
+MOVED = "%s was changed after it was saved; what lay there is in %s now"
+"""A warning, of the folder and of where `set_aside` has moved it."""
 
 
 @contextmanager
@@ -82,9 +86,9 @@ def oldest(kept: Path, stay: int) -> list[Path]:
 
 
 def _state(folder: Path) -> dict[str, str]:
-    """The digests of what a seal lists, as it lists them, and of the notes (.md), which it does not."""
-    notes = {str(path.relative_to(folder)): file_digest(path) for path in folder.rglob("*.md")}
-    return read_json(folder / _SEAL, "") | notes
+    """The digests of what a seal lists, as it lists them, and of the card, which it does not."""
+    card = folder / _CARD
+    return read_json(folder / _SEAL, "") | ({_CARD: file_digest(card)} if card.exists() else {})
 
 
 def copy(source: Path, target: Path) -> None:
@@ -128,7 +132,7 @@ def subfolders(folder: Path, pattern: str) -> list[Path]:
 
 
 def seal_folder(folder: Path) -> None:
-    """Mark a folder that a library has written as complete: the digest of every file but notes (.md), written last."""
+    """Mark a folder that a library has written as complete: the digest of every file but its card, written last."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:
@@ -145,5 +149,6 @@ def is_sealed(folder: Path) -> bool:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _SEAL and path.suffix != ".md")
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != _SEAL)
+    paths = sorted(path for path in files if path != folder / _CARD)
     return {str(path.relative_to(folder)): file_digest(path) for path in paths}

@@ -47,7 +47,7 @@ def only_training(folder: Path, kept: Path, lock: Path, what: str) -> Iterator[N
             folders.bring_back(moved, folder)
             raise
         if moved is not None:
-            _LOG.warning("%s was changed after it was saved; what lay there is in %s now", folder, moved)
+            _LOG.warning(folders.MOVED, folder, moved)
         _keep(folder, kept)
         files.remove(folders.oldest(kept, KEPT))
 

@@ -77,19 +77,54 @@ def test_tables_from_elsewhere_are_not_judged(project: Path) -> None:
     assert changed(project) == []
 
 
-def test_an_interrupted_run_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+def stop(*_: object) -> None:
+    raise KeyboardInterrupt
 
+
+def append(source: Path, row: str) -> None:
+    source.write_text(source.read_text() + row)
+
+
+@pytest.mark.parametrize("moment", ["record_corpus", "write_table_file"])
+def test_an_interrupted_run_is_told(project: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     params, layout = config.load(project)
+    append(project.parent / "corpus.csv", 'oak,"w1 w2"\n')
     before = shutil.copytree(layout.root / "data", layout.root / "before", ignore=shutil.ignore_patterns(".work"))
     with monkeypatch.context() as patched:
-        patched.setattr(module, "write_table_file", stop)
+        patched.setattr(module, moment, stop)
+        with pytest.raises(KeyboardInterrupt):
+            module.prepare(params.prepare, layout)
+        with pytest.raises(MukiError, match="prepare was interrupted"):
+            changed(project)
+        patched.setattr(module, "write_corpus_parts", stop)  # a second run ends before it has written anything
         with pytest.raises(KeyboardInterrupt):
             module.prepare(params.prepare, layout)
     with pytest.raises(MukiError, match="prepare was interrupted"):
         label.main("one", project)
     shutil.copytree(before, layout.root / "data", dirs_exist_ok=True)  # as dvc checkout
+    assert changed(project) == ["corpus.csv"]
     label.main("one", project)
     prepare.main(project)
     assert changed(project) == []
+
+
+def test_a_run_that_ends_before_it_writes_changes_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params, layout = config.load(project)
+    append(project.parent / "test.csv", 'oak,"w1"\n')
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "write_corpus_parts", stop)
+        with pytest.raises(KeyboardInterrupt):
+            module.prepare(params.prepare, layout)
+    assert changed(project) == ["test.csv"]
+
+
+def test_what_is_appended_while_sources_are_read_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, check = project.parent / "corpus.csv", module._Corpus.check
+
+    def check_and_append(corpus: module._Corpus) -> None:
+        check(corpus)
+        append(source, 'oak,"w1 w2"\n')
+
+    monkeypatch.setattr(module._Corpus, "check", check_and_append)
+    prepare.main(project)
+    assert changed(project) == ["corpus.csv"]
