@@ -15,6 +15,7 @@ Of another student of this program, `muki-pipeline predict texts.csv --all` writ
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,15 @@ def of_onnx(folder: Path, texts: list[str]) -> pl.DataFrame:
     return pl.DataFrame({"text": texts, **dict(zip(classifier.labels, classifier.probabilities(texts).T, strict=True))})
 
 
-def of_llm(ask: Callable[[str], str], texts: list[str], samples: int = SAMPLES) -> Iterator[dict[str, str]]:
-    """Several labels of each text, a row for each, as an LLM with a temperature above 0 gives them."""
-    for text in texts:
-        for _ in range(samples):
+def of_llm(
+    ask: Callable[[str], str], texts: list[str], answered: Counter[str], samples: int = SAMPLES
+) -> Iterator[dict[str, str]]:
+    """Several labels of each text, a row for each, as an LLM with a temperature above 0 gives them.
+
+    `answered` counts the rows that each text has already.
+    """
+    for text in dict.fromkeys(texts):
+        for _ in range(samples - answered[text]):
             yield {"text": text, "label": ask(text)}
 
 
@@ -54,8 +60,9 @@ def ask(text: str) -> str:
 if __name__ == "__main__":
     source, target = map(Path, sys.argv[1:])
     texts = pl.read_csv(source)["text"].to_list()
-    answered = len(target.read_text().splitlines()) // SAMPLES if target.exists() else 0
-    for row in of_llm(ask, texts[answered:]):
-        with target.open("a") as file:  # what is answered is paid for: a second run goes on
+    rows = target.read_text().splitlines() if target.exists() else []
+    answered = Counter(json.loads(row)["text"] for row in rows)  # what is answered is paid for: a second run goes on
+    for row in of_llm(ask, texts, answered):
+        with target.open("a") as file:
             print(json.dumps(row), file=file)
     print(pl.read_ndjson(target)["label"].value_counts(sort=True))

@@ -80,8 +80,9 @@ class Recorder:
         for rule in students["rule"].unique(maintain_order=True):
             own = students.filter(rule=rule)
             paired = tests.filter((pl.col("rule") == rule) | (pl.col("other") == rule))
+            took = own["seconds"].to_list()
             found = {**values, "students": own.to_dicts(), "tests": paired.to_dicts()}
-            self.write(f"{name}/{rule}", found, seconds=float(own["seconds"].sum()), seeds=own["seed"])
+            self.write(f"{name}/{rule}", found, seconds=None if None in took else sum(took), seeds=own["seed"])
 
 
 def read(folder: str, root: Path = RESULTS) -> dict[str, dict[str, Any]]:

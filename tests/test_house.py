@@ -144,7 +144,19 @@ def test_stage_two_knows_no_teacher(module: str) -> None:
 
 
 FILE_CALLS = {
-    *("open", "read_bytes", "read_text", "write_text", "unlink", "mkdir", "rmdir", "rename", "rmtree", "touch"),
+    *(
+        "open",
+        "read_bytes",
+        "read_text",
+        "write_bytes",
+        "write_text",
+        "unlink",
+        "mkdir",
+        "rmdir",
+        "rename",
+        "rmtree",
+        "touch",
+    ),
     *("hardlink_to", "symlink_to", "copyfile", "copytree", "makedirs", "read_parquet", "write_parquet", "write_table"),
 }
 MAY_TOUCH_FILES = {

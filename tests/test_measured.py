@@ -50,13 +50,14 @@ def test_no_record_holds_a_number_that_is_none(tmp_path: Path) -> None:
 
 
 def test_students_are_recorded_by_rule_with_their_tests(tmp_path: Path) -> None:
-    students = pl.DataFrame({"rule": ["gate", "gate", "muki"], "seed": [0, 1, 0], "seconds": [2.0, 3.0, 4.0]})
+    students = pl.DataFrame({"rule": ["gate", "gate", "muki"], "seed": [0, 1, 0], "seconds": [2.0, 3.0, None]})
     tests = pl.DataFrame({"rule": ["gate"], "other": ["muki"], "p_value": [0.5]})
     record.Recorder("x", tmp_path).write_students("students/news", students, tests, base="news")
     found = record.read("students", tmp_path)
     assert {*found} == {"students/news/gate", "students/news/muki"}
     gate = found["students/news/gate"]
     assert (gate["seeds"], gate["seconds"], gate["values"]["base"]) == ([0, 1], 5.0, "news")
+    assert found["students/news/muki"]["seconds"] is None, "nobody knows what a resumed training took"
     assert gate["values"]["tests"] == found["students/news/muki"]["values"]["tests"] == tests.to_dicts()
 
 

@@ -25,8 +25,12 @@ from muki_pipeline.corpus.table import with_ids, write_corpus
 from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.labelling.run import label_corpus
+from muki_pipeline.layout import Layout
+from muki_pipeline.models.loaded.student import LoadedStudent
+from muki_pipeline.models.students import StudentFiles
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.store import schema
+from muki_pipeline.store.table import Table
 from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.supervision.strategies import STRATEGIES
 from muki_pipeline.training.student.train import train_student
@@ -35,6 +39,7 @@ from tests import tiny
 STORED = Path(__file__).parent / "golden_numbers.json"
 TOLERANCE = 5e-4
 Numbers = dict[str, list[float]]
+TEXTS = pl.DataFrame({"text": ["w1 w2 w3 w4", "w7 w7 w9", "w3"]})
 
 
 def wave(model: Any) -> Any:
@@ -59,6 +64,43 @@ def labels(root: Path) -> Numbers:
     shard = Labeller(locate("t", Teacher(model="m"), root), settings).label(table)
     columns = ("probs", "logits", "entropy", "expected_entropy")
     return {name: [float(value) for value in np.ravel(shard[name].to_pylist())] for name in columns}
+
+
+def features(root: Path) -> Numbers:
+    """What a teacher's head reads."""
+    path = tiny.save_project(root)
+    save_wave(root / "models" / "one", tiny.TEACHER_LABELS["one"])
+    params, layout = config.load(path)
+    write_corpus(layout.corpus, with_ids(TEXTS), 25)
+    label_corpus("one", params.teachers["one"], params.label.model_copy(update={"features": True}), layout)
+    return {"features": column(layout.features("one"), "features")}
+
+
+def embedded(root: Path) -> Layout:
+    """A corpus with embeddings of a neutral encoder."""
+    path = tiny.save_project(root)
+    save_wave(root / "models" / "base", ["LABEL_0", "LABEL_1"])
+    params, layout = config.load(path)
+    write_corpus(layout.corpus, with_ids(TEXTS), 25)
+    for name, teacher in params.teachers.items():
+        label_corpus(name, teacher, params.label, layout)
+    embed_corpus(params, layout)
+    return layout
+
+
+def embeddings(root: Path) -> Numbers:
+    """Of texts."""
+    return {"embedding": column(embedded(root).embeddings, "embedding")}
+
+
+def label_names(root: Path) -> Numbers:
+    """Embeddings of label names."""
+    return {"embedding": column(embedded(root).label_names, "embedding")}
+
+
+def column(folder: Path, name: str) -> list[float]:
+    """All numbers of a column of vectors."""
+    return [float(value) for value in Table.open(folder, "").frame([name])[name].to_numpy().ravel()]
 
 
 def golden(root: Path) -> Numbers:
@@ -100,6 +142,14 @@ def student(root: Path) -> Numbers:
     return {name: [value] for name, value in train_student(params, layout).items()}
 
 
+def predictions(root: Path) -> Numbers:
+    """What a classifier answers."""
+    known, device = ("a", "b", "c"), torch.device("cpu")
+    model = wave(tiny.model(list(known))).eval()
+    loaded = LoadedStudent(model, tiny.tokenizer(), 24, device, StudentFiles(root, known))
+    return {"probs": [float(value) for value in loaded.probs(TEXTS["text"].to_list()).ravel()]}
+
+
 def described(column: schema.Column) -> str:
     """A column's type in words."""
     return f"{column.number} for each of {column.type}" if isinstance(column.type, str) else str(column.type)
@@ -128,10 +178,11 @@ class Kind:
 
 KINDS = {
     "labels": Kind("LABELS_VERSION", schema.LABELS, labels),
-    "features": Kind("FEATURES_VERSION", schema.FEATURES),
-    "embeddings": Kind("EMBEDDINGS_VERSION", schema.EMBEDDINGS),
-    "label names": Kind("LABEL_NAMES_VERSION", schema.LABEL_NAMES),
+    "features": Kind("FEATURES_VERSION", schema.FEATURES, features),
+    "embeddings": Kind("EMBEDDINGS_VERSION", schema.EMBEDDINGS, embeddings),
+    "label names": Kind("LABEL_NAMES_VERSION", schema.LABEL_NAMES, label_names),
     "golden": Kind("GOLDEN_VERSION", (*schema.GOLDEN, schema.TEACHER_TARGETS, schema.TEACHER_FEATURES), golden),
+    "predictions": Kind("PREDICTIONS_VERSION", make=predictions),
     "student": Kind("STUDENT_VERSION", make=student),
 }
 

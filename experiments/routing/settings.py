@@ -124,11 +124,6 @@ def hwu() -> Texts:
     return Texts(frame[4000:].select("text", "label"), frame[:4000].select("text", "label"))
 
 
-def hwu_test() -> pl.DataFrame:
-    """HWU64's own test set, `text` and `label`."""
-    return pl.read_csv(Path(os.environ["HWU64"]) / "test.csv").select("text", label="intent")
-
-
 def hwu_scenarios() -> dict[str, list[str]]:
     """The intents of each scenario."""
     groups = _hwu_frame().select("scenario", "intent").unique().sort("scenario", "intent").group_by("scenario")

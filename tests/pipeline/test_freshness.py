@@ -135,6 +135,25 @@ def test_a_student_of_other_settings_is_not_measured(project: Path) -> None:
         evaluate.main(project)
 
 
+def test_more_examples_on_the_card_train_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, layout = config.load(project)
+    trained = find_student(layout.student).training
+    weights = (layout.student / "model.safetensors").read_bytes()
+    monkeypatch.setattr("muki_pipeline.training.student.fit.fit", None)  # nothing is trained
+    tiny.change(project, "student", card_examples=2)
+    train(project)
+    student = find_student(layout.student)
+    assert (layout.student / "README.md").read_text().count('"card_examples": 2') == 1
+    assert student.training["settings"] == trained["settings"] | {"card_examples": 2}
+    assert {name: student.training[name] for name in ("key", "losses", "golden")} == {
+        name: trained[name] for name in ("key", "losses", "golden")
+    }
+    assert (layout.student / "model.safetensors").read_bytes() == weights
+    (layout.student / "README.md").write_text("mine")
+    train(project)
+    assert (layout.student / "README.md").read_text() == "mine"
+
+
 def ask(path: Path) -> None:
     sample_review(*config.load(path), 5)
 

@@ -4,6 +4,7 @@ import random
 import runpy
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     example["of_scikit_learn"](pipeline, texts).write_csv(folder / "weather.csv")
     example["of_onnx"](other.parent / "onnx", texts).write_parquet(folder / "trees.parquet")
     muki(other.parent, "predict", str(folder / "texts.csv"), "--all", "--out", str(folder / "fruit.jsonl"))
-    llm = example["of_llm"](lambda text: drawn.choice(["invoice", "refund", "other"]), texts)
+    llm = example["of_llm"](lambda text: drawn.choice(["invoice", "refund", "other"]), texts, Counter())
     pl.DataFrame(list(llm)).write_ndjson(folder / "llm.jsonl")
     return folder
 
@@ -61,6 +62,11 @@ def test_the_example_asks_nobody_until_it_is_told_whom(project: Path) -> None:
     assert done.returncode == 1
     assert "NotImplementedError: call your LLM here, about" in done.stderr
     assert not (project / "none.jsonl").exists()
+
+
+def test_an_llm_that_was_interrupted_is_asked_only_what_is_missing() -> None:
+    rows = runpy.run_path(str(EXAMPLE))["of_llm"](str.upper, ["x", "y", "z", "x"], Counter(x=7, y=8), 8)
+    assert [row["label"] for row in rows] == ["X"] + ["Z"] * 8
 
 
 def test_every_kind_of_teacher_from_init_to_predict(project: Path) -> None:

@@ -41,8 +41,10 @@ def measure_drift(layout: Layout) -> dict[str, Any]:
     shards = corpus_shards(layout.corpus)
     step = -(-sum(shard.rows for shard in shards) // _MOST_TEXTS)
     texts: list[str] = []
+    first = 0
     for shard in shards:
-        texts += read_corpus_shard(shard, ["text"])["text"].to_pylist()[::step]
+        texts += read_corpus_shard(shard, ["text"])["text"].to_pylist()[-first % step :: step]
+        first += shard.rows
     test = read_table_file(layout.test, ["text"], MAKE_TEST)["text"].to_pylist()
     found = drift(texts, test)
     return {} if found is None else {"drift": asdict(found)}

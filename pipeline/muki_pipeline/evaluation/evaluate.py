@@ -272,9 +272,9 @@ def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> Tes
         student_key, test.texts, store, lambda texts: predict_student(student, texts, params, progress)
     )
     predicted = probs.argmax(axis=1)
-    sampled = _sample(test.texts["label"], params.evaluate.routing_rows_per_label)
     is_answered = routed.is_answered(test.texts["text"].to_list())
-    sampled &= is_answered & label_space.known[test.columns].any(axis=1)
+    may_be_asked = is_answered & label_space.known[test.columns].any(axis=1)
+    sampled = _sample(test.texts["label"], may_be_asked, params.evaluate.routing_rows_per_label)
     asked = test.texts.filter(sampled)
     measured: dict[str, Any] = {
         "test_set": _describe_test(test, label_space)
@@ -339,9 +339,9 @@ def _logits(
     return teacher.logits(texts, progress.begin(f"{name} on its own labels", len(texts), "texts"))
 
 
-def _sample(labels: pl.Series, per_label: int | None) -> NDArray[np.bool_]:
-    """The first rows of each label, as many as are asked for; all of them by default."""
+def _sample(labels: pl.Series, among: NDArray[np.bool_], per_label: int | None) -> NDArray[np.bool_]:
+    """The first of these rows of each label, as many as are asked for; all of them by default."""
     if per_label is None:
-        return np.ones(len(labels), dtype=bool)
-    numbers = labels.to_frame("label").select(pl.int_range(pl.len()).over("label"))[:, 0]
-    return (numbers < per_label).to_numpy()
+        return among
+    before = pl.DataFrame({"label": labels, "among": among}).select(pl.col("among").cum_sum().over("label"))[:, 0]
+    return np.asarray(among & (before <= per_label).to_numpy(), dtype=bool)

@@ -52,7 +52,7 @@ class RoutingInputs:
         return self._outputs(texts, labels, vectors)
 
     def sample(self, columns: Sequence[str], engine: Engine) -> TeacherOutputs:
-        """The same of evenly spaced rows of each shard, about `SAMPLE_ROWS`, and of all whose label a person gave.
+        """The same of evenly spaced rows of the corpus, at most `SAMPLE_ROWS`, and of all whose label a person gave.
 
         Args:
             columns: The columns of a label shard to read.
@@ -148,7 +148,8 @@ class _Sampling:
     def read(self, number: int) -> _Rows:
         corpus, answers, embeddings = self.inputs.corpus, self.inputs.answers, self.inputs.embeddings
         texts = corpus.read(number)
-        rows = np.arange(0, len(texts), -(-corpus.rows // SAMPLE_ROWS))
+        step, first = -(-corpus.rows // SAMPLE_ROWS), sum(shard.rows for shard in corpus.shards[:number])
+        rows = np.arange(-first % step, len(texts), step)  # every step-th of the corpus, however it is sharded
         answered = 0
         if answers is not None:
             anchors = answers.anchors(texts["id"].to_pylist())

@@ -12,7 +12,7 @@ from muki_pipeline.store.files import link_or_copy, make_folder, read_json, remo
 from muki_pipeline.store.keys import file_digest
 
 _SEAL, _WEIGHTS = "sha256.json", ".safetensors"
-_CARD = "README.md"
+CARD = "README.md"
 """The one file of a sealed folder that its owner may write on."""
 MOVED = "%s was changed after it was saved; what lay there is in %s now"
 """A warning, of the folder and of where `set_aside` has moved it."""
@@ -87,8 +87,8 @@ def oldest(kept: Path, stay: int) -> list[Path]:
 
 def _state(folder: Path) -> dict[str, str]:
     """The digests of what a seal lists, as it lists them, and of the card, which it does not."""
-    card = folder / _CARD
-    return read_json(folder / _SEAL, "") | ({_CARD: file_digest(card)} if card.exists() else {})
+    card = folder / CARD
+    return read_json(folder / _SEAL, "") | ({CARD: file_digest(card)} if card.exists() else {})
 
 
 def copy(source: Path, target: Path) -> None:
@@ -97,14 +97,19 @@ def copy(source: Path, target: Path) -> None:
     Weights are hard links where that can be. What an editor may change in place is not: both would change.
     """
     with replacing_folder(target) as unfinished:
-        for path in source.rglob("*"):
-            if path.is_file() and path.name != _SEAL:
-                copied = unfinished / path.relative_to(source)
-                make_folder(copied.parent)
-                if path.suffix == _WEIGHTS:
-                    link_or_copy(path, copied)
-                else:
-                    shutil.copyfile(path, copied)
+        copy_files(source, unfinished)
+
+
+def copy_files(source: Path, target: Path) -> None:
+    """Copy the files of a sealed folder, its seal left out; see `copy`."""
+    for path in source.rglob("*"):
+        if path.is_file() and path.name != _SEAL:
+            copied = target / path.relative_to(source)
+            make_folder(copied.parent)
+            if path.suffix == _WEIGHTS:
+                link_or_copy(path, copied)
+            else:
+                shutil.copyfile(path, copied)
 
 
 def check_replaceable(folder: Path, mark: str, what: str) -> None:
@@ -150,5 +155,5 @@ def is_sealed(folder: Path) -> bool:
 
 def _digests(folder: Path) -> dict[str, str]:
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != _SEAL)
-    paths = sorted(path for path in files if path != folder / _CARD)
+    paths = sorted(path for path in files if path != folder / CARD)
     return {str(path.relative_to(folder)): file_digest(path) for path in paths}

@@ -16,8 +16,8 @@ LABELS_VERSION = 6
 """Label shards: the columns and the numbers in them (`pipeline/muki_pipeline/labelling/`)."""
 GOLDEN_VERSION = 12
 """Golden tables: scores, targets and weights, and what the manifest says (`supervision/`)."""
-ROUTER_VERSION = 7
-"""Fitted routers (`routing/`)."""
+ROUTER_VERSION = 8
+"""Fitted routers: what they store (`routing/`). Their scores are among the numbers of golden tables."""
 FEATURES_VERSION = 1
 """What teachers' heads read (`pipeline/muki_pipeline/labelling/store.py`)."""
 EMBEDDINGS_VERSION = 4
@@ -26,7 +26,7 @@ LABEL_NAMES_VERSION = 5
 """Neutral embeddings of label names, and how a name is read as words (`embedding/run.py`)."""
 PREDICTIONS_VERSION = 1
 """What students, teachers and routed teachers answer to texts outside the corpus (`evaluation/`, `models/`)."""
-STUDENT_VERSION = 5
+STUDENT_VERSION = 6
 """A student's training: checkpoints and the students of a comparison (`pipeline/muki_pipeline/training/`)."""
 
 

@@ -58,7 +58,7 @@ def save(
             files.write_bytes(unfinished / TRAINING_CURVE, _curve(trainer).write_csv().encode())
             files.write_json(unfinished / TRAINING, {"key": key, "losses": last_losses(trainer), **(told or {})})
             if card is not None:
-                files.write_bytes(unfinished / "README.md", card.encode())
+                files.write_bytes(unfinished / folders.CARD, card.encode())
     trainer.accelerator.wait_for_everyone()
 
 

@@ -70,15 +70,20 @@ class StudentJob:
         if self.is_done():
             return
         start = time.perf_counter()
-        StudentTraining(self.settings, self.golden, self.folder, self.checkpoints, self.root, self.name).run(progress)
-        metadata = {"seconds": time.perf_counter() - start}
+        training = StudentTraining(self.settings, self.golden, self.folder, self.checkpoints, self.root, self.name)
+        is_resumed = training.is_begun()
+        training.run(progress)
+        metadata = {"seconds": None if is_resumed else time.perf_counter() - start}
         probs = predict_student(open_student(self.folder, self.labels), self.texts, self.params, progress)
         write_table_file(self.predictions, pa.table({"probs": fixed_size_lists(probs.astype(np.float32))}), metadata)
 
-    def result(self) -> tuple[NDArray[np.float32], float]:
-        """Its probabilities for the test texts, `[rows, union]`, and the seconds that its training took."""
+    def result(self) -> tuple[NDArray[np.float32], float | None]:
+        """Its probabilities for the test texts, `[rows, union]`, and the seconds that its training took.
+
+        Nobody knows these where a run was killed and another one went on.
+        """
         table = read_table_file(self.predictions, ["probs"], "Remove it and run muki-pipeline compare again")
-        return matrix(table["probs"]), float(metadata_of(table)["seconds"])
+        return matrix(table["probs"]), metadata_of(table)["seconds"]
 
 
 class StudentProcesses:

@@ -1,15 +1,17 @@
 """What a student's training does once it is planned: tokens, the head, all weights, and the finished folder."""
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from muki_pipeline.config import StudentSettings
 from muki_pipeline.errors import MukiError
-from muki_pipeline.layout import MAKE_GOLDEN
+from muki_pipeline.layout import MAKE_GOLDEN, MAKE_STUDENT, TRAINING
 from muki_pipeline.progress import Progress
-from muki_pipeline.store import files
+from muki_pipeline.store import files, folders
 from muki_pipeline.training.batches import Collator
 from muki_pipeline.training.processes import first_decides, is_first
 from muki_pipeline.training.saving import last_losses, save
@@ -91,12 +93,28 @@ def _save(plan: Plan, distillation: Distillation, trainer: ResumableTrainer) -> 
     tokenizer = trainer.processing_class
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     tokenizer.model_max_length = plan.settings.max_length  # whoever loads it reads what it was trained to read
-    examples = surest_texts(plan.golden, plan.facts["labels"], plan.settings.card_examples)
-    card = model_card(plan.settings, plan.facts, last_losses(trainer), examples)
-    told = {"golden": plan.supervision, "settings": plan.settings.model_dump()}
-    save(trainer, distillation.student, plan.output, plan.key, told, card)
+    save(trainer, distillation.student, plan.output, plan.key, _told(plan), _card(plan, last_losses(trainer)))
     if is_first():
         files.remove([plan.work / plan.key])
+
+
+def renew_card(plan: Plan) -> None:
+    """Write the card of a finished student anew, and with it the settings that it tells."""
+    told = files.read_json(plan.output / TRAINING, MAKE_STUDENT)
+    with folders.replacing_folder(plan.output) as unfinished:
+        folders.copy_files(plan.output, unfinished)
+        files.write_json(unfinished / TRAINING, told | _told(plan))
+        files.write_bytes(unfinished / folders.CARD, _card(plan, told["losses"]).encode())
+
+
+def _told(plan: Plan) -> dict[str, Any]:
+    """What training.json says besides key and losses."""
+    return {"golden": plan.supervision, "settings": plan.settings.model_dump()}
+
+
+def _card(plan: Plan, losses: Mapping[str, float]) -> str:
+    examples = surest_texts(plan.golden, plan.facts["labels"], plan.settings.card_examples)
+    return model_card(plan.settings, plan.facts, losses, examples)
 
 
 def _hold_out(data: Dataset, settings: StudentSettings) -> tuple[Dataset, Dataset | None]:

@@ -14,6 +14,8 @@ from muki_pipeline.training.base_files import base_digest
 _FEWEST_TEXTS, _MOST_STEPS, _FEWEST_EPOCHS = 24_000, 1_000, 3
 """Of `epochs: auto`. Many labels take many readings to learn, however few texts there are: so many in all, but no more
 steps than that. A larger corpus is read three times."""
+NOT_OF_THE_WEIGHTS = {"card_examples"}
+"""Settings that change the card alone."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def training_key(settings: StudentSettings, shards: Sequence[Shard], root: Path)
         {
             "version": schema.STUDENT_VERSION,
             "golden": [shard.sha256 for shard in shards],
-            "student": settings.model_dump(),
+            "student": settings.model_dump(exclude=NOT_OF_THE_WEIGHTS),
             "base": base_digest(settings, root),
         }
     )

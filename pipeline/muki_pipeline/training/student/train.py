@@ -8,11 +8,11 @@ from muki_pipeline.config import Params, StudentSettings
 from muki_pipeline.errors import MukiError
 from muki_pipeline.freshness import check_settings, check_tables
 from muki_pipeline.layout import MAKE_GOLDEN, Layout, open_golden
-from muki_pipeline.models.students import supervision_digest
+from muki_pipeline.models.students import find_student, supervision_digest
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.store import files
 from muki_pipeline.training.finished import found, is_kept, only_training, settled, trained_before
-from muki_pipeline.training.processes import first_decides
+from muki_pipeline.training.processes import first_decides, is_first
 from muki_pipeline.training.student.plan import Plan, training_key
 
 _LOG = logging.getLogger(__name__)
@@ -74,11 +74,25 @@ class StudentTraining:
         plan = first_decides(self._plan)
         if plan.finished is not None:
             _LOG.info("%s is of this table and these settings already", self.output)
+            self._renew_card(plan)
             return plan.finished
         _LOG.info("%s starts from %s, in %s", self.name, self.settings.model, plan.settings.precision)
         from muki_pipeline.training.student.fit import fit  # torch and transformers: only where something is trained
 
         return fit(plan, progress)
+
+    def is_begun(self) -> bool:
+        """Whether an earlier run has left something from which this one goes on; for a named arithmetic."""
+        return files.exists(self.work / training_key(self.settings, open_golden(self.golden).shards, self.root))
+
+    def _renew_card(self, plan: Plan) -> None:
+        """A card that quotes another number of texts than is asked for now is written anew."""
+        asked = plan.settings.card_examples
+        trained = find_student(self.output).training.get("settings", {})
+        if trained.get("card_examples", asked) != asked and is_first():
+            from muki_pipeline.training.student.fit import renew_card
+
+            renew_card(plan)
 
     def _plan(self) -> Plan:
         """Open the golden table, settle the arithmetic, and look for the student."""

@@ -16,6 +16,7 @@ from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.comparison import students
 from muki_pipeline.evaluation.comparison.compare import Comparison, compare
 from muki_pipeline.progress import SILENT, Progress
+from muki_stages import compare as stage
 from tests import tiny
 from tests.pipeline.labelling.test_engines import children_of
 from tests.recorder import Recorder
@@ -72,6 +73,15 @@ def test_students_trained_at_once_are_those_trained_one_after_the_other(
     assert [name for name, _, _ in by_name[2] if name.startswith("student of muki")] == [
         f"student of muki, seed {seed}" for seed in range(3)
     ]
+
+
+def test_nobody_knows_what_a_resumed_training_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room_for(1, monkeypatch)
+    path = prepared(tmp_path)
+    calls = iter([False, True, False])
+    monkeypatch.setattr(students.StudentTraining, "is_begun", lambda _: next(calls))
+    seconds = stage.main(path)["students"]
+    assert [row["seconds"] is None for row in seconds] == [False, True, False]
 
 
 def test_students_of_different_rules_are_trained_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,8 +151,11 @@ def test_a_killed_training_goes_on_to_the_same_student(layout: Layout, checkpoin
     with pytest.raises(Killed):
         train(settings, layout, killer(13))
     assert not layout.student.exists()
+    training = StudentTraining(settings, layout.golden, layout.student, layout.work, layout.root)
+    assert training.is_begun()
     recorder = Recorder()
     train(settings, layout, recorder)
+    assert not training.is_begun()
     assert recorder.tasks[0].amounts == [checkpoint_steps + 1, *[1] * (30 - checkpoint_steps - 1)]
     assert (layout.student / "model.safetensors").read_bytes() == expected
 

@@ -137,7 +137,6 @@ class Plane:
         self,
         x_title: str,
         y_title: str,
-        x_form: Callable[[float], str] = short_number,
         y_form: Callable[[float], str] = short_number,
     ) -> Markup:
         """Both axes with titles, round numbers and lines across."""
@@ -148,7 +147,7 @@ class Plane:
             parts.append(element("text", y_form(value), x=self.left - 6, y=y + 4, class_="tick end"))
         for value in ticks(*self.x):
             x = self.at_x(value)
-            parts.append(element("text", x_form(value), x=x, y=self.bottom + 17, class_="tick middle"))
+            parts.append(element("text", short_number(value), x=x, y=self.bottom + 17, class_="tick middle"))
         middle = (self.left + self.right) / 2
         parts.append(
             element("line", x1=self.left, x2=self.right, y1=self.bottom, y2=self.bottom, class_="axis"),
