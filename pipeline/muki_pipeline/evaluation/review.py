@@ -174,8 +174,7 @@ def sample_review(params: Params, layout: Layout, texts: int, keep: Path | None 
         .alias(f"teacher {name}")
         for name, each in given.items()
     ]
-    golden = routed.golden.frame(["id", "text"])
-    table = golden[chosen_rows].select(
+    table = routed.golden.take(chosen_rows, ["id", "text"]).select(
         "id",
         "text",
         *columns,

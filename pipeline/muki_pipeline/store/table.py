@@ -12,8 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.store import files
@@ -84,6 +86,22 @@ class Table:
             MukiError: See `Shard.read`.
         """
         return pl.concat([frame(shard.read(columns)) for shard in self.shards])
+
+    def take(self, rows: NDArray[np.intp], columns: list[str]) -> pl.DataFrame:
+        """Some rows, in this order, with some columns; shards without any of them are not read.
+
+        Raises:
+            MukiError: See `Shard.read`.
+        """
+        ends = np.cumsum([shard.rows for shard in self.shards])
+        numbers = np.searchsorted(ends, rows, side="right")
+        order = np.argsort(numbers, kind="stable")
+        parts = []
+        for number in np.unique(numbers).tolist():
+            shard = self.shards[number]
+            own = rows[numbers == number] - (ends[number] - shard.rows)
+            parts.append(frame(shard.read(columns).take(own)))
+        return pl.concat(parts)[np.argsort(order)]
 
 
 def is_finished(folder: Path) -> bool:

@@ -55,6 +55,17 @@ def test_a_table_reads_back(folder: Path) -> None:
     np.testing.assert_array_equal(matrix(read["probs"]), np.arange(15, dtype=np.float32).reshape(5, 3))
 
 
+def test_some_rows_are_those_of_the_whole_table_in_the_order_asked_for(tmp_path: Path) -> None:
+    rows = [4, 0, 6]  # one shard has none
+    parts = [pa.table({"id": [f"{part}-{row}" for row in range(count)]}) for part, count in enumerate(rows)]
+    seal(tmp_path, [FolderStore(tmp_path).write(part_name(n), part, f"k{n}") for n, part in enumerate(parts)], {})
+    opened = Table.open(tmp_path, "mend")
+    asked = np.array([9, 0, 3, 4, 3])
+    assert opened.take(asked, ["id"])["id"].to_list() == opened.frame(["id"])["id"][asked].to_list()
+    (tmp_path / part_name(2)).write_bytes(b"damaged")
+    assert opened.take(np.array([3]), ["id"])["id"].to_list() == ["0-3"]
+
+
 def test_polars_sees_arrays(folder: Path) -> None:
     frame = pl.read_parquet(folder / "part-00000.parquet")
     assert frame.schema["probs"] == pl.Array(pl.Float32, 3)
