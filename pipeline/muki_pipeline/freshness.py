@@ -72,7 +72,7 @@ def check_tables(params: Params, layout: Layout, golden: Table, folder: Path) ->
     }
     if changed := [name for name, shards in there.items() if content(name, shards) != made_from[name]]:
         what = f"was made before what lies here now: {shortlist(changed)}"
-        raise MukiError(what, where=str(folder), fix=_RUN if CORPUS in changed else MAKE_GOLDEN)
+        raise MukiError(what, where=str(folder), fix=_RUN)
     for name, teacher in params.teachers.items():
         if isinstance(teacher, Teacher) and labels_of(name) in there:
             check_named(name, teacher, Table.open(layout.labels(name), make_labels(name)), layout.labels(name))

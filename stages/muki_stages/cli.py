@@ -84,6 +84,8 @@ app = typer.Typer(
     result_callback=_finish,
 )
 _debug = False
+_INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 
 
 @app.callback()
@@ -135,6 +137,10 @@ def main() -> None:
     gc.set_threshold(50_000)
     try:
         app()
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            print("Interrupted. What is finished is kept: the same command goes on.", file=sys.stderr)
+        raise
     except Exception as error:
         line = explain(error)
         if line is None or _debug:

@@ -6,8 +6,9 @@ from typing import Any
 
 import polars as pl
 
+from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.evaluate import Evaluation, evaluate
-from muki_pipeline.evaluation.measured_on import inputs_now, write_record
+from muki_pipeline.evaluation.measured_on import difference, inputs_now, write_record
 from muki_pipeline.layout import Layout
 from muki_pipeline.store.columns import spreadsheet_csv
 from muki_pipeline.store.files import exists, make_folder, read_bytes, write_bytes, write_json
@@ -20,9 +21,12 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
     """Measure the student, the routed teachers and the supervision wherever gold labels are known."""
     quiet_libraries()
     params, layout = open_prepared(params_file)
-    inputs = inputs_now(params, layout)  # before: what changes meanwhile is not what was measured
+    inputs = inputs_now(params, layout)
     with progress() as bars:
         result = evaluate(params, layout, bars)
+    if changed := difference(inputs, inputs_now(params, layout)):
+        what = f"what was measured has changed meanwhile: {', '.join(changed)}"
+        raise MukiError(what, where=str(layout.metrics), fix="Run muki-pipeline evaluate again")
     write(result, layout, inputs)
     if unknown := result.metrics.get("test_set", {}).get("rows_of_unknown_labels"):
         tested = result.metrics["test_set"]

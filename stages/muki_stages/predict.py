@@ -50,7 +50,8 @@ def main(
     )
     with progress() as bars:
         columns = classify_file(_classifier(student, params_file, routed=routed), request, bars)
-    say(f"{request.target}: all columns of {source}, and {', '.join(columns[:2])}")
+    more = f", and a probability for each of {len(columns) - 2} labels" if every_label else ""
+    say(f"{request.target}: all columns of {source}, and {', '.join(columns[:2])}{more}")
     return {"file": str(request.target), "columns": columns}
 
 

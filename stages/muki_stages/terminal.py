@@ -46,10 +46,17 @@ def configure(*, quiet: bool, verbose: bool, as_json: bool) -> None:
     global _quiet, _as_json
     _quiet, _as_json = quiet, as_json
     shown = logging.StreamHandler()
-    shown.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    shown.setFormatter(_LogLine("%(name)s: %(message)s"))
     logger = logging.getLogger("muki_pipeline")
     logger.handlers = [shown]
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+class _LogLine(logging.Formatter):
+    """A warning looks like those of the commands; what is shown with --verbose says where it comes from."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"warning: {record.getMessage()}" if record.levelno >= logging.WARNING else super().format(record)
 
 
 def wants_json() -> bool:

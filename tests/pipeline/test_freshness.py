@@ -12,12 +12,16 @@ import pytest
 
 from muki_pipeline import config
 from muki_pipeline.corpus.prepare import prepare
+from muki_pipeline.embedding import loaded_encoder
 from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.errors import MukiError
+from muki_pipeline.evaluation import predict
 from muki_pipeline.evaluation.measured_on import read_record, why_stale
 from muki_pipeline.evaluation.review import sample_review
+from muki_pipeline.labelling import labeller
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import TRAINING, open_golden
+from muki_pipeline.models.loaded import student as students
 from muki_pipeline.models.students import find_student
 from muki_pipeline.reporting.report.page import write_report
 from muki_pipeline.supervision.integrate import integrate
@@ -69,7 +73,7 @@ def prepare_more(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (relabel, "'labels of one'.*muki-pipeline integrate"),
+        (relabel, "'labels of one'.*muki-pipeline run"),
         (embed_anew, "'embeddings', 'label names'"),
         (prepare_more, "'corpus'.*muki-pipeline run"),
     ],
@@ -152,6 +156,94 @@ def test_more_examples_on_the_card_train_nothing(project: Path, monkeypatch: pyt
     (layout.student / "README.md").write_text("mine")
     train(project)
     assert (layout.student / "README.md").read_text() == "mine"
+
+
+def test_figures_are_never_of_a_student_that_came_while_it_was_measured(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may train it anew at any moment; answers of one must not be stored under the other's key."""
+    _, layout = config.load(project)
+    shutil.copytree(layout.student, project.parent / "first")
+    tiny.change(project, "student", epochs=3)
+    train(project)
+    shutil.copytree(layout.student, project.parent / "second")
+
+    def put(name: str) -> None:
+        shutil.rmtree(layout.student)
+        shutil.copytree(project.parent / name, layout.student)
+
+    load = students.AutoModelForSequenceClassification.from_pretrained
+
+    def load_another(*arguments: Any, **named: Any) -> Any:
+        put("first")
+        return load(*arguments, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(students.AutoModelForSequenceClassification, "from_pretrained", load_another)
+        with pytest.raises(MukiError, match=r"student: was replaced while it was read\. Run the command again"):
+            evaluate.main(project)
+    with pytest.raises(MukiError, match=r"trained with another student\.epochs"):
+        evaluate.main(project)
+    put("second")
+    before = find_student(layout.student)
+    assert before.key(24)
+    put("first")
+    with pytest.raises(MukiError, match=r"student: was replaced while it was read"):
+        predict.predict_student(before, ["w1"], config.load(project)[0])
+    put("second")
+    measure = evaluate.evaluate
+
+    def measure_and_replace(*arguments: Any) -> Any:
+        found = measure(*arguments)
+        put("first")
+        return found
+
+    monkeypatch.setattr(evaluate, "evaluate", measure_and_replace)
+    with pytest.raises(MukiError, match=r"what was measured has changed meanwhile: student"):
+        evaluate.main(project)
+
+
+def test_a_teacher_that_is_overwritten_while_it_is_read_labels_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params, layout = config.load(project)
+    load = labeller.load
+
+    def load_and_overwrite(*arguments: Any) -> Any:
+        found = load(*arguments)
+        tiny.save_teacher(layout.root / "models" / "one", tiny.TEACHER_LABELS["one"], seed=6)
+        return found
+
+    relabelled = params.label.model_copy(update={"passes": 4})
+    with monkeypatch.context() as patched:
+        patched.setattr(labeller, "load", load_and_overwrite)
+        with pytest.raises(MukiError, match="teacher one: its files were changed while they were read"):
+            label_corpus("one", params.teachers["one"], relabelled, layout)
+    label_corpus("one", params.teachers["one"], relabelled, layout)
+
+
+def test_an_encoder_that_is_overwritten_while_it_is_read_embeds_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params, layout = config.load(project)
+    load = loaded_encoder.load_text_encoder
+
+    def load_and_overwrite(*arguments: Any) -> Any:
+        found = load(*arguments)
+        tiny.save_pretrained_encoder(layout.root / "models" / "base", seed=5)
+        return found
+
+    monkeypatch.setattr(loaded_encoder, "load_text_encoder", load_and_overwrite)
+    shorter = params.model_copy(update={"embed": params.embed.model_copy(update={"max_length": 8})})
+    with pytest.raises(MukiError, match="models/base: its files were changed while they were read"):
+        embed_corpus(shorter, layout)
+
+
+def test_gold_labels_that_were_removed_are_made_anew(project: Path) -> None:
+    _, layout = config.load(project)
+    shutil.rmtree(layout.gold)
+    with pytest.raises(MukiError, match=r"there are no gold labels, .*\. Run muki-pipeline prepare"):
+        evaluate.main(project)
 
 
 def ask(path: Path) -> None:

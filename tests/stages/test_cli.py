@@ -323,6 +323,15 @@ def test_a_missing_option_is_exit_code_2_too(run: Run) -> None:
     assert "--teacher" in err
 
 
+def test_who_interrupts_a_command_is_told_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise SystemExit(130)
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    code, _, err = run("run")
+    assert (code, err) == (130, "Interrupted. What is finished is kept: the same command goes on.\n")
+
+
 def test_results_as_json_and_how_much_is_said(project: Path, run: Run) -> None:
     params = ("--params", str(project))
     code, out, err = run("--json", "--quiet", "label", "--teacher", "one", *params)

@@ -204,8 +204,10 @@ def test_a_column_of_labels_is_there(folder: Path) -> None:
     with pytest.raises(MukiError, match=r"t\.csv: no column 'lable'\. Did you mean 'label'\?"):
         teachers("vendor.csv", test=Path("t.csv"), label="lable")
     for name in ("nowhere.csv", "nowhere.parquet"):
-        with pytest.raises(MukiError, match=f"{name}: is not a regular file"):
+        with pytest.raises(MukiError, match=f"{name}: no such file"):
             teachers("vendor.csv", test=Path(name), label="label")
+    with pytest.raises(MukiError, match=f"{folder.name}: is a folder"):
+        teachers("vendor.csv", test=folder, label="label")
     with pytest.raises(MukiError, match=r"--label label: .*Name it with --test"):
         teachers("vendor.csv", label="label")
 

@@ -1,6 +1,7 @@
 """What people see on terminals of all kinds."""
 
 import json
+import logging
 import os
 import re
 import subprocess
@@ -24,6 +25,15 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     tiny.label(path)
     return path
+
+
+def test_a_warning_of_the_library_looks_like_one_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.configure(quiet=True, verbose=True, as_json=False)
+    log = logging.getLogger("muki_pipeline.training")
+    log.warning("kept in %s", "a folder")
+    log.info("done")
+    assert capsys.readouterr().err == "warning: kept in a folder\nmuki_pipeline.training: done\n"
+    terminal.configure(quiet=False, verbose=False, as_json=False)
 
 
 @pytest.mark.parametrize("columns", ["30", "80", "200"])

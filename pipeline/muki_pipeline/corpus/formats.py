@@ -51,7 +51,8 @@ def kind_of(path: Path) -> str:
     is_packed = name.endswith(_GZIP)
     suffix = Path(name.removesuffix(_GZIP)).suffix
     if suffix not in READERS or (is_packed and suffix in BINARY):
-        what = f"{suffix or 'a file without an ending'}{_GZIP if is_packed else ''} is not a known format"
+        kind = f"{suffix or 'a file without an ending'}{_GZIP if is_packed else ''}"
+        what = "is a folder" if path.is_dir() else f"{kind} is not a known format"
         texts = ", ".join(each for each in READERS if each not in BINARY)
         fix = f"Use {texts} (also with .gz), {' or '.join(BINARY)}"
         raise MukiError(what, where=str(path), fix=fix)
@@ -63,7 +64,7 @@ def _reading(path: Path) -> Iterator[str]:
     """Gives a file's kind; inside, what is wrong with it is a refusal."""
     kind = kind_of(path)
     if not path.is_file():
-        raise MukiError("is not a regular file", where=str(path), fix="Name a file")
+        raise MukiError("is no regular file" if path.exists() else "no such file", where=str(path), fix="Name a file")
     try:
         yield kind
     except (pl.exceptions.PolarsError, pa.ArrowException, OSError, EOFError, zlib.error) as error:

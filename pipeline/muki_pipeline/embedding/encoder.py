@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from muki_pipeline.config import Params
+from muki_pipeline.errors import MukiError
 from muki_pipeline.models import locations
 from muki_pipeline.models.checks.folder_kinds import check_model_folder
 from muki_pipeline.store import schema
@@ -51,12 +52,15 @@ class NeutralEncoder:
         """What computes.
 
         Raises:
-            MukiError: See `LoadedEncoder`.
+            MukiError: See `LoadedEncoder`; its files have changed since they were found.
         """
         # Imports torch, which takes seconds: not before there is a text to embed.
         from muki_pipeline.embedding.loaded_encoder import LoadedEncoder
 
-        return LoadedEncoder(self.folder, self.name, self.params.embed, self.params.label)
+        loaded = LoadedEncoder(self.folder, self.name, self.params.embed, self.params.label)
+        if _digest(self.folder) != self.digest:
+            raise MukiError("its files were changed while they were read", where=self.name, fix="Run the command again")
+        return loaded
 
 
 def find_encoder(params: Params, root: Path) -> NeutralEncoder:
@@ -72,4 +76,8 @@ def find_encoder(params: Params, root: Path) -> NeutralEncoder:
     name, revision = params.encoder
     folder = locations.model_folder(name, root, revision=revision)
     check_model_folder(folder, name)
-    return NeutralEncoder(params, name, folder, locations.model_digest(folder, locations.model_files(folder)))
+    return NeutralEncoder(params, name, folder, _digest(folder))
+
+
+def _digest(folder: Path) -> str:
+    return locations.model_digest(folder, locations.model_files(folder))

@@ -84,10 +84,12 @@ def evaluate(params: Params, layout: Layout, progress: Progress = SILENT) -> Eva
             with other settings.
     """
     if not files.exists(layout.test) and not files.exists(layout.corpus_gold):
+        named = params.prepare.test is not None or params.prepare.corpus.label is not None
+        fix = "Name a test set (prepare.test) or the corpus's label column (prepare.corpus.label)"
         raise MukiError(
             "there are no gold labels, so nothing can be measured",
             where=str(layout.gold),
-            fix="Name a test set (prepare.test) or the corpus's label column (prepare.corpus.label)",
+            fix=MAKE_CORPUS if named else fix,
         )
     if is_finished(layout.golden):
         golden = open_golden(layout.golden)

@@ -41,13 +41,14 @@ def predict_student(
     """A student's probabilities, `[texts, labels]`.
 
     Raises:
-        MukiError: It cannot be loaded.
+        MukiError: It cannot be loaded, or another one has taken its place.
     """
     task = progress.begin("student", len(texts), "texts")
     # Imports torch, which takes seconds: whoever has its answers already does not come here.
     from muki_pipeline.models.loaded.student import load_student, probabilities
 
     loaded = load_student(student.folder, params.label.device, params.student.max_length)
+    student.check_same(loaded.files)  # answers are stored under its key
     return probabilities(loaded.logits(texts, task))
 
 

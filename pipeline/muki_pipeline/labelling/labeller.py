@@ -71,6 +71,7 @@ class Labeller:
     @cached_property
     def _loaded(self) -> tuple[Network, PreTrainedTokenizerBase]:
         model, tokenizer = load(self.files, self.settings.max_length, self.device)
+        self.files.check_same()  # labels are stored under their digest
         # The network's own code meets its first text here.
         with refusing(
             "its network cannot read a text padded to a batch",

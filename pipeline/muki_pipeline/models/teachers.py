@@ -24,6 +24,7 @@ class TeacherFiles:
         labels: Its label names in the order of its logits.
         digest: SHA-256 over the names and contents of the files that its numbers may depend on.
         settings: Its block of params.yaml.
+        root: What a relative model path is relative to.
         base: The folder of the model that an adapter changes; None of a whole model.
     """
 
@@ -32,7 +33,18 @@ class TeacherFiles:
     labels: tuple[str, ...]
     digest: str
     settings: Teacher
+    root: Path
     base: Path | None = None
+
+    def check_same(self) -> None:
+        """Hold the files against what they were when they were found, now that they are loaded.
+
+        Raises:
+            MukiError: They have changed meanwhile.
+        """
+        if locate(self.name, self.settings, self.root).digest != self.digest:
+            what = "its files were changed while they were read"
+            raise MukiError(what, where=f"teacher {self.name}", fix="Run the command again")
 
 
 def locate(name: str, settings: Teacher, root: Path) -> TeacherFiles:
@@ -51,19 +63,18 @@ def locate(name: str, settings: Teacher, root: Path) -> TeacherFiles:
     if setfit.is_setfit(folder):
         labels = _distinct(setfit.labels(folder, settings, where), where)
         files = [*locations.model_files(folder), folder / setfit.HEAD]
-        return TeacherFiles(name, folder, labels, locations.model_digest(folder, files), settings)
+        return TeacherFiles(name, folder, labels, locations.model_digest(folder, files), settings, root)
     check_classifier_folder(folder, where, pickles=pickles, allow_pickles=f"teachers.{name}.allow_pickle_weights")
     files = sorted({*locations.model_files(folder, pickles=pickles), *_indexed_weights(folder, where)})
     config = read_model_config(folder / "config.json")
     _check_code(name, config, folder, settings)
     if config.problem_type not in (None, "single_label_classification"):
-        raise MukiError(
-            f"it is trained for {config.problem_type}, but only single-label classifiers can be integrated",
-            where=where,
-            fix="Use a single-label classifier",
-        )
+        what = f"it is trained for {config.problem_type}, but only single-label classifiers can be integrated"
+        if len(config.id2label) == 1:
+            what = f"it has one output, {[*config.id2label.values()]}, so it chooses nothing"
+        raise MukiError(what, where=where, fix="Use a single-label classifier")
     digest = locations.model_digest(folder, files)
-    return TeacherFiles(name, folder, _labels(where, config, settings), digest, settings)
+    return TeacherFiles(name, folder, _labels(where, config, settings), digest, settings, root)
 
 
 def _locate_adapter(name: str, folder: Path, settings: Teacher, root: Path) -> TeacherFiles:
@@ -87,7 +98,8 @@ def _locate_adapter(name: str, folder: Path, settings: Teacher, root: Path) -> T
         fix = f"Give them in the order of its outputs: init --labels {name}=first,second, or teachers.{name}.labels"
         raise MukiError(what, where=where, fix=fix)
     labels = tuple(settings.labels) if settings.labels is not None else _labels(where, config, settings)
-    return TeacherFiles(name, folder, _distinct(labels, where), canonical_key({"parts": digests}), settings, base)
+    digest = canonical_key({"parts": digests})
+    return TeacherFiles(name, folder, _distinct(labels, where), digest, settings, root, base)
 
 
 def _check_code(name: str, config: ModelConfig, folder: Path, settings: Teacher) -> None:

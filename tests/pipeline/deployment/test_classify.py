@@ -123,7 +123,7 @@ def test_mistakes_are_told_before_any_work(
         ("in", "body", "o.docx", "no known kind of file"),
         ("null", "body", "o.csv", r"is empty \(null\) in 1 rows, first in row 1"),
         ("empty", "body", "o.csv", "holds no text"),
-        ("nothing", "body", "o.csv", "regular file"),
+        ("nothing", "body", "o.csv", "no such file"),
         ("in", "body", "in.parquet", "is the file with the texts"),
         ("in", "body", "there.csv", "is there already. Name another file, or overwrite it with --force"),
         ("nested", "body", "o.csv", r"column tags holds List\(String\), which a .csv file cannot hold"),

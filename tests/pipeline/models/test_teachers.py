@@ -114,6 +114,12 @@ def test_more_than_one_label_a_text_is_refused(folder: Path) -> None:
         located(folder)
 
 
+def test_a_model_of_one_output_is_refused(folder: Path) -> None:
+    change_config(folder, problem_type="regression", id2label={"0": "only"})
+    with pytest.raises(MukiError, match=r"has one output, \['only'\], so it chooses nothing"):
+        located(folder)
+
+
 def test_a_model_without_a_trained_head_is_refused(folder: Path) -> None:
     from transformers import AutoModel
 

@@ -92,4 +92,5 @@ def load_student(folder: Path, device: str = "auto", max_length: int | None = No
     align_padding(model, tokenizer)
     length = max_length or longest_input(model, tokenizer) or ANY_LENGTH
     chosen = choose_device(device)
+    files.check_same(find_student(folder))
     return LoadedStudent(model.eval().to(chosen), tokenizer, length, chosen, files)
