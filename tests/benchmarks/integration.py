@@ -94,6 +94,7 @@ def write_project(root: Path, rows: int) -> None:
     parts: dict[str, list[Shard]] = {name: [] for name in TEACHERS}
     embedded: list[Shard] = []
     encoder = {"schema": EMBEDDINGS_VERSION, "settings": params.embed.model_dump(), "encoder_digest": "bench"}
+    encoder |= {"encoder": params.encoder[0]}
     for number in range(-(-rows // SHARD)):
         count = min(SHARD, rows - number * SHARD)
         ids = pa.array([f"{number:08x}{row:024x}" for row in range(count)])
