@@ -16,7 +16,7 @@ from muki_pipeline.routing.confidence import entropy, softmax
 from muki_pipeline.store.columns import fixed_size_lists
 from muki_pipeline.store.folder import FolderStore
 from muki_pipeline.store.keys import canonical_key
-from muki_pipeline.store.schema import EMBEDDINGS_VERSION, LABELS_VERSION
+from muki_pipeline.store.schema import EMBEDDINGS_VERSION, LABEL_NAMES_VERSION, LABELS_VERSION
 from muki_pipeline.store.store import Shard
 from muki_pipeline.store.table import part_name, seal
 from muki_pipeline.supervision.integrate import integrate
@@ -130,7 +130,8 @@ def write_project(root: Path, rows: int) -> None:
     seal(layout.corpus, shards)
     seal(layout.embeddings, embedded, encoder)
     named = pa.table({"label": labels, "embedding": fixed_size_lists(centres)})
-    seal(layout.label_names, [FolderStore(layout.label_names).write(part_name(0), named, "names")], encoder)
+    of_names = encoder | {"names_schema": LABEL_NAMES_VERSION}
+    seal(layout.label_names, [FolderStore(layout.label_names).write(part_name(0), named, "names")], of_names)
     for name in TEACHERS:
         seal(layout.labels(name), parts[name], {"teacher": name})
     os.sync()  # else the disk is still busy with it when something is measured
