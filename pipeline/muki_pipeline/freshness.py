@@ -28,6 +28,18 @@ def content(name: str, shards: Iterable[Shard]) -> str:
     return canonical_key({"shards": [shard.key if name == CORPUS else shard.sha256 for shard in shards]})
 
 
+def check_made(params: Params, layout: Layout, golden: Table, folder: Path) -> None:
+    """Hold a golden table against all that is here: settings, tables, and the encoder of its embeddings.
+
+    Raises:
+        MukiError: See `check_settings`, `check_tables` and `check_embedded`.
+    """
+    check_settings(params, golden, folder)
+    check_tables(params, layout, golden, folder)
+    if EMBEDDINGS in golden.facts.get("tables", {}) and is_finished(layout.embeddings):
+        check_embedded(params, Table.open(layout.embeddings, MAKE_EMBEDDINGS), layout.embeddings)
+
+
 def check_settings(params: Params, golden: Table, folder: Path) -> None:
     """Hold a golden table against the settings as they are now.
 
@@ -76,8 +88,6 @@ def check_tables(params: Params, layout: Layout, golden: Table, folder: Path) ->
     for name, teacher in params.teachers.items():
         if isinstance(teacher, Teacher) and labels_of(name) in there:
             check_named(name, teacher, Table.open(layout.labels(name), make_labels(name)), layout.labels(name))
-    if EMBEDDINGS in there:
-        check_embedded(params, Table.open(layout.embeddings, MAKE_EMBEDDINGS), layout.embeddings)
 
 
 def check_named(name: str, teacher: Teacher, labels: Table, folder: Path) -> None:

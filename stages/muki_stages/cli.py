@@ -139,7 +139,7 @@ def main() -> None:
         app()
     except SystemExit as end:
         if end.code == _INTERRUPTED:
-            print("Interrupted. What is finished is kept: the same command goes on.", file=sys.stderr)
+            print("Interrupted: finished work is kept. Run the command again to go on.", file=sys.stderr)
         raise
     except Exception as error:
         line = explain(error)

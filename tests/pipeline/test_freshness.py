@@ -139,7 +139,9 @@ def test_a_student_of_other_settings_is_not_measured(project: Path) -> None:
         evaluate.main(project)
 
 
-def test_more_examples_on_the_card_train_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_examples_on_the_card_train_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     _, layout = config.load(project)
     trained = find_student(layout.student).training
     weights = (layout.student / "model.safetensors").read_bytes()
@@ -154,8 +156,14 @@ def test_more_examples_on_the_card_train_nothing(project: Path, monkeypatch: pyt
     }
     assert (layout.student / "model.safetensors").read_bytes() == weights
     (layout.student / "README.md").write_text("mine")
-    train(project)
+    tiny.change(project, "student", card_examples=1)
+    with caplog.at_level(logging.WARNING):
+        train(project)
     assert (layout.student / "README.md").read_text() == "mine"
+    assert "README.md was changed by hand, so it stays" in caplog.text
+    (layout.student / "README.md").unlink()
+    train(project)
+    assert '"card_examples": 1' in (layout.student / "README.md").read_text()
 
 
 def test_figures_are_never_of_a_student_that_came_while_it_was_measured(
@@ -187,8 +195,11 @@ def test_figures_are_never_of_a_student_that_came_while_it_was_measured(
     put("second")
     before = find_student(layout.student)
     assert before.key(24)
-    put("first")
-    with pytest.raises(MukiError, match=r"student: was replaced while it was read"):
+    with monkeypatch.context() as patched:
+        patched.setattr(students.AutoModelForSequenceClassification, "from_pretrained", load_another)
+        with pytest.raises(MukiError, match=r"student: was replaced while it was read"):
+            students.load_student(layout.student)
+    with pytest.raises(MukiError, match=r"student: was replaced while it was measured"):
         predict.predict_student(before, ["w1"], config.load(project)[0])
     put("second")
     measure = evaluate.evaluate

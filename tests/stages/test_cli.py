@@ -329,7 +329,7 @@ def test_who_interrupts_a_command_is_told_how_to_go_on(run: Run, monkeypatch: py
 
     monkeypatch.setattr(cli, "app", interrupted)
     code, _, err = run("run")
-    assert (code, err) == (130, "Interrupted. What is finished is kept: the same command goes on.\n")
+    assert (code, err) == (130, "Interrupted: finished work is kept. Run the command again to go on.\n")
 
 
 def test_results_as_json_and_how_much_is_said(project: Path, run: Run) -> None:

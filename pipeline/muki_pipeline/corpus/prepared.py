@@ -24,7 +24,11 @@ Facts = dict[str, str | int]
 
 def begin_record(layout: Layout) -> None:
     """Tell that tables are about to be written: after a kill they may be of two preparations."""
-    record, before = _record(layout), tables_now(layout)
+    before = tables_now(layout)
+    try:
+        record = _record(layout)
+    except MukiError:  # damaged: it is written anew
+        record = {}
     files.write_json(layout.work / _RECORD, record | {"before": before, "mixed": _is_mixed(record, before), "half": ""})
 
 

@@ -28,7 +28,7 @@ from muki_pipeline.evaluation.predict import (
     unknown_measures,
 )
 from muki_pipeline.evaluation.routed_teachers import RoutedTeachers, open_routed_teachers
-from muki_pipeline.freshness import check_settings, check_tables
+from muki_pipeline.freshness import check_made
 from muki_pipeline.labelling.answer_file.store import StoredAnswers
 from muki_pipeline.labelling.store import StoredTeacher
 from muki_pipeline.labels.space import LabelSpace
@@ -92,9 +92,7 @@ def evaluate(params: Params, layout: Layout, progress: Progress = SILENT) -> Eva
             fix=MAKE_CORPUS if named else fix,
         )
     if is_finished(layout.golden):
-        golden = open_golden(layout.golden)
-        check_settings(params, golden, layout.golden)
-        check_tables(params, layout, golden, layout.golden)
+        check_made(params, layout, open_golden(layout.golden), layout.golden)
     with files.only_one(layout.work / "evaluate.lock", "evaluating"):
         return _evaluate(params, layout, progress)
 

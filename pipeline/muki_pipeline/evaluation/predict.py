@@ -48,7 +48,8 @@ def predict_student(
     from muki_pipeline.models.loaded.student import load_student, probabilities
 
     loaded = load_student(student.folder, params.label.device, params.student.max_length)
-    student.check_same(loaded.files)  # answers are stored under its key
+    if loaded.key != student.key(loaded.max_length):  # answers are stored under that key
+        raise MukiError("was replaced while it was measured", where=str(student.folder), fix="Run the command again")
     return probabilities(loaded.logits(texts, task))
 
 

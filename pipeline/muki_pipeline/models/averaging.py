@@ -34,10 +34,13 @@ def average(
         layers: Use only this many layers of the encoder; by default as many as the teacher with the fewest.
 
     Raises:
-        MukiError: They have other architectures, sizes or vocabularies, or do not share a pretrained model.
+        MukiError: They have other architectures, sizes or vocabularies, or do not share a pretrained model; or the
+            files of one were changed while they were read.
     """
     cpu = torch.device("cpu")
     loaded = [load(files, 1, cpu) for files in teachers]
+    for files in teachers:
+        files.check_same()
     models = [model for model, _ in loaded]
     first, tokenizer = loaded[0]
     for files, (model, other) in zip(teachers, loaded, strict=True):

@@ -42,15 +42,6 @@ class StudentFiles:
         """
         return canonical_key({"student": self._digest, "max_length": max_length})
 
-    def check_same(self, now: "StudentFiles") -> None:
-        """Hold the student against what lies in its folder now that it is read.
-
-        Raises:
-            MukiError: Another one has taken its place.
-        """
-        if now._digest != self._digest:
-            raise MukiError("was replaced while it was read", where=str(self.folder), fix="Run the command again")
-
     @cached_property
     def training(self) -> dict[str, Any]:
         """What the training told: `golden` (see `supervision_digest`) and `settings`; an older version told neither."""

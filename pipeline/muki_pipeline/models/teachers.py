@@ -24,7 +24,6 @@ class TeacherFiles:
         labels: Its label names in the order of its logits.
         digest: SHA-256 over the names and contents of the files that its numbers may depend on.
         settings: Its block of params.yaml.
-        root: What a relative model path is relative to.
         base: The folder of the model that an adapter changes; None of a whole model.
     """
 
@@ -33,7 +32,6 @@ class TeacherFiles:
     labels: tuple[str, ...]
     digest: str
     settings: Teacher
-    root: Path
     base: Path | None = None
 
     def check_same(self) -> None:
@@ -42,7 +40,7 @@ class TeacherFiles:
         Raises:
             MukiError: They have changed meanwhile.
         """
-        if locate(self.name, self.settings, self.root).digest != self.digest:
+        if _fingerprint(self.name, self.folder, self.settings, self.base) != self.digest:
             what = "its files were changed while they were read"
             raise MukiError(what, where=f"teacher {self.name}", fix="Run the command again")
 
@@ -62,10 +60,9 @@ def locate(name: str, settings: Teacher, root: Path) -> TeacherFiles:
         return _locate_adapter(name, folder, settings, root)
     if setfit.is_setfit(folder):
         labels = _distinct(setfit.labels(folder, settings, where), where)
-        files = [*locations.model_files(folder), folder / setfit.HEAD]
-        return TeacherFiles(name, folder, labels, locations.model_digest(folder, files), settings, root)
+        return TeacherFiles(name, folder, labels, _fingerprint(name, folder, settings), settings)
     check_classifier_folder(folder, where, pickles=pickles, allow_pickles=f"teachers.{name}.allow_pickle_weights")
-    files = sorted({*locations.model_files(folder, pickles=pickles), *_indexed_weights(folder, where)})
+    digest = _fingerprint(name, folder, settings)
     config = read_model_config(folder / "config.json")
     _check_code(name, config, folder, settings)
     if config.problem_type not in (None, "single_label_classification"):
@@ -73,8 +70,19 @@ def locate(name: str, settings: Teacher, root: Path) -> TeacherFiles:
         if len(config.id2label) == 1:
             what = f"it has one output, {[*config.id2label.values()]}, so it chooses nothing"
         raise MukiError(what, where=where, fix="Use a single-label classifier")
-    digest = locations.model_digest(folder, files)
-    return TeacherFiles(name, folder, _labels(where, config, settings), digest, settings, root)
+    return TeacherFiles(name, folder, _labels(where, config, settings), digest, settings)
+
+
+def _fingerprint(name: str, folder: Path, settings: Teacher, base: Path | None = None) -> str:
+    """SHA-256 over the names and contents of the files that a teacher's numbers may depend on."""
+    if base is not None:
+        own = {*locations.model_files(folder), adapters.weights(folder)}
+        parts = ((folder, own), (base, locations.model_files(base)))
+        return canonical_key({"parts": [locations.model_digest(*part) for part in parts]})
+    if setfit.is_setfit(folder):
+        return locations.model_digest(folder, [*locations.model_files(folder), folder / setfit.HEAD])
+    plain = locations.model_files(folder, pickles=settings.allow_pickle_weights)
+    return locations.model_digest(folder, sorted({*plain, *_indexed_weights(folder, f"teacher {name}")}))
 
 
 def _locate_adapter(name: str, folder: Path, settings: Teacher, root: Path) -> TeacherFiles:
@@ -84,11 +92,6 @@ def _locate_adapter(name: str, folder: Path, settings: Teacher, root: Path) -> T
     own = folder / "config.json"
     config = read_model_config(own if exists(own) else base / "config.json")
     _check_code(name, config, base, settings)
-    own_files = {*locations.model_files(folder), adapters.weights(folder)}
-    digests = [
-        locations.model_digest(folder, own_files),
-        locations.model_digest(base, locations.model_files(base)),
-    ]
     if (
         settings.labels is None
         and not exists(own)
@@ -98,8 +101,8 @@ def _locate_adapter(name: str, folder: Path, settings: Teacher, root: Path) -> T
         fix = f"Give them in the order of its outputs: init --labels {name}=first,second, or teachers.{name}.labels"
         raise MukiError(what, where=where, fix=fix)
     labels = tuple(settings.labels) if settings.labels is not None else _labels(where, config, settings)
-    digest = canonical_key({"parts": digests})
-    return TeacherFiles(name, folder, _distinct(labels, where), digest, settings, root, base)
+    digest = _fingerprint(name, folder, settings, base)
+    return TeacherFiles(name, folder, _distinct(labels, where), digest, settings, base)
 
 
 def _check_code(name: str, config: ModelConfig, folder: Path, settings: Teacher) -> None:

@@ -88,7 +88,7 @@ class Table:
         return pl.concat([frame(shard.read(columns)) for shard in self.shards])
 
     def take(self, rows: NDArray[np.intp], columns: list[str]) -> pl.DataFrame:
-        """Some rows, in this order, with some columns; shards without any of them are not read.
+        """At least one row, in this order, with some columns; shards without any of them are not read.
 
         Raises:
             MukiError: See `Shard.read`.

@@ -108,6 +108,15 @@ def test_an_interrupted_run_is_told(project: Path, monkeypatch: pytest.MonkeyPat
     assert changed(project) == []
 
 
+def test_a_damaged_record_is_written_anew(project: Path) -> None:
+    _, layout = config.load(project)
+    (layout.work / "prepared.json").write_text("{")
+    with pytest.raises(MukiError, match=r"prepared\.json: .* Run muki-pipeline prepare"):
+        changed(project)
+    prepare.main(project)
+    assert changed(project) == []
+
+
 def test_a_run_that_ends_before_it_writes_changes_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params, layout = config.load(project)
     append(project.parent / "test.csv", 'oak,"w1"\n')

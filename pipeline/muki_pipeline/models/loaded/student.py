@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
-from muki_pipeline.errors import refusing
+from muki_pipeline.errors import MukiError, refusing
 from muki_pipeline.layout import MAKE_STUDENT
 from muki_pipeline.models.batching import by_token_budget, collate, tokenise
 from muki_pipeline.models.devices import auto_token_budget, choose_device
@@ -86,11 +86,13 @@ def load_student(folder: Path, device: str = "auto", max_length: int | None = No
         MukiError: See `find_student`; its files cannot be loaded.
     """
     files = find_student(folder)
+    key = files.key(0)  # digested before anything is read
     with refusing("cannot be loaded", where=str(folder), fix=MAKE_STUDENT):
         model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
     tokenizer = load_tokenizer(folder, str(folder))
     align_padding(model, tokenizer)
     length = max_length or longest_input(model, tokenizer) or ANY_LENGTH
     chosen = choose_device(device)
-    files.check_same(find_student(folder))
+    if find_student(folder).key(0) != key:
+        raise MukiError("was replaced while it was read", where=str(folder), fix="Run the command again")
     return LoadedStudent(model.eval().to(chosen), tokenizer, length, chosen, files)

@@ -93,18 +93,23 @@ def _save(plan: Plan, distillation: Distillation, trainer: ResumableTrainer) -> 
     tokenizer = trainer.processing_class
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     tokenizer.model_max_length = plan.settings.max_length  # whoever loads it reads what it was trained to read
-    save(trainer, distillation.student, plan.output, plan.key, _told(plan), _card(plan, last_losses(trainer)))
+    card = _card(plan, plan.settings, last_losses(trainer))
+    save(trainer, distillation.student, plan.output, plan.key, _told(plan), card)
     if is_first():
         files.remove([plan.work / plan.key])
 
 
 def renew_card(plan: Plan) -> None:
-    """Write the card of a finished student anew, and with it the settings that it tells."""
+    """Write the card of a finished student anew, and the settings that it tells; a card that somebody changed stays."""
     told = files.read_json(plan.output / TRAINING, MAKE_STUDENT)
+    written, card = StudentSettings(**told["settings"]), plan.output / folders.CARD
+    if files.exists(card) and files.read_bytes(card, MAKE_STUDENT) != _card(plan, written, told["losses"]).encode():
+        _LOG.warning("%s was changed by hand, so it stays as it is: remove it to have it written anew", card)
+        return
     with folders.replacing_folder(plan.output) as unfinished:
         folders.copy_files(plan.output, unfinished)
         files.write_json(unfinished / TRAINING, told | _told(plan))
-        files.write_bytes(unfinished / folders.CARD, _card(plan, told["losses"]).encode())
+        files.write_bytes(unfinished / folders.CARD, _card(plan, plan.settings, told["losses"]).encode())
 
 
 def _told(plan: Plan) -> dict[str, Any]:
@@ -112,9 +117,9 @@ def _told(plan: Plan) -> dict[str, Any]:
     return {"golden": plan.supervision, "settings": plan.settings.model_dump()}
 
 
-def _card(plan: Plan, losses: Mapping[str, float]) -> str:
-    examples = surest_texts(plan.golden, plan.facts["labels"], plan.settings.card_examples)
-    return model_card(plan.settings, plan.facts, losses, examples)
+def _card(plan: Plan, settings: StudentSettings, losses: Mapping[str, float]) -> str:
+    examples = surest_texts(plan.golden, plan.facts["labels"], settings.card_examples)
+    return model_card(settings, plan.facts, losses, examples)
 
 
 def _hold_out(data: Dataset, settings: StudentSettings) -> tuple[Dataset, Dataset | None]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from muki_pipeline.config import Params, StudentSettings
 from muki_pipeline.errors import MukiError
-from muki_pipeline.freshness import check_settings, check_tables
+from muki_pipeline.freshness import check_made
 from muki_pipeline.layout import MAKE_GOLDEN, Layout, open_golden
 from muki_pipeline.models.students import find_student, supervision_digest
 from muki_pipeline.progress import SILENT, Progress
@@ -31,9 +31,7 @@ def train_student(params: Params, layout: Layout, progress: Progress = SILENT) -
     kept = layout.kept_students
     training = StudentTraining(params.student, layout.golden, layout.student, work, layout.root, kept=kept)
     with only_training(layout.student, kept, work.with_suffix(".lock"), "training the student"):
-        golden = open_golden(layout.golden)
-        check_settings(params, golden, layout.golden)
-        check_tables(params, layout, golden, layout.golden)
+        check_made(params, layout, open_golden(layout.golden), layout.golden)
         return training.run(progress)
 
 
@@ -88,8 +86,7 @@ class StudentTraining:
     def _renew_card(self, plan: Plan) -> None:
         """A card that quotes another number of texts than is asked for now is written anew."""
         asked = plan.settings.card_examples
-        trained = find_student(self.output).training.get("settings", {})
-        if trained.get("card_examples", asked) != asked and is_first():
+        if is_first() and find_student(self.output).training["settings"]["card_examples"] != asked:
             from muki_pipeline.training.student.fit import renew_card
 
             renew_card(plan)
