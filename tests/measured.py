@@ -46,7 +46,8 @@ def named(cores: set[int]) -> str:
     """How many cores of a machine were used, in words; nothing where that is not recorded."""
     if not any(cores):
         return ""
-    return f"{' or '.join(map(str, sorted(cores)))} {'core' if cores == {1} else 'cores'} of "
+    fewest, most = min(cores), max(cores)
+    return f"{fewest if fewest == most else f'{fewest}-{most}'} {'core' if most == 1 else 'cores'} of "
 
 
 def machine(facts: Mapping[str, Any] | None) -> str:

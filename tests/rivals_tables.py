@@ -164,14 +164,22 @@ SHOWN = 0.05
 
 def losses(records: Records) -> str:
     """Which rows without gold labels are better than the default rule's student, on how many settings, by how much."""
-    said = []
+    alike: dict[tuple[int, int], list[str]] = {}
+    gained: dict[tuple[int, int], list[float]] = {}
     for name, title in WITHOUT_GOLD[1:]:
         pairs = [(mean_of(found, name), mean_of(found, "gate")) for _, found in by_setting(records)]
         gaps = [100 * (other - gate) for other, gate in pairs if other is not None and gate is not None]
         if won := [gap for gap in gaps if gap >= SHOWN]:
-            span = f"{min(won):.1f}" if len(won) == 1 else f"{min(won):.1f} to {max(won):.1f}"
-            said.append(f"{title} {len(won)} of {len(gaps)} ({span})")
-    return f"Better than the student of `gate`, on how many settings (points): {', '.join(said)}." if said else ""
+            alike.setdefault((len(won), len(gaps)), []).append(title)
+            gained.setdefault((len(won), len(gaps)), []).extend(won)
+    said = [f"{', '.join(alike[of])} {of[0]} of {of[1]} ({span(gained[of])})" for of in alike]
+    return f"Better than the student of `gate`, on how many settings (points): {'; '.join(said)}." if said else ""
+
+
+def span(points: Sequence[float]) -> str:
+    """From the least to the most, once where they look the same."""
+    low, high = f"{min(points):.1f}", f"{max(points):.1f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def points(facts: Mapping[str, Any], found: Mapping[str, dict[str, Any]]) -> list[tuple[float, float]]:

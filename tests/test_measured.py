@@ -106,7 +106,7 @@ def test_the_source_names_each_fact_once() -> None:
     [one] = records(one={}).values()
     alone = {**one, "machine": one["machine"] | {"cores": 1}}
     assert measured.source([alone]).endswith("; 1 core of Fast (AVX2), float32*")
-    assert measured.source([one, alone]).endswith("; 1 or 2 cores of Fast (AVX2), float32*")
+    assert measured.source([one, alone]).endswith("; 1-2 cores of Fast (AVX2), float32*")
     [changed] = records(one={}).values()
     assert "1234567890 with changes" in measured.source([{**changed, "modified": True, "machine": None}])
     assert "machine not recorded" in measured.source([{**changed, "machine": None}])
