@@ -115,6 +115,9 @@ def routing(records: Records) -> list[str]:
         for where, gains in (("Real names", bound), ("Misnamed", others))
         if gains
     ]
+    pairs = [[values["rules"][rule]["right"] for rule in ("energy", "gate")] for values in ordered]
+    if lost := [100 * (energy - gate) for energy, gate in pairs if energy > gate]:
+        sentences.append(f"`energy` beats `gate` on {len(lost)} settings, by up to {max(lost):.1f}.")
     return [*table(("setting", "texts", *(f"`{r}`" for r in rules), "gain"), rows), "", *sentences]
 
 

@@ -151,7 +151,7 @@ def summary(records: Records) -> list[str]:
     sentences = []
     if needed:
         counts = ", ".join(f"{count.rstrip(f' {UNDECIDED}{UNTESTED}')} ({title})" for title, count in needed)
-        sentences.append(f"Gold labels per label that beat this student: {counts}.")
+        sentences.append(f"About so many gold labels per label beat this student: {counts}.")
     if gains:
         span = f"{-max(gains):+.1f} to {-min(gains):+.1f}"
         sentences.append(f"A student of the label names alone: {span} points.")

@@ -128,18 +128,19 @@ def test_benchmarks_of_several_lengths_stand_in_one_row() -> None:
 
 def test_the_routing_suite_is_shown_in_its_order_with_its_gain() -> None:
     def setting(name: str, right: float, is_bound: bool) -> dict[str, Any]:
-        rules = {"mc_entropy": {"right": 0.5}, "gate": {"right": right}}
+        rules = {rule: {"right": share} for rule, share in {"mc_entropy": 0.5, "energy": 0.6, "gate": right}.items()}
         about = {"setting": name, "base": "news-3", "texts": 1100, "rules": rules}
         return {**about, "gain": right - 0.5, "is_bound": is_bound}
 
     misnamed, plain = setting("misnamed, news", 0.45, False), setting("20 Newsgroups, 3", 0.9, True)
     found = measured.routing(records(routing__misnamed=misnamed, routing__plain=plain))
     assert found[2:4] == [
-        "|20 Newsgroups, 3|1,100|0.500|0.900|+40.0|",
-        "|misnamed, news|1,100|0.500|0.450|-5.0|",
+        "|20 Newsgroups, 3|1,100|0.500|0.600|0.900|+40.0|",
+        "|misnamed, news|1,100|0.500|0.600|0.450|-5.0|",
     ]
-    assert "+40.0 to +40.0 points on 1 settings" in found[-2]
-    assert "-5.0 to -5.0 points on 1 settings" in found[-1]
+    assert "+40.0 to +40.0 points on 1 settings" in found[-3]
+    assert "-5.0 to -5.0 points on 1 settings" in found[-2]
+    assert found[-1] == "`energy` beats `gate` on 1 settings, by up to 15.0."
 
 
 def test_students_with_a_label_for_foreign_texts_are_shown_beside_others() -> None:

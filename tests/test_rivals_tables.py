@@ -96,7 +96,7 @@ def test_who_needs_no_teachers_and_where_the_default_loses() -> None:
         routed={"accuracy": 0.76},
     )
     assert rivals_tables.summary(measured) == [
-        "Gold labels per label that beat this student: 7 (News, 2).",
+        "About so many gold labels per label beat this student: 7 (News, 2).",
         "A student of the label names alone: -15.0 to -15.0 points.",
     ]
     assert rivals_tables.losses(measured) == (
