@@ -13,17 +13,23 @@ from muki_stages import train_student, train_teacher
 from tests import tiny
 
 
-def test_a_finished_training_is_not_done_again_when_its_folder_is_removed(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """DVC removes what a stage has written before it runs the stage."""
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A finished project that can train a teacher of its own."""
     settings = {"model": "models/base", "steps": 3, "batch_size": 4, "max_length": 16, "precision": "float32"}
     changes = {
         "train_teacher": {"settings": settings, "teachers": {"trees": {"labels": ["oak", "elm"]}}},
         "prepare": tiny.params([])["prepare"] | {"rows_per_label": 4},
     }
-    path = tiny.save_project(tmp_path, **changes)
-    tiny.finish(path)
+    params_file = tiny.save_project(tmp_path, **changes)
+    tiny.finish(params_file)
+    return params_file
+
+
+def test_a_finished_training_is_not_done_again_when_its_folder_is_removed(
+    path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """DVC removes what a stage has written before it runs the stage."""
     _, layout = config.load(path)
     train_student.main(path)
     train_teacher.main("trees", path)
@@ -38,14 +44,7 @@ def test_a_finished_training_is_not_done_again_when_its_folder_is_removed(
     assert [file.read_bytes() for file in weights] == before
 
 
-def test_only_rows_of_its_own_labels_train_a_teacher_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    settings = {"model": "models/base", "steps": 3, "batch_size": 4, "max_length": 16, "precision": "float32"}
-    changes = {
-        "train_teacher": {"settings": settings, "teachers": {"trees": {"labels": ["oak", "elm"]}}},
-        "prepare": tiny.params([])["prepare"] | {"rows_per_label": 4},
-    }
-    path = tiny.save_project(tmp_path, **changes)
-    tiny.finish(path)
+def test_only_rows_of_its_own_labels_train_a_teacher_again(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     _, layout = config.load(path)
     train_teacher.main("trees", path)
     rows = read_table_file(layout.teacher_train, ["text", "label"], "")
