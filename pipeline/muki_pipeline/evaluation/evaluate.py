@@ -29,8 +29,6 @@ from muki_pipeline.evaluation.predict import (
 )
 from muki_pipeline.evaluation.routed_teachers import RoutedTeachers, open_routed_teachers
 from muki_pipeline.freshness import check_made
-from muki_pipeline.labelling.answer_file.store import StoredAnswers
-from muki_pipeline.labelling.store import StoredTeacher
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import MAKE_CORPUS, Layout, open_golden
@@ -321,7 +319,7 @@ def _measure_teachers(
     for number, (name, teacher) in enumerate(routed.teachers.items()):
         rows = known_by[:, number] & teacher.is_answered(asked)
         if rows.any():
-            answer = partial(_logits, name, teacher, progress)
+            answer = partial(routed.logits, name, progress)
             logits = stored_predictions(teacher.plain_key, test.texts.filter(rows), store, answer)
             own, gold, student = label_space.columns[number], test.columns[rows], probs[rows]
             measured[name] = {
@@ -331,12 +329,6 @@ def _measure_teachers(
                 "student_own_block_accuracy_on_these": accuracy_among(student, own, gold),
             }
     return measured
-
-
-def _logits(
-    name: str, teacher: StoredTeacher | StoredAnswers, progress: Progress, texts: list[str]
-) -> NDArray[np.float32]:
-    return teacher.logits(texts, progress.begin(f"{name} on its own labels", len(texts), "texts"))
 
 
 def _sample(labels: pl.Series, among: NDArray[np.bool_], per_label: int | None) -> NDArray[np.bool_]:

@@ -55,6 +55,7 @@ class RoutedTeachers:
         """Probabilities `[texts, union]`, those of the trusted teacher.
 
         The texts are labelled like a corpus shard and stored in the work folder, so that this is done only once.
+        Networks are loaded one after another: all of them need not fit into memory.
 
         Args:
             texts: The texts.
@@ -70,6 +71,7 @@ class RoutedTeachers:
         for name, teacher in self.teachers.items():
             total = len(texts) * teacher.cost
             stored = teacher.labels(table, digest, progress.begin(f"{name} for routing", total, "texts x passes"))
+            _release(teacher)
             labels.append(LabelShard.read(stored, columns, stored.footer()))
         outputs = TeacherOutputs(None, labels, self.router.label_space)
         if self.encoder is not None:
@@ -79,6 +81,13 @@ class RoutedTeachers:
         pairs = zip(labels, self.router.sharpening.tolist(), strict=True)
         distributions = [softmax(factor * shard.logits) for shard, factor in pairs]
         return golden_targets(hard_weights(self.router(outputs)), distributions, self.router.label_space)
+
+    def logits(self, name: str, progress: Progress, texts: list[str]) -> NDArray[np.float32]:
+        """Logits `[texts, labels]` of one teacher without dropout, which is not kept in memory."""
+        teacher = self.teachers[name]
+        logits = teacher.logits(texts, progress.begin(f"{name} on its own labels", len(texts), "texts"))
+        _release(teacher)
+        return logits
 
     def is_answered(self, texts: list[str]) -> NDArray[np.bool_]:
         """`[texts]`, whether every teacher answers a text: a file of answers may lack some."""
@@ -94,6 +103,11 @@ class RoutedTeachers:
                     f"has no answer of teacher {name} to {len(missing):,} of {len(texts):,} texts: {describe(missing)}"
                 )
                 raise MukiError(what, where=teacher.where, fix="Add them, or ask the student, who needs no teacher")
+
+
+def _release(teacher: StoredTeacher | StoredAnswers) -> None:
+    if isinstance(teacher, StoredTeacher):
+        teacher.release()
 
 
 def open_routed_teachers(params: Params, layout: Layout) -> RoutedTeachers:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -13,6 +14,8 @@ from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.evaluate import Evaluation, evaluate
 from muki_pipeline.evaluation.routed_teachers import open_routed_teachers
+from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.progress import SILENT, Task
 from muki_pipeline.reporting.figures import uncertainty_figure
 from muki_pipeline.reporting.inspect import inspect_store, inspect_text
 from muki_pipeline.routing.answers import reference
@@ -257,6 +260,23 @@ def test_settings_that_taught_nobody_are_not_measured(
     tiny.change(path, block, **values)
     with pytest.raises(MukiError, match=f"golden: was made with another {named} than params.yaml's"):
         run(path)
+
+
+def test_one_network_is_in_memory_at_a_time(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    routed = open_routed_teachers(*config.load(finished))
+    held: list[int] = []
+
+    def counted(self: Labeller, texts: pa.Table, task: Task) -> pa.Table:
+        held.append(sum("labeller" in vars(teacher) for teacher in routed.teachers.values()))
+        return label(self, texts, task)
+
+    label = Labeller.label
+    monkeypatch.setattr(Labeller, "label", counted)
+    texts = ["a text that nobody has asked about"]
+    for name in routed.teachers:
+        routed.logits(name, SILENT, texts)
+    routed.probs(texts)
+    assert held == [1, 1]
 
 
 def test_a_teacher_with_another_dropout_is_not_routed(finished: Path, tmp_path: Path) -> None:
