@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from muki_pipeline.errors import MukiError
+from muki_pipeline.store.folder import FolderStore
 from muki_pipeline.store.keys import canonical_key
 from muki_pipeline.store.store import Shard, Store
 
@@ -61,18 +62,28 @@ class BucketStore(Store):
             raise MukiError("a bucket needs the package obstore", where=f"store: {self.url}", fix=fix)
 
     def find(self, key: str) -> Shard | None:
-        """See `Store`. The content was checked when it was written, and every reader checks it; here its size does."""
+        """See `Store`. The content was checked when it was written, and every reader checks it; here its size does.
+
+        What the folder holds from a time without a bucket is uploaded, not made again.
+        """
         name = self._marker(key)
         try:
             shard = Shard(**json.loads(self.read(name)), store=self)
         except FileNotFoundError:
-            return None
+            return self._uploaded(key)
         except (TypeError, ValueError):
             shard = None
         if shard is None or shard.key != key or not self.is_intact(shard):
             fix = "Delete this object, then run the command again"
             raise MukiError("names data that is not there", where=self.where(name), fix=fix)
         return shard
+
+    def _uploaded(self, key: str) -> Shard | None:
+        """The folder's own finished work of a key, now in the bucket."""
+        own = FolderStore(self.folder).find(key)
+        if own is None:
+            return None
+        return self.claim(replace(own, file=self.put(own.file, own.store.read(own.file)), store=self))
 
     def claim(self, shard: Shard) -> Shard:
         """See `Store`."""

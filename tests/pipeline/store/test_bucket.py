@@ -247,6 +247,22 @@ def test_the_whole_way_through_a_bucket_gives_the_same_numbers(s3: str, tmp_path
     assert BucketStore(layout.work, s3).sweep(NO_WAIT) == (0, 0)
 
 
+def test_labels_from_before_there_was_a_bucket_are_uploaded(s3: str, tmp_path: Path) -> None:
+    path = tiny.save_project(tmp_path)
+    tiny.label(path)
+    params, layout = config.load(path)
+    local = Table.open(layout.labels("one"), "")
+    rows = local.frame()
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"store": s3}))
+    params, layout = config.load(path)
+    prepare(params.prepare, layout)
+    assert label_corpus("one", params.teachers["one"], params.label, layout).new_rows == 0
+    there = Table.open(layout.labels("one"), "")
+    assert [shard.store.url for shard in there.shards] == [s3] * len(local.shards)
+    assert [shard.sha256 for shard in there.shards] == [shard.sha256 for shard in local.shards]
+    assert there.frame().equals(rows)
+
+
 def test_labels_that_are_finished_are_not_fetched_again(
     s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
