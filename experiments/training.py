@@ -57,7 +57,10 @@ class _NoDropout(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        return args[0] if func is nn.functional.dropout else func(*args, **(kwargs or {}))
+        more = dict(kwargs or {})
+        if func is nn.functional.scaled_dot_product_attention:  # a GPU's, which drops in its kernel
+            more["dropout_p"] = 0.0
+        return args[0] if func is nn.functional.dropout else func(*args, **more)
 
 
 INSTEAD: dict[str, type[AbstractContextManager[Any]]] = {"own": nullcontext, "none": _NoDropout}

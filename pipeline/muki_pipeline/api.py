@@ -18,7 +18,7 @@ from muki_pipeline.corpus.formats import read_table
 from muki_pipeline.corpus.prepare import prepare
 from muki_pipeline.corpus.readers import check_filled
 from muki_pipeline.embedding.run import embed_corpus
-from muki_pipeline.errors import MukiError, chosen
+from muki_pipeline.errors import MukiError, chosen, refusing
 from muki_pipeline.labelling.run import label_corpus
 from muki_pipeline.layout import MAKE_CORPUS, Layout, make_labels, open_golden
 from muki_pipeline.models.loaded.student import LoadedStudent, load_student
@@ -132,7 +132,7 @@ class Project:
 
 
 def merge(
-    models: Sequence[str] | Mapping[str, str],
+    models: Sequence[str | Path] | Mapping[str, str | Path],
     texts: Sequence[str] | pl.Series,
     *,
     folder: str | Path = "muki",
@@ -153,20 +153,23 @@ def merge(
         MukiError: A model or a text cannot be used, or the folder belongs to another project.
     """
     root = make_folder(Path(folder).resolve())
-    series = pl.Series("text", list(texts), dtype=pl.String)
+    if isinstance(texts, str) or isinstance(models, str):
+        raise MukiError("models and texts are lists", where="merge", fix="Put a single one in brackets")
+    with refusing("not all texts are strings", where="merge", fix="Leave out what is none, such as NaN"):
+        series = pl.Series("text", list(texts), dtype=pl.String)
     if series.is_empty():
         raise MukiError("there are no texts", where="merge", fix="Give some")
     check_filled(series, "texts", "merge", "Leave these texts out")
-    names = list(models) if isinstance(models, Mapping) else look.teacher_names(models)
-    paths = list(models.values()) if isinstance(models, Mapping) else list(models)
+    paths = [str(model) for model in (models.values() if isinstance(models, Mapping) else models)]
+    names = list(models) if isinstance(models, Mapping) else look.teacher_names(paths)
     teachers = [candidates.find_teacher(name, _absolute(path), root) for name, path in zip(names, paths, strict=True)]
-    base = student_model(student if student is None else _absolute(student))
+    base = student_model(student if student is None else _absolute(student), root)
     lengths = candidates.fitting_lengths(teachers, look.sample(series), base, root)
     pairs = look.pairs_of_labels({each.name: each.labels for each in teachers})
     content = render(Texts(_TEXTS, "text"), None, teachers, lengths, base, pairs)
     params = root / "params.yaml"
     if exists(params):
-        _check_same(config.load(params)[0], teachers, None if student is None else base["model"], root)
+        _check_same(config.load(params)[0], dict(zip(paths, teachers, strict=True)), base if student else {}, root)
         _check_same_texts(series, root)
     else:
         write_bytes(root / _TEXTS, parquet_bytes(series.to_frame()))
@@ -174,14 +177,29 @@ def merge(
     return Project.load(params, progress)
 
 
-def _check_same(params: Params, teachers: Sequence[look.FoundTeacher], student: str | None, root: Path) -> None:
-    """Refuse a folder with another project before anything in it is touched."""
+def _check_same(
+    params: Params, teachers: Mapping[str, look.FoundTeacher], student: Mapping[str, str], root: Path
+) -> None:
+    """Refuse a folder with another project before anything in it is touched.
+
+    Args:
+        params: The settings that are there.
+        teachers: By what the caller calls them; only what names a commit asks for that commit.
+        student: `model` and, where it is named, `revision`; empty where any will do.
+        root: The folder.
+    """
     there = {name: place_of_teacher(teacher) for name, teacher in params.teachers.items()}
-    if there != {each.name: place_of_teacher(each.settings) for each in teachers}:
-        what = f"belongs to a project with the teachers {there}"
+    pinned = {found.name: found.settings for named, found in teachers.items() if "@" in named}
+    if there != {each.name: place_of_teacher(each.settings) for each in teachers.values()} or any(
+        getattr(settings, "revision", None) != getattr(params.teachers[name], "revision", None)
+        for name, settings in pinned.items()
+    ):
+        what = f"belongs to a project with the teachers {there}, or with other commits of them"
         raise MukiError(what, where=str(root), fix="Name another folder, or remove it")
-    if student not in (None, params.student.model):
-        what = f"belongs to a project whose student starts from {params.student.model}"
+    own = {"model": params.student.model, "revision": params.student.revision}
+    if {**own, **student} != own:
+        what = f"belongs to a project whose student starts from {own['model']}"
+        what += f" at {own['revision']}" if own["revision"] else ""
         raise MukiError(what, where=str(root), fix="Name another folder, or change its params.yaml")
 
 

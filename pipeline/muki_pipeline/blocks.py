@@ -103,6 +103,6 @@ def place_of_teacher(teacher: AnyTeacher) -> str:
     return teacher.answers if isinstance(teacher, AnswerFile) else teacher.model
 
 
-def files_named_by(teacher: Teacher) -> dict[str, str | None]:
-    """The settings that name a network's files, as the manifest of its labels holds them."""
-    return {"model": teacher.model, "revision": teacher.revision, "base": teacher.base}
+def files_named_by(teacher: Teacher) -> dict[str, str | list[str] | None]:
+    """The settings that name a network's files and its labels, as the manifest of its labels holds them."""
+    return {"model": teacher.model, "revision": teacher.revision, "base": teacher.base, "labels": teacher.labels}

@@ -260,7 +260,7 @@ class Compare(Block):
 class Params(Block):
     """All of params.yaml."""
 
-    store: Annotated[str, Field(pattern=r"^(s3|gs|az|abfss?)://[^?@#]+$")] | None = None
+    store: Annotated[str, Field(pattern=r"^((s3|gs|az)://[^?@#]+|abfss?://[^?:#]+)$")] | None = None
     """A bucket for the shards of corpus, labels, embeddings and golden supervision (`s3://BUCKET/PREFIX`, `gs://…`,
     `az://…`); the folders under `data/` then hold manifests only. By default the shards lie in these folders."""
     prepare: Prepare

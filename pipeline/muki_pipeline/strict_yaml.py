@@ -30,7 +30,8 @@ def read(text: str) -> Any:
     """The content of a document; `no` and `12:30` are texts, and no key occurs twice.
 
     Raises:
-        YAMLError: It is not valid YAML, a key occurs twice, or something refers to something else.
+        YAMLError: It is not valid YAML, a key occurs twice, a value is none of its kind (the 30th of February), or
+            something refers to something else.
     """
     reader = YAML(typ="safe", pure=True)
     reader.Composer = _WithoutAliases
@@ -39,6 +40,10 @@ def read(text: str) -> Any:
     except MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise YAMLError(f"{line}{error.problem}") from None
+    except (ValueError, KeyError) as error:  # which is how ruamel says it, without the place
+        raise YAMLError(f"a value is none of its kind: {error}") from None
+    except RecursionError:
+        raise YAMLError("it is nested too deeply") from None
 
 
 def write(content: Mapping[str, Any]) -> str:

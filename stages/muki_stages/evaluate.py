@@ -32,9 +32,12 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
         tested = result.metrics["test_set"]
         left_out = f"{unknown:,} of {tested['rows']:,} test texts are left out"
         warn(f"{left_out}, because no teacher knows their labels: {tested['unknown_labels']}")
+    if foreign := result.metrics.get("test_set", {}).get("rows_measured_as_unknown"):
+        named = result.metrics["test_set"]["labels_measured_as_unknown"]
+        say(f"{foreign:,} test texts are measured as {params.integrate.unknown_label!r}, of these labels: {named}")
     if silent := result.metrics.get("test_set", {}).get("rows_without_every_answer"):
-        what = f"{silent:,} test texts have no answer in some file of answers"
-        warn(f"{what}, so routed teachers are measured without them; add the test texts to the file")
+        what = f"{silent:,} test texts are not in some file of answers, or no teacher answers them"
+        warn(f"{what}: routed teachers are measured without them")
     say(f"{layout.metrics}; muki-pipeline results shows it as a table")
     return dict(result.metrics)
 

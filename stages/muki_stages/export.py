@@ -8,16 +8,16 @@ import typer
 from numpy.typing import NDArray
 
 from muki_pipeline import config
-from muki_pipeline.corpus.table import corpus_shards, read_corpus_shard
+from muki_pipeline.corpus.table import corpus_shards
 from muki_pipeline.deployment.onnx import export_onnx
 from muki_pipeline.evaluation.gold_labels import MAKE_TEST, read_test
 from muki_pipeline.evaluation.metrics import accuracy
 from muki_pipeline.labels.space import LabelSpace
-from muki_pipeline.layout import Layout
+from muki_pipeline.layout import MAKE_CORPUS, Layout
 from muki_pipeline.models.loaded.student import load_student
 from muki_pipeline.store.columns import frame
 from muki_pipeline.store.files import exists
-from muki_pipeline.store.table import read_table_file
+from muki_pipeline.store.table import Table, read_table_file
 from muki_stages.options import PARAMS, ParamsFile
 from muki_stages.terminal import quiet_libraries, say
 
@@ -55,8 +55,9 @@ def _texts(
         known = read_test(layout, LabelSpace(labels, ()), unknown_label)
         rows = _spread(len(known.columns))
         return known.texts["text"].gather(rows).to_list(), known.columns[rows]
-    shard = corpus_shards(layout.corpus)[0]
-    return read_corpus_shard(shard, ["text"])["text"].to_pylist()[:_TEXTS], None
+    corpus_shards(layout.corpus)  # checks the corpus
+    corpus = Table.open(layout.corpus, MAKE_CORPUS)
+    return corpus.take(_spread(corpus.rows), ["text"])["text"].to_list(), None
 
 
 def _spread(rows: int) -> NDArray[np.intp]:

@@ -16,6 +16,7 @@ from muki_pipeline.corpus.dialects import UNKNOWN, Dialect
 from muki_pipeline.corpus.formats import describe_dialect, full_dialect, kind_of, names_of, read_table
 from muki_pipeline.corpus.readers import dialect_of
 from muki_pipeline.errors import MukiError, brief, choice
+from muki_pipeline.models import locations
 from muki_pipeline.setup import look
 from muki_pipeline.setup.settings import Texts, refuse_existing, render, student_model, write_project
 from muki_stages.options import DELIMITERS, Delimiter, Header, Quote
@@ -85,7 +86,7 @@ def main(
     ]
     union = [label for teacher in teachers for label in teacher.labels]
     held_out = None if files.test is None else _labelled(files.test, files, corpus, union)
-    base = student_model(student)
+    base = student_model(student, root)
     column = read_table(files.texts, [corpus.text], corpus.dialect)[corpus.text]
     lengths = candidates.fitting_lengths(teachers, look.sample(column), base, root)
     pairs = look.pairs_of_labels({each.name: each.labels for each in teachers})
@@ -130,7 +131,7 @@ def _given_settings(options: list[str], names: list[str]) -> dict[str, dict[str,
 
 def _of_file(model: str, text: str, given: dict[str, Any]) -> dict[str, Any]:
     """What is given of a teacher and, of a file of answers, that it calls its texts as the corpus does, if it does."""
-    path = Path(model).expanduser()
+    path = locations.expanded(model)
     if "text" in given or text == "text" or not path.is_file():
         return given
     try:

@@ -10,13 +10,14 @@ from muki_pipeline.errors import shortlist
 from muki_pipeline.routing.gate.agreement import SLIGHT
 from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.supervision.summary import RoutingSummary
-from muki_stages.options import PARAMS, Address, Engine, ParamsFile
+from muki_stages.options import PARAMS, Address, Engine, ParamsFile, refuse_without_ray
 from muki_stages.project import open_project
 from muki_stages.terminal import progress, say, warn
 
 
 def main(params_file: ParamsFile = PARAMS, engine: Engine = "local", address: Address = None) -> dict[str, Any]:
     """Join all teachers' labels into golden supervision."""
+    refuse_without_ray(engine, {"--address": address})
     params, layout = open_project(params_file)
     workers = Threads if engine == "local" else partial(RayWorkers, address)
     with progress() as bars:

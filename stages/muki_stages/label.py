@@ -16,7 +16,7 @@ from muki_pipeline.labelling.answer_file.run import AnswerSummary
 from muki_pipeline.labelling.outcome import NEARLY_ALL
 from muki_pipeline.labelling.run import LabellingSummary, label_with
 from muki_pipeline.names import name_unknown
-from muki_stages.options import PARAMS, Address, Engine, ParamsFile
+from muki_stages.options import PARAMS, Address, Engine, ParamsFile, refuse_without_ray
 from muki_stages.prepared import open_prepared
 from muki_stages.terminal import clock, progress, quiet_libraries, say, warn
 
@@ -30,7 +30,7 @@ def main(
     engine: Engine = "local",
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="How many shards at a time.")] = None,
     address: Address = None,
-    cores: Annotated[int, typer.Option("--cores", min=1, help="Cores of a Ray worker.")] = 1,
+    cores: Annotated[int | None, typer.Option("--cores", min=1, help="Cores of a Ray worker; 1 by default.")] = None,
 ) -> dict[str, Any]:
     """Run one teacher with K dropout passes over the corpus. Continues where a killed run stopped."""
     quiet_libraries()
@@ -49,15 +49,16 @@ def main(
 
 
 def _engine(
-    name: str, settings: config.Label, workers: int | None, address: str | None, cores: int
+    name: str, settings: config.Label, workers: int | None, address: str | None, cores: int | None
 ) -> loop.Engine | None:
     """What makes the workers; None for this process."""
+    refuse_without_ray(name, {"--address": address, "--cores": cores})
     if name == "local":
         return None if workers in (None, 1) else partial(Processes, int(workers or 1))
     if settings.dtype == "auto":
         what = "auto would be decided on this machine, which may differ from the cluster's"
         raise MukiError(what, where="label.dtype", fix="Set it to bfloat16 or float32")
-    return partial(RayWorkers, address, workers, cores, gpus=True)
+    return partial(RayWorkers, address, workers, cores or 1, gpus=True)
 
 
 def _tell(teacher: str, done: LabellingSummary | AnswerSummary, params: config.Params) -> None:

@@ -1,9 +1,12 @@
 """Options that several commands have."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from muki_pipeline.errors import MukiError
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="The settings; paths in them are relative to this file.")]
 PARAMS = Path("params.yaml")
@@ -26,3 +29,15 @@ Address = Annotated[
         "--address", help="The Ray cluster's; auto for this machine's; else that of RAY_ADDRESS, or a new one."
     ),
 ]
+
+
+def refuse_without_ray(engine: str, options: Mapping[str, object]) -> None:
+    """Refuse options of a Ray cluster where the work is not done on one.
+
+    Raises:
+        MukiError: One of them is given.
+    """
+    if engine != "ray" and (given := [name for name, value in options.items() if value is not None]):
+        raise MukiError(
+            "is for a Ray cluster, and this machine is to do the work", where=given[0], fix="Add --engine ray"
+        )

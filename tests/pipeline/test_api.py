@@ -7,6 +7,7 @@ import pytest
 from muki_pipeline import api
 from muki_pipeline.api import Project, merge
 from muki_pipeline.errors import MukiError
+from muki_pipeline.setup import look
 from muki_pipeline.store.files import only_one
 from tests import tiny
 from tests.recorder import Recorder
@@ -64,6 +65,11 @@ def test_a_folder_of_another_project_is_refused(models: Path, tmp_path: Path) ->
     with pytest.raises(MukiError, match=r"texts is empty \(null\) in 1 rows, first in row 2"):
         merge(both, ["w1", None], folder=tmp_path / "none")  # type: ignore[list-item]  # as callers without mypy may
     assert Project.load(tmp_path / "muki" / "params.yaml").corpus()["text"].to_list() == ["w1"]
+    for texts in (["w1", float("nan")], ["w1", 3]):
+        with pytest.raises(MukiError, match="not all texts are strings"):
+            merge(both, texts, folder=tmp_path / "none")  # type: ignore[arg-type]  # as callers without mypy may
+    with pytest.raises(MukiError, match="models and texts are lists"):
+        merge(both, "w1", folder=tmp_path / "none")
     with pytest.raises(MukiError, match="there are no texts"):
         merge([str(models / "two")], [], folder=tmp_path / "other")
 
@@ -83,3 +89,17 @@ def test_a_step_takes_the_locks_of_the_command_line_and_prepares_once(
             pytest.raises(MukiError, match="another process is"),
         ):
             step()
+
+
+def test_paths_may_be_paths_and_another_commit_is_another_model(models: Path, tmp_path: Path) -> None:
+    paths = {"one": models / "one", "two": models / "two"}
+    made = merge(paths, ["w1"], folder=tmp_path / "muki", student=str(models / "base"))
+    there = made.params.teachers["one"]
+    pinned = there.model_copy(update={"revision": "a" * 40})
+    params = made.params.model_copy(update={"teachers": {"one": pinned}})
+    found = look.FoundTeacher("one", (), pinned.model_copy(update={"revision": "b" * 40}))
+    api._check_same(params, {"acme/one": found}, {}, tmp_path)  # whatever is newest: no commit was asked for
+    with pytest.raises(MukiError, match="or with other commits of them"):
+        api._check_same(params, {"acme/one@bb": found}, {}, tmp_path)
+    with pytest.raises(MukiError, match="whose student starts from"):
+        api._check_same(params, {"acme/one": found}, {"model": params.student.model, "revision": "b" * 40}, tmp_path)

@@ -313,7 +313,7 @@ def test_a_router_of_another_table_is_not_asked(project: Path) -> None:
     tiny.change(project, "integrate", scorer="gate")
     with pytest.raises(MukiError, match="router: belongs to another golden table"):
         sample_review(params, layout, 5)
-    with pytest.raises(MukiError, match="router: belongs to another golden table"):
+    with pytest.raises(MukiError, match=r"router: was fitted with another integrate\.scorer"):
         evaluate.main(project)
 
 
@@ -385,3 +385,16 @@ def test_a_file_in_the_students_folder_costs_no_training(
     moved = layout.kept_students.with_name("student-changed-1")
     assert str(moved) in caplog.text
     assert (moved / note).read_text() == "mine"
+
+
+def test_names_of_labels_that_were_removed_are_missed(project: Path) -> None:
+    named = {"one": {"model": "models/one", "labels": ["x", "y", "z"]}, "two": {"model": "models/two"}}
+    tiny.change(project, "teachers", **named)
+    params, layout = config.load(project)
+    label_corpus("one", params.teachers["one"], params.label, layout)
+    embed_corpus(params, layout)
+    integrate(params, layout, layout.golden)
+    tiny.change(project, "teachers", one={"model": "models/one"})
+    for command in (train, lambda path: integrate(*config.load(path), layout.golden)):
+        with pytest.raises(MukiError, match=r"labels is \['x', 'y', 'z'\], not None"):
+            command(project)

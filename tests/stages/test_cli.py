@@ -223,6 +223,14 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], tuple[str, ...], str]] = {
     "no such teacher": (lambda p: None, ("label", "--teacher", "six"), "no teacher 'six'"),
     "no source": (lambda p: change(p, "prepare.corpus.source", "./no.csv"), ("prepare",), "./no.csv: no such file"),
     "no column": (lambda p: change(p, "prepare.corpus.text", "no"), ("prepare",), "has no column 'no'"),
+    "no user": (lambda p: change(p, "prepare.corpus.source", "~$x.csv"), ("prepare",), "~$x.csv: no such file"),
+    "no package": (lambda p: change(p, "prepare.corpus.source", "package:/x"), ("prepare",), "names no package"),
+    "no date": (lambda p: p.write_text("a: 2023-02-30") and None, ("prepare",), "a value is none of its kind"),
+    "no number": (lambda p: p.write_text("a: !!int b") and None, ("prepare",), "a value is none of its kind"),
+    "nested": (lambda p: p.write_text("a: " + "[" * 5000) and None, ("prepare",), "it is nested too deeply"),
+    "no cluster": (lambda p: None, (*LABEL_ONE, "--address", "auto"), "--address: is for a Ray cluster"),
+    "no Ray": (lambda p: None, (*LABEL_ONE, "--cores", "2"), "--cores: is for a Ray cluster"),
+    "no cluster to integrate": (lambda p: None, ("integrate", "--address", "auto"), "--address: is for a Ray cluster"),
     "empty corpus": (lambda p: write(p, "corpus.csv", b"topic,body\n"), ("prepare",), "holds no text"),
     "null text": (lambda p: write(p, "corpus.csv", b"topic,body\na,\n"), ("prepare",), "is empty (null) in 1 rows"),
     "not utf-8": (lambda p: write(p, "corpus.csv", b"topic,body\na,\xff\n"), ("prepare",), "line 2 is not UTF-8"),
@@ -353,3 +361,11 @@ def test_results_as_json_and_how_much_is_said(project: Path, run: Run) -> None:
     assert err.splitlines()[-1] == f"{warnings} warning{'s' * (warnings > 1)}, {len(found) - warnings} ok"
     code, _, err = run("--quiet", "doctor", *params)
     assert [line.split()[0] for line in err.splitlines()] == ["warning"] * warnings, "nothing of what is in order"
+
+
+def test_stages_are_written_for_the_settings_that_dvc_reads(project: Path, run: Run) -> None:
+    other = project.with_name("other.yaml")
+    other.write_bytes(project.read_bytes())
+    code, _, err = run("dvc", "--params", str(other))
+    assert code == 2
+    assert "other.yaml: DVC's stages read params.yaml, not this file" in err

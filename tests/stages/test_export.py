@@ -10,6 +10,7 @@ from muki_pipeline.evaluation.gold_labels import read_test
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.layout import Layout
 from muki_pipeline.store.files import remove
+from muki_pipeline.store.table import Table
 from muki_stages import export
 
 LABELS = ("apple", "pear", "oak")
@@ -40,7 +41,10 @@ def test_texts_of_labels_that_the_student_lacks_are_read_without_gold(layout: La
     assert (len(texts), columns) == (30, None)
 
 
-def test_without_a_test_set_the_corpus_is_taken(layout: Layout) -> None:
+def test_without_a_test_set_the_corpus_is_taken(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     remove([layout.test])
+    monkeypatch.setattr(export, "_TEXTS", 8)
     texts, columns = export._texts(layout, LABELS, None)
+    corpus = Table.open(layout.corpus, "").frame(["text"])["text"].to_list()
     assert (len(texts), columns) == (8, None)
+    assert (texts[0], texts[-1]) == (corpus[0], corpus[-1]), "of all shards, which hold eight texts each"

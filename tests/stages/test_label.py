@@ -1,5 +1,6 @@
 """What the stage `label` says about a teacher."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,15 @@ def test_too_few_answers_because_of_unknown_labels_says_so(tmp_path: Path) -> No
     with pytest.raises(MukiError) as error:
         label.main("two", path)
     assert error.value.fix.startswith("Add answers")
+
+
+def test_each_of_several_teachers_has_its_own_time(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tiny.save_project(tmp_path)
+    params, layout = config.load(path)
+    prepare(params.prepare, layout)
+    begun = time.perf_counter()
+    done = label.main("all", path)
+    took = time.perf_counter() - begun
+    assert 0 < done["one"]["seconds"] + done["two"]["seconds"] < took
+    again = label.main("all", path)
+    assert again["one"]["seconds"] == 0

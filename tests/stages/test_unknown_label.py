@@ -56,7 +56,12 @@ def test_the_student_is_measured_on_texts_that_no_teacher_knows(finished: Path) 
     student = found["student"]
     assert student["rows"] == 36
     assert student["rows_of_unknown_labels"] == 6
-    assert found["test_set"] == {"rows": 36, "rows_of_unknown_labels": 0}
+    assert found["test_set"] == {
+        "rows": 36,
+        "rows_of_unknown_labels": 0,
+        "rows_measured_as_unknown": 6,
+        "labels_measured_as_unknown": "'fish' (6)",
+    }
     assert found["routed_teachers"]["rows"] == 30, "teachers are asked only about texts that one of them knows"
     assert found["student"]["accuracy"] == pytest.approx(
         (6 * student["unknown_found"] + 30 * student["accuracy_of_known"]) / 36

@@ -5,6 +5,7 @@ from itertools import product
 
 import polars as pl
 
+from muki_pipeline.blocks import Source
 from muki_pipeline.config import Prepare
 from muki_pipeline.corpus.ids import Ids, first_ids
 from muki_pipeline.corpus.prepared import begin_record, record_corpus, sources_now, write_record
@@ -82,7 +83,7 @@ def prepare(settings: Prepare, layout: Layout) -> dict[str, int]:
         corpus = _Corpus(settings, layout, test)
         corpus.check()  # before a corpus that is there is touched
         begin_record(layout)
-        shards = write_corpus_parts(layout.store(layout.corpus), corpus.parts(), settings.shard_rows)
+        shards = write_corpus_parts(layout.store(layout.corpus), corpus.sources(), settings.shard_rows)
         record_corpus(layout)
         rest = None if corpus.rest is None else with_ids(corpus.rest)
         tables = {layout.corpus_gold: corpus.gold, layout.teacher_train: rest, layout.test: test}
@@ -107,7 +108,7 @@ def planned(settings: Prepare, layout: Layout) -> tuple[pl.Series, pl.DataFrame 
     test = _test_set(settings, layout)
     corpus = _Corpus(settings, layout, test)
     corpus.check()
-    return pl.concat(part["text"] for part in corpus.parts()), test
+    return pl.concat(part["text"] for parts in corpus.sources() for part in parts), test
 
 
 class _Corpus:
@@ -136,28 +137,34 @@ class _Corpus:
         if self.settings.corpus.label is not None:
             self._split = split_source(read_source(self.settings.corpus, self.layout.root), self.settings)
 
-    def parts(self) -> Iterator[pl.DataFrame]:
-        """`id`, `text`."""
-        ids = self.ids
-        source = self.settings.corpus
-        if source.label is None:
-            for part in read_parts(source, self.layout.root):
-                yield ids.add(part)
-        else:
-            frame, self.rest = self._split
-            labelled = ids.add(frame)
-            self.gold = labelled.select("id", "label")
-            yield labelled
+    def sources(self) -> Iterator[Iterator[pl.DataFrame]]:
+        """Of each source the parts, `id`, `text`, which must be read in this order."""
+        yield self._corpus()
         tested = Ids()
         if self.test is not None:
             tested.add(self.test.select("text"))
         for source in self.settings.extra:
-            self.from_extra[source.source] = 0
+            yield self._extra(source, tested)
+
+    def _corpus(self) -> Iterator[pl.DataFrame]:
+        source = self.settings.corpus
+        if source.label is None:
             for part in read_parts(source, self.layout.root):
-                part_ids = first_ids(part["text"])
-                is_new = pl.Series(ids.new(part_ids) & ~tested.known(part_ids))
-                self.from_extra[source.source] += int(is_new.sum())
-                yield ids.add(part.filter(is_new).select("text"), part_ids.filter(is_new))
+                yield self.ids.add(part)
+        else:
+            frame, self.rest = self._split
+            labelled = self.ids.add(frame)
+            self.gold = labelled.select("id", "label")
+            yield labelled
+
+    def _extra(self, source: Source, tested: Ids) -> Iterator[pl.DataFrame]:
+        """Those that are in no earlier source and not in the test set."""
+        self.from_extra.setdefault(source.source, 0)  # several columns of one file are several sources
+        for part in read_parts(source, self.layout.root):
+            part_ids = first_ids(part["text"])
+            is_new = pl.Series(self.ids.new(part_ids) & ~tested.known(part_ids))
+            self.from_extra[source.source] += int(is_new.sum())
+            yield self.ids.add(part.filter(is_new).select("text"), part_ids.filter(is_new))
 
 
 def _test_set(settings: Prepare, layout: Layout) -> pl.DataFrame | None:

@@ -98,7 +98,7 @@ def local_files(reference: str, root: Path) -> list[Path] | None:
 
 def _pattern(reference: str, root: Path) -> tuple[Path, str]:
     """The folder that a pattern begins with, and the rest of the pattern."""
-    parts = Path(reference).expanduser().parts
+    parts = locations.expanded(reference).parts
     begin = next(number for number, part in enumerate(parts) if set(part) & set(_PATTERN))
     return root.joinpath(*parts[:begin]), str(Path(*parts[begin:]))
 
@@ -116,7 +116,7 @@ def watched(reference: str, root: Path) -> Path | None:
         return None
     if locations.local(reference, root) is None and set(reference) & set(_PATTERN):
         return _pattern(reference, root)[0]
-    return None if local_files(reference, root) is None else Path(reference).expanduser()
+    return None if local_files(reference, root) is None else locations.expanded(reference)
 
 
 def _parts_of(path: Path, source: Source) -> Iterator[pl.DataFrame]:

@@ -20,6 +20,8 @@ _SIGNATURES = {
     b"%PDF-": ("a PDF document", _TEXT),
 }
 """First bytes of a file, what it is, and what to do."""
+_OFTEN = 0.25
+"""Share of zero bytes that no text of one byte a letter has."""
 _PARTS = {
     b"xl/workbook": ("an Excel workbook", _RENAME.replace("{ending}", ".xlsx")),
     b"word/document": ("a Word document", _TEXT),
@@ -48,13 +50,17 @@ def refuse_signature(content: bytes, path: Path) -> None:
         path: The file, for the message.
 
     Raises:
-        MukiError: It begins as another kind of file does; it says which, and what to do.
+        MukiError: It begins as another kind of file does; it says which, and what to do. Or it has so many zero bytes
+            that it is text of two bytes a letter.
     """
     kind, fix = _kind_of(content)
     if kind:
         ending = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
         what = f"is {kind}, not the text that {ending} stands for"
         raise MukiError(what, where=str(path), fix=fix.format(name=path.name))
+    if content.count(b"\0") > len(content) * _OFTEN:
+        fix = "Convert it, with iconv -f UTF-16LE -t UTF-8"
+        raise MukiError("holds so many zero bytes that it seems to be UTF-16, not UTF-8", where=str(path), fix=fix)
 
 
 def _kind_of(content: bytes) -> tuple[str, str]:

@@ -41,23 +41,24 @@ def content_digest(table: pa.Table) -> str:
 
 def write_corpus(folder: Path, frame: pl.DataFrame, shard_rows: int) -> list[Shard]:
     """Write `id` and `text` as shards of `shard_rows`: appended texts change the last shard and add new ones."""
-    return write_corpus_parts(FolderStore(folder), [frame], shard_rows)
+    return write_corpus_parts(FolderStore(folder), [[frame]], shard_rows)
 
 
-def write_corpus_parts(store: Store, parts: Iterable[pl.DataFrame], shard_rows: int) -> list[Shard]:
+def write_corpus_parts(store: Store, sources: Iterable[Iterable[pl.DataFrame]], shard_rows: int) -> list[Shard]:
     """The same of a corpus that comes in parts, and wherever it lies: at most a part and two shards are in memory.
 
-    Shards that are there already stay: in a bucket a new one would lie beside the old one for ever.
+    A source begins a shard, so that texts appended to another one do not change it. Shards that are there already
+    stay: in a bucket a new one would lie beside the old one for ever.
 
     Args:
         store: The corpus's.
-        parts: `id`, `text`.
+        sources: For each source its parts, `id`, `text`.
         shard_rows: Texts in a shard.
     """
     present = _present(store)
     unseal(store.folder)
     shards = []
-    for number, part in enumerate(_in_shards(parts, shard_rows)):
+    for number, part in enumerate(part for parts in sources for part in _in_shards(parts, shard_rows)):
         columns = arrow(part)
         table = schema.arrow_table(schema.CORPUS, {name: columns[name] for name in columns.column_names})
         key = content_digest(table)

@@ -32,7 +32,6 @@ from muki_pipeline.freshness import check_made
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.layout import MAKE_CORPUS, Layout, open_golden
-from muki_pipeline.names import name_unknown
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.routing.answers import read_answers
 from muki_pipeline.routing.embeddings import open_embeddings
@@ -117,13 +116,15 @@ class ScorerShard:
         scores: `[known rows, teachers]`.
         is_right: `[known rows]`, whether the target's largest probability is the gold label's.
         nats: `[known rows]`, KL(gold ‖ target).
-        familiarity: `[rows]`, of every row, known or not: the gate's own, else the best score.
+        familiarity: `[rows]`, of every row with a gold label, known or not: the gate's own, else the best score.
+        is_heard: `[known rows, teachers]`, whether a teacher has an answer.
     """
 
     scores: NDArray[np.floating]
     is_right: NDArray[np.bool_]
     nats: NDArray[np.float64]
     familiarity: NDArray[np.floating]
+    is_heard: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -161,14 +162,11 @@ def _measure_supervision(params: Params, layout: Layout) -> SupervisionResult:
     for number in range(len(corpus.shards)):
         texts = corpus.read(number)
         ids = texts["id"].to_pylist()
-        if absent := sum(text_id not in gold for text_id in ids):
-            raise MukiError(
-                f"has no label for {absent} texts of the corpus", where=str(layout.corpus_gold), fix=MAKE_CORPUS
-            )
+        has_gold = np.array([text_id in gold for text_id in ids])  # texts of `prepare.extra` have none
         labels = corpus.tables.read_checked(number, LABEL_COLUMNS, series(texts["id"]))
         rows = gold_rows(ids, gold, corpus.label_space)
         right_teachers.append(corpus.label_space.known[rows.columns])
-        known_rows.append(rows.known)
+        known_rows.append(rows.known[has_gold])
         for scorer, router in routers.items():
             outputs = inputs[scorer].outputs(number, texts, labels)
             scores = router(outputs)
@@ -183,7 +181,8 @@ def _measure_supervision(params: Params, layout: Layout) -> SupervisionResult:
                     scores[rows.known],
                     known_target.argmax(axis=1) == rows.columns,
                     metrics.kl_to_gold(known_target, rows.columns),
-                    router.familiarity(outputs) if scorer == "gate" else scores.max(axis=1),
+                    (router.familiarity(outputs) if scorer == "gate" else scores.max(axis=1))[has_gold],
+                    ~outputs.is_silent[rows.known],
                 )
             )
     right = np.concatenate(right_teachers)  # [known rows, teachers]
@@ -191,12 +190,10 @@ def _measure_supervision(params: Params, layout: Layout) -> SupervisionResult:
         raise MukiError(
             "no teacher knows any of its labels", where=str(layout.corpus_gold), fix="Set integrate.aliases"
         )
-    measured: dict[str, Any] = {"rows": corpus.rows, "rows_of_known_labels": len(right)}
+    with_gold = sum(len(known) for known in known_rows)
+    measured: dict[str, Any] = {"rows": with_gold, "rows_of_known_labels": len(right)}
     measured |= {scorer: _scorer_measures(parts, right, np.concatenate(known_rows)) for scorer, parts in shards.items()}
-    histograms = [
-        _histogram(scorer, 1.0 - np.concatenate([part.scores for part in parts]), right)
-        for scorer, parts in shards.items()
-    ]
+    histograms = [_histogram(scorer, *_heard(parts, right)) for scorer, parts in shards.items()]
     return SupervisionResult(measured, pl.concat(histograms))
 
 
@@ -205,16 +202,23 @@ def _scorer_measures(
 ) -> dict[str, float]:
     """One scorer's measures; a measure that cannot be taken is absent."""
     scores = np.concatenate([shard.scores for shard in shards])
+    uncertainty, is_right = _heard(shards, right)
     nats = np.concatenate([shard.nats for shard in shards])
     measures = {
         "right_teacher_best": float(right[np.arange(len(right)), best_teacher(scores)].mean()),
-        "right_teacher_auroc": metrics.auroc(scores.ravel(), right.ravel()),
+        "right_teacher_auroc": metrics.auroc(-uncertainty, is_right),
         "target_accuracy": float(np.concatenate([shard.is_right for shard in shards]).mean()),
         "target_kl_to_gold": float(nats.mean()) if np.isfinite(nats).all() else None,
         # How well familiarity tells texts that some teacher knows from those that none does.
         "known_text_auroc": metrics.auroc(np.concatenate([shard.familiarity for shard in shards]), known),
     }
     return {name: value for name, value in measures.items() if value is not None}
+
+
+def _heard(shards: Sequence[ScorerShard], right: NDArray[np.bool_]) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+    """Uncertainty of every (text, teacher) pair with an answer, and whether the teacher is a right one."""
+    is_heard = np.concatenate([shard.is_heard for shard in shards])
+    return 1.0 - np.concatenate([shard.scores for shard in shards])[is_heard], right[is_heard]
 
 
 def _with_scorer(settings: Integrate, scorer: str) -> Integrate:
@@ -275,7 +279,7 @@ def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> Tes
     sampled = _sample(test.texts["label"], may_be_asked, params.evaluate.routing_rows_per_label)
     asked = test.texts.filter(sampled)
     measured: dict[str, Any] = {
-        "test_set": _describe_test(test, label_space)
+        "test_set": test.described(label_space.labels)
         | ({} if is_answered.all() else {"rows_without_every_answer": int((~is_answered).sum())}),
         "student": {
             "rows": len(test.texts),
@@ -296,13 +300,6 @@ def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> Tes
     bins = pl.DataFrame({"confidence": confidence, "accuracy": accuracy, "rows": rows}).filter(pl.col("rows") > 0)
     confusion = pl.DataFrame({"actual": names[test.columns], "predicted": names[predicted]})
     return TestSetResult(measured, confusion, bins)
-
-
-def _describe_test(test: TestSet, label_space: LabelSpace) -> dict[str, Any]:
-    """How many texts there are, and which are left out."""
-    unknown = sum(test.unknown.values())
-    known = {"rows": len(test.texts) + unknown, "rows_of_unknown_labels": unknown}
-    return known | ({"unknown_labels": name_unknown(test.unknown, label_space.labels)} if unknown else {})
 
 
 def _measure_teachers(

@@ -1,7 +1,8 @@
 """Gold labels, where they are known: for measuring only."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -39,12 +40,25 @@ class TestSet:
         texts: `id`, `text`, `label`.
         columns: `[rows]`, the label's column in the union.
         unknown: How many texts each label has that no teacher knows, most first; they are left out.
+        foreign: The same where they are not left out, but measured as texts of no teacher.
     """
 
     __test__ = False  # not for pytest
     texts: pl.DataFrame
     columns: NDArray[np.intp]
     unknown: dict[str, int]
+    foreign: dict[str, int] = field(default_factory=dict)
+
+    def described(self, union: Sequence[str]) -> dict[str, Any]:
+        """How many texts there are, which are left out, and which are measured as texts of no teacher."""
+        unknown, foreign = sum(self.unknown.values()), sum(self.foreign.values())
+        told: dict[str, Any] = {"rows": len(self.texts) + unknown, "rows_of_unknown_labels": unknown}
+        if unknown:
+            told["unknown_labels"] = name_unknown(self.unknown, union)
+        if foreign:
+            told["rows_measured_as_unknown"] = foreign
+            told["labels_measured_as_unknown"] = name_unknown(self.foreign, union)
+        return told
 
 
 def read_corpus_gold(layout: Layout) -> dict[str, str]:
@@ -80,7 +94,9 @@ def read_test(layout: Layout, label_space: LabelSpace, unknown_label: str | None
         MukiError: There is no test set, or no teacher knows any of its labels.
     """
     test = frame(read_table_file(layout.test, schema.names(schema.GOLD_TEXTS), MAKE_TEST))
+    foreign: dict[str, int] = {}
     if unknown_label is not None:
+        foreign = unknown_labels(test["label"], label_space.labels)
         is_known = pl.col("label").is_in(label_space.labels)
         test = test.with_columns(label=pl.when(is_known).then("label").otherwise(pl.lit(comparable(unknown_label))))
     known = test.filter(pl.col("label").is_in(label_space.labels))
@@ -89,7 +105,7 @@ def read_test(layout: Layout, label_space: LabelSpace, unknown_label: str | None
         what = f"no teacher knows any of its labels: {name_unknown(unknown, label_space.labels)}"
         raise MukiError(what, where=str(layout.test), fix="Set integrate.aliases")
     columns = np.array([label_space.labels.index(label) for label in known["label"]], dtype=np.intp)
-    return TestSet(known, columns, unknown)
+    return TestSet(known, columns, unknown, foreign)
 
 
 def unknown_labels(labels: pl.Series, union: Sequence[str]) -> dict[str, int]:

@@ -8,9 +8,10 @@ from muki_pipeline.config import Params
 from muki_pipeline.evaluation.comparison.rules import RULES
 from muki_pipeline.freshness import CORPUS, EMBEDDINGS, LABEL_NAMES, labels_of
 from muki_pipeline.layout import Layout
+from muki_pipeline.models.students import StudentFiles
 from muki_pipeline.routing.router import ROUTER_FACTS
 from muki_pipeline.store import files, schema
-from muki_pipeline.store.keys import canonical_key, file_digest, files_digest
+from muki_pipeline.store.keys import canonical_key, file_digest
 from muki_pipeline.store.table import MANIFEST
 
 _ALWAYS = (_GOLDEN, _STUDENT) = "golden table", "student"
@@ -44,9 +45,7 @@ def inputs_now(params: Params, layout: Layout) -> dict[str, str]:
     single = {_GOLDEN: layout.golden / MANIFEST, "router": layout.router / ROUTER_FACTS}
     found = _digests(_tables(params, layout) | single)
     if files.exists(layout.student):
-        saved = sorted(path for path in layout.student.iterdir() if path.suffix in (".json", ".safetensors"))
-        cut_at = params.student.max_length
-        found[_STUDENT] = canonical_key({"files": files_digest(saved), "max_length": cut_at})
+        found[_STUDENT] = StudentFiles(layout.student, ()).key(params.student.max_length)
     settings = {"evaluate": params.evaluate.model_dump(mode="json"), "versions": _versions()}
     return found | {"settings": canonical_key(settings)}
 
@@ -61,7 +60,7 @@ def comparison_inputs(params: Params, layout: Layout) -> dict[str, str]:
         layout: Where the corpus, the labels and the gold labels lie.
     """
     integration = params.integrate.model_dump(mode="json", exclude=_CHANGED_BY_RULES)
-    student = params.student.model_dump(mode="json", exclude={"temperature", "seed"})
+    student = params.student.model_dump(mode="json", exclude={"temperature", "seed", "card_examples"})
     settings = {"integrate": integration, "student": student, "versions": _versions()}
     return _digests(_tables(params, layout)) | {"settings": canonical_key(settings)}
 

@@ -16,6 +16,7 @@ from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.answer_file.reading import describe
 from muki_pipeline.labelling.answer_file.store import StoredAnswers
 from muki_pipeline.labelling.store import StoredTeacher
+from muki_pipeline.labels.space import unite
 from muki_pipeline.labels.tables import LabelShard
 from muki_pipeline.layout import MAKE_GOLDEN, Layout, make_labels
 from muki_pipeline.models.teachers import locate
@@ -62,7 +63,8 @@ class RoutedTeachers:
             progress: Counts the texts that go through each network.
 
         Raises:
-            MukiError: A file of answers lacks some; see `Labeller.label` and `LoadedEncoder`.
+            MukiError: A file of answers lacks some, or no teacher answers some; see `Labeller.label` and
+                `LoadedEncoder`.
         """
         table = arrow(with_ids(pl.DataFrame({"text": pl.Series(texts, dtype=pl.String)})))
         self._check_answered(table, texts)
@@ -90,19 +92,27 @@ class RoutedTeachers:
         return logits
 
     def is_answered(self, texts: list[str]) -> NDArray[np.bool_]:
-        """`[texts]`, whether every teacher answers a text: a file of answers may lack some."""
+        """`[texts]`, whether some teacher answers a text, and no file of answers lacks it.
+
+        A file that has the text without an answer ("none of these") leaves it to the others, as in the corpus.
+        """
         table = arrow(with_ids(pl.DataFrame({"text": pl.Series(texts, dtype=pl.String)})))
+        listed = [teacher.is_listed(table) for teacher in self.teachers.values()]
         found = [teacher.is_answered(table) for teacher in self.teachers.values()]
-        return np.asarray(np.stack(found).all(axis=0))
+        return np.asarray(np.stack(listed).all(axis=0) & np.stack(found).any(axis=0))
 
     def _check_answered(self, table: pa.Table, texts: list[str]) -> None:
         for name, teacher in self.teachers.items():
-            if isinstance(teacher, StoredAnswers) and not (answered := teacher.is_answered(table)).all():
-                missing = [texts[row] for row in np.flatnonzero(~answered)]
+            if isinstance(teacher, StoredAnswers) and not (listed := teacher.is_listed(table)).all():
+                missing = [texts[row] for row in np.flatnonzero(~listed)]
                 what = (
                     f"has no answer of teacher {name} to {len(missing):,} of {len(texts):,} texts: {describe(missing)}"
                 )
                 raise MukiError(what, where=teacher.where, fix="Add them, or ask the student, who needs no teacher")
+        if not (answered := self.is_answered(texts)).all():
+            missing = [texts[row] for row in np.flatnonzero(~answered)]
+            what = f"no teacher answers {len(missing):,} of {len(texts):,} texts: {describe(missing)}"
+            raise MukiError(what, where="teachers", fix="Leave them out, or ask the student, who answers all")
 
 
 def _release(teacher: StoredTeacher | StoredAnswers) -> None:
@@ -123,6 +133,9 @@ def open_routed_teachers(params: Params, layout: Layout) -> RoutedTeachers:
     if changed := [name for name, value in router.settings.items() if getattr(params.label, name) != value]:
         what = f"was fitted to labels of another label.{changed[0]} ({router.settings[changed[0]]})"
         raise MukiError(what, where=where, fix="Run muki-pipeline label for every teacher, then integrate")
+    labels = {name: list(facts["labels"]) for name, facts in router.teachers.items()}
+    if router.scorer != params.integrate.scorer or router.labels != unite(labels, params.integrate.aliases).labels:
+        raise MukiError("was fitted with another integrate.scorer or aliases", where=where, fix=MAKE_GOLDEN)
     teachers: dict[str, StoredTeacher | StoredAnswers] = {}
     for name in router.teachers:  # in its order: DVC does not see that of params.yaml
         teacher = params.teachers[name]

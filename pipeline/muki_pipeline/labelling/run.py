@@ -36,7 +36,8 @@ class LabellingSummary:
         truncated: Texts of which the teacher read only the beginning.
         close_to_uniform: Texts on which its average distribution says almost nothing.
         throughput: What went through the network.
-        seconds: From the first shard to the last, without the time to load the teacher.
+        seconds: From the first shard to the last, without the time to load the teacher unless others came before it;
+            where workers label with several teachers at a time, from the first shard of any.
         network_share: The network's share of that time; None on a GPU, with several workers, and where nothing was
             labelled.
         arithmetic: The arithmetic and why it was chosen; empty where the settings name it.
@@ -106,11 +107,11 @@ def label_with(
             plans[name] = _Plan(choose(located, settings, layout, shards, progress), shards)
             if len(networks) > 1:  # one network at a time is in memory
                 plans[name].teacher.release()
-        start = _label(plans, progress, engine) if plans else time.perf_counter()
+        if plans:
+            _label(plans, progress, engine)
         for plan in plans.values():
             plan.publish()
-        seconds = time.perf_counter() - start
-    done = {name: plan.summary(seconds, is_alone=engine is None) for name, plan in plans.items()}
+    done = {name: plan.summary(is_alone=engine is None) for name, plan in plans.items()}
     return {name: read.get(name) or done[name] for name in teachers}
 
 
@@ -130,11 +131,12 @@ class _Plan:
         teacher: The teacher.
         new_rows: Texts that had no labels when the work began.
         throughput: What went through the network.
+        seconds: See `LabellingSummary`.
     """
 
     def __init__(self, choice: Choice, shards: list[Shard]) -> None:
         self.teacher, self.shards, self.arithmetic = choice.teacher, shards, choice.reason
-        self.throughput = Throughput()
+        self.throughput, self.seconds = Throughput(), 0.0
         self._labels, wants = dict(choice.stored), self.teacher.settings.features
         self._features = {each.key: self.teacher.find_features(each.key) for each in shards if wants}
         missing = self.missing()
@@ -176,8 +178,8 @@ class _Plan:
         else:
             files.remove([layout.features(name)])
 
-    def summary(self, seconds: float, is_alone: bool) -> LabellingSummary:
-        """What was done, in so many seconds, by this process alone or not."""
+    def summary(self, is_alone: bool) -> LabellingSummary:
+        """What was done, by this process alone or not."""
         columns = ["truncated", "entropy"]  # for counts alone: of a bucket's shards, no more is fetched
         tables = [stored.read(columns, verify=False) for stored in self._in_order(self._labels)]
         uniform = close_to_uniform(len(self.teacher.files.labels))
@@ -188,8 +190,8 @@ class _Plan:
             truncated=sum(pc.sum(table["truncated"]).as_py() for table in tables),
             close_to_uniform=sum(pc.sum(pc.greater_equal(table["entropy"], uniform)).as_py() for table in tables),
             throughput=self.throughput,
-            seconds=seconds,
-            network_share=self.throughput.seconds / seconds if is_timed else None,
+            seconds=self.seconds,
+            network_share=self.throughput.seconds / self.seconds if is_timed else None,
             arithmetic=self.arithmetic,
         )
 
@@ -197,14 +199,14 @@ class _Plan:
         return [finished for shard in self.shards if (finished := stored[shard.key]) is not None]
 
 
-def _label(plans: Mapping[str, _Plan], progress: Progress, engine: Engine | None) -> float:
-    """Label what is not finished; the time on the clock when the first shard's labelling began."""
+def _label(plans: Mapping[str, _Plan], progress: Progress, engine: Engine | None) -> None:
+    """Label what is not finished."""
     todo = {name: [shard for shard in plan.shards if plan.passes_of(shard)] for name, plan in plans.items()}
     total = sum(shard.rows * plans[name].passes_of(shard) for name, shards in todo.items() for shard in shards)
     arithmetic = ", ".join(sorted({plan.teacher.dtype for plan in plans.values()}))
     task = progress.begin(f"label with {', '.join(plans)} in {arithmetic}", total, "texts x passes")
     if not total:
-        return time.perf_counter()
+        return
     from muki_pipeline.labelling.job import LabelJob  # imports torch: not before there is something to label
 
     if engine is None:
@@ -214,17 +216,20 @@ def _label(plans: Mapping[str, _Plan], progress: Progress, engine: Engine | None
             if len(plans) > 1:
                 plan.teacher.release()
         task.expect(seconds)
-    left = {name: len(shards) for name, shards in todo.items()}
+    left, begun = {name: len(shards) for name, shards in todo.items()}, time.perf_counter()
 
     def take(name: str, shard: Shard, done: Labelled) -> None:
+        nonlocal begun
         if engine is not None:  # in this process, the job itself reports each batch
             task.advance(shard.rows * plans[name].passes_of(shard))
         plans[name].take(shard, done)
         left[name] -= 1
         if not left[name]:
             plans[name].teacher.release()
+            now = time.perf_counter()
+            plans[name].seconds = now - begun
+            begun = begun if engine else now  # workers label with several teachers at a time
 
     jobs = {name: LabelJob(plan.teacher, SILENT if engine else task) for name, plan in plans.items()}
-    start = time.perf_counter()
+    begun = time.perf_counter()
     run_jobs(jobs, todo, engine or ThisProcess, take)
-    return start

@@ -78,6 +78,10 @@ class StoredTeacher:
         """`[texts]`, whether it answers a text: a network answers all."""
         return np.ones(len(texts), dtype=bool)
 
+    def is_listed(self, texts: pa.Table) -> NDArray[np.bool_]:
+        """The same: it knows no text from before."""
+        return self.is_answered(texts)
+
     def logits(self, texts: list[str], task: Task = SILENT) -> NDArray[np.float32]:
         """Logits `[texts, labels]` without dropout."""
         return self.labeller.logits(texts, task)

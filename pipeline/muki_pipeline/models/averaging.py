@@ -34,8 +34,8 @@ def average(
         layers: Use only this many layers of the encoder; by default as many as the teacher with the fewest.
 
     Raises:
-        MukiError: They have other architectures, sizes or vocabularies, or do not share a pretrained model; or the
-            files of one were changed while they were read.
+        MukiError: They have other architectures, sizes or vocabularies, do not share a pretrained model, or are SetFit
+            models, whose weights have other names; or the files of one were changed while they were read.
     """
     cpu = torch.device("cpu")
     loaded = [load(files, 1, cpu) for files in teachers]
@@ -55,12 +55,17 @@ def average(
     # transformers leaves this function unannotated.
     merged: PreTrainedModel = AutoModelForSequenceClassification.from_config(config).eval()  # type: ignore[no-untyped-call]
     states = [model.state_dict() for model in models]
+    head = classifier_head(merged, "the average")
+    of_head = {id(parameter) for parameter in head.parameters()}
     with torch.no_grad():
-        for name, weights in merged.state_dict().items():
+        for name, weights in merged.named_parameters():
+            if id(weights) in of_head:
+                continue
             same = [state[name] for state in states if name in state and state[name].shape == weights.shape]
-            if same and weights.is_floating_point():
-                weights.copy_(torch.stack(same).mean(dim=0))
-        head = classifier_head(merged, "the average")
+            if len(same) < len(states):
+                where = f"teacher {teachers[0].name}"
+                raise MukiError(f"its weights have no place in a classifier ({name})", where=where, fix=_FIX)
+            weights.copy_(torch.stack(same).mean(dim=0))
         for kind, parameter in head.named_parameters():
             rows = [classifier_head(model, "").get_parameter(kind) for model in models]
             parameter.copy_(_side_by_side(rows, columns, parameter))

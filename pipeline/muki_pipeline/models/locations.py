@@ -42,9 +42,11 @@ def in_package(reference: str) -> Path:
     The package is found by its metadata and never imported, so its own dependencies are not needed.
 
     Raises:
-        MukiError: The package is not installed, or contains no such file.
+        MukiError: No package is named, or it is not installed, or contains no such file.
     """
     distribution, _, inner = reference.removeprefix(PACKAGE).partition("/")
+    if not distribution:
+        raise MukiError("names no package", where=reference, fix=f"Write {PACKAGE}DISTRIBUTION/PATH")
     try:
         path = Path(str(metadata.distribution(distribution).locate_file(inner)))
     except metadata.PackageNotFoundError:
@@ -62,8 +64,22 @@ def local(reference: str, root: Path) -> Path | None:
     """`reference` as a path on this disk (relative to `root`), or None when nothing lies there."""
     if reference.startswith(PACKAGE):
         return in_package(reference)
-    path = root / Path(reference).expanduser()
+    path = root / expanded(reference)
     return path if path.exists() else None
+
+
+def expanded(reference: str | Path) -> Path:
+    """A path with the home folder in place of `~`; `~name` stays where there is no such user, as in `~$mails.xlsx`."""
+    try:
+        return Path(reference).expanduser()
+    except RuntimeError:
+        return Path(reference)
+
+
+def without_revision(reference: str, root: Path) -> tuple[str, str]:
+    """`ID@REVISION` in its two parts; a path stays whole, whatever is in it, and has no revision."""
+    is_here = reference.startswith(PACKAGE) or local(reference, root) is not None or looks_like_path(reference)
+    return (reference, "") if is_here else (reference.partition("@")[0], reference.partition("@")[2])
 
 
 def is_commit(revision: str | None) -> bool:

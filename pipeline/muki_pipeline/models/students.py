@@ -32,7 +32,8 @@ class StudentFiles:
 
     @cached_property
     def _digest(self) -> str:
-        return files_digest(sorted(path for path in self.folder.iterdir() if path.suffix in (".json", ".safetensors")))
+        kept = (path for path in self.folder.iterdir() if path.suffix in (".json", ".safetensors"))
+        return files_digest(sorted(path for path in kept if path.name not in (TRAINING, folders.SEAL)))
 
     def key(self, max_length: int) -> str:
         """SHA-256 of everything that determines an answer, except for the text.

@@ -65,11 +65,7 @@ def locate(name: str, settings: Teacher, root: Path) -> TeacherFiles:
     digest = _fingerprint(name, folder, settings)
     config = read_model_config(folder / "config.json")
     _check_code(name, config, folder, settings)
-    if config.problem_type not in (None, "single_label_classification"):
-        what = f"it is trained for {config.problem_type}, but only single-label classifiers can be integrated"
-        if len(config.id2label) == 1:
-            what = f"it has one output, {[*config.id2label.values()]}, so it chooses nothing"
-        raise MukiError(what, where=where, fix="Use a single-label classifier")
+    _check_problem(config, where)
     return TeacherFiles(name, folder, _labels(where, config, settings), digest, settings)
 
 
@@ -92,6 +88,8 @@ def _locate_adapter(name: str, folder: Path, settings: Teacher, root: Path) -> T
     own = folder / "config.json"
     config = read_model_config(own if exists(own) else base / "config.json")
     _check_code(name, config, base, settings)
+    if exists(own):
+        _check_problem(config, where)
     if (
         settings.labels is None
         and not exists(own)
@@ -103,6 +101,15 @@ def _locate_adapter(name: str, folder: Path, settings: Teacher, root: Path) -> T
     labels = tuple(settings.labels) if settings.labels is not None else _labels(where, config, settings)
     digest = _fingerprint(name, folder, settings, base)
     return TeacherFiles(name, folder, _distinct(labels, where), digest, settings, base)
+
+
+def _check_problem(config: ModelConfig, where: str) -> None:
+    """Refuse a model that was not trained to choose one of its labels."""
+    if config.problem_type not in (None, "single_label_classification"):
+        what = f"it is trained for {config.problem_type}, but only single-label classifiers can be integrated"
+        if len(config.id2label) == 1:
+            what = f"it has one output, {[*config.id2label.values()]}, so it chooses nothing"
+        raise MukiError(what, where=where, fix="Use a single-label classifier")
 
 
 def _check_code(name: str, config: ModelConfig, folder: Path, settings: Teacher) -> None:
@@ -163,8 +170,6 @@ def _labels(where: str, config: ModelConfig, settings: Teacher) -> tuple[str, ..
     # Without id2label a config stands for transformers' default: two outputs, LABEL_0 and LABEL_1.
     count = len(named) or config.num_labels or 2
     made_up = [f"LABEL_{number}" for number in range(count)]
-    if count < 2:
-        raise MukiError("it has only one label, so it chooses nothing", where=where, fix="Leave it out")
     if settings.labels is not None:
         labels = tuple(settings.labels)
         if len(labels) != count:
@@ -186,7 +191,9 @@ def _labels(where: str, config: ModelConfig, settings: Teacher) -> tuple[str, ..
 
 
 def _distinct(labels: tuple[str, ...], where: str) -> tuple[str, ...]:
-    """The labels, none of them like another, see `comparable`."""
+    """The labels, at least two and none of them like another, see `comparable`."""
+    if len(labels) < 2:
+        raise MukiError("it has only one label, so it chooses nothing", where=where, fix="Leave it out")
     names = [comparable(label) for label in labels]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         name = where.removeprefix("teacher ")

@@ -14,6 +14,7 @@ from muki_pipeline.errors import MukiError, shortlist
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.names import comparable
 from muki_pipeline.routing.annotation_tools.exports import read_export
+from muki_pipeline.store.columns import QUOTED
 from muki_pipeline.store.files import exists
 from muki_pipeline.store.keys import file_digest
 
@@ -123,7 +124,7 @@ def read_answer_table(path: Path, label_space: LabelSpace) -> pl.DataFrame:
         what = f"stands_for is no number from 1 on for {shortlist(unweighted['id'].to_list())}"
         raise MukiError(what, where=str(path), fix="Leave the columns drawn and stands_for as review wrote them")
     # spreadsheet_csv puts an apostrophe before labels that look like formulas, and they may be copied with it.
-    answers = answers.with_columns(pl.col("answer").str.strip_chars().str.replace(r"^'([=+\-@])", "$1"))
+    answers = answers.with_columns(pl.col("answer").str.strip_chars().str.replace(QUOTED, "$1"))
     answers = answers.with_columns(pl.Series("answer", [comparable(each) for each in answers["answer"]], pl.String))
     if not (twice := answers.filter(pl.col("id").is_duplicated())).is_empty():
         what = f"these ids occur more than once: {shortlist(twice['id'].unique(maintain_order=True).to_list())}"

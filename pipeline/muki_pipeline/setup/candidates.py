@@ -21,7 +21,7 @@ from muki_pipeline.models.batching import beginnings
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.models.tokenizers import ANY_LENGTH
 from muki_pipeline.setup.look import FoundTeacher, Lengths
-from muki_pipeline.training.base import base_limit
+from muki_pipeline.training.base import base_reading
 
 AnyKind = TypeVar("AnyKind", Teacher, AnswerFile)
 _DROPOUT = 0.1
@@ -49,7 +49,7 @@ def find_teacher(
         MukiError: See `locate`, `Labeller.rehearse` and `read_answers`; the hub does not answer.
     """
     given = {**({"labels": labels} if labels else {}), **settings}
-    if (root / Path(model).expanduser()).is_file() or is_table(model):
+    if (root / locations.expanded(model)).is_file() or is_table(model):
         answers = _block(AnswerFile, name, {"answers": model, **given})
         return FoundTeacher(name, read_answers(name, answers, root).labels, answers)
     teacher = _block(Teacher, name, {**_where(model, root), **given})
@@ -90,7 +90,7 @@ def _where(model: str, root: Path) -> dict[str, str]:
         return {"model": model}
     if locations.looks_like_path(model):
         raise MukiError("no such folder", where=model, fix="Name a folder saved by save_pretrained, or a hub id")
-    name, _, revision = model.partition("@")
+    name, revision = locations.without_revision(model, root)
     return {"model": name, "revision": revision if locations.is_commit(revision) else _commit(name, revision or None)}
 
 
@@ -108,13 +108,17 @@ def token_lengths(tokenizer: PreTrainedTokenizerBase, texts: list[str], longest:
     return np.array([len(ids) for ids in tokenizer(beginnings(tokenizer, texts, longest), verbose=False)["input_ids"]])
 
 
-def fitting_length(teachers: Sequence[FoundTeacher], texts: list[str]) -> int:
+def fitting_length(
+    teachers: Sequence[FoundTeacher], texts: list[str], student: PreTrainedTokenizerBase | None = None
+) -> int:
     """The tokens that 95 % of the texts have at most, in the teacher that needs most, and no more than all can read.
 
-    Where all are files of answers, which read nothing, it is `Label`'s own.
+    Where all are files of answers, which read nothing, it is as the student reads; without its tokenizer `Label`'s own.
     """
     limit = min((teacher.longest for teacher in teachers if teacher.longest is not None), default=ANY_LENGTH)
     tokenizers = [each.tokenizer for each in teachers if each.tokenizer is not None]
+    if not tokenizers and student is not None:
+        tokenizers = [student]
     if not tokenizers:
         return Label().max_length
     needed = max(np.percentile(token_lengths(each, texts, limit), _SHARE) for each in tokenizers)
@@ -125,6 +129,6 @@ def fitting_lengths(
     teachers: Sequence[FoundTeacher], texts: list[str], student: Mapping[str, str], root: Path
 ) -> Lengths:
     """As `fitting_length`, and for the student no more than the model that it starts from can read."""
-    length = fitting_length(teachers, texts)
-    limit = base_limit(student["model"], student.get("revision"), root)
+    limit, tokenizer = base_reading(student["model"], student.get("revision"), root)
+    length = fitting_length(teachers, texts, tokenizer)
     return Lengths(length, length if limit is None else min(length, limit))

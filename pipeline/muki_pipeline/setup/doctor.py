@@ -26,6 +26,8 @@ from muki_pipeline.store.files import free_bytes
 
 _MANY, _FEW = 0.05, 0.01
 _BYTES_PER_ROW, _BYTES_PER_NUMBER = 60, 4
+_WIDTH = 768
+"""Numbers in a vector of most encoders; small ones have half of it."""
 
 _NO_MEMORY = partial(
     Finding, "error", what="there is not enough memory", fix="Lower label.token_budget or use a larger machine"
@@ -81,7 +83,7 @@ def diagnose(params: Params, layout: Layout) -> Iterator[Finding]:
     yield from _tried("embed", partial(rehearsal.encoder, params, layout, texts, start))
     if labels:
         yield from _tried("student", partial(rehearsal.student, params, layout, texts, labels, start))
-        yield _disk(layout, len(texts), labels)
+        yield from _disk(params, layout, texts, labels)
 
 
 def _answers(
@@ -224,14 +226,20 @@ def _unknown_label(params: Params, labels: dict[str, list[str]]) -> list[Finding
     return [Finding("warning", where, what, "Choose a name that cannot be taken for it")]
 
 
-def _disk(layout: Layout, rows: int, labels: dict[str, list[str]]) -> Finding:
+def _disk(params: Params, layout: Layout, texts: pl.Series, labels: dict[str, list[str]]) -> list[Finding]:
+    """Whether the tables fit here; a bucket does not tell what is free."""
+    if layout.bucket is not None:
+        return []
     numbers = sum(2 * len(names) for names in labels.values()) + len(
         {name for each in labels.values() for name in each}
     )
-    # Label shards are linked, not copied, into the tables.
-    needed = rows * (numbers * _BYTES_PER_NUMBER + _BYTES_PER_ROW * (len(labels) + 2)) / 1e9
-    free = free_bytes(layout.root) / 1e9
-    what = f"tables need about {needed:.2f} GB, and {free:.1f} GB are free"
+    numbers += _WIDTH // 2  # of an embedding, in half precision
+    numbers += _WIDTH * len(params.networks) if params.label.features else 0
+    # Label shards are linked, not copied, into the tables. Corpus and golden table hold the texts.
+    needed = len(texts) * (numbers * _BYTES_PER_NUMBER + _BYTES_PER_ROW * (len(labels) + 2))
+    needed += 2 * int(texts.str.len_bytes().sum())
+    free = free_bytes(layout.root)
+    what = f"tables need about {needed / 1e9:.2f} GB, and {free / 1e9:.1f} GB are free"
     if needed > free:
-        return Finding("error", str(layout.root), what, "Free some space, or move the project")
-    return Finding("ok", str(layout.root), what)
+        return [Finding("error", str(layout.root), what, "Free some space, or move the project")]
+    return [Finding("ok", str(layout.root), what)]

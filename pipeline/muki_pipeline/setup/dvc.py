@@ -262,7 +262,7 @@ class _Stages:
 
     def _path(self, path: Path) -> str:
         """As dvc.yaml writes it: relative to the project where it lies inside."""
-        full = self.layout.root / path.expanduser()
+        full = self.layout.root / locations.expanded(path)
         short = full.relative_to(self.layout.root) if full.is_relative_to(self.layout.root) else full
         return short.as_posix().replace("${", "\\${")  # DVC puts settings in place of ${...}, and this is a name
 

@@ -64,7 +64,7 @@ def teacher_names(models: Sequence[str]) -> list[str]:
     """A name for each model: the last part of its path or id that says something, made unique."""
     names: list[str] = []
     for model in models:
-        last = _telling_part(_without_ending(model).partition("@")[0].rstrip("/")).lower()
+        last = _telling_part(_without_ending(model).rstrip("/")).partition("@")[0].lower()
         plain = re.sub(r"[^a-z0-9_-]+", "-", last).strip("-_")[:60] or "teacher"
         candidates = chain([plain], (f"{plain}-{number}" for number in count(2)))
         names.append(next(name for name in candidates if name not in names))

@@ -12,6 +12,7 @@ from muki_pipeline import config
 from muki_pipeline.corpus.dialects import UNKNOWN, Dialect
 from muki_pipeline.errors import MukiError
 from muki_pipeline.layout import Layout
+from muki_pipeline.models.locations import without_revision
 from muki_pipeline.setup import dvc
 from muki_pipeline.setup.look import FoundTeacher, LabelPair, Lengths
 from muki_pipeline.store.files import exists, write_bytes
@@ -67,7 +68,7 @@ def render(
         pairs: Labels that may mean the same; those with different names become proposed aliases, commented out.
     """
     prepare = {"corpus": corpus.block(), **({} if test is None else {"test": test.block()})}
-    blocks = {each.name: each.settings.model_dump(exclude_defaults=True) for each in teachers}
+    blocks = {each.name: each.settings.model_dump(exclude_unset=True) for each in teachers}
     batch = batch_of(lengths.student)
     training = {
         "epochs": "auto",
@@ -127,13 +128,13 @@ def _proposals(pairs: Sequence[LabelPair]) -> str:
     return "\n".join([named, *(f"  # {line}" for line in lines)]) + "\n"
 
 
-def student_model(named: str | None) -> dict[str, str]:
+def student_model(named: str | None, root: Path) -> dict[str, str]:
     """`model` and, for `ID@COMMIT`, `revision` of the student's pretrained model: a small sentence encoder by default.
 
     The default comes from a Python package where that is installed, else from the hub.
     """
     if named is not None:
-        model, _, revision = named.partition("@")
+        model, revision = without_revision(named, root)
         return {"model": model, **({"revision": revision} if revision else {})}
     try:
         metadata.distribution(_PACKAGED)

@@ -41,6 +41,10 @@ def arrow(frame: pl.DataFrame) -> pa.Table:
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
+QUOTED = r"^'([=+\-@\t\r\n])"
+"""What `spreadsheet_csv` makes of the beginning of some texts, as a pattern; its group is how they began before."""
+
+
 def spreadsheet_csv(table: pl.DataFrame, separator: str = ",") -> bytes:
     """A table as a CSV file in which no text can become a formula: spreadsheets run what begins with =, +, - or @."""
     texts = [name for name, kind in table.schema.items() if kind == pl.String]

@@ -11,7 +11,7 @@ from muki_pipeline.errors import MukiError
 from muki_pipeline.store.files import link_or_copy, make_folder, read_json, remove, sync_folder, write_json
 from muki_pipeline.store.keys import file_digest
 
-_SEAL, _WEIGHTS = "sha256.json", ".safetensors"
+SEAL, _WEIGHTS = "sha256.json", ".safetensors"
 CARD = "README.md"
 """The one file of a sealed folder that its owner may write on."""
 MOVED = "%s was changed after it was saved; what lay there is in %s now"
@@ -88,7 +88,7 @@ def oldest(kept: Path, stay: int) -> list[Path]:
 def _state(folder: Path) -> dict[str, str]:
     """The digests of what a seal lists, as it lists them, and of the card, which it does not."""
     card = folder / CARD
-    return read_json(folder / _SEAL, "") | ({CARD: file_digest(card)} if card.exists() else {})
+    return read_json(folder / SEAL, "") | ({CARD: file_digest(card)} if card.exists() else {})
 
 
 def copy(source: Path, target: Path) -> None:
@@ -103,7 +103,7 @@ def copy(source: Path, target: Path) -> None:
 def copy_files(source: Path, target: Path) -> None:
     """Copy the files of a sealed folder, its seal left out; see `copy`."""
     for path in source.rglob("*"):
-        if path.is_file() and path.name != _SEAL:
+        if path.is_file() and path.name != SEAL:
             copied = target / path.relative_to(source)
             make_folder(copied.parent)
             if path.suffix == _WEIGHTS:
@@ -123,7 +123,7 @@ def check_replaceable(folder: Path, mark: str, what: str) -> None:
     Raises:
         MukiError: It is there, and lacks that file or the seal; or it lies in a sealed folder, say the student's.
     """
-    if inside := [parent for parent in folder.resolve().parents if (parent / _SEAL).exists()]:
+    if inside := [parent for parent in folder.resolve().parents if (parent / SEAL).exists()]:
         what = f"lies in {inside[0]}, which must stay as it was written"
         raise MukiError(what, where=str(folder), fix="Name a folder elsewhere")
     if folder.exists() and not ((folder / mark).exists() and is_sealed(folder)):
@@ -142,18 +142,18 @@ def seal_folder(folder: Path) -> None:
         if path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-    write_json(folder / _SEAL, _digests(folder))
+    write_json(folder / SEAL, _digests(folder))
 
 
 def is_sealed(folder: Path) -> bool:
     """Whether a folder was sealed and every file is still as it was then."""
     try:
-        return read_json(folder / _SEAL, "") == _digests(folder)
+        return read_json(folder / SEAL, "") == _digests(folder)
     except (MukiError, OSError):  # killed before the seal, or damaged
         return False
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != _SEAL)
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != SEAL)
     paths = sorted(path for path in files if path != folder / CARD)
     return {str(path.relative_to(folder)): file_digest(path) for path in paths}

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from muki_pipeline.config import Integrate, Params
+from muki_pipeline.config import POSTERIORS, Integrate, Params
 from muki_pipeline.corpus.table import corpus_digest
 from muki_pipeline.errors import MukiError
 from muki_pipeline.freshness import check_tables
@@ -38,7 +38,10 @@ def golden_facts(params: Params, corpus: LabelledCorpus, loss: str, temperature:
         loss: Name of the student's loss, one of `LOSSES`.
         temperature: T of the teachers' softmax.
     """
-    return {
+    reads_energies = STRATEGIES[params.integrate.strategy].reads_energies
+    # Told because such a table once had the gate's sharpening in half of its numbers.
+    is_plain = {"sharpened": False} if reads_energies and params.integrate.scorer in POSTERIORS else {}
+    return is_plain | {
         "schema": schema.GOLDEN_VERSION,
         "labels": list(corpus.label_space.with_unknown(params.integrate.unknown_label).labels),
         "teachers": corpus.teacher_facts,
@@ -135,11 +138,13 @@ def targets(
         temperature: T of the teachers' softmax (the student's `temperature`).
         sharpening: `[teachers]`, see `Router.sharpening`.
     """
+    strategy = STRATEGIES[settings.strategy]
+    # What weighs teachers by their energies takes their logits as they are.
+    factors = np.ones_like(sharpening) if strategy.reads_energies else sharpening
     distributions = [
         _distribution(shard, settings, temperature, factor)
-        for shard, factor in zip(labels, sharpening.tolist(), strict=True)
+        for shard, factor in zip(labels, factors.tolist(), strict=True)
     ]
-    strategy = STRATEGIES[settings.strategy]
     energies = np.empty_like(scores)
     if strategy.reads_energies:
         energies = np.stack([energy(shard.logits / temperature) for shard in labels], axis=1)

@@ -77,8 +77,8 @@ def _check_trainable(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     check_reading(model, tokenizer, trained, settings.max_length, settings.model, fix)
 
 
-def base_limit(model: str, revision: str | None, root: Path) -> int | None:
-    """Longest text in tokens that a pretrained model reads, by its config and tokenizer; no weights are loaded.
+def base_reading(model: str, revision: str | None, root: Path) -> tuple[int | None, PreTrainedTokenizerBase | None]:
+    """Longest text in tokens that a pretrained model reads, and its tokenizer; no weights are loaded.
 
     Args:
         model: A folder, `package:DISTRIBUTION/PATH`, or a hub id, which is looked for among earlier downloads alone.
@@ -86,7 +86,7 @@ def base_limit(model: str, revision: str | None, root: Path) -> int | None:
         root: What a relative path is relative to.
 
     Returns:
-        None where the model reads any length, is not there, or does not tell.
+        No length where the model reads any, and nothing where it is not there or is no text encoder.
     """
     try:
         folder = locations.model_folder(model, root, revision=revision, offline=True)
@@ -96,8 +96,8 @@ def base_limit(model: str, revision: str | None, root: Path) -> int | None:
             # transformers leaves this function unannotated.
             network = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
     except MukiError:
-        return None
-    return longest_input(network, tokenizer)
+        return None, None
+    return longest_input(network, tokenizer), tokenizer
 
 
 def _keep_known_labels(folder: Path, rows: Mapping[str, int], labels: list[str], model: PreTrainedModel) -> None:

@@ -117,3 +117,19 @@ def test_extra_texts_are_new_and_have_no_labels(tmp_path: Path) -> None:
 def test_the_work_folder_is_kept_out_of_git(tmp_path: Path) -> None:
     prepare(settings(tmp_path, ROWS), Layout(tmp_path))
     assert (tmp_path / "data" / ".work" / ".gitignore").read_text() == "*\n"
+
+
+def test_texts_appended_to_one_source_leave_the_shards_of_the_others(tmp_path: Path) -> None:
+    pl.DataFrame({"en": ["a", "b", "c"], "de": ["d", "e", "f"]}).write_csv(tmp_path / "two.csv")
+    (tmp_path / "main.csv").write_text("text\nw\nx\ny\nz\nv\n")
+    extra = [{"source": "two.csv", "text": column} for column in ("en", "de")]
+    corpus = {"source": "main.csv", "text": "text"}
+    wanted = Prepare.model_validate({"corpus": corpus, "extra": extra, "shard_rows": 4})
+    layout = Layout(tmp_path)
+    assert prepare(wanted, layout) == {"corpus": 11, "of them from two.csv": 6}
+    before = [shard.key for shard in Table.open(layout.corpus, "").shards]
+    with (tmp_path / "main.csv").open("a") as source:
+        source.write("u\n")
+    assert prepare(wanted, layout)["corpus"] == 12
+    after = [shard.key for shard in Table.open(layout.corpus, "").shards]
+    assert [one == other for one, other in zip(before, after, strict=True)] == [True, False, True, True]

@@ -85,3 +85,11 @@ def test_texts_may_begin_as_such_files_do(tmp_path: Path) -> None:
     for start in ("PAR1", "%PDF-1.7", "BZhang"):
         (tmp_path / "a.txt").write_text(f"{start} is a text\n")
         assert read_table(tmp_path / "a.txt")["text"].to_list() == [f"{start} is a text"]
+
+
+def test_text_of_two_bytes_a_letter_is_refused_without_its_mark(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("text\nhello\nbye\n".encode("utf-16-le"))
+    with pytest.raises(MukiError, match=r"seems to be UTF-16, not UTF-8\. Convert it, with iconv -f UTF-16LE"):
+        read_table(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_text("text,label\na zero \0 byte in a long line,yes\n")
+    assert read_table(tmp_path / "b.csv")["label"].to_list() == ["yes"]

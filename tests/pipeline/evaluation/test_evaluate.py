@@ -13,11 +13,13 @@ from muki_pipeline.corpus.prepare import prepare
 from muki_pipeline.embedding.run import embed_corpus
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.evaluate import Evaluation, evaluate
+from muki_pipeline.evaluation.gold_labels import read_corpus_gold
 from muki_pipeline.evaluation.routed_teachers import open_routed_teachers
 from muki_pipeline.labelling.labeller import Labeller
 from muki_pipeline.progress import SILENT, Task
 from muki_pipeline.reporting.figures import uncertainty_figure
 from muki_pipeline.reporting.inspect import inspect_store, inspect_text
+from muki_pipeline.reporting.report.golden import golden_summary
 from muki_pipeline.routing.answers import reference
 from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.routing.scorers import SCORERS
@@ -308,3 +310,36 @@ def test_student_and_file_are_compared_on_the_texts_that_the_file_answers(tmp_pa
     assert (teacher["rows"], teacher["own_block_accuracy"]) == (4, 1.0)
     assert teacher["student_accuracy_on_these"] == right.mean()
     assert teacher["student_own_block_accuracy_on_these"] >= teacher["student_accuracy_on_these"]
+
+
+def test_texts_without_a_gold_label_are_beside_those_with_one(tmp_path: Path) -> None:
+    """`prepare.extra` has none, and the report does not count them as mistakes."""
+    path = tiny.save_project(tmp_path)
+    content = yaml.safe_load(path.read_text())
+    content["prepare"]["corpus"]["label"] = "topic"
+    (tmp_path / "more.csv").write_text("\n".join(["body", *filter(None, tiny.texts(12, seed=7))]) + "\n")
+    content["prepare"]["extra"] = [{"source": "more.csv", "text": "body"}]
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    tiny.finish(path)
+    params, layout = config.load(path)
+    measured = evaluate(params, layout).metrics["corpus"]
+    gold = read_corpus_gold(layout)
+    rows = pl.read_parquet(layout.corpus / "*.parquet").height
+    assert measured["rows"] == measured["rows_of_known_labels"] == len(gold) < rows
+    summary = golden_summary(params, layout, gold)
+    assert set(summary.by_gold) <= set(gold.values())
+    assert sum(int(counts.sum()) for counts in summary.by_gold.values()) <= len(gold)
+
+
+@pytest.mark.parametrize(
+    "change", [{"scorer": "mc_entropy"}, {"aliases": {"two": {"oak": "apple"}}}], ids=["scorer", "aliases"]
+)
+def test_teachers_are_not_routed_by_settings_of_before(finished: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    shutil.copytree(finished.parent, tmp_path / "p")
+    path = tmp_path / "p" / "params.yaml"
+    current = config.load(path)[0].integrate.scorer
+    if change.get("scorer") == current:
+        change = {"scorer": "entropy"}
+    tiny.change(path, "integrate", **change)
+    with pytest.raises(MukiError, match=r"was fitted with another integrate\.scorer or aliases"):
+        open_routed_teachers(*config.load(path))

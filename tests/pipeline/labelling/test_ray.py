@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 
 def save(root: Path, texts: int, bucket: str | None = None) -> tuple[dict[str, Teacher], Layout]:
     layout = Layout(root, bucket)
-    write_corpus_parts(layout.store(layout.corpus), [with_ids(pl.DataFrame({"text": tiny.texts(texts)}))], 4)
+    write_corpus_parts(layout.store(layout.corpus), [[with_ids(pl.DataFrame({"text": tiny.texts(texts)}))]], 4)
     for seed, name in enumerate("ab"):
         tiny.save_teacher(root / name, ["x", "y", "z"], seed=seed)
     return {name: Teacher(model=name) for name in "ab"}, layout

@@ -120,6 +120,33 @@ def test_an_adapter_without_a_head_is_refused(tmp_path: Path) -> None:
         Labeller(teacher(tmp_path), SETTINGS).rehearse()
 
 
+def test_a_pickled_adapter_without_a_head_is_refused_too(tmp_path: Path) -> None:
+    save_adapter(tmp_path)
+    path = tmp_path / "adapter" / "adapter_model.safetensors"
+    from safetensors.torch import load_file
+
+    weights = load_file(path)
+    path.unlink()
+    torch.save(weights, path.with_suffix(".bin"))
+    Labeller(teacher(tmp_path, allow_pickle_weights=True), SETTINGS).rehearse()
+    headless = {name: each for name, each in weights.items() if "classifier" not in name}
+    torch.save(headless, path.with_suffix(".bin"))
+    with pytest.raises(MukiError, match=r"its weights lack 'classifier\.bias', 'classifier\.weight'"):
+        Labeller(teacher(tmp_path, allow_pickle_weights=True), SETTINGS).rehearse()
+
+
+def test_an_adapter_of_many_labels_at_once_or_of_one_is_refused(tmp_path: Path) -> None:
+    save_adapter(tmp_path)
+    with pytest.raises(MukiError, match="it has only one label"):
+        teacher(tmp_path, labels=["a"])
+    config = json.loads((tmp_path / "base" / "config.json").read_text())
+    labels = {str(number): label for number, label in enumerate(LABELS)}
+    config |= {"problem_type": "multi_label_classification", "id2label": labels}
+    (tmp_path / "adapter" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(MukiError, match="it is trained for multi_label_classification"):
+        teacher(tmp_path, labels=None)
+
+
 def test_a_prefix_is_refused(tmp_path: Path) -> None:
     tiny.save_teacher(tmp_path / "base", LABELS)
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "base")

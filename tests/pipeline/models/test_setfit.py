@@ -17,6 +17,7 @@ from muki_pipeline.blocks import Teacher
 from muki_pipeline.config import Label
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.labeller import Labeller
+from muki_pipeline.models.averaging import average
 from muki_pipeline.models.teachers import TeacherFiles, locate
 from muki_pipeline.routing.confidence import softmax
 from tests import tiny
@@ -88,6 +89,22 @@ def test_the_head_is_in_the_digest(tmp_path: Path) -> None:
     head.intercept_ += 1
     joblib.dump(head, tmp_path / "m" / "model_head.pkl")
     assert teacher(tmp_path).digest != first
+
+
+def test_an_encoder_that_lowers_letters_by_itself_is_refused(tmp_path: Path) -> None:
+    save(tmp_path, [0, 1, 2], named=LABELS)
+    path = tmp_path / "m" / "tokenizer.json"
+    assert json.loads(path.read_text())["normalizer"] is None
+    settings = tmp_path / "m" / "sentence_bert_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"do_lower_case": True}))
+    with pytest.raises(MukiError, match="its encoder reads texts in lower case, its tokenizer does not"):
+        Labeller(teacher(tmp_path), SETTINGS).rehearse()
+
+
+def test_setfit_models_cannot_be_averaged(tmp_path: Path) -> None:
+    save(tmp_path, [0, 1, 2], named=LABELS)
+    with pytest.raises(MukiError, match="its weights have no place in a classifier"):
+        average([teacher(tmp_path)] * 2, LABELS, [[0, 1, 2]] * 2)
 
 
 def test_what_cannot_be_used_is_refused_by_its_name(tmp_path: Path) -> None:

@@ -137,7 +137,9 @@ def test_a_disk_that_is_too_small_is_an_error(path: Path, monkeypatch: pytest.Mo
 def test_a_bucket_is_tried(path: Path, s3: str) -> None:
     content = path.read_text()
     path.write_text(f"store: {s3}\n{content}")
-    assert "store" in {each.where for each in findings(path) if each.level == "ok"}
+    found = findings(path)
+    assert "store" in {each.where for each in found if each.level == "ok"}
+    assert not [each for each in found if "are free" in each.what], "shards do not lie on this disk"
     path.write_text(f"store: s3://no-such-bucket/x\n{content}")
     [error] = [each for each in findings(path) if each.level == "error"]
     assert (error.where, error.what) == ("s3://no-such-bucket/x", "there is no such bucket")

@@ -6,6 +6,7 @@ import pytest
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.setup import candidates, look
+from muki_pipeline.setup.settings import student_model
 from tests import tiny
 from tests.pipeline.models.test_hostile import T5
 
@@ -121,3 +122,21 @@ def test_a_hub_that_does_not_answer_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
     with pytest.raises(MukiError, match=r"models/sale: is not a folder.*\(Name or service not known\)"):
         candidates.find_teacher("m", f"models/sale@{'0' * 40}", tmp_path)
+
+
+def test_with_files_of_answers_alone_the_student_tells_the_length(tmp_path: Path) -> None:
+    tiny.save_pretrained_encoder(tmp_path / "base")
+    (tmp_path / "a.csv").write_text("text,label\nx,yes\ny,no\n")
+    found = candidates.find_teacher("vendor", "a.csv", tmp_path)
+    texts = ["w1 " * 20] * 99
+    assert candidates.fitting_lengths([found], texts, {"model": "base"}, tmp_path) == look.Lengths(24, 24)
+    assert candidates.fitting_lengths([found], texts, {"model": "acme/none"}, tmp_path).student == 128
+
+
+def test_an_at_sign_in_a_path_names_no_commit(tmp_path: Path) -> None:
+    (tmp_path / "me@corp" / "enc").mkdir(parents=True)
+    path = str(tmp_path / "me@corp" / "enc")
+    assert student_model(path, tmp_path) == {"model": path}
+    assert student_model("me@corp/enc", tmp_path) == {"model": "me@corp/enc"}
+    assert student_model("acme/enc@abc", tmp_path) == {"model": "acme/enc", "revision": "abc"}
+    assert look.teacher_names([path, "acme/sales@abc"]) == ["enc", "sales"]

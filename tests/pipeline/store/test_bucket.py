@@ -144,7 +144,7 @@ def test_a_corpus_that_is_there_is_not_uploaded_again(s3: str, tmp_path: Path) -
     store = BucketStore(tmp_path / "corpus", s3)
 
     def write(*texts: str) -> list[str]:
-        shards = write_corpus_parts(store, [with_ids(pl.DataFrame({"text": texts}))], 2)
+        shards = write_corpus_parts(store, [[with_ids(pl.DataFrame({"text": texts}))]], 2)
         return [shard.file for shard in shards]
 
     first, second = write("a", "b", "c")

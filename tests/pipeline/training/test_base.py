@@ -11,7 +11,7 @@ from muki_pipeline.config import StudentSettings
 from muki_pipeline.errors import MukiError
 from muki_pipeline.models.tokenizers import ANY_LENGTH, longest_input
 from muki_pipeline.training import base
-from muki_pipeline.training.base import base_limit, load_base
+from muki_pipeline.training.base import base_reading, load_base
 from tests import tiny
 from tests.pipeline.models.test_hostile import T5
 
@@ -41,13 +41,13 @@ def test_the_longest_text_is_told_without_weights(
     model, tokenizer = load_base(StudentSettings(model="m", max_length=16), LABELS, tmp_path)
     assert longest_input(model, tokenizer) == limit
     (tmp_path / "m" / "model.safetensors").unlink()
-    assert base_limit("m", None, tmp_path) == limit
+    assert base_reading("m", None, tmp_path)[0] == limit
 
 
 @pytest.mark.parametrize("model", ["nowhere", "acme/not-downloaded", "./none", "empty"])
 def test_a_model_that_is_not_there_has_no_limit(tmp_path: Path, model: str) -> None:
     (tmp_path / "empty").mkdir()
-    assert base_limit(model, None, tmp_path) is None
+    assert base_reading(model, None, tmp_path) == (None, None)
 
 
 def test_a_text_of_any_length_can_be_asked_for(tmp_path: Path) -> None:

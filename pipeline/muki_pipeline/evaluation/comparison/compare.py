@@ -72,21 +72,24 @@ def compare(
         others: Students besides those of the rules, by name, of other targets.
 
     Raises:
-        MukiError: There is no test set; see `integrate` and `train_student`.
+        MukiError: There is no test set, or a rule is named that needs what is not stored; see `integrate` and
+            `train_student`.
     """
-    _check_rules(params.compare.rules or [])
+    if unknown := sorted(set(params.compare.rules or []) - {*RULES, SUPERVISED}):
+        fix = choice(unknown[0], [*RULES, SUPERVISED])
+        raise MukiError(f"there is no rule {shortlist(unknown)}", where="compare.rules", fix=fix)
     # Rules differ in how they mix teachers, who do not know this label.
     integration = params.integrate.model_copy(update={"unknown_label": None})
     params = params.model_copy(update={"integrate": integration})
     corpus = open_labelled_corpus(params, layout)
     gold = read_corpus_gold(layout)
     rules = params.compare.rules
+    obstacles = {rule: _obstacle(rule, params, corpus, gold) for rule in rules or [*RULES, SUPERVISED]}
     if rules is None:
-        rules = [*_possible_rules(params, corpus), *([SUPERVISED] if gold else [])]
-    if SUPERVISED in rules and not gold:
-        raise MukiError(
-            "the corpus has no gold labels", where=f"compare.rules: {SUPERVISED}", fix="Leave this rule out"
-        )
+        rules = [rule for rule, obstacle in obstacles.items() if not obstacle]
+    for rule in rules:
+        if obstacle := obstacles[rule]:  # not hours later, when its turn comes
+            raise MukiError(obstacle, where=f"compare.rules: {rule}", fix="Leave this rule out")
     test = read_test(layout, corpus.label_space)
     # The processes end before their golden tables are removed.
     lock = files.only_one(layout.work / "compare.lock", "comparing")
@@ -94,27 +97,25 @@ def compare(
         targets = {SUPERVISED: gold_targets(gold, corpus.label_space), **(others or {})}
         comparer = _Comparer(params, layout, corpus, gold, test, targets, processes, progress)
         results = comparer.run(list(dict.fromkeys([*rules, *(others or {})])), scratch)
+        files.remove([comparer.students])  # of a run that was killed
     students = pl.concat([result.students for result in results.values()], how="diagonal")
     return Comparison(students, paired_tests({rule: result.right for rule, result in results.items()}))
 
 
-def _possible_rules(params: Params, corpus: LabelledCorpus) -> list[str]:
-    """All rules that what is stored suffices for: features, and what files of answers give."""
-    found = []
-    for rule, (changes, _) in RULES.items():
-        strategy = STRATEGIES[changes["strategy"]]
-        needs = (*SCORERS[changes["scorer"]].needs, *(("logits",) if strategy.reads_energies else ()))
-        if strategy.keeps_teachers_apart and params.integrate.answers is not None:
-            continue  # it would not learn from them, as the others do
-        if (params.label.features or not strategy.reads_features) and not lacking(corpus, needs):
-            found.append(rule)
-    return found
-
-
-def _check_rules(rules: list[str]) -> None:
-    if unknown := sorted(set(rules) - {*RULES, SUPERVISED}):
-        fix = choice(unknown[0], [*RULES, SUPERVISED])
-        raise MukiError(f"there is no rule {shortlist(unknown)}", where="compare.rules", fix=fix)
+def _obstacle(rule: str, params: Params, corpus: LabelledCorpus, gold: dict[str, str]) -> str:
+    """Why there can be no student of a rule, by what is stored; empty where there can be one."""
+    if rule == SUPERVISED:
+        known = gold_rows(list(gold), gold, corpus.label_space).known
+        return "" if known.any() else "the corpus has no gold labels that a teacher knows"
+    changes, _ = RULES[rule]
+    strategy = STRATEGIES[changes["strategy"]]
+    if strategy.keeps_teachers_apart and params.integrate.answers is not None:
+        return "it would not learn from integrate.answers, as the others do"
+    if strategy.reads_features and not params.label.features:
+        return "it needs label.features"
+    needs = (*SCORERS[changes["scorer"]].needs, *(("logits",) if strategy.reads_energies else ()))
+    missing = lacking(corpus, needs)
+    return f"it needs {' and '.join(needs)}, which some teacher does not give" if missing else ""
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,11 @@ class _Comparer:
     def _work(self) -> Path:
         return self.layout.work / "compare"
 
+    @property
+    def students(self) -> Path:
+        """Where students lie until their predictions are stored."""
+        return self._work / "students"
+
     def run(self, rules: Sequence[str], scratch: ExitStack) -> dict[str, _RuleResult]:
         """Integrate by each rule, then train and measure a student for every seed.
 
@@ -208,7 +214,7 @@ class _Comparer:
             params = self.params.model_copy(update={"student": student, "integrate": rule_settings})
             integrate(params, replace(self.layout, bucket=None), golden, self.progress)
             supervision = self._measure_supervision(golden, STRATEGIES[rule_settings.strategy].selects)
-        jobs = [self._job(seed, temperature, golden, folder, rule) for seed in self.params.compare.seeds]
+        jobs = [self._job(seed, temperature, golden, rule) for seed in self.params.compare.seeds]
         return _RuleTable(jobs, supervision, scratch)
 
     def _result(self, rule: str, table: _RuleTable) -> _RuleResult:
@@ -224,7 +230,7 @@ class _Comparer:
         columns = {name: pl.Float64 for name in rows[0] if name not in ("rule", "seed")}
         return _RuleResult(pl.DataFrame(rows, schema_overrides=columns), np.mean(right, axis=0))
 
-    def _job(self, seed: int, temperature: float, golden: Path, scratch: Path, rule: str) -> StudentJob:
+    def _job(self, seed: int, temperature: float, golden: Path, rule: str) -> StudentJob:
         """The student of a golden table and a seed."""
         table = open_golden(golden)
         root, tested = self.layout.root, self.test.texts["id"].to_list()
@@ -245,7 +251,7 @@ class _Comparer:
             golden=golden,
             labels=table.facts["labels"],
             texts=self.test.texts["text"].to_list(),
-            folder=scratch / f"student-{seed}",
+            folder=self.students / predictions(settings).stem,
             checkpoints=self._work / "checkpoints",
             root=root,
             predictions=predictions(settings),

@@ -39,7 +39,7 @@ class StudentJob:
         golden: Its golden table.
         labels: The union of labels.
         texts: The test texts.
-        folder: Where the student is saved while it is needed.
+        folder: Where the student is saved until its predictions are: a kill between the two costs no training.
         checkpoints: Folder under which checkpoints are stored.
         root: What a relative model path is relative to.
         predictions: The file of its test predictions, which stays.
@@ -71,11 +71,12 @@ class StudentJob:
             return
         start = time.perf_counter()
         training = StudentTraining(self.settings, self.golden, self.folder, self.checkpoints, self.root, self.name)
-        is_resumed = training.is_begun()
+        is_resumed = training.is_begun() or files.exists(self.folder)
         training.run(progress)
         metadata = {"seconds": None if is_resumed else time.perf_counter() - start}
         probs = predict_student(open_student(self.folder, self.labels), self.texts, self.params, progress)
         write_table_file(self.predictions, pa.table({"probs": fixed_size_lists(probs.astype(np.float32))}), metadata)
+        files.remove([self.folder])
 
     def result(self) -> tuple[NDArray[np.float32], float | None]:
         """Its probabilities for the test texts, `[rows, union]`, and the seconds that its training took.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from muki_pipeline.blocks import AnswerFile
 from muki_pipeline.corpus.answer_file import answer_path
 from muki_pipeline.corpus.dialects import Dialect
-from muki_pipeline.corpus.formats import read_table
+from muki_pipeline.corpus.formats import kind_of, read_table
 from muki_pipeline.corpus.readers import strings
 from muki_pipeline.errors import choice, first_few, shortlist
 from muki_pipeline.labelling.answer_file.columns import Columns, find_columns, is_prefixed, probabilities
@@ -25,8 +25,11 @@ from muki_pipeline.labelling.answer_file.refusals import (
     refuse_zeros,
 )
 from muki_pipeline.names import comparable, name_unknown, resembled
+from muki_pipeline.store.columns import QUOTED
 
 ID = "id"
+QUOTING = (".csv", ".tsv")
+"""The formats that `spreadsheet_csv` writes."""
 _FLOAT, _ROUNDED = 1e-9, 0.05
 _NAMED, _SHOWN, _CUT = 20, 3, 60
 _MANY_LABELS, _ROWS_A_LABEL = 50, 5
@@ -196,9 +199,8 @@ def without_apostrophe(keys: pl.Series) -> pl.DataFrame:
 
     Those that are keys themselves are left out: they have answers of their own.
     """
-    quoted = r"^'([=+\-@\t\n])"
-    found = pl.DataFrame({"key": keys, "row": np.arange(len(keys))}).filter(pl.col("key").str.contains(quoted))
-    plain = found.with_columns(pl.col("key").str.replace(quoted, "$1"))
+    found = pl.DataFrame({"key": keys, "row": np.arange(len(keys))}).filter(pl.col("key").str.contains(QUOTED))
+    plain = found.with_columns(pl.col("key").str.replace(QUOTED, "$1"))
     return plain.filter(~pl.col("key").is_in(keys.implode())) if len(plain) else plain
 
 
@@ -228,7 +230,7 @@ def _one_label(
     frame: pl.DataFrame, keys: pl.Series, columns: Columns, listed: Sequence[str] | None, place: Place
 ) -> _Content:
     """One label a row, with its probability where there is such a column."""
-    names = _label_names(frame, columns.label, place)
+    names = _label_names(frame, columns.label, listed or (), place)
     labels = tuple(listed if listed is not None else names.drop_nulls().unique().sort())
     if listed is None:
         if len(labels) > max(_MANY_LABELS, len(names) / _ROWS_A_LABEL):
@@ -261,11 +263,16 @@ def _one_label(
     return _Content(labels, probs, is_answer, same, unknown, _slips(names, place) if listed is None else ())
 
 
-def _label_names(frame: pl.DataFrame, column: str, place: Place) -> pl.Series:
-    """The label of each row as `comparable` makes it; null where there is none."""
+def _label_names(frame: pl.DataFrame, column: str, listed: Sequence[str], place: Place) -> pl.Series:
+    """The label of each row as `comparable` makes it; null where there is none.
+
+    The apostrophe of `spreadsheet_csv` is left out, unless it is in the listed name.
+    """
     given = frame.select(strings(frame, column, str(place.path), is_text=False)).to_series()
     distinct = given.drop_nulls().unique()
-    plain = [comparable(each) or None for each in distinct]
+    meant = distinct.str.replace(QUOTED, "$1") if kind_of(place.path) in QUOTING else distinct
+    pairs = zip(map(comparable, distinct), map(comparable, meant), strict=True)
+    plain = [(label if label in listed else other) or None for label, other in pairs]
     return given.replace_strict(distinct, plain, default=None, return_dtype=pl.String)
 
 

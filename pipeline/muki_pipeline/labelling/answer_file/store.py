@@ -16,7 +16,7 @@ from muki_pipeline.corpus.answer_file import answer_path, answers_digest
 from muki_pipeline.corpus.formats import kind_of
 from muki_pipeline.corpus.table import with_ids
 from muki_pipeline.labelling.answer_file.averages import average, logits_of
-from muki_pipeline.labelling.answer_file.reading import Answers, one_line_end, read_answers, without_apostrophe
+from muki_pipeline.labelling.answer_file.reading import QUOTING, Answers, one_line_end, read_answers, without_apostrophe
 from muki_pipeline.labelling.outcome import close_to_uniform
 from muki_pipeline.layout import Layout
 from muki_pipeline.progress import SILENT, Task
@@ -115,6 +115,10 @@ class StoredAnswers:
         found, _ = self._joined(texts)
         return np.bincount(found, minlength=len(texts)) > 0
 
+    def is_listed(self, texts: pa.Table) -> NDArray[np.bool_]:
+        """`[texts]`, whether the file has a row for a text of `id`, `text`, be it without an answer."""
+        return np.asarray(_named(texts, self.answers.by).is_in(self._every_key["key"].implode()).to_numpy())
+
     def uniform(self, texts: pa.Table) -> int:
         """How many answered texts of `id`, `text` it says almost nothing about, see `close_to_uniform`."""
         found, rows = self._joined(texts)
@@ -129,17 +133,20 @@ class StoredAnswers:
         return logits_of(average(found, self.answers.probs(rows), len(texts)).probs).astype(np.float32)
 
     @cached_property
-    def _keys(self) -> pl.DataFrame:
-        """`key`, `row`: the rows that hold an answer, and what each one's text is called."""
+    def _every_key(self) -> pl.DataFrame:
+        """`key`, `row`: the file's rows, and what each one's text is called."""
         keys = self.answers.keys
         found = pl.DataFrame({"key": keys, "row": np.arange(len(keys))})
-        if kind_of(Path(self.where)) in (".csv", ".tsv"):
-            found = pl.concat([found, without_apostrophe(keys)])
-        return found.filter(pl.Series(self.answers.is_answer).gather(found["row"]))
+        return pl.concat([found, without_apostrophe(keys)]) if kind_of(Path(self.where)) in QUOTING else found
+
+    @cached_property
+    def _keys(self) -> pl.DataFrame:
+        """The same of the rows that hold an answer."""
+        return self._every_key.filter(pl.Series(self.answers.is_answer).gather(self._every_key["row"]))
 
     def _joined(self, texts: pa.Table) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """For each answer to one of the texts: the text's number, and the answer's row in the file."""
-        asked = pl.DataFrame({"key": one_line_end(series(texts[self.answers.by])), "text": np.arange(len(texts))})
+        asked = pl.DataFrame({"key": _named(texts, self.answers.by), "text": np.arange(len(texts))})
         joined = asked.join(self._keys, on="key", maintain_order="left_right")
         return joined["text"].to_numpy().astype(np.intp), joined["row"].to_numpy().astype(np.intp)
 
@@ -169,3 +176,8 @@ class StoredAnswers:
             "teacher_digest": self.digest,
             "corpus_digest": corpus_digest,
         }
+
+
+def _named(texts: pa.Table, by: str) -> pl.Series:
+    """What a file calls these texts: their text, or their id."""
+    return one_line_end(series(texts[by]))

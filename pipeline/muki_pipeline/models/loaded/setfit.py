@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from muki_pipeline.errors import MukiError, refusing
@@ -14,6 +14,8 @@ from muki_pipeline.models.kinds import setfit
 from muki_pipeline.models.teachers import TeacherFiles
 from muki_pipeline.store.files import exists
 
+_PROBED = 200
+"""Words of a vocabulary by which is seen whether capitals are read as such."""
 _FIX = "Store its answers in a file instead: teachers.NAME.answers"
 
 
@@ -52,15 +54,17 @@ class SetFitNetwork(PreTrainedModel):  # type: ignore[no-untyped-call]  # transf
         return SequenceClassifierOutput(logits=self.head(embedding))
 
 
-def load_setfit(files: TeacherFiles, dropout: float | None) -> SetFitNetwork:
+def load_setfit(files: TeacherFiles, tokenizer: PreTrainedTokenizerBase, dropout: float | None) -> SetFitNetwork:
     """The network of a SetFit folder in float32.
 
     Args:
         files: A located teacher whose pickled head may be loaded.
+        tokenizer: That of its folder.
         dropout: Dropout probability of the transformer; its own by default.
 
     Raises:
-        MukiError: It cannot be loaded, or its head is no multinomial logistic regression.
+        MukiError: It cannot be loaded, its head is no multinomial logistic regression, or its encoder reads a text
+            after a prompt or in lower case.
     """
     from sentence_transformers import SentenceTransformer
 
@@ -75,6 +79,10 @@ def load_setfit(files: TeacherFiles, dropout: float | None) -> SetFitNetwork:
             config_kwargs=kwargs,
         )
         weights, bias = _rows(files, where)
+        capitals = " ".join([word for word in tokenizer.get_vocab() if word.isalnum()][:_PROBED]).upper()
+        is_read_alike = encoder.tokenizer(capitals)["input_ids"] == tokenizer(capitals)["input_ids"]
+    if not is_read_alike:
+        raise MukiError("its encoder reads texts in lower case, its tokenizer does not", where=where, fix=_FIX)
     if prompt := encoder.prompts.get(encoder.default_prompt_name or ""):
         what = f"its encoder reads every text after a prompt, {prompt!r}"
         raise MukiError(what, where=where, fix=_FIX)

@@ -6,7 +6,6 @@ from functools import reduce
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -34,7 +33,7 @@ def load(files: TeacherFiles, max_length: int, device: torch.device) -> tuple[Pr
     where, settings = f"teacher {files.name}", files.settings
     if setfit.is_setfit(files.folder):
         tokenizer = load_tokenizer(files.folder, where)
-        return _ready(load_setfit(files, settings.dropout), tokenizer, max_length, device, where), tokenizer
+        return _ready(load_setfit(files, tokenizer, settings.dropout), tokenizer, max_length, device, where), tokenizer
     trust = settings.trust_remote_code
     folder = files.base or files.folder
     has_own = files.base is None or exists(files.folder / "tokenizer_config.json")
@@ -110,12 +109,11 @@ def _merged(model: PreTrainedModel, files: TeacherFiles) -> PreTrainedModel:
 
 def _without_adapter(report: Mapping[str, Any], files: TeacherFiles) -> set[str]:
     """Those weights that the base model lacks and that the adapter does not bring along."""
-    path = files.folder / "adapter_model.safetensors"
-    if not exists(path):
-        return set()
-    with safe_open(path, "np") as weights:  # only names are read, and it is no mapping that could be iterated
-        own = {name.removeprefix("base_model.model.") for name in weights.keys()}  # noqa: SIM118
-    return set(new_weights(report)) - own
+    from peft import load_peft_weights  # an extra
+
+    with refusing("its adapter cannot be read", where=f"teacher {files.name}", fix="Save the adapter again"):
+        weights = load_peft_weights(str(files.folder), device="cpu")  # pickled ones too, without running code
+    return set(new_weights(report)) - {name.removeprefix("base_model.model.") for name in weights}
 
 
 def dropout_settings(config: PretrainedConfig) -> dict[str, float | None]:

@@ -217,15 +217,16 @@ def _next(
         )
         return told.format(beside, routed["accuracy"])
     if worst and worst[0].right < _WEAK * worst[0].texts:
-        told = Markup("see why {} is called {}: look at the texts below, or ask a person with {}.")
-        return told.format(worst[0].label, worst[0].instead, review)
+        told = Markup("see why {} is called {}: look at the texts below{}.")
+        ask = Markup(", or ask a person with {}").format(review) if has_choice else ""
+        return told.format(worst[0].label, worst[0].instead, ask)
     if mistakes is not None and mistakes.of_pair >= max(_MANY * mistakes.count, _FEWEST):
         told = Markup("{} of {} mistakes are between {} and {}, ").format(
             f"{mistakes.of_pair:,}", f"{mistakes.count:,}", *mistakes.pair
         )
         if mistakes.owners:
             return told + Markup("both labels of {}: ask its owner what tells them apart.").format(mistakes.owners[0])
-        if facts["integrate"].get("unknown_label") in mistakes.pair:
+        if has_choice and facts["integrate"].get("unknown_label") in mistakes.pair:
             share = Markup("the label for texts of no teacher: {} tells how many there are, for {}.")
             return told + share.format(review, Markup("<code>integrate.unknown_share</code>"))
         aliases = Markup(

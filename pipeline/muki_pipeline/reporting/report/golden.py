@@ -58,7 +58,7 @@ class GoldenSummary:
     """A golden table in numbers.
 
     Attributes:
-        margins: `[rows]`.
+        margins: `[rows that teach]`.
         weights: `[rows]`.
         taught: `[labels, teachers]`, for how many texts that are taught as a label each teacher has the best score.
         by_gold: The same by the texts' gold label, `[teachers]` each, without texts that are taught as the label for
@@ -96,14 +96,17 @@ def golden_summary(params: Params, layout: Layout, gold: Mapping[str, str]) -> G
         teaches, best = table["weight"].to_numpy() > 0, matrix(table["target"]).argmax(axis=1)
         np.add.at(taught, (best, chosen), teaches.astype(np.int64))
         if gold:
-            names = [gold.get(text_id, "") for text_id in table["id"].to_pylist()]
-            by_teacher = pl.DataFrame({"name": names, "teacher": chosen}).filter(pl.Series(teaches & (best != unknown)))
+            names = [gold.get(text_id) for text_id in table["id"].to_pylist()]  # those of `prepare.extra` have none
+            by_teacher = pl.DataFrame({"name": pl.Series(names, dtype=pl.String), "teacher": chosen})
+            by_teacher = by_teacher.filter(pl.Series(teaches & (best != unknown)) & pl.col("name").is_not_null())
             for name, teacher, count in by_teacher.group_by("name", "teacher").len().iter_rows():
                 by_gold.setdefault(name, np.zeros(len(teachers), dtype=np.int64))[teacher] += count
-        margins.append(table["margin"].to_numpy())
+        margin = table["margin"].to_numpy()
+        margins.append(margin[teaches])  # teachers who have no answer do not conflict
         weights.append(table["weight"].to_numpy())
-        least = np.argsort(margins[-1], kind="stable")[:CONFLICTS]
-        worst = sorted([*worst, *((float(margins[-1][row]), number, int(row)) for row in least)])[:CONFLICTS]
+        rows = np.flatnonzero(teaches)
+        least = rows[np.argsort(margin[rows], kind="stable")[:CONFLICTS]]
+        worst = sorted([*worst, *((float(margin[row]), number, int(row)) for row in least)])[:CONFLICTS]
     return GoldenSummary(
         np.concatenate(margins),
         np.concatenate(weights),

@@ -15,6 +15,7 @@ from muki_pipeline.evaluation.measured_on import read_record, why_stale
 from muki_pipeline.labels.space import LabelSpace
 from muki_pipeline.layout import Layout
 from muki_pipeline.store import files
+from muki_pipeline.store.columns import QUOTED
 from muki_pipeline.store.keys import file_digest
 
 _EVALUATE = "Run muki-pipeline evaluate"
@@ -80,7 +81,7 @@ def _answers(
     layout: Layout, labels: Sequence[str], unknown_label: str | None, confusion: pl.DataFrame
 ) -> pl.DataFrame | None:
     """The student's answers beside the texts; `evaluate` wrote them in the test set's order."""
-    pairs = confusion.with_columns(pl.all().str.replace(r"^'([=+\-@\t\r])", "$1"))  # see spreadsheet_csv
+    pairs = confusion.with_columns(pl.all().str.replace(QUOTED, "$1"))  # see spreadsheet_csv
     try:
         test = read_test(layout, LabelSpace(tuple(labels), ()), unknown_label).texts
     except MukiError:

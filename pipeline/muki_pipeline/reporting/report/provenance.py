@@ -65,12 +65,17 @@ def near_table(layout: Layout, known: Mapping[str, list[str]]) -> Shown | None:
         known: For each label of the union, the teachers that know it.
     """
     labels = list(known)
-    rows = [[one, other, "written nearly alike"] for one, other in near_names(labels)]
+
+    def may_be_one(one: str, other: str) -> bool:
+        """Two labels of one teacher cannot."""
+        return not {*known[one]} & {*known[other]}
+
+    rows = [[one, other, "written nearly alike"] for one, other in near_names(labels) if may_be_one(one, other)]
     named = {(one, other) for one, other, _ in rows}
     rows += [
         [one, other, f"near in meaning, cosine {cosine:.2f}"]
         for one, other, cosine in _near_in_meaning(layout, labels)
-        if (one, other) not in named and not {*known[one]} & {*known[other]}
+        if (one, other) not in named and may_be_one(one, other)
     ][:_NEAREST]
     told = [[_who(one, known), _who(other, known), why] for one, other, why in rows]
     return Shown(["label", "and", "why"], told) if told else None
@@ -124,7 +129,7 @@ def comparison(params: Params, layout: Layout) -> tuple[str, Shown | None] | Non
     best = best_rules(students, tests)
     measures = ["macro_f1", "expected_calibration_error", "supervision_accuracy", "teacher_selection", "kl_to_gold"]
     means = students.group_by("rule").agg(
-        pl.col("accuracy").mean(), pl.col("accuracy").std().alias("deviation"), pl.len(), pl.col(*measures).mean()
+        pl.col("accuracy").mean(), pl.col("accuracy").std().alias("deviation"), pl.col(*measures).mean()
     )
     means = means.sort("accuracy", "rule", descending=[True, False])
     rows = []

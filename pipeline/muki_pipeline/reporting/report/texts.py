@@ -96,8 +96,9 @@ def sample_size(teachers: int) -> int:
 
 
 def _sampled(layout: Layout, teachers: int) -> dict[int, list[int]]:
-    """Rows of each shard: the texts of least margin, and as many spread evenly."""
-    margins = [shard.read(["margin"])["margin"].to_numpy() for shard in open_golden(layout.golden).shards]
+    """Rows of each shard: the texts of least margin, those that teach nothing last, and as many spread evenly."""
+    tables = [shard.read(["margin", "weight"]) for shard in open_golden(layout.golden).shards]
+    margins = [np.where(table["weight"].to_numpy() > 0, table["margin"].to_numpy(), np.inf) for table in tables]
     whole, size = np.concatenate(margins), sample_size(teachers)
     if len(whole) <= size:
         chosen = np.arange(len(whole))

@@ -10,6 +10,8 @@ from muki_pipeline import config
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.comparison.compare import Comparison, compare
 from muki_pipeline.evaluation.comparison.rules import RULES, SUPERVISED
+from muki_pipeline.store.columns import arrow
+from muki_pipeline.store.table import write_table_file
 from muki_pipeline.supervision.integrate import integrate
 from tests import tiny
 from tests.recorder import Recorder
@@ -85,6 +87,24 @@ def test_an_unknown_rule_is_refused(labelled: Path) -> None:
     changed = params.model_copy(update={"compare": config.Compare(rules=["mucki"])})
     with pytest.raises(MukiError, match="there is no rule 'mucki'"):
         compare(changed, layout)
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [("cfl", "it needs label.features"), (SUPERVISED, "the corpus has no gold labels that a teacher knows")],
+)
+def test_a_rule_that_cannot_be_is_refused_before_any_student(
+    labelled: Path, tmp_path: Path, rule: str, why: str
+) -> None:
+    shutil.copytree(labelled.parent, tmp_path / "p")
+    params, layout = config.load(tmp_path / "p" / "params.yaml")
+    gold = pl.DataFrame({"id": ["x"], "label": ["unheard of"]})
+    write_table_file(layout.corpus_gold, arrow(gold))
+    changed = params.model_copy(update={"compare": config.Compare(rules=["muki", rule])})
+    recorder = Recorder()
+    with pytest.raises(MukiError, match=rf"compare\.rules: {rule}: {why}\. Leave this rule out"):
+        compare(changed, layout, recorder)
+    assert not recorder.tasks
 
 
 def test_a_seed_that_occurs_twice_is_refused() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -84,6 +85,26 @@ def test_nobody_knows_what_a_resumed_training_took(tmp_path: Path, monkeypatch: 
     assert [row["seconds"] is None for row in seconds] == [False, True, False]
 
 
+def test_a_kill_between_training_and_prediction_costs_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room_for(1, monkeypatch)
+    path = prepared(tmp_path)
+
+    def killed(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(students, "predict_student", killed)
+        with pytest.raises(KeyboardInterrupt):
+            compared(path)
+    recorder = Recorder()
+    found = compared(path, recorder)
+    steps = [task.name for task in recorder.tasks if task.unit == "steps" and task.total]
+    assert len(steps) == len(found.students) - 1
+    assert found.students["seconds"].null_count() == 1, "nobody knows what the first one took"
+
+
 def test_students_of_different_rules_are_trained_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room_for(2, monkeypatch)
     path = prepared(tmp_path, epochs=2)
@@ -137,11 +158,13 @@ def test_one_that_is_killed_is_named_and_a_rerun_trains_the_rest(
     assert "student of muki, seed" in str(caught.value)
     assert multiprocessing.active_children() == []
     finished = predictions(path)
+    kept = (tmp_path / "data" / ".work" / "compare" / "students").glob("*/config.json")
+    trained_before = {file.parent.name for file in kept} - {name.removesuffix(".parquet") for name in finished}
     again = Recorder()
     compared(path, again)
     assert finished.items() <= predictions(path).items()
     trained = [task.name for task in again.tasks if task.name.startswith("student of muki")]
-    assert len(finished) + len(trained) == 3
+    assert len(finished) + len(trained_before) + len(trained) == 3
     assert finished
 
 

@@ -9,10 +9,14 @@ import pytest
 from numpy.typing import NDArray
 
 from muki_pipeline.blocks import AnswerFile
+from muki_pipeline.corpus.answer_file import answers_digest
 from muki_pipeline.deployment.classify import Request, classify_file
 from muki_pipeline.errors import MukiError
 from muki_pipeline.labelling.answer_file.reading import Answers, read_answers
 from muki_pipeline.progress import Progress
+from muki_pipeline.setup.candidates import find_teacher
+from muki_pipeline.setup.look import Lengths
+from muki_pipeline.setup.settings import Texts, render
 
 
 class Certain:
@@ -21,7 +25,8 @@ class Certain:
     key = "0" * 64
 
     def __init__(self, label: str) -> None:
-        self.labels, self.label = ("yes", "no"), label
+        self.labels: tuple[str, ...] = ("yes", "no")
+        self.label = label
 
     def probs(self, texts: list[str], progress: Progress) -> NDArray[np.float32]:
         row = [0.9 if label == self.label else 0.1 for label in self.labels]
@@ -108,3 +113,28 @@ def test_columns_of_something_else_are_no_labels(tmp_path: Path, cells: list[str
     answers = read(wide(tmp_path, "other", cells))
     assert answers.labels == ("pear", "plum")
     assert answers.read_as.endswith("columns not used: 'other'")
+
+
+def test_labels_that_predict_wrote_with_an_apostrophe_are_read_without_it(tmp_path: Path) -> None:
+    pl.DataFrame({"text": ["x", "y"]}).write_csv(tmp_path / "0.csv")
+    classifier = Certain("yes")
+    classifier.labels, classifier.label = ("-1", "1"), "-1"
+    classify_file(classifier, Request(tmp_path / "0.csv", tmp_path / "1.csv", "text", every_label=False))
+    assert "'-1" in (tmp_path / "1.csv").read_text()
+    assert first(read(tmp_path / "1.csv", labels=["-1", "1"])) == {"-1": 0.9, "1": 0.1}
+    (tmp_path / "2.csv").write_text("text,label\nx,'-1\ny,1\n")
+    assert read(tmp_path / "2.csv").labels == ("-1", "1")
+    assert read(tmp_path / "2.csv", labels=["'-1", "1"]).unknown_rows == 0, "a label of that very name is meant"
+
+
+def test_a_column_that_is_named_is_part_of_the_digest(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,predicted label,predicted probability,probability\nx,yes,0.6,0.9\n")
+    plain, named = {"labels": ["no", "yes"]}, {"labels": ["no", "yes"], "probability": "probability"}
+    assert first(read(tmp_path / "a.csv", **plain)) == {"no": 0.4, "yes": 0.6}
+    assert first(read(tmp_path / "a.csv", **named)) == {"no": 0.1, "yes": 0.9}
+    digests = {answers_digest(AnswerFile(answers="a.csv", **each), tmp_path) for each in (plain, named)}
+    assert len(digests) == 2
+    found = find_teacher("vendor", "a.csv", tmp_path, settings=named)
+    assert "probability: probability" in render(
+        Texts("a.csv", "text"), None, [found], Lengths(8, 8), {"model": "m"}, []
+    )

@@ -221,7 +221,8 @@ def test_compare_leaves_out_such_rules(tmp_path: Path) -> None:
     with_answers(tmp_path, wide(texts_of()))
     tiny.label(path)
     params, layout = config.load(path)
-    rules = compare._possible_rules(params, open_labelled_corpus(params, layout))
+    corpus = open_labelled_corpus(params, layout)
+    rules = [rule for rule in compare.RULES if not compare._obstacle(rule, params, corpus, {})]
     assert {"muki", "muki_hard", "uhc", "gate", "calibrated"} <= set(rules)
     assert not {"concat", "cfl", "dfa", "energy", "mutual_information"} & set(rules)
 
@@ -282,6 +283,23 @@ def test_evaluate_asks_a_file_what_it_answers(tmp_path: Path) -> None:
     measured = evaluate(*config.load(path)).metrics
     assert measured["routed_teachers"]["rows"] == 30
     assert measured["teachers"]["two"]["rows"] == 12
+
+
+def test_a_text_that_a_file_leaves_to_the_others_is_asked(tmp_path: Path) -> None:
+    """As an LLM does that may say "none of these": its row is there, without an answer."""
+    texts = sorted({*texts_of(), *texts_of("test")})
+    rows = [f'"{text}",' + ("" if number % 4 == 0 else "oak") for number, text in enumerate(texts)]
+    path = with_answers(tmp_path, "\n".join(["text,label", *rows]), labels=LABELS, most_unanswered=0.5)
+    tiny.finish(path)
+    params, layout = config.load(path)
+    measured = evaluate(params, layout).metrics
+    assert measured["routed_teachers"]["rows"] == 30
+    routed = open_routed_teachers(params, layout)
+    one = routed.router.label_space.columns[0]
+    declined = [text for number, text in enumerate(texts) if number % 4 == 0]
+    assert set(routed.probs(declined).argmax(axis=1)) <= set(one)
+    with pytest.raises(MukiError, match="has no answer of teacher two to 1 of 2 texts: 'never seen'"):
+        routed.probs([declined[0], "never seen"])
 
 
 def test_faults_of_the_settings_name_the_key(tmp_path: Path) -> None:

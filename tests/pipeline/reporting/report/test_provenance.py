@@ -37,6 +37,11 @@ def test_labels_that_may_be_one_are_named_with_the_reason(tmp_path: Path) -> Non
         ["score (two)", "match (one)", "near in meaning, cosine 0.98"],
         ["goal (one)", "score (two)", "near in meaning, cosine 0.96"],
     ], "two labels of one teacher are two labels"
+    alike = {"Refund": ["one"], "refunds": ["one"], "goal": ["one"], "score": ["two"], "match": ["two"]}
+    save_names(Layout(tmp_path / "alike"), list(alike))
+    found = provenance.near_table(Layout(tmp_path / "alike"), alike)
+    assert found is not None
+    assert "written nearly alike" not in [row[2] for row in found.rows]
 
 
 def test_embeddings_of_other_labels_tell_nothing(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ FACTS: dict[str, Any] = {
     "integrate": RULE | {"aliases": {"trees": {"elm": LABEL}}},
 }
 
+SEVERAL = {name: {"digest": "0" * 64, "labels": [name, "oak"]} for name in ("one", "two")}
+
 
 def card(examples: dict[str, str], **facts: Any) -> list[str]:
     losses = {"loss": 0.12345, "validation_loss": 2.0}
@@ -55,7 +57,7 @@ def test_what_a_person_answered_has_its_interval() -> None:
     text = "\n".join(card({}, routing={"teachers": {}, "estimate": None, "audit": audit}))
     assert "answered 1,050 random texts: by these answers the right teacher was chosen for 0.940 of the texts" in text
     assert "nobody knows" not in text
-    answered = card({}, integrate=RULE | {"aliases": {}, "answers": "review.csv@0123456789ab"})
+    answered = card({}, teachers=SEVERAL, integrate=RULE | {"aliases": {}, "answers": "review.csv@0123456789ab"})
     assert "Apart from a person's answers, no label was used" in "\n".join(answered)
     assert "nobody knows: too few answers tell it" in "\n".join(answered)
 
@@ -63,7 +65,7 @@ def test_what_a_person_answered_has_its_interval() -> None:
 @pytest.mark.parametrize("routing", [None, {"teachers": {}, "estimate": None, "audit": None}])
 def test_without_answers_nobody_knows_how_often_the_right_teacher_was_chosen(routing: dict[str, Any] | None) -> None:
     assert "nobody knows: no person has answered texts drawn at random. No label was" in "\n".join(
-        card({}, routing=routing)
+        card({}, routing=routing, teachers=SEVERAL)
     )
 
 
@@ -99,3 +101,7 @@ def test_files_of_answers_have_no_dropout_passes() -> None:
 def test_the_rule_is_named_that_chose(rule: dict[str, str], expected: str) -> None:
     [line] = [line for line in card({}, integrate=RULE | rule) if line.startswith("[MUKI]")]
     assert expected in line
+
+
+def test_of_a_single_teacher_nothing_is_said_of_a_choice() -> None:
+    assert "right teacher was chosen" not in "\n".join(card({}))

@@ -98,7 +98,7 @@ def confusions(answers: pl.DataFrame) -> Confusions:
         cells,
         others,
         occurring - len(labels),
-        _chart(wrong, totals, found),
+        _chart(wrong, totals),
         _texts(answers, counted, numbers),
     )
 
@@ -133,7 +133,7 @@ def _finding(wrong: pl.DataFrame, texts: int) -> str:
     )
 
 
-def _chart(wrong: pl.DataFrame, totals: Mapping[str, int], finding: str) -> Chart | None:
+def _chart(wrong: pl.DataFrame, totals: Mapping[str, int]) -> Chart | None:
     if wrong.is_empty():
         return None
     rows = [[actual, predicted, f"{count:,} of {totals[actual]:,}"] for actual, predicted, count in wrong.iter_rows()]

@@ -19,10 +19,10 @@ Floats = NDArray[np.floating]
 
 
 def margin_chart(margins: Floats) -> Chart:
-    """How far the best teacher's score is above the second best's, over the corpus.
+    """How far the best teacher's score is above the second best's, over the texts that teach.
 
     Args:
-        margins: `[rows]`.
+        margins: `[texts]`.
     """
     small, texts = int((margins < _SMALL).sum()), len(margins)
     return _histogram(

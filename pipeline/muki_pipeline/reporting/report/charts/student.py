@@ -116,9 +116,9 @@ def calibration_chart(reliability: pl.DataFrame) -> Chart:
     texts = int(rows.sum())
     sure, right = (float((reliability[name] * rows).sum()) / texts for name in ("confidence", "accuracy"))
     gap = 100 * (sure - right)
-    said = "as sure as it is right" if abs(gap) < 1 else f"{abs(gap):.1f} points {'too' if gap > 0 else 'less'} sure"
-    if gap <= -1:
-        said = f"{-gap:.1f} points less sure than it is right"
+    said = f"{gap:.1f} points too sure" if gap >= 1 else f"{-gap:.1f} points less sure than it is right"
+    if abs(gap) < 1:
+        said = "as sure as it is right"
     error = float(((reliability["confidence"] - reliability["accuracy"]).abs() * rows).sum()) / texts
     plane = Plane((0.0, 1.0), (0.0, 1.0), height=290)
     x, y = plane.at_x, plane.at_y
