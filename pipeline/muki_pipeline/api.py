@@ -26,7 +26,7 @@ from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.setup import candidates, look
 from muki_pipeline.setup.settings import Texts, render, student_model, write_project
 from muki_pipeline.store.columns import parquet_bytes
-from muki_pipeline.store.files import exists, make_folder, write_bytes
+from muki_pipeline.store.files import exists, expanded, make_folder, write_bytes
 from muki_pipeline.store.table import Table
 from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.training.student.train import train_student
@@ -211,5 +211,5 @@ def _check_same_texts(texts: pl.Series, root: Path) -> None:
 
 
 def _absolute(model: str) -> str:
-    path = Path(model).expanduser()
+    path = expanded(model)
     return str(path.resolve()) if path.exists() else model

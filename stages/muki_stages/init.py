@@ -16,9 +16,9 @@ from muki_pipeline.corpus.dialects import UNKNOWN, Dialect
 from muki_pipeline.corpus.formats import describe_dialect, full_dialect, kind_of, names_of, read_table
 from muki_pipeline.corpus.readers import dialect_of
 from muki_pipeline.errors import MukiError, brief, choice
-from muki_pipeline.models import locations
 from muki_pipeline.setup import look
 from muki_pipeline.setup.settings import Texts, refuse_existing, render, student_model, write_project
+from muki_pipeline.store.files import expanded
 from muki_stages.options import DELIMITERS, Delimiter, Header, Quote
 from muki_stages.terminal import quiet_libraries, say
 
@@ -131,7 +131,7 @@ def _given_settings(options: list[str], names: list[str]) -> dict[str, dict[str,
 
 def _of_file(model: str, text: str, given: dict[str, Any]) -> dict[str, Any]:
     """What is given of a teacher and, of a file of answers, that it calls its texts as the corpus does, if it does."""
-    path = locations.expanded(model)
+    path = expanded(model)
     if "text" in given or text == "text" or not path.is_file():
         return given
     try:

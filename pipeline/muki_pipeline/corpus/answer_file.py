@@ -4,7 +4,7 @@ from pathlib import Path
 
 from muki_pipeline.blocks import AnswerFile
 from muki_pipeline.errors import MukiError
-from muki_pipeline.models.locations import expanded
+from muki_pipeline.store.files import expanded
 from muki_pipeline.store.keys import canonical_key, file_digest
 
 _NOT_THE_CONTENT = {"answers", "most_unanswered"}

@@ -13,6 +13,7 @@ from muki_pipeline.corpus.formats import arrow_frame, describe_dialect, full_dia
 from muki_pipeline.errors import MukiError, brief, choice, refusing
 from muki_pipeline.models import locations
 from muki_pipeline.names import comparable
+from muki_pipeline.store.files import expanded
 
 _PATTERN = "*?"
 _PART_ROWS = 65_536
@@ -98,7 +99,7 @@ def local_files(reference: str, root: Path) -> list[Path] | None:
 
 def _pattern(reference: str, root: Path) -> tuple[Path, str]:
     """The folder that a pattern begins with, and the rest of the pattern."""
-    parts = locations.expanded(reference).parts
+    parts = expanded(reference).parts
     begin = next(number for number, part in enumerate(parts) if set(part) & set(_PATTERN))
     return root.joinpath(*parts[:begin]), str(Path(*parts[begin:]))
 
@@ -116,7 +117,7 @@ def watched(reference: str, root: Path) -> Path | None:
         return None
     if locations.local(reference, root) is None and set(reference) & set(_PATTERN):
         return _pattern(reference, root)[0]
-    return None if local_files(reference, root) is None else locations.expanded(reference)
+    return None if local_files(reference, root) is None else expanded(reference)
 
 
 def _parts_of(path: Path, source: Source) -> Iterator[pl.DataFrame]:

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 from muki_pipeline.errors import MukiError, refusing
-from muki_pipeline.store.files import exists, read_bytes
+from muki_pipeline.store.files import exists, expanded, read_bytes
 from muki_pipeline.store.keys import canonical_key, file_digest
 
 PACKAGE = "package:"
@@ -66,14 +66,6 @@ def local(reference: str, root: Path) -> Path | None:
         return in_package(reference)
     path = root / expanded(reference)
     return path if path.exists() else None
-
-
-def expanded(reference: str | Path) -> Path:
-    """A path with the home folder in place of `~`; `~name` stays where there is no such user, as in `~$mails.xlsx`."""
-    try:
-        return Path(reference).expanduser()
-    except RuntimeError:
-        return Path(reference)
 
 
 def without_revision(reference: str, root: Path) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from muki_pipeline.models.batching import beginnings
 from muki_pipeline.models.teachers import locate
 from muki_pipeline.models.tokenizers import ANY_LENGTH
 from muki_pipeline.setup.look import FoundTeacher, Lengths
+from muki_pipeline.store.files import expanded
 from muki_pipeline.training.base import base_reading
 
 AnyKind = TypeVar("AnyKind", Teacher, AnswerFile)
@@ -49,7 +50,7 @@ def find_teacher(
         MukiError: See `locate`, `Labeller.rehearse` and `read_answers`; the hub does not answer.
     """
     given = {**({"labels": labels} if labels else {}), **settings}
-    if (root / locations.expanded(model)).is_file() or is_table(model):
+    if (root / expanded(model)).is_file() or is_table(model):
         answers = _block(AnswerFile, name, {"answers": model, **given})
         return FoundTeacher(name, read_answers(name, answers, root).labels, answers)
     teacher = _block(Teacher, name, {**_where(model, root), **given})

@@ -13,6 +13,7 @@ from muki_pipeline.layout import Layout
 from muki_pipeline.models import locations
 from muki_pipeline.models.kinds import adapters
 from muki_pipeline.store import files
+from muki_pipeline.store.files import expanded
 from muki_pipeline.store.keys import canonical_key
 
 FILE = "dvc.yaml"
@@ -262,7 +263,7 @@ class _Stages:
 
     def _path(self, path: Path) -> str:
         """As dvc.yaml writes it: relative to the project where it lies inside."""
-        full = self.layout.root / locations.expanded(path)
+        full = self.layout.root / expanded(path)
         short = full.relative_to(self.layout.root) if full.is_relative_to(self.layout.root) else full
         return short.as_posix().replace("${", "\\${")  # DVC puts settings in place of ${...}, and this is a name
 

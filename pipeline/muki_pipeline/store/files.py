@@ -113,6 +113,14 @@ def link_or_copy(source: Path, target: Path) -> None:
             shutil.copyfile(source, temporary)
 
 
+def expanded(reference: str | Path) -> Path:
+    """A path with the home folder in place of `~`; `~name` stays where there is no such user, as in `~$mails.xlsx`."""
+    try:
+        return Path(reference).expanduser()
+    except RuntimeError:
+        return Path(reference)
+
+
 def exists(path: Path) -> bool:
     """Whether there is a file or folder."""
     return path.exists()
