@@ -145,17 +145,29 @@ def mean_of(found: Mapping[str, dict[str, Any]], name: str) -> float | None:
 def summary(records: Records) -> list[str]:
     """Who needs no teachers, in two sentences: against gold labels, and against label names."""
     settings = list(by_setting(records))
-    needed = [(facts["title"], crossover(facts, found)) for facts, found in settings if {*FEW} & found.keys()]
+    needed: dict[str, list[str]] = {}
+    for facts, found in settings:
+        if {*FEW} & found.keys():
+            count = crossover(facts, found).rstrip(f" {UNDECIDED}{UNTESTED}")
+            needed.setdefault(facts["title"].partition(",")[0], []).append(count)
     pairs = [(mean_of(found, "gate"), mean_of(found, NAMES)) for _, found in settings]
     gains = [100 * (gate - names) for gate, names in pairs if gate is not None and names is not None]
     sentences = []
     if needed:
-        counts = ", ".join(f"{count.rstrip(f' {UNDECIDED}{UNTESTED}')} ({title})" for title, count in needed)
+        counts = ", ".join(f"{counts_of(found)} ({texts})" for texts, found in needed.items())
         sentences.append(f"About so many gold labels per label beat this student: {counts}.")
     if gains:
         span = f"{-max(gains):+.1f} to {-min(gains):+.1f}"
         sentences.append(f"A student of the label names alone: {span} points.")
     return sentences
+
+
+def counts_of(found: Sequence[str]) -> str:
+    """The least and the most of several counts; all of them where one is no plain number."""
+    if not all(count.isdigit() for count in found):
+        return "; ".join(dict.fromkeys(found))
+    least, most = min(found, key=int), max(found, key=int)
+    return least if least == most else f"{least} to {most}"
 
 
 SHOWN = 0.05

@@ -96,12 +96,20 @@ def test_who_needs_no_teachers_and_where_the_default_loses() -> None:
         routed={"accuracy": 0.76},
     )
     assert rivals_tables.summary(measured) == [
-        "About so many gold labels per label beat this student: 7 (News, 2).",
+        "About so many gold labels per label beat this student: 7 (News).",
         "A student of the label names alone: -15.0 to -15.0 points.",
     ]
     assert rivals_tables.losses(measured) == (
         "Better than the student of `gate`, on how many settings (points): routed teachers 1 of 1 (1.0)."
     )
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [(["9"], "9"), (["10", "9", "10"], "9 to 10"), (["7", "7"], "7"), (["7", "fewer than 50"], "7; fewer than 50")],
+)
+def test_counts_of_several_settings_are_a_range(found: list[str], expected: str) -> None:
+    assert rivals_tables.counts_of(found) == expected
 
 
 def test_costs_are_those_of_the_corpus_and_of_an_answer() -> None:
