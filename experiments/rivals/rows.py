@@ -184,10 +184,10 @@ class Rows:
         """Each teacher's accuracy on the test texts of its own labels."""
         space, found = self.corpus.label_space, {}
         routed = open_routed_teachers(self.project.params, self.project.layout)
-        for number, (name, teacher) in enumerate(routed.teachers.items()):
+        for number, name in enumerate(routed.teachers):
             own = space.known[self.test.columns, number]
             texts = self.test.texts.filter(pl.Series(own))["text"].to_list()
-            logits = teacher.logits(texts, self.progress.begin(name, len(texts), "texts"))
+            logits = routed.logits(name, self.progress, texts)
             right = space.columns[number][logits.argmax(axis=1)] == self.test.columns[own]
             found[name] = {"labels": len(space.columns[number]), "texts": len(texts), "accuracy": float(right.mean())}
         return found

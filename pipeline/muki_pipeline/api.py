@@ -153,7 +153,7 @@ def merge(
         MukiError: A model or a text cannot be used, or the folder belongs to another project.
     """
     root = make_folder(Path(folder).resolve())
-    if isinstance(texts, str) or isinstance(models, str):
+    if isinstance(texts, str) or isinstance(models, str | Path):
         raise MukiError("models and texts are lists", where="merge", fix="Put a single one in brackets")
     with refusing("not all texts are strings", where="merge", fix="Leave out what is none, such as NaN"):
         series = pl.Series("text", list(texts), dtype=pl.String)
@@ -169,7 +169,8 @@ def merge(
     content = render(Texts(_TEXTS, "text"), None, teachers, lengths, base, pairs)
     params = root / "params.yaml"
     if exists(params):
-        _check_same(config.load(params)[0], dict(zip(paths, teachers, strict=True)), base if student else {}, root)
+        is_pinned = ["@" in path for path in paths]
+        _check_same(config.load(params)[0], teachers, is_pinned, base if student else {}, root)
         _check_same_texts(series, root)
     else:
         write_bytes(root / _TEXTS, parquet_bytes(series.to_frame()))
@@ -178,21 +179,26 @@ def merge(
 
 
 def _check_same(
-    params: Params, teachers: Mapping[str, look.FoundTeacher], student: Mapping[str, str], root: Path
+    params: Params,
+    teachers: Sequence[look.FoundTeacher],
+    is_pinned: Sequence[bool],
+    student: Mapping[str, str],
+    root: Path,
 ) -> None:
     """Refuse a folder with another project before anything in it is touched.
 
     Args:
         params: The settings that are there.
-        teachers: By what the caller calls them; only what names a commit asks for that commit.
+        teachers: Those that the caller names.
+        is_pinned: For each of them, whether a commit is named; else that of the project will do.
         student: `model` and, where it is named, `revision`; empty where any will do.
         root: The folder.
     """
     there = {name: place_of_teacher(teacher) for name, teacher in params.teachers.items()}
-    pinned = {found.name: found.settings for named, found in teachers.items() if "@" in named}
-    if there != {each.name: place_of_teacher(each.settings) for each in teachers.values()} or any(
-        getattr(settings, "revision", None) != getattr(params.teachers[name], "revision", None)
-        for name, settings in pinned.items()
+    if there != {each.name: place_of_teacher(each.settings) for each in teachers} or any(
+        getattr(each.settings, "revision", None) != getattr(params.teachers[each.name], "revision", None)
+        for each, pinned in zip(teachers, is_pinned, strict=True)
+        if pinned
     ):
         what = f"belongs to a project with the teachers {there}, or with other commits of them"
         raise MukiError(what, where=str(root), fix="Name another folder, or remove it")

@@ -35,7 +35,7 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
     if foreign := result.metrics.get("test_set", {}).get("rows_measured_as_unknown"):
         named = result.metrics["test_set"]["labels_measured_as_unknown"]
         say(f"{foreign:,} test texts are measured as {params.integrate.unknown_label!r}, of these labels: {named}")
-    if silent := result.metrics.get("test_set", {}).get("rows_without_every_answer"):
+    if silent := result.metrics.get("test_set", {}).get("rows_not_asked_of_teachers"):
         what = f"{silent:,} test texts are not in some file of answers, or no teacher answers them"
         warn(f"{what}: routed teachers are measured without them")
     say(f"{layout.metrics}; muki-pipeline results shows it as a table")

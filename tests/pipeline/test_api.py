@@ -98,8 +98,8 @@ def test_paths_may_be_paths_and_another_commit_is_another_model(models: Path, tm
     pinned = there.model_copy(update={"revision": "a" * 40})
     params = made.params.model_copy(update={"teachers": {"one": pinned}})
     found = look.FoundTeacher("one", (), pinned.model_copy(update={"revision": "b" * 40}))
-    api._check_same(params, {"acme/one": found}, {}, tmp_path)  # whatever is newest: no commit was asked for
+    api._check_same(params, [found], [False], {}, tmp_path)  # whatever is newest: no commit was asked for
     with pytest.raises(MukiError, match="or with other commits of them"):
-        api._check_same(params, {"acme/one@bb": found}, {}, tmp_path)
+        api._check_same(params, [found], [True], {}, tmp_path)
     with pytest.raises(MukiError, match="whose student starts from"):
-        api._check_same(params, {"acme/one": found}, {"model": params.student.model, "revision": "b" * 40}, tmp_path)
+        api._check_same(params, [found], [False], {"model": params.student.model, "revision": "b" * 40}, tmp_path)

@@ -398,3 +398,9 @@ def test_names_of_labels_that_were_removed_are_missed(project: Path) -> None:
     for command in (train, lambda path: integrate(*config.load(path), layout.golden)):
         with pytest.raises(MukiError, match=r"labels is \['x', 'y', 'z'\], not None"):
             command(project)
+
+
+def test_names_that_the_labels_have_already_may_be_written_down(project: Path) -> None:
+    tiny.change(project, "teachers", one={"model": "models/one", "labels": tiny.TEACHER_LABELS["one"]})
+    params, layout = config.load(project)
+    assert not integrate(params, layout, layout.golden).is_new

@@ -239,6 +239,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], tuple[str, ...], str]] = {
     "double ids": (lambda p: corpus_of(p, {"id": ["a", "a"], "text": ["x", "y"]}), LABEL_ONE, "more than once: 'a'"),
     "no model": (lambda p: shutil.rmtree(p.parent / "models/one"), LABEL_ONE, "models/one"),
     "one label": (lambda p: config_of(p, "one", id2label={"0": "x"}), LABEL_ONE, "it has only one label"),
+    "one made-up label": (lambda p: config_of(p, "one", id2label={"0": "LABEL_0"}), LABEL_ONE, "it has only one label"),
     "made-up labels": (
         lambda p: config_of(p, "one", id2label={"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}),
         LABEL_ONE,

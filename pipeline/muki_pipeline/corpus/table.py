@@ -55,15 +55,18 @@ def write_corpus_parts(store: Store, sources: Iterable[Iterable[pl.DataFrame]], 
         sources: For each source its parts, `id`, `text`.
         shard_rows: Texts in a shard.
     """
-    present = _present(store)
+    present = {shard.key: shard for shard in _present(store)}
     unseal(store.folder)
     shards = []
     for number, part in enumerate(part for parts in sources for part in _in_shards(parts, shard_rows)):
         columns = arrow(part)
         table = schema.arrow_table(schema.CORPUS, {name: columns[name] for name in columns.column_names})
         key = content_digest(table)
-        is_there = number < len(present) and _is_of(present[number], table, key)
-        shards.append(present[number] if is_there else store.write(part_name(number), table, key))
+        found = present.get(key)
+        if found is not None and not store.url and found.file != part_name(number):
+            found = None  # in a folder, its place is its name
+        is_there = found is not None and _is_of(found, table)
+        shards.append(found if found is not None and is_there else store.write(part_name(number), table, key))
     seal(store.folder, shards)
     return shards
 
@@ -77,10 +80,10 @@ def _present(store: Store) -> list[Shard]:
     return shards if all(shard.store == store for shard in shards) else []
 
 
-def _is_of(shard: Shard, table: pa.Table, key: str) -> bool:
-    """Whether a shard and what its manifest says of it are those of a table."""
+def _is_of(shard: Shard, table: pa.Table) -> bool:
+    """Whether a shard holds a table, as its manifest says."""
     try:
-        return shard.key == key and shard.read().equals(table)
+        return bool(shard.read().equals(table))
     except MukiError:  # changed or gone
         return False
 

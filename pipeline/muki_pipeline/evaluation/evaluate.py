@@ -193,8 +193,9 @@ def _measure_supervision(params: Params, layout: Layout) -> SupervisionResult:
     with_gold = sum(len(known) for known in known_rows)
     measured: dict[str, Any] = {"rows": with_gold, "rows_of_known_labels": len(right)}
     measured |= {scorer: _scorer_measures(parts, right, np.concatenate(known_rows)) for scorer, parts in shards.items()}
-    histograms = [_histogram(scorer, *_heard(parts, right)) for scorer, parts in shards.items()]
-    return SupervisionResult(measured, pl.concat(histograms))
+    heard = {scorer: _heard(parts, right) for scorer, parts in shards.items()}
+    drawn = [_histogram(scorer, 1.0 - scores, is_right) for scorer, (scores, is_right) in heard.items() if len(scores)]
+    return SupervisionResult(measured, pl.concat(drawn) if drawn else pl.DataFrame())
 
 
 def _scorer_measures(
@@ -202,11 +203,11 @@ def _scorer_measures(
 ) -> dict[str, float]:
     """One scorer's measures; a measure that cannot be taken is absent."""
     scores = np.concatenate([shard.scores for shard in shards])
-    uncertainty, is_right = _heard(shards, right)
+    heard, is_right = _heard(shards, right)
     nats = np.concatenate([shard.nats for shard in shards])
     measures = {
         "right_teacher_best": float(right[np.arange(len(right)), best_teacher(scores)].mean()),
-        "right_teacher_auroc": metrics.auroc(-uncertainty, is_right),
+        "right_teacher_auroc": metrics.auroc(heard, is_right),
         "target_accuracy": float(np.concatenate([shard.is_right for shard in shards]).mean()),
         "target_kl_to_gold": float(nats.mean()) if np.isfinite(nats).all() else None,
         # How well familiarity tells texts that some teacher knows from those that none does.
@@ -216,9 +217,9 @@ def _scorer_measures(
 
 
 def _heard(shards: Sequence[ScorerShard], right: NDArray[np.bool_]) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-    """Uncertainty of every (text, teacher) pair with an answer, and whether the teacher is a right one."""
+    """Score of every (text, teacher) pair with an answer, and whether the teacher is a right one."""
     is_heard = np.concatenate([shard.is_heard for shard in shards])
-    return 1.0 - np.concatenate([shard.scores for shard in shards])[is_heard], right[is_heard]
+    return np.concatenate([shard.scores for shard in shards])[is_heard], right[is_heard]
 
 
 def _with_scorer(settings: Integrate, scorer: str) -> Integrate:
@@ -280,7 +281,7 @@ def _measure_test_set(params: Params, layout: Layout, progress: Progress) -> Tes
     asked = test.texts.filter(sampled)
     measured: dict[str, Any] = {
         "test_set": test.described(label_space.labels)
-        | ({} if is_answered.all() else {"rows_without_every_answer": int((~is_answered).sum())}),
+        | ({} if is_answered.all() else {"rows_not_asked_of_teachers": int((~is_answered).sum())}),
         "student": {
             "rows": len(test.texts),
             **student_measures(probs, test.columns, label_space, list(routed.teachers)),

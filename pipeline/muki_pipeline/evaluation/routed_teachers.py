@@ -73,7 +73,7 @@ class RoutedTeachers:
         for name, teacher in self.teachers.items():
             total = len(texts) * teacher.cost
             stored = teacher.labels(table, digest, progress.begin(f"{name} for routing", total, "texts x passes"))
-            _release(teacher)
+            self._release(teacher)
             labels.append(LabelShard.read(stored, columns, stored.footer()))
         outputs = TeacherOutputs(None, labels, self.router.label_space)
         if self.encoder is not None:
@@ -85,10 +85,10 @@ class RoutedTeachers:
         return golden_targets(hard_weights(self.router(outputs)), distributions, self.router.label_space)
 
     def logits(self, name: str, progress: Progress, texts: list[str]) -> NDArray[np.float32]:
-        """Logits `[texts, labels]` of one teacher without dropout, which is not kept in memory."""
+        """Logits `[texts, labels]` of one teacher without dropout; see `probs`."""
         teacher = self.teachers[name]
         logits = teacher.logits(texts, progress.begin(f"{name} on its own labels", len(texts), "texts"))
-        _release(teacher)
+        self._release(teacher)
         return logits
 
     def is_answered(self, texts: list[str]) -> NDArray[np.bool_]:
@@ -100,6 +100,11 @@ class RoutedTeachers:
         listed = [teacher.is_listed(table) for teacher in self.teachers.values()]
         found = [teacher.is_answered(table) for teacher in self.teachers.values()]
         return np.asarray(np.stack(listed).all(axis=0) & np.stack(found).any(axis=0))
+
+    def _release(self, teacher: StoredTeacher | StoredAnswers) -> None:
+        """Let go of a network if others need its room."""
+        if isinstance(teacher, StoredTeacher) and len(self.teachers) > 1:
+            teacher.release()
 
     def _check_answered(self, table: pa.Table, texts: list[str]) -> None:
         for name, teacher in self.teachers.items():
@@ -115,11 +120,6 @@ class RoutedTeachers:
             raise MukiError(what, where="teachers", fix="Leave them out, or ask the student, who answers all")
 
 
-def _release(teacher: StoredTeacher | StoredAnswers) -> None:
-    if isinstance(teacher, StoredTeacher):
-        teacher.release()
-
-
 def open_routed_teachers(params: Params, layout: Layout) -> RoutedTeachers:
     """The teachers of params.yaml with the router that `integrate` has stored.
 
@@ -133,8 +133,10 @@ def open_routed_teachers(params: Params, layout: Layout) -> RoutedTeachers:
     if changed := [name for name, value in router.settings.items() if getattr(params.label, name) != value]:
         what = f"was fitted to labels of another label.{changed[0]} ({router.settings[changed[0]]})"
         raise MukiError(what, where=where, fix="Run muki-pipeline label for every teacher, then integrate")
-    labels = {name: list(facts["labels"]) for name, facts in router.teachers.items()}
-    if router.scorer != params.integrate.scorer or router.labels != unite(labels, params.integrate.aliases).labels:
+    union = unite({name: list(facts["labels"]) for name, facts in router.teachers.items()}, params.integrate.aliases)
+    columns = [facts["columns"] for facts in router.teachers.values()]
+    is_of_these = (router.labels, columns) == (union.labels, [each.tolist() for each in union.columns])
+    if router.scorer != params.integrate.scorer or not is_of_these:
         raise MukiError("was fitted with another integrate.scorer or aliases", where=where, fix=MAKE_GOLDEN)
     teachers: dict[str, StoredTeacher | StoredAnswers] = {}
     for name in router.teachers:  # in its order: DVC does not see that of params.yaml

@@ -36,8 +36,8 @@ class LabellingSummary:
         truncated: Texts of which the teacher read only the beginning.
         close_to_uniform: Texts on which its average distribution says almost nothing.
         throughput: What went through the network.
-        seconds: From the first shard to the last, without the time to load the teacher unless others came before it;
-            where workers label with several teachers at a time, from the first shard of any.
+        seconds: From the first shard to the last; where several teachers label in turn, with the time to load this one,
+            and where workers label with several at a time, from the first shard of any.
         network_share: The network's share of that time; None on a GPU, with several workers, and where nothing was
             labelled.
         arithmetic: The arithmetic and why it was chosen; empty where the settings name it.
@@ -231,5 +231,4 @@ def _label(plans: Mapping[str, _Plan], progress: Progress, engine: Engine | None
             begun = begun if engine else now  # workers label with several teachers at a time
 
     jobs = {name: LabelJob(plan.teacher, SILENT if engine else task) for name, plan in plans.items()}
-    begun = time.perf_counter()
     run_jobs(jobs, todo, engine or ThisProcess, take)

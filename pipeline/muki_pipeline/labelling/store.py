@@ -79,7 +79,7 @@ class StoredTeacher:
         return np.ones(len(texts), dtype=bool)
 
     def is_listed(self, texts: pa.Table) -> NDArray[np.bool_]:
-        """The same: it knows no text from before."""
+        """The same: a network lacks no text."""
         return self.is_answered(texts)
 
     def logits(self, texts: list[str], task: Task = SILENT) -> NDArray[np.float32]:

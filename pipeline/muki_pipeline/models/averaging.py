@@ -61,11 +61,11 @@ def average(
         for name, weights in merged.named_parameters():
             if id(weights) in of_head:
                 continue
-            same = [state[name] for state in states if name in state and state[name].shape == weights.shape]
-            if len(same) < len(states):
-                where = f"teacher {teachers[0].name}"
-                raise MukiError(f"its weights have no place in a classifier ({name})", where=where, fix=_FIX)
-            weights.copy_(torch.stack(same).mean(dim=0))
+            for files, state in zip(teachers, states, strict=True):
+                if name not in state or state[name].shape != weights.shape:
+                    what = f"its weights have no place, or another size, in the average ({name})"
+                    raise MukiError(what, where=f"teacher {files.name}", fix=_FIX)
+            weights.copy_(torch.stack([state[name] for state in states]).mean(dim=0))
         for kind, parameter in head.named_parameters():
             rows = [classifier_head(model, "").get_parameter(kind) for model in models]
             parameter.copy_(_side_by_side(rows, columns, parameter))

@@ -170,6 +170,7 @@ def _labels(where: str, config: ModelConfig, settings: Teacher) -> tuple[str, ..
     # Without id2label a config stands for transformers' default: two outputs, LABEL_0 and LABEL_1.
     count = len(named) or config.num_labels or 2
     made_up = [f"LABEL_{number}" for number in range(count)]
+    _check_several(count, where)
     if settings.labels is not None:
         labels = tuple(settings.labels)
         if len(labels) != count:
@@ -190,10 +191,14 @@ def _labels(where: str, config: ModelConfig, settings: Teacher) -> tuple[str, ..
     return _distinct(labels, where)
 
 
+def _check_several(labels: int, where: str) -> None:
+    if labels < 2:
+        raise MukiError("it has only one label, so it chooses nothing", where=where, fix="Leave it out")
+
+
 def _distinct(labels: tuple[str, ...], where: str) -> tuple[str, ...]:
     """The labels, at least two and none of them like another, see `comparable`."""
-    if len(labels) < 2:
-        raise MukiError("it has only one label, so it chooses nothing", where=where, fix="Leave it out")
+    _check_several(len(labels), where)
     names = [comparable(label) for label in labels]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         name = where.removeprefix("teacher ")

@@ -309,8 +309,8 @@ def test_answers_that_would_teach_nothing_are_refused() -> None:
 def test_a_rule_that_would_ignore_answers_is_not_compared(tmp_path: Path) -> None:
     params, layout = config.load(tiny.save_labelled(tmp_path))
     corpus = open_labelled_corpus(params, layout)
-    assert "uhc" in compare._possible_rules(params, corpus)
+    assert not compare._obstacle("uhc", params, corpus, {})
     settings = params.integrate.model_copy(update={"answers": "a.csv@0123456789ab"})
-    found = compare._possible_rules(params.model_copy(update={"integrate": settings}), corpus)
-    assert "uhc" not in found
-    assert "gate" in found
+    params = params.model_copy(update={"integrate": settings})
+    assert compare._obstacle("uhc", params, corpus, {}) == "it would not learn from integrate.answers, as the others do"
+    assert not compare._obstacle("gate", params, corpus, {})

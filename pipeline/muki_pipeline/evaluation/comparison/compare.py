@@ -19,7 +19,7 @@ from muki_pipeline.evaluation.comparison.students import StudentJob, StudentProc
 from muki_pipeline.evaluation.gold_labels import TestSet, gold_rows, read_corpus_gold, read_test
 from muki_pipeline.evaluation.predict import student_measures
 from muki_pipeline.labels.space import LabelSpace
-from muki_pipeline.labels.tables import LabelledCorpus, open_labelled_corpus
+from muki_pipeline.labels.tables import LabelledCorpus, open_features, open_labelled_corpus
 from muki_pipeline.layout import Layout, open_golden
 from muki_pipeline.progress import SILENT, Progress
 from muki_pipeline.routing.inputs import lacking
@@ -111,11 +111,14 @@ def _obstacle(rule: str, params: Params, corpus: LabelledCorpus, gold: dict[str,
     strategy = STRATEGIES[changes["strategy"]]
     if strategy.keeps_teachers_apart and params.integrate.answers is not None:
         return "it would not learn from integrate.answers, as the others do"
-    if strategy.reads_features and not params.label.features:
-        return "it needs label.features"
-    needs = (*SCORERS[changes["scorer"]].needs, *(("logits",) if strategy.reads_energies else ()))
-    missing = lacking(corpus, needs)
-    return f"it needs {' and '.join(needs)}, which some teacher does not give" if missing else ""
+    if strategy.reads_features:
+        if not params.label.features:
+            return "it needs label.features"
+        open_features(corpus.tables, corpus.shards)
+    needs = tuple(dict.fromkeys((*SCORERS[changes["scorer"]].needs, *(["logits"] if strategy.reads_energies else []))))
+    if missing := lacking(corpus, needs):
+        return f"it needs {' and '.join(needs)}, which {shortlist(missing)} does not give"
+    return ""
 
 
 @dataclass(frozen=True)

@@ -80,8 +80,8 @@ def load_setfit(files: TeacherFiles, tokenizer: PreTrainedTokenizerBase, dropout
         )
         weights, bias = _rows(files, where)
         capitals = " ".join([word for word in tokenizer.get_vocab() if word.isalnum()][:_PROBED]).upper()
-        is_read_alike = encoder.tokenizer(capitals)["input_ids"] == tokenizer(capitals)["input_ids"]
-    if not is_read_alike:
+        read = [each(capitals, verbose=False)["input_ids"] for each in (encoder.tokenizer, tokenizer)]
+    if read[0] != read[1]:
         raise MukiError("its encoder reads texts in lower case, its tokenizer does not", where=where, fix=_FIX)
     if prompt := encoder.prompts.get(encoder.default_prompt_name or ""):
         what = f"its encoder reads every text after a prompt, {prompt!r}"

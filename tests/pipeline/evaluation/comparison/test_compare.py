@@ -91,7 +91,7 @@ def test_an_unknown_rule_is_refused(labelled: Path) -> None:
 
 @pytest.mark.parametrize(
     ("rule", "why"),
-    [("cfl", "it needs label.features"), (SUPERVISED, "the corpus has no gold labels that a teacher knows")],
+    [("dfa", "it needs label.features"), (SUPERVISED, "the corpus has no gold labels that a teacher knows")],
 )
 def test_a_rule_that_cannot_be_is_refused_before_any_student(
     labelled: Path, tmp_path: Path, rule: str, why: str
