@@ -1,5 +1,6 @@
 """A training in several processes, as torchrun starts them: each takes its part of a batch, the first one decides."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -60,7 +61,9 @@ def launch(command: Sequence[str], processes: int) -> None:
     Raises:
         MukiError: One of them died or reported an error; the others are stopped.
     """
-    os.environ.setdefault("LOGLEVEL", "CRITICAL")  # torch's launcher reads it on import; errors are reported below
+    # Errors are reported below. Some of the launcher's loggers read the variable on import, the others have no level.
+    os.environ.setdefault("LOGLEVEL", "CRITICAL")
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -79,10 +82,19 @@ def launch(command: Sequence[str], processes: int) -> None:
 
 @contextmanager
 def leaving_quietly() -> Iterator[None]:
-    """Inside, a process whose connection breaks exits without a message: the one that died is reported by `launch`."""
+    """Inside, a process works with others, and leaves them without a message of its own.
+
+    Where it succeeds, it ends the connection: gloo's threads, still running, can abort a process that exits.
+    Where the connection breaks, it exits at once: the process that died is reported by `launch`.
+    """
     try:
         yield
     except RuntimeError as error:
         if world_size() > 1 and any(sign in str(error) for sign in _BROKEN):
             sys.exit(3)
         raise
+    if world_size() > 1:  # after an error the others may still wait in a message, and so would the ending
+        from torch import distributed
+
+        if distributed.is_initialized():
+            distributed.destroy_process_group()

@@ -17,6 +17,7 @@ from muki_pipeline import config
 from muki_pipeline.errors import MukiError
 from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.training.batches import EpochSampler
+from muki_pipeline.training.processes import launch
 from muki_pipeline.training.trainer import arguments
 from muki_stages import train_student
 from tests import tiny
@@ -97,11 +98,27 @@ def test_a_killed_process_ends_the_run_with_one_line_and_a_rerun_continues(tmp_p
     assert len(errors) == 1
     assert "ended with exit code -9" in errors[0]
     assert "Traceback" not in stderr
+    assert "elastic" not in stderr  # what torch's launcher says of the same
     [kept] = checkpoints.rglob("checkpoint-*/trainer_state.json")
     assert json.loads(kept.read_text())["global_step"] >= 20
     done = train(path, "--processes", "2")
     assert done.returncode == 0, done.stderr
     assert curve(path)["step"].max() == 30 * 8
+
+
+def test_a_process_ends_its_connection_before_it_exits(tmp_path: Path) -> None:
+    """One that does not is aborted now and then, long after its student is finished."""
+    lines = (
+        "import torch",
+        "from muki_pipeline.training.processes import first_decides, leaving_quietly",
+        "with leaving_quietly():",
+        "    first_decides(lambda: 1)",
+        "    assert torch.distributed.is_initialized()",
+        "assert not torch.distributed.is_initialized()",
+    )
+    script = tmp_path / "script.py"
+    script.write_text("\n".join(lines))
+    launch([str(script)], 2)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
