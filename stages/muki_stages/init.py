@@ -150,6 +150,7 @@ def _texts(path: Path, text: str | None, given: Dialect) -> Texts:
     if frame.is_empty():
         raise MukiError("holds no text", where=str(path), fix="Name a file with rows")
     column = text or _choose("text", look.longest_first(frame, look.text_columns(frame)), path, frame)
+    _check_filled(frame, column, path)
     return Texts(str(path), column, dialect=dialect)
 
 
@@ -164,6 +165,14 @@ def _dialect(path: Path, given: Dialect) -> Dialect:
 def _check_column(name: str, path: Path, dialect: Dialect) -> None:
     if name not in (names := names_of(path, dialect)):
         raise MukiError(f"no column {name!r}", where=str(path), fix=choice(name, names))
+
+
+def _check_filled(frame: pl.DataFrame, name: str, path: Path) -> None:
+    values = frame[name].drop_nulls()
+    if values.is_empty() or (values.dtype == pl.String and not (values.str.strip_chars() != "").any()):
+        raise MukiError(
+            f"every row of the column {name!r} is empty", where=str(path), fix="Name another column or file"
+        )
 
 
 def _labelled(test: Path, files: Files, corpus: Texts, union: list[str]) -> Texts:
@@ -181,7 +190,10 @@ def _labelled(test: Path, files: Files, corpus: Texts, union: list[str]) -> Text
         names = look.text_columns(frame.drop(labels))
         fix = f"Call it {corpus.text}, as in {corpus.source}"
         text = _choose("text", look.longest_first(frame, names), test, frame, fix)
-    return Texts(str(test), text, _choose("label", labels, test, frame), dialect)
+    label = _choose("label", labels, test, frame)
+    for column in (text, label):
+        _check_filled(frame, column, test)
+    return Texts(str(test), text, label, dialect)
 
 
 def _choose(what: str, candidates: list[str], path: Path, frame: pl.DataFrame, fix: str | None = None) -> str:

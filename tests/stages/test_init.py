@@ -212,6 +212,17 @@ def test_a_column_of_labels_is_there(folder: Path) -> None:
         teachers("vendor.csv", label="label")
 
 
+@pytest.mark.parametrize("empty", [None, "", "  "])
+def test_a_column_without_a_value_is_refused(folder: Path, empty: str | None) -> None:
+    answers("vendor.csv", "body")
+    pl.DataFrame({"body": TEXTS, "label": [empty] * len(TEXTS)}).write_parquet("test.parquet")
+    with pytest.raises(MukiError, match=r"test\.parquet: every row of the column 'label' is empty"):
+        teachers("vendor.csv", test=Path("test.parquet"), label="label")
+    pl.DataFrame({"body": [empty] * 3}, schema={"body": pl.String}).write_csv("texts.csv", quote_style="always")
+    with pytest.raises(MukiError, match=r"texts\.csv: every row of the column 'body' is empty"):
+        teachers("vendor.csv")
+
+
 def test_a_project_that_is_there_is_told_before_anything_is_read(folder: Path) -> None:
     Path("params.yaml").touch()
     with pytest.raises(MukiError, match=r"params\.yaml: is there already"):
