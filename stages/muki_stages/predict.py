@@ -19,7 +19,9 @@ from muki_stages.terminal import progress, quiet_libraries, say
 
 def main(
     source: Annotated[Path, typer.Argument(help="A file with texts, of any format that prepare reads.")],
-    text: Annotated[str | None, typer.Option("--text", help="Its column with the texts.")] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", help="Its column with the texts; by default as in the corpus.")
+    ] = None,
     student: Annotated[
         Path | None, typer.Option("--student", help="The student's folder; by default data/student of the project.")
     ] = None,
@@ -43,7 +45,7 @@ def main(
     request = Request(
         source,
         target or source.with_name(f"{source.stem}.labels.parquet"),
-        text or _column(source, found),
+        text or _column(source, found, None if student else params_file),
         found,
         every_label,
         force,
@@ -64,12 +66,17 @@ def _classifier(student: Path | None, params_file: Path, *, routed: bool) -> Cla
     return load_student(student or Layout(params_file.parent).student)
 
 
-def _column(source: Path, dialect: Dialect) -> str:
+def _column(source: Path, dialect: Dialect, params_file: Path | None) -> str:
+    """The column with the texts: called as in the project's corpus, else the only one that it can be."""
     frame = read_table(source, dialect=dialect)
     if dialect.delimiter is not None:
         say(f"{source}: {describe_dialect(dialect, len(frame.columns))}")
     if frame.is_empty():
         raise MukiError("holds no text", where=str(source), fix="Name a file with rows")
+    if params_file is not None and params_file.is_file():
+        usual = config.load(params_file)[0].prepare.corpus.text
+        if usual in frame.columns:
+            return usual
     candidates = text_columns(frame)
     if len(candidates) != 1:
         what = f"which column holds the texts? There are {show_columns(frame)}"

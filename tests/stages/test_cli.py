@@ -232,7 +232,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], tuple[str, ...], str]] = {
     "no Ray": (lambda p: None, (*LABEL_ONE, "--cores", "2"), "--cores: is for a Ray cluster"),
     "no cluster to integrate": (lambda p: None, ("integrate", "--address", "auto"), "--address: is for a Ray cluster"),
     "empty corpus": (lambda p: write(p, "corpus.csv", b"topic,body\n"), ("prepare",), "holds no text"),
-    "null text": (lambda p: write(p, "corpus.csv", b"topic,body\na,\n"), ("prepare",), "is empty (null) in 1 rows"),
+    "null text": (lambda p: write(p, "corpus.csv", b"topic,body\na,\n"), ("prepare",), "is empty (null) in row 1"),
     "not utf-8": (lambda p: write(p, "corpus.csv", b"topic,body\na,\xff\n"), ("prepare",), "line 2 is not UTF-8"),
     "no corpus": (lambda p: shutil.rmtree(p.parent / "data/corpus"), LABEL_ONE, "there is no finished table"),
     "empty table": (lambda p: corpus_of(p, {"id": [], "text": []}), LABEL_ONE, "the corpus is empty"),

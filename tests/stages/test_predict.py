@@ -20,3 +20,17 @@ def test_the_student_is_that_of_the_project(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(MukiError, match="data/student"):
         predict.main(Path("texts.csv"), target=Path("again.csv"))
     predict.main(Path("texts.csv"), student=Path("other/data/student"), target=Path("again.csv"))
+
+
+def test_the_texts_are_called_as_in_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    seal_folder(tiny.save_teacher(tmp_path / "data" / "student", ["apple", "plum"]))
+    pl.DataFrame({"body": ["w1", "w2"], "text": ["2026", "2027"], "who": ["w3", "w4"]}).write_csv("mails.csv")
+    source = {"source": "mails.csv", "text": "body"}
+    tiny.save_project(tmp_path, prepare={"corpus": source, "shard_rows": 8})
+    for text, target in ((None, "usual.csv"), ("body", "named.csv"), ("text", "other.csv")):
+        predict.main(Path("mails.csv"), text=text, target=Path(target), every_label=True)
+    assert Path("usual.csv").read_bytes() == Path("named.csv").read_bytes() != Path("other.csv").read_bytes()
+    pl.DataFrame({"mail": ["w1"], "who": ["w3"]}).write_parquet("others.parquet")
+    with pytest.raises(MukiError, match="which column holds the texts"):
+        predict.main(Path("others.parquet"))

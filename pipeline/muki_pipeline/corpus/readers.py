@@ -162,7 +162,8 @@ def check_filled(values: pl.Series, column: str, where: str, fix: str) -> None:
     """
     if values.null_count():
         rows = values.is_null().arg_true() + 1
-        what = f"column {column} is empty (null) in {len(rows)} rows, first in row {rows[0]}"
+        more = f"{len(rows)} rows, first in " if len(rows) > 1 else ""
+        what = f"column {column} is empty (null) in {more}row {rows[0]}"
         raise MukiError(what, where=where, fix=fix)
 
 

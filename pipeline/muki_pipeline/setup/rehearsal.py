@@ -44,7 +44,8 @@ def machine(params: Params) -> list[Finding]:
         MukiError: There is no such device.
     """
     device = choose_device(params.label.device)
-    return [Finding("ok", "machine", f"{device}, {torch.get_num_threads()} threads, fastest in {fast_dtype(device)}")]
+    threads = "1 thread" if torch.get_num_threads() == 1 else f"{torch.get_num_threads()} threads"
+    return [Finding("ok", "machine", f"{device}, {threads}, fastest in {fast_dtype(device)}")]
 
 
 def teacher(
