@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from muki_pipeline.engines.loop import Job
-from muki_pipeline.engines.processes import usable_cores
+from muki_pipeline.engines.machine import usable_cores
 
 
 @dataclass(eq=False)

@@ -13,16 +13,10 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from muki_pipeline.engines.loop import Job, Lost
+from muki_pipeline.engines.machine import usable_cores
 
 Context = ForkServerContext | SpawnContext
 _SAFE_PATH = "PYTHONSAFEPATH"
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: a scheduler or a container often gives a program some of a machine's cores."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def process_context(module: str, *, on_gpu: bool = False) -> Context:

@@ -1,5 +1,6 @@
 """What the student, the routed teachers and the golden supervision are worth, where gold labels are known."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -46,6 +47,7 @@ from muki_pipeline.store.table import is_finished
 from muki_pipeline.supervision.golden_table import answered, check_router, targets
 from muki_pipeline.supervision.strategies import STRATEGIES, best_teacher
 
+_LOG = logging.getLogger(__name__)
 LABEL_COLUMNS = ("probs", "logits", "entropy", "expected_entropy")
 HISTOGRAM_BINS = 25
 
@@ -97,8 +99,7 @@ def evaluate(params: Params, layout: Layout, progress: Progress = SILENT) -> Eva
 def _evaluate(params: Params, layout: Layout, progress: Progress) -> Evaluation:
     measured: dict[str, Any] = {}
     confusion, reliability, uncertainty = pl.DataFrame(), pl.DataFrame(), pl.DataFrame()
-    if files.exists(layout.corpus_gold):
-        supervision = _measure_supervision(params, layout)
+    if files.exists(layout.corpus_gold) and (supervision := _measure_supervision(params, layout)):
         measured["corpus"], uncertainty = supervision.metrics, supervision.uncertainty
     if files.exists(layout.test):
         test = _measure_test_set(params, layout, progress)
@@ -140,7 +141,7 @@ class SupervisionResult:
     uncertainty: pl.DataFrame
 
 
-def _measure_supervision(params: Params, layout: Layout) -> SupervisionResult:
+def _measure_supervision(params: Params, layout: Layout) -> SupervisionResult | None:
     """Teacher selection and golden targets against the corpus's gold labels, for every scorer, shard by shard."""
     corpus = open_labelled_corpus(params, layout)
     gold = read_corpus_gold(layout)
@@ -187,9 +188,13 @@ def _measure_supervision(params: Params, layout: Layout) -> SupervisionResult:
             )
     right = np.concatenate(right_teachers)  # [known rows, teachers]
     if not len(right):
-        raise MukiError(
+        unknown = MukiError(
             "no teacher knows any of its labels", where=str(layout.corpus_gold), fix="Set integrate.aliases"
         )
+        if not files.exists(layout.test):
+            raise unknown
+        _LOG.warning("%s", unknown)
+        return None
     with_gold = sum(len(known) for known in known_rows)
     measured: dict[str, Any] = {"rows": with_gold, "rows_of_known_labels": len(right)}
     measured |= {scorer: _scorer_measures(parts, right, np.concatenate(known_rows)) for scorer, parts in shards.items()}

@@ -103,7 +103,8 @@ class RoutedTeachers:
 
     def _release(self, teacher: StoredTeacher | StoredAnswers) -> None:
         """Let go of a network if others need its room."""
-        if isinstance(teacher, StoredTeacher) and len(self.teachers) > 1:
+        networks = [each for each in self.teachers.values() if isinstance(each, StoredTeacher)]
+        if isinstance(teacher, StoredTeacher) and len(networks) > 1:
             teacher.release()
 
     def _check_answered(self, table: pa.Table, texts: list[str]) -> None:

@@ -1,6 +1,8 @@
 """Training a classifier with the Hugging Face Trainer: what teachers and students have in common."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +47,7 @@ def arguments(settings: Training, output: Path, steps: int, **others: Any) -> Tr
     """
     on_cpu = not torch.cuda.is_available()
     together = processes.world_size()
-    if settings.batch_size % together:
-        what = f"is {settings.batch_size}, which {together} processes cannot share evenly"
-        raise MukiError(what, where="student.batch_size", fix="Set it to a multiple of the number of processes")
+    processes.check_batch(settings.batch_size, together)
     result = TrainingArguments(
         output_dir=str(output),
         per_device_train_batch_size=settings.batch_size // together,
@@ -91,18 +91,27 @@ class ResumableTrainer(Trainer):
     def _save_checkpoint(self, *args: Any) -> None:
         output = Path(str(self.args.output_dir))
         newest = output / f"checkpoint-{self.state.global_step}"
-        try:
+        with _writing(output):
             super()._save_checkpoint(*args)
-            self.accelerator.wait_for_everyone()  # every process has its own random numbers in it
+        self.accelerator.wait_for_everyone()  # every process has its own random numbers in it
+        with _writing(output):
             if self.is_world_process_zero():
                 folders.seal_folder(newest)
-        except (OSError, RuntimeError, SafetensorError) as error:
-            what = f"a checkpoint cannot be written ({brief(error)})"
-            raise MukiError(
-                what, where=str(output), fix="Free space or make the folder writable, then run the command again"
-            ) from error
         if self.is_world_process_zero():
             files.remove(folder for folder in folders.subfolders(output, "checkpoint-*") if folder != newest)
+
+
+@contextmanager
+def _writing(output: Path) -> Iterator[None]:
+    """Inside, an error means that the disk refuses a checkpoint, unless memory is full or another process lost."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, torch.OutOfMemoryError) or processes.is_lost(error):
+            raise
+        what = f"a checkpoint cannot be written ({brief(error)})"
+        fix = "Free space or make the folder writable, then run the command again"
+        raise MukiError(what, where=str(output), fix=fix) from error
 
 
 def last_checkpoint(output: Path) -> str | None:

@@ -62,7 +62,7 @@ def test_a_fault_in_the_last_part_leaves_the_corpus_that_is_there(tmp_path: Path
     layout = Layout(tmp_path)
     prepare(Prepare(corpus=Source(source="part-0.parquet", text="body")), layout)
     before = corpus(layout)
-    with pytest.raises(MukiError, match=r"part-1\.parquet: column body is empty \(null\) in 1 rows, first in row 3"):
+    with pytest.raises(MukiError, match=r"part-1\.parquet: column body is empty \(null\) in row 3"):
         prepare(Prepare(corpus=Source(source="part-*.parquet", text="body")), layout)
     assert corpus(layout) == before
 

@@ -130,7 +130,7 @@ def test_a_data_set_whose_labels_are_withheld_is_refused_with_its_row(
     features = Features({"body": Value("string"), "topic": ClassLabel(names=["a", "b"])})
     data = Dataset.from_dict({"body": ["x", "y"], "topic": [0, -1]}, features=features)
     monkeypatch.setattr("datasets.load_dataset", lambda *arguments, **more: data)
-    with pytest.raises(MukiError, match=r"topic is empty \(null\) in 1 rows, first in row 2\. Name another split"):
+    with pytest.raises(MukiError, match=r"topic is empty \(null\) in row 2\. Name another split"):
         read(tmp_path, "owner/set")
 
 

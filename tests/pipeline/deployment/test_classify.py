@@ -121,7 +121,7 @@ def test_mistakes_are_told_before_any_work(
         ("in", "text", "o.csv", "has no column 'text'"),
         ("in", "number", "o.csv", "which cannot be texts"),
         ("in", "body", "o.docx", "no known kind of file"),
-        ("null", "body", "o.csv", r"is empty \(null\) in 1 rows, first in row 1"),
+        ("null", "body", "o.csv", r"is empty \(null\) in row 1"),
         ("empty", "body", "o.csv", "holds no text"),
         ("nothing", "body", "o.csv", "no such file"),
         ("in", "body", "in.parquet", "is the file with the texts"),

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from muki_pipeline.engines import machine
 from muki_pipeline.engines.local import ThisProcess, Threads
 from muki_pipeline.engines.loop import Engine, run, run_each
-from muki_pipeline.engines.processes import Processes, usable_cores
+from muki_pipeline.engines.machine import usable_cores, usable_memory
+from muki_pipeline.engines.processes import Processes
 from muki_pipeline.errors import MukiError
 
 SHARDS = 6
@@ -84,3 +86,19 @@ def test_cores_that_a_scheduler_keeps_from_the_process_are_not_counted() -> None
     finally:
         os.sched_setaffinity(0, allowed)
     assert usable_cores() == len(allowed)
+
+
+def test_the_limits_of_a_container_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cores, memory = usable_cores(), usable_memory()
+    monkeypatch.setattr(machine, "_GROUP", tmp_path)
+    for name, unlimited, limited in (("cpu.max", "max 100000", "50000 100000"), ("memory.max", "max", "4096")):
+        (tmp_path / name).write_text(f"{unlimited}\n")
+        assert (usable_cores(), usable_memory()) == (cores, memory)
+        (tmp_path / name).write_text(f"{limited}\n")
+        assert usable_cores() == 1
+        cores = 1
+    assert usable_memory() == 4096
+    (tmp_path / "memory.max").unlink()
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("8192\n")
+    assert usable_memory() == 8192

@@ -23,6 +23,8 @@ from muki_pipeline.reporting.report.golden import golden_summary
 from muki_pipeline.routing.answers import reference
 from muki_pipeline.routing.confidence import softmax
 from muki_pipeline.routing.scorers import SCORERS
+from muki_pipeline.store.columns import arrow
+from muki_pipeline.store.table import write_table_file
 from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.training.student.train import train_student
 from tests import tiny
@@ -340,3 +342,20 @@ def test_teachers_are_not_routed_by_settings_of_before(finished: Path, tmp_path:
     tiny.change(path, "integrate", **change)
     with pytest.raises(MukiError, match=r"was fitted with another integrate\.scorer or aliases"):
         open_routed_teachers(*config.load(path))
+
+
+def test_gold_labels_that_no_teacher_knows_do_not_keep_the_test_set_from_being_measured(
+    finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(finished.parent, tmp_path / "p")
+    path = tmp_path / "p" / "params.yaml"
+    _, layout = config.load(path)
+    gold = pl.read_parquet(layout.corpus_gold).with_columns(label=pl.lit("unheard of"))
+    write_table_file(layout.corpus_gold, arrow(gold))
+    measured = run(path).metrics
+    assert "corpus" not in measured
+    assert "accuracy" in measured["student"]
+    assert "no teacher knows any of its labels" in caplog.text
+    layout.test.unlink()
+    with pytest.raises(MukiError, match="no teacher knows any of its labels"):
+        run(path)

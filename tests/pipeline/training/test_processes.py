@@ -17,7 +17,7 @@ from muki_pipeline import config
 from muki_pipeline.errors import MukiError
 from muki_pipeline.supervision.integrate import integrate
 from muki_pipeline.training.batches import EpochSampler
-from muki_pipeline.training.processes import launch
+from muki_pipeline.training.processes import launch, leaving_quietly
 from muki_pipeline.training.trainer import arguments
 from muki_stages import train_student
 from tests import tiny
@@ -136,3 +136,59 @@ def test_the_order_is_that_of_transformers(rows: int, batch: int) -> None:
     sampler.set_epoch(2)
     generator = torch.Generator().manual_seed(3 * 1_000_003 + 2)
     assert list(sampler) == get_length_grouped_indices(lengths.tolist(), batch, generator=generator)
+
+
+@pytest.mark.parametrize(
+    ("said", "end", "message"),
+    [
+        ("[gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:1", SystemExit, "3"),
+        ("NCCL error: remote process exited or there was a network error", SystemExit, "3"),
+        ("NCCL error: unhandled system error, /dev/shm: No space left", MukiError, "cannot work together .*/dev/shm"),
+        ("[gloo/transport/tcp/device.cc:208] ifa != nullptr", MukiError, r"cannot work together .*ifa"),
+        ("CUDA error: an illegal memory access", RuntimeError, "illegal memory"),
+    ],
+)
+def test_only_a_lost_process_is_left_for_another_to_report(
+    monkeypatch: pytest.MonkeyPatch, said: str, end: type[BaseException], message: str
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(end, match=message), leaving_quietly():
+        raise RuntimeError(said)
+    monkeypatch.delenv("WORLD_SIZE")
+    with pytest.raises(RuntimeError), leaving_quietly():
+        raise RuntimeError(said)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)])
+def test_an_interrupted_run_is_no_fault(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    path = prepared(tmp_path, epochs=1000, checkpoint_steps=20)
+    command = [sys.executable, "-m", "muki_stages.cli", "train-student", "--params", str(path), "--processes", "2"]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True)
+    checkpoints = path.parent / "data" / ".work" / "student"
+    while not list(checkpoints.rglob("checkpoint-*/sha256.json")):
+        assert running.poll() is None
+        time.sleep(0.05)
+    os.killpg(running.pid, number)  # as a terminal does
+    _, stderr = running.communicate(timeout=60)
+    assert running.returncode == code
+    assert "Traceback" not in stderr
+    assert "fault" not in stderr
+
+
+def test_fewer_gpus_than_processes_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(MukiError, match=r"--processes 2: there is only 1 GPU"):
+        launch(["never"], 2)
+
+
+def test_what_all_processes_would_say_is_said_once(tmp_path: Path) -> None:
+    path = prepared(tmp_path)
+    done = train(path, "--processes", "3")
+    assert done.returncode == 2
+    assert done.stderr.count("student.batch_size: is 8, which 3 processes cannot share evenly") == 1
+    path.write_text(path.read_text().replace("scorer: energy", "scorer: entropy"))
+    done = train(path, "--processes", "2")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "integrate.scorer" in done.stderr

@@ -1,8 +1,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from muki_pipeline import config
+from muki_pipeline.errors import MukiError
 from muki_pipeline.models import devices
 from muki_pipeline.training import trainer
 from muki_pipeline.training.finished import settled
@@ -31,3 +33,11 @@ def test_what_is_known_in_some_arithmetic_decides_before_the_machine(monkeypatch
     assert begun.precision == "float32"
     exact = config.StudentSettings(model="m", precision="float32")
     assert settled(exact, lambda each: True) is exact
+
+
+def test_a_process_that_is_lost_while_a_checkpoint_is_written_is_no_full_disk(tmp_path: Path) -> None:
+    for error in (RuntimeError("Connection closed by peer"), torch.OutOfMemoryError("CUDA out of memory")):
+        with pytest.raises(type(error), match=str(error)), trainer._writing(tmp_path):
+            raise error
+    with pytest.raises(MukiError, match="a checkpoint cannot be written"), trainer._writing(tmp_path):
+        raise RuntimeError("PytorchStreamWriter failed writing file data.pkl")

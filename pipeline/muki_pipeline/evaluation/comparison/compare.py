@@ -111,13 +111,16 @@ def _obstacle(rule: str, params: Params, corpus: LabelledCorpus, gold: dict[str,
     strategy = STRATEGIES[changes["strategy"]]
     if strategy.keeps_teachers_apart and params.integrate.answers is not None:
         return "it would not learn from integrate.answers, as the others do"
-    if strategy.reads_features:
-        if not params.label.features:
-            return "it needs label.features"
-        open_features(corpus.tables, corpus.shards)
+    if strategy.reads_features and not params.label.features:
+        return "it needs label.features"
     needs = tuple(dict.fromkeys((*SCORERS[changes["scorer"]].needs, *(["logits"] if strategy.reads_energies else []))))
     if missing := lacking(corpus, needs):
         return f"it needs {' and '.join(needs)}, which {shortlist(missing)} does not give"
+    if strategy.reads_features:
+        try:
+            open_features(corpus.tables, corpus.shards)
+        except MukiError as error:
+            return f"{error.where} {error.what}"
     return ""
 
 
@@ -272,6 +275,8 @@ class _Comparer:
             right.append(target.argmax(axis=1) == rows.columns)
             selected.append(self.corpus.label_space.known[rows.columns, scores.argmax(axis=1)])
             nats.append(metrics.kl_to_gold(target, rows.columns))
+        if not any(len(part) for part in right):
+            return _NOT_MEASURED  # no teacher knows a gold label
         divergence = np.concatenate(nats)
         return {
             "supervision_accuracy": float(np.concatenate(right).mean()),

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from muki_pipeline.config import Params, StudentSettings
-from muki_pipeline.engines.processes import process_context, serve_parent, start, usable_cores
+from muki_pipeline.engines.machine import usable_cores, usable_memory
+from muki_pipeline.engines.processes import process_context, serve_parent, start
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.predict import open_student, predict_student
 from muki_pipeline.models.devices import choose_device
@@ -161,10 +162,9 @@ def _room(job: StudentJob) -> int:
     """How many students this machine trains at once: one on a GPU, else as many as cores and half the memory allow."""
     if choose_device("auto").type != "cpu":
         return 1
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     # Weights, gradients, two moments and a copy to save; the libraries, and the activations of a batch.
     student = 5 * base_bytes(job.settings, job.root) + 2**30
-    return max(min(usable_cores(), memory // 2 // student), 1)
+    return max(min(usable_cores(), usable_memory() // 2 // student), 1)
 
 
 def _hear(connection: Connection, progress: Progress, tasks: dict[tuple[Connection, int], Task], name: str) -> bool:

@@ -64,7 +64,7 @@ def find_columns(frame: pl.DataFrame, settings: AnswerFile, place: Place) -> Col
         return Columns(prefixed)
     label = _label_column(frame.columns, settings, place)
     refuse_nested(frame, [] if label is None else [label], place)
-    if settings.labels is None and (numbers := _columns_of_numbers(frame, label)):
+    if settings.labels is None and (numbers := _columns_of_numbers(frame, label, place)):
         return Columns(numbers)
     if label is not None:
         probability = _probability_column(frame.columns, label, settings)
@@ -119,22 +119,36 @@ def _probability_column(columns: Sequence[str], label: str, settings: AnswerFile
     return next((name for name in (own, *usual) if name in columns), None)
 
 
-def _columns_of_numbers(frame: pl.DataFrame, label: str | None) -> dict[str, str]:
-    """For each label its column of numbers, a few of whose cells may be none; empty where there are no such columns."""
+def _columns_of_numbers(frame: pl.DataFrame, label: str | None, place: Place) -> dict[str, str]:
+    """For each label its column of numbers, a few of whose cells may be none; empty where there are no such columns.
+
+    Raises:
+        MukiError: Most labels of the column of labels have a column of numbers, and some have none.
+    """
     numbers = {
         comparable(name): name for name in frame.columns if _is_meant(frame[name]) and not _is_index(frame[name])
     }
     if label is None:
         return numbers if len(numbers) > 1 else {}
     # The usual layout of pandas: the best label, and a column of probabilities for each.
-    given = {comparable(str(value)) for value in frame[label].drop_nulls().unique()}
-    is_usual = len(given) > 1 and given <= {*numbers}
-    return {name: column for name, column in numbers.items() if name in given} if is_usual else {}
+    given = {comparable(str(value)) for value in frame[label].drop_nulls().unique()} - {""}
+    folded = {name.casefold() for name in numbers}
+    alike = [name for name in given if name.casefold() in folded]
+    if len(alike) < 2 or len(alike) <= len(given) / 2:
+        return {}
+    if missing := sorted(given - {*numbers}):
+        what = (
+            f"column {label!r} holds {shortlist(missing)}, of which there is no column of probabilities, but of others"
+        )
+        fix = f"Call column and label alike, leave the cell empty where no label fits, or list {place.key('labels')}"
+        raise place.error(what, fix)
+    return {name: column for name, column in numbers.items() if name in given}
 
 
 def _is_index(column: pl.Series) -> bool:
-    """Whether a column of no name numbers the rows, as pandas writes it."""
-    if not (column.name.startswith("column ") or column.name in ("", "index") or column.name.startswith("Unnamed")):
+    """Whether a column of no name, as pandas writes it, or an id numbers the rows."""
+    is_named = column.name.lower() not in ("", "index", "id") and not column.name.startswith(("column ", "Unnamed"))
+    if is_named:
         return False
     numbers = column.cast(pl.Int64, strict=False)
     return bool((numbers - pl.int_range(len(numbers), eager=True)).n_unique() == 1)

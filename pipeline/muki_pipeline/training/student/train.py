@@ -31,8 +31,17 @@ def train_student(params: Params, layout: Layout, progress: Progress = SILENT) -
     kept = layout.kept_students
     training = StudentTraining(params.student, layout.golden, layout.student, work, layout.root, kept=kept)
     with only_training(layout.student, kept, work.with_suffix(".lock"), "training the student"):
-        check_made(params, layout, open_golden(layout.golden), layout.golden)
+        check_golden(params, layout)
         return training.run(progress)
+
+
+def check_golden(params: Params, layout: Layout) -> None:
+    """Make sure that the project's golden table is what its student is to learn from.
+
+    Raises:
+        MukiError: There is none, or it is of other settings or tables than those that lie here.
+    """
+    check_made(params, layout, open_golden(layout.golden), layout.golden)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from pydantic import ValidationError
 
 from muki_pipeline import config
 from muki_pipeline.errors import MukiError
-from muki_pipeline.evaluation.comparison.compare import Comparison, compare
+from muki_pipeline.evaluation.comparison.compare import Comparison, _obstacle, compare
 from muki_pipeline.evaluation.comparison.rules import RULES, SUPERVISED
+from muki_pipeline.evaluation.gold_labels import read_corpus_gold
+from muki_pipeline.labels.tables import open_labelled_corpus
 from muki_pipeline.store.columns import arrow
 from muki_pipeline.store.table import write_table_file
 from muki_pipeline.supervision.integrate import integrate
@@ -110,3 +112,25 @@ def test_a_rule_that_cannot_be_is_refused_before_any_student(
 def test_a_seed_that_occurs_twice_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"these seeds occur more than once: \[0\]"):
         config.Compare(seeds=[0, 1, 0])
+
+
+def test_rules_that_cannot_be_are_left_out_where_nobody_named_them(tmp_path: Path) -> None:
+    path = tiny.save_project(tmp_path, compare={"seeds": [0]})
+    tiny.label(path)
+    params, layout = config.load(path)  # features are asked for after the teachers were labelled
+    params = params.model_copy(update={"label": params.label.model_copy(update={"features": True})})
+    corpus, gold = open_labelled_corpus(params, layout), read_corpus_gold(layout)
+    assert "features" in _obstacle("dfa", params, corpus, gold)
+    assert not _obstacle("concat", params, corpus, gold)
+
+
+def test_gold_labels_that_no_teacher_knows_measure_nothing(labelled: Path, tmp_path: Path) -> None:
+    shutil.copytree(labelled.parent, tmp_path / "p")
+    path = tmp_path / "p" / "params.yaml"
+    params, layout = config.load(path)
+    gold = pl.read_parquet(layout.corpus_gold).with_columns(label=pl.lit("unheard of"))
+    write_table_file(layout.corpus_gold, arrow(gold))
+    changed = params.model_copy(update={"compare": config.Compare(rules=["muki"], seeds=[0])})
+    [row] = compare(changed, layout).students.rows(named=True)
+    assert row["accuracy"] is not None
+    assert [row[name] for name in ("supervision_accuracy", "teacher_selection", "kl_to_gold")] == [None] * 3

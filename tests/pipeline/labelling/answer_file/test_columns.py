@@ -138,3 +138,33 @@ def test_a_column_that_is_named_is_part_of_the_digest(tmp_path: Path) -> None:
     assert "probability: probability" in render(
         Texts("a.csv", "text"), None, [found], Lengths(8, 8), {"model": "m"}, []
     )
+
+
+PANDAS = {"text": ["x", "y", "z"], "label": ["a", "b", "a"], "a": [0.9, 0.2, 0.6], "b": [0.1, 0.8, 0.4]}
+
+
+def test_a_row_without_a_label_leaves_the_probabilities_of_the_others(tmp_path: Path) -> None:
+    frame = pl.DataFrame(PANDAS | {"label": ["a", "b", ""], "a": [0.9, 0.2, None], "b": [0.1, 0.8, None]})
+    frame.write_parquet(tmp_path / "v.parquet")
+    assert first(read(tmp_path / "v.parquet", most_unanswered=0.5)) == {"a": 0.9, "b": 0.1}
+
+
+@pytest.mark.parametrize("other", ["none", "c"])
+def test_a_label_without_a_column_beside_others_with_one_is_refused(tmp_path: Path, other: str) -> None:
+    pl.DataFrame(PANDAS | {"label": ["a", "b", other]}).write_csv(tmp_path / "v.csv")
+    with pytest.raises(MukiError, match=rf"'label' holds '{other}', of which there is no column of probabilities"):
+        read(tmp_path / "v.csv")
+    assert first(read(tmp_path / "v.csv", labels=["a", "b"])) == {"a": 0.9, "b": 0.1}
+
+
+def test_labels_in_another_case_than_their_columns_are_refused(tmp_path: Path) -> None:
+    pl.DataFrame(PANDAS | {"label": ["A", "B", "A"]}).write_csv(tmp_path / "v.csv")
+    with pytest.raises(MukiError, match=r"'label' holds 'A', 'B', of which"):
+        read(tmp_path / "v.csv")
+
+
+@pytest.mark.parametrize("begin", [0, 1])
+def test_a_column_of_ids_that_counts_rows_is_no_label(tmp_path: Path, begin: int) -> None:
+    rows = {name: values for name, values in PANDAS.items() if name != "label"}
+    pl.DataFrame({"id": range(begin, begin + 3)} | rows).write_csv(tmp_path / "v.csv")
+    assert first(read(tmp_path / "v.csv")) == {"a": 0.9, "b": 0.1}
