@@ -161,6 +161,7 @@ FILE_CALLS = {
 }
 MAY_TOUCH_FILES = {
     "pipeline/muki_pipeline/config.py": "reads params.yaml",
+    "pipeline/muki_pipeline/engines/machine.py": "reads what the kernel says, no file of a project",
     "pipeline/muki_pipeline/corpus/formats.py": "reads the user's own files, which are no tables",
 }
 
