@@ -4,7 +4,7 @@ A table whose files are missing is left out; the page has a line instead.
 """
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -93,6 +93,11 @@ def scorers(records: Records) -> list[str]:
     return table(headings, [(f"`{scorer}`", *cells) for scorer, *cells in rows])
 
 
+def span(gains: Sequence[float]) -> str:
+    """From the least to the most, with signs."""
+    return f"{min(gains):+.1f} to {max(gains):+.1f}"
+
+
 def routing(records: Records) -> list[str]:
     """Every rule on every setting of the routing suite, and the gain in a sentence."""
     measured = list(values_of(records))
@@ -111,13 +116,17 @@ def routing(records: Records) -> list[str]:
     bound = [100 * values["gain"] for values in ordered if values["is_bound"]]
     others = [100 * values["gain"] for values in ordered if not values["is_bound"]]
     sentences = [
-        f"{where}: a gain of {min(gains):+.1f} to {max(gains):+.1f} points on {len(gains)} settings."
+        f"{where}: a gain of {span(gains)} points on {len(gains)} settings."
         for where, gains in (("Real names", bound), ("Misnamed", others))
         if gains
     ]
-    pairs = [[values["rules"][rule]["right"] for rule in ("energy", "gate")] for values in ordered]
-    if lost := [100 * (energy - gate) for energy, gate in pairs if energy > gate]:
+    # `energy` is none of the three scores that the gain is against.
+    ahead = [100 * (values["rules"]["gate"]["right"] - values["rules"]["energy"]["right"]) for values in ordered]
+    if lost := [-gap for gap in ahead if gap < 0]:
         sentences.append(f"`energy` beats `gate` on {len(lost)} settings, by up to {max(lost):.1f}.")
+        gains = [min(gap, 100 * each["gain"]) for gap, each in zip(ahead, ordered, strict=True) if each["is_bound"]]
+        if gains:
+            sentences.append(f"With it among the others, the gain with real names is {span(gains)}.")
     return [*table(("setting", "texts", *(f"`{r}`" for r in rules), "gain"), rows), "", *sentences]
 
 
@@ -125,13 +134,13 @@ def routing_not_run() -> str:
     """The settings of the routing suite that have no file."""
     measured = {values["setting"] for values in values_of(read("routing"))}
     missing = [setting.name for setting in SETTINGS if setting.name not in measured]
-    return f"Not run on this version: {'; '.join(missing)}." if missing else ""
+    return f"No file: {'; '.join(missing)}." if missing else ""
 
 
 def benchmarks_not_run() -> str:
     """The parts of `make bench` that have no file."""
     missing = [f"`{part}`" for part in BENCHMARKS if f"benchmarks/{part}" not in read("benchmarks")]
-    return f"Not measured on this version: {', '.join(missing)}." if missing else ""
+    return f"No file: {', '.join(missing)}." if missing else ""
 
 
 def outputs(records: Records) -> list[str]:

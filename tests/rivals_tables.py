@@ -28,6 +28,8 @@ WITHOUT_GOLD = (
     (NAMES, "names, student"),
 )
 SIGNIFICANT = 0.05
+SHOWN = 0.05 - 1e-9
+"""Points that are not rounded to 0.0."""
 UNDECIDED, UNTESTED = "≈", "†"
 FEW = tuple(f"gold_{count}" for count in GOLD)
 PANELS_A_LINE = 3
@@ -143,7 +145,7 @@ def mean_of(found: Mapping[str, dict[str, Any]], name: str) -> float | None:
 
 
 def summary(records: Records) -> list[str]:
-    """Who needs no teachers, in two sentences: against gold labels, and against label names."""
+    """Who needs no teachers or no student, in three sentences: gold labels, label names, routed teachers."""
     settings = list(by_setting(records))
     needed: dict[str, list[str]] = {}
     for facts, found in settings:
@@ -155,10 +157,14 @@ def summary(records: Records) -> list[str]:
     sentences = []
     if needed:
         counts = ", ".join(f"{counts_of(found)} ({texts})" for texts, found in needed.items())
-        sentences.append(f"About so many gold labels per label beat this student: {counts}.")
+        sentences.append(f"A student of so many labelled texts per label does as well: {counts}.")
     if gains:
-        span = f"{-max(gains):+.1f} to {-min(gains):+.1f}"
-        sentences.append(f"A student of the label names alone: {span} points.")
+        middle = f"{-statistics.median(gains):+.1f} ({-max(gains):+.1f} to {-min(gains):+.1f})"
+        sentences.append(f"One of label names alone: {middle} points.")
+    asked = [(mean_of(found, "routed"), mean_of(found, "gate")) for _, found in settings]
+    gaps = [100 * (routed - gate) for routed, gate in asked if routed is not None and gate is not None]
+    if won := [gap for gap in gaps if gap >= SHOWN]:
+        sentences.append(f"Routed teachers, no student: better on {len(won)} of {len(gaps)} settings ({span(won)}).")
     return sentences
 
 
@@ -168,10 +174,6 @@ def counts_of(found: Sequence[str]) -> str:
         return "; ".join(dict.fromkeys(found))
     least, most = min(found, key=int), max(found, key=int)
     return least if least == most else f"{least} to {most}"
-
-
-SHOWN = 0.05
-"""Points that are not rounded to 0.0."""
 
 
 def losses(records: Records) -> str:
@@ -185,7 +187,14 @@ def losses(records: Records) -> str:
             alike.setdefault((len(won), len(gaps)), []).append(title)
             gained.setdefault((len(won), len(gaps)), []).extend(won)
     said = [f"{', '.join(alike[of])} {of[0]} of {of[1]} ({span(gained[of])})" for of in alike]
-    return f"Better than the student of `gate`, on how many settings (points): {'; '.join(said)}." if said else ""
+    sentences = (
+        [f"Better than the student of `gate`, on how many settings (points): {'; '.join(said)}."] if said else []
+    )
+    pairs = [(mean_of(found, "concat"), mean_of(found, "muki")) for _, found in by_setting(records)]
+    behind = [100 * (concat - muki) for concat, muki in pairs if concat is not None and muki is not None]
+    if lost := [gap for gap in behind if gap >= SHOWN]:
+        sentences.append(f"The paper's rule `muki` is below `concat` on {len(lost)} of {len(behind)} ({span(lost)}).")
+    return " ".join(sentences)
 
 
 def span(points: Sequence[float]) -> str:

@@ -138,9 +138,10 @@ def test_the_routing_suite_is_shown_in_its_order_with_its_gain() -> None:
         "|20 Newsgroups, 3|1,100|0.500|0.600|0.900|+40.0|",
         "|misnamed, news|1,100|0.500|0.600|0.450|-5.0|",
     ]
-    assert "+40.0 to +40.0 points on 1 settings" in found[-3]
-    assert "-5.0 to -5.0 points on 1 settings" in found[-2]
-    assert found[-1] == "`energy` beats `gate` on 1 settings, by up to 15.0."
+    assert "+40.0 to +40.0 points on 1 settings" in found[-4]
+    assert "-5.0 to -5.0 points on 1 settings" in found[-3]
+    assert found[-2] == "`energy` beats `gate` on 1 settings, by up to 15.0."
+    assert found[-1] == "With it among the others, the gain with real names is +30.0 to +30.0."
 
 
 def test_students_with_a_label_for_foreign_texts_are_shown_beside_others() -> None:

@@ -94,13 +94,17 @@ def test_who_needs_no_teachers_and_where_the_default_loses() -> None:
         gold_10=row("gold_10", 0.8, p_value=0.01, difference=0.05),
         names_student=row("names_student", 0.6),
         routed={"accuracy": 0.76},
+        concat=row("concat", 0.7),
+        muki=row("muki", 0.65),
     )
     assert rivals_tables.summary(measured) == [
-        "About so many gold labels per label beat this student: 7 (News).",
-        "A student of the label names alone: -15.0 to -15.0 points.",
+        "A student of so many labelled texts per label does as well: 7 (News).",
+        "One of label names alone: -15.0 (-15.0 to -15.0) points.",
+        "Routed teachers, no student: better on 1 of 1 settings (1.0).",
     ]
     assert rivals_tables.losses(measured) == (
-        "Better than the student of `gate`, on how many settings (points): routed teachers 1 of 1 (1.0)."
+        "Better than the student of `gate`, on how many settings (points): routed teachers 1 of 1 (1.0). "
+        "The paper's rule `muki` is below `concat` on 1 of 1 (5.0)."
     )
 
 

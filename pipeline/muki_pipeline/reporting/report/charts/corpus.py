@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from muki_pipeline.reporting.report.charts.chart import Chart, Table, share
 from muki_pipeline.reporting.report.charts.svg import Bar, Plane, bars, drawing, element, percent
 
-_BINS = 40
+_BINS, _NARROWEST = 40, 0.001
+"""Bars of a histogram; what a bar covers at least."""
 _SMALL = 0.1
 """A margin below it means that teachers conflict."""
 _FAR = 1.5
@@ -51,7 +52,9 @@ def weight_chart(weights: Floats) -> Chart:
 
 
 def _histogram(values: Floats, finding: str, x_title: str) -> Chart:
-    counts, edges = np.histogram(values, bins=_BINS)
+    least, most = float(values.min()), float(values.max())
+    missing = max(_BINS * _NARROWEST - (most - least), 0.0) / 2  # values that are alike fill no range
+    counts, edges = np.histogram(values.astype(np.float64), bins=_BINS, range=(least - missing, most + missing))
     plane = Plane((float(edges[0]), float(edges[-1])), (0.0, float(counts.max())))
     parts = []
     for count, low, high in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True):

@@ -124,6 +124,14 @@ def test_margins_and_weights() -> None:
     assert corpus.weight_chart(np.ones(3)).drawing.count("<rect") > 0
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_values_that_differ_by_rounding_alone_are_drawn(kind: type[np.floating]) -> None:
+    alike = np.array([0.3, np.nextafter(kind(0.3), kind(1)), 0.3], dtype=kind)
+    table = corpus.margin_chart(alike).table
+    assert sum(int(count) for _, count in table.rows) == 3
+    assert len({told for told, _ in table.rows}) == len(table.rows)
+
+
 def test_words_that_the_corpus_itself_does_not_share_tell_nothing() -> None:
     drift = {"median_words_corpus": 2, "median_words_test": 2, "new_words_corpus": 0.9, "new_words_test": 0.99}
     assert "do not tell" in corpus.drift_chart(drift).finding
