@@ -7,7 +7,7 @@ from typing import Any
 from muki_pipeline.blocks import Teacher, files_named_by
 from muki_pipeline.config import Params
 from muki_pipeline.errors import MukiError, shortlist
-from muki_pipeline.layout import MAKE_EMBEDDINGS, MAKE_GOLDEN, Layout, make_labels
+from muki_pipeline.layout import MAKE_EMBEDDINGS, MAKE_GOLDEN, Layout, make_labels, open_golden
 from muki_pipeline.store import schema
 from muki_pipeline.store.keys import canonical_key
 from muki_pipeline.store.store import Shard
@@ -38,6 +38,16 @@ def check_made(params: Params, layout: Layout, golden: Table, folder: Path) -> N
     check_tables(params, layout, golden, folder)
     if EMBEDDINGS in golden.facts.get("tables", {}) and is_finished(layout.embeddings):
         check_embedded(params, Table.open(layout.embeddings, MAKE_EMBEDDINGS), layout.embeddings)
+
+
+def changed_settings(params: Params, layout: Layout) -> str:
+    """What a finished golden table says against the settings as they are now; empty where nothing, or none is here."""
+    if is_finished(layout.golden):
+        try:
+            check_settings(params, open_golden(layout.golden), layout.golden)
+        except MukiError as error:
+            return str(error)
+    return ""
 
 
 def check_settings(params: Params, golden: Table, folder: Path) -> None:

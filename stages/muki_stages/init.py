@@ -14,7 +14,7 @@ from muki_pipeline import strict_yaml
 from muki_pipeline.blocks import Delimited
 from muki_pipeline.corpus.dialects import UNKNOWN, Dialect
 from muki_pipeline.corpus.formats import describe_dialect, full_dialect, kind_of, names_of, read_table
-from muki_pipeline.corpus.readers import dialect_of
+from muki_pipeline.corpus.readers import check_filled, dialect_of, null_remedy
 from muki_pipeline.errors import MukiError, brief, choice
 from muki_pipeline.setup import look
 from muki_pipeline.setup.settings import Texts, refuse_existing, render, student_model, write_project
@@ -168,11 +168,13 @@ def _check_column(name: str, path: Path, dialect: Dialect) -> None:
 
 
 def _check_filled(frame: pl.DataFrame, name: str, path: Path) -> None:
+    """What `prepare` would refuse is refused here."""
     values = frame[name].drop_nulls()
     if values.is_empty() or (values.dtype == pl.String and not (values.str.strip_chars() != "").any()):
         raise MukiError(
             f"every row of the column {name!r} is empty", where=str(path), fix="Name another column or file"
         )
+    check_filled(frame[name], name, str(path), null_remedy(kind_of(path)))
 
 
 def _labelled(test: Path, files: Files, corpus: Texts, union: list[str]) -> Texts:

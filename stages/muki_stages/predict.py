@@ -11,10 +11,11 @@ from muki_pipeline.corpus.formats import describe_dialect, full_dialect, read_ta
 from muki_pipeline.deployment.classify import Classifier, Request, classify_file
 from muki_pipeline.errors import MukiError
 from muki_pipeline.evaluation.routed_teachers import open_routed_teachers
+from muki_pipeline.freshness import changed_settings
 from muki_pipeline.layout import Layout
 from muki_pipeline.setup.look import show_columns, text_columns
 from muki_stages.options import DELIMITERS, PARAMS, Delimiter, Header, ParamsFile, Quote
-from muki_stages.terminal import progress, quiet_libraries, say
+from muki_stages.terminal import progress, quiet_libraries, say, warn
 
 
 def main(
@@ -40,12 +41,15 @@ def main(
 ) -> dict[str, Any]:
     """Add a label and its probability to a file of texts, by the student. Continues where a killed run stopped."""
     quiet_libraries()
+    project = config.load(params_file) if student is None and params_file.is_file() else None
+    if project and not routed and (changed := changed_settings(*project)):
+        warn(f"the student is of earlier settings: {changed}")
     dialect = Dialect(DELIMITERS[delimiter], quote, header)
     found = full_dialect(source, dialect) or dialect
     request = Request(
         source,
         target or source.with_name(f"{source.stem}.labels.parquet"),
-        text or _column(source, found, None if student else params_file),
+        text or _column(source, found, project and project[0].prepare.corpus.text),
         found,
         every_label,
         force,
@@ -66,17 +70,15 @@ def _classifier(student: Path | None, params_file: Path, *, routed: bool) -> Cla
     return load_student(student or Layout(params_file.parent).student)
 
 
-def _column(source: Path, dialect: Dialect, params_file: Path | None) -> str:
-    """The column with the texts: called as in the project's corpus, else the only one that it can be."""
+def _column(source: Path, dialect: Dialect, usual: str | None) -> str:
+    """The column with the texts: the usual one if it is there, else the only one that it can be."""
     frame = read_table(source, dialect=dialect)
     if dialect.delimiter is not None:
         say(f"{source}: {describe_dialect(dialect, len(frame.columns))}")
     if frame.is_empty():
         raise MukiError("holds no text", where=str(source), fix="Name a file with rows")
-    if params_file is not None and params_file.is_file():
-        usual = config.load(params_file)[0].prepare.corpus.text
-        if usual in frame.columns:
-            return usual
+    if usual in frame.columns:
+        return str(usual)
     candidates = text_columns(frame)
     if len(candidates) != 1:
         what = f"which column holds the texts? There are {show_columns(frame)}"

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from muki_pipeline import config
 from muki_pipeline.evaluation.measured_on import read_record, why_stale
+from muki_pipeline.freshness import changed_settings
 from muki_pipeline.reporting import results
 from muki_pipeline.store.files import read_json
 from muki_stages.options import PARAMS, ParamsFile
@@ -28,6 +29,8 @@ def main(params_file: ParamsFile = PARAMS) -> dict[str, Any]:
     record = read_record(layout)
     if record is not None and (stale := why_stale(record, params, layout)):
         warn(f"these figures may be of something else: {stale}. Run muki-pipeline evaluate")
+    elif changed := changed_settings(params, layout):
+        warn(f"these figures are of earlier settings: {changed}")
     if wants_json():
         return measured
     if "student" in measured:

@@ -223,6 +223,12 @@ def test_a_column_without_a_value_is_refused(folder: Path, empty: str | None) ->
         teachers("vendor.csv")
 
 
+def test_an_empty_cell_among_the_texts_is_told_before_anything_is_loaded(folder: Path) -> None:
+    Path("texts.csv").write_text("body;who\none text;a\n;b\n")
+    with pytest.raises(MukiError, match=r"texts\.csv: column body is empty \(null\) in row 2\. Drop these rows"):
+        init.main(["nowhere"], Path("texts.csv"), text="body", student="student")
+
+
 def test_a_project_that_is_there_is_told_before_anything_is_read(folder: Path) -> None:
     Path("params.yaml").touch()
     with pytest.raises(MukiError, match=r"params\.yaml: is there already"):

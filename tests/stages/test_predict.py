@@ -4,10 +4,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 
 from muki_pipeline.errors import MukiError
 from muki_pipeline.store.folders import seal_folder
-from muki_stages import predict
+from muki_stages import evaluate, predict, results
 from tests import tiny
 
 
@@ -34,3 +35,18 @@ def test_the_texts_are_called_as_in_the_corpus(tmp_path: Path, monkeypatch: pyte
     pl.DataFrame({"mail": ["w1"], "who": ["w3"]}).write_parquet("others.parquet")
     with pytest.raises(MukiError, match="which column holds the texts"):
         predict.main(Path("others.parquet"))
+
+
+def test_a_student_of_earlier_settings_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tiny.save_project(tmp_path)
+    tiny.finish(path)
+    evaluate.main(path)
+    for changed in ("", "integrate.temperature"):
+        warned: list[str] = []
+        for module in (predict, results):
+            monkeypatch.setattr(module, "warn", warned.append)
+        predict.main(Path("corpus.csv"), text="body", params_file=path, target=Path(f"out{changed}.csv"))
+        results.main(path)
+        assert [changed in told and "earlier settings" in told for told in warned] == ([True, True] if changed else [])
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"integrate": {"temperature": 0.5}}))

@@ -188,14 +188,15 @@ class _Stages:
         return self._stage("label", deps, read, [f"data/labels/{name}"], f"--teacher {name}")
 
     def embed(self) -> dict[str, Any]:
-        read = ["embed", *self._set("integrate", "aliases"), *self._encoder_settings(), *self._store()]
+        # A teacher that is gone takes its labels with it, and DVC notices no dependency that goes.
+        read = ["embed", "teachers", self._key("integrate", "aliases"), *self._encoder_settings(), *self._store()]
         return self._stage("embed", ["data/corpus", *self._labels(), self._encoder()], read, ["data/embeddings"])
 
     def integrate(self) -> dict[str, Any]:
         answers = self.params.integrate.answers
         deps = ["data/corpus", "data/embeddings", *self._labels(), answers and answers.rpartition("@")[0]]
         # A new teacher is no dependency of a stage that is there, and `label` changes nothing in a file of answers.
-        read = ["integrate", "label", "teachers", *self._set("student", "temperature"), *self._store()]
+        read = ["integrate", "label", "teachers", self._key("student", "temperature"), *self._store()]
         return self._stage("integrate", deps, read, ["data/golden", "data/router"])
 
     def train_student(self) -> dict[str, Any]:
@@ -208,7 +209,7 @@ class _Stages:
         tables += self._labels()
         models = [path for teacher in self.params.teachers.values() for path in self._teacher(teacher)]
         read = ["teachers", "label", "embed", "integrate", "evaluate", *self._encoder_settings()]
-        read += self._set("student", "temperature", "max_length")
+        read += [self._key("student", key) for key in ("temperature", "max_length")]
         stage = self._stage("evaluate", [*tables, *models, self._encoder()], read, ["data/plots"])
         return stage | {"metrics": [{"data/metrics.json": {"cache": False}}]}
 
@@ -232,6 +233,10 @@ class _Stages:
 
     def _set(self, block: str, *keys: str) -> list[str]:
         return [f"{block}.{key}" for key in keys if _is_set(self.params, f"{block}.{key}")]
+
+    def _key(self, block: str, key: str) -> str:
+        """A key, or its block where it is not set: DVC stops at a key that is not there, and misses one that goes."""
+        return next(iter(self._set(block, key)), block)
 
     def _encoder_settings(self) -> list[str]:
         return self._set("student", "model", "revision") if self.params.embed.model is None else []
